@@ -1,0 +1,59 @@
+//! Records that could not be processed. A reject is data: it is counted, reported and written to the
+//! reject file, and takes no neighbours with it.
+
+use super::{Batch, Position, SplitId};
+
+/// Why a record was refused: a short fixed word that reports count by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RejectCode(pub &'static str);
+
+/// One refused record.
+#[derive(Clone, Debug)]
+pub struct Reject {
+    /// The reason in one word.
+    pub code: RejectCode,
+    /// The reason in a sentence: lower case, no full stop, names the column and the value.
+    pub message: String,
+    /// The split it came from.
+    pub split: SplitId,
+    /// Its place in the split.
+    pub position: Position,
+    /// The record as it was read, where the source keeps the text; else its columns as JSON.
+    pub record: Vec<u8>,
+}
+
+/// The rejects of one call, collected by the worker that found them.
+#[derive(Debug, Default)]
+pub struct Rejects(Vec<Reject>);
+
+impl Rejects {
+    /// Refuses row `row` of `batch`.
+    pub fn push(&mut self, batch: &Batch, row: usize, code: RejectCode, message: impl Into<String>) {
+        let record = match batch.origin.raw(row) {
+            Some(raw) => raw.to_vec(),
+            None => super::json::row(&batch.records, row).into_bytes(),
+        };
+        let position = batch.origin.position(row);
+        self.0.push(Reject { code, message: message.into(), split: batch.origin.split, position, record });
+    }
+
+    /// Adds a reject that no batch stands behind: a record that could not even be read.
+    pub fn add(&mut self, reject: Reject) {
+        self.0.push(reject);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True where there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes them all out.
+    pub fn take(&mut self) -> Vec<Reject> {
+        std::mem::take(&mut self.0)
+    }
+}

@@ -1,0 +1,97 @@
+//! What a kind of stage is to the compiler: a name, a schema of its keys, and a function that compiles
+//! its table of the spec into a live stage. A kind's own file holds all of that kind; its folder's
+//! `mod.rs` lists it.
+
+use schemars::{Schema as JsonSchema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    batch::Schema,
+    expr::{self, Expr},
+    spec::{self, Definitions, Path, Place, Problem, Problems, Value},
+};
+
+/// One kind of source, transform or sink: `S` is `dyn Source`, `dyn Transform` or `dyn Sink`.
+pub struct Kind<S: ?Sized + 'static> {
+    /// The word behind `type =`.
+    pub name: &'static str,
+    /// The JSON Schema of its own keys.
+    pub schema: fn(&mut SchemaGenerator) -> JsonSchema,
+    /// Compiles it. `None` where there were problems, which have been recorded in the context.
+    pub compile: fn(&mut Context<'_>) -> Option<Compiled<S>>,
+}
+
+/// A compiled stage.
+pub struct Compiled<S: ?Sized> {
+    /// The live stage.
+    pub stage: Box<S>,
+    /// The columns it puts out; a sink without output has none.
+    pub output: Option<Schema>,
+    /// How many workers it gets where the spec does not say.
+    pub workers: Workers,
+    /// What `runner plan` says of it, in short phrases.
+    pub notes: Vec<String>,
+}
+
+/// How many workers a stage wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// As many as `limits.threads`: the stage is bound by the processor.
+    Threads,
+    /// So many unless the spec says otherwise.
+    Default(usize),
+    /// Never more than one, whatever the spec asks for; the phrase says why.
+    One(&'static str),
+}
+
+/// What a kind compiles in: its table, its input, and the place to put problems.
+pub struct Context<'a> {
+    /// Where the stage stands: `sinks.cache`.
+    pub path: Path,
+    /// The stage's own keys: `type`, `input` and the keys common to all stages are taken out.
+    pub table: &'a Value,
+    /// The names of the common keys, so that a misspelt one is recognised.
+    pub common: &'static [&'static str],
+    /// The columns of its input; sources have none.
+    pub input: Option<&'a Schema>,
+    /// How many rows and bytes a batch may have; for sources.
+    pub batch: spec::BatchSize,
+    /// The job's seed.
+    pub seed: u64,
+    /// The job's generator definitions.
+    pub definitions: &'a Definitions,
+    /// Are we only checking? Then an environment variable without a value is no problem.
+    pub problems: &'a mut Problems,
+}
+
+impl Context<'_> {
+    /// Decodes the stage's own keys; every mistake in them is recorded.
+    pub fn decode<T: DeserializeOwned>(&mut self) -> Option<T> {
+        spec::decode(self.table, &self.path, self.common, self.problems)
+    }
+
+    /// The input's columns. Transforms and sinks are compiled only once these are known.
+    pub fn input(&self) -> &Schema {
+        self.input.expect("the compiler gives every stage with an input its schema")
+    }
+
+    /// Parses and binds the expression at `key` to the input's columns; what is wrong with it is underlined
+    /// inside the string.
+    pub fn expr(&mut self, key: &str, text: &str) -> Option<Expr> {
+        match expr::compile(text, self.input()) {
+            Ok(bound) => Some(bound),
+            Err(errors) => {
+                for error in errors {
+                    let place = Place::inside(self.path.key(key), error.start..error.end);
+                    self.problems.push(Problem::new("expression", place, error.message).help(error.help));
+                }
+                None
+            }
+        }
+    }
+
+    /// Records a problem with the value at `key`.
+    pub fn problem(&mut self, key: &str, code: &'static str, message: impl Into<String>) {
+        self.problems.push(Problem::new(code, Place::value(self.path.key(key)), message));
+    }
+}

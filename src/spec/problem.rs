@@ -1,0 +1,165 @@
+//! What is wrong with a spec, and where: a path into its values, or a place in another file.
+
+use std::{fmt, ops::Range, path::PathBuf};
+
+/// The way from a spec's root to a value: `sinks.cache.servers.idfa`, `sources.installs.columns[4]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Path(pub Vec<Step>);
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Into a table
+    Key(String),
+    /// Into a list
+    Index(usize),
+}
+
+impl Path {
+    /// This path and a key more. The key may be dotted: `columns.year` is two steps.
+    pub fn key(&self, key: &str) -> Path {
+        let steps = key.split('.').map(|part| Step::Key(part.to_owned()));
+        Path(self.0.iter().cloned().chain(steps).collect())
+    }
+
+    /// This path and a key more, taken as it is, dots and all.
+    pub fn entry(&self, key: &str) -> Path {
+        Path(self.0.iter().cloned().chain([Step::Key(key.to_owned())]).collect())
+    }
+
+    /// This path and a place in a list more.
+    pub fn index(&self, index: usize) -> Path {
+        Path(self.0.iter().cloned().chain([Step::Index(index)]).collect())
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Key(key) if i == 0 => write!(f, "{key}")?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a problem is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The key that a path ends with; the whole file for the empty path.
+    Key(Path),
+    /// The value at a path.
+    Value(Path),
+    /// Bytes of the text at a path, counted in the decoded string.
+    Inside(Path, Range<usize>),
+    /// Bytes of the spec's own text: it could not even be parsed.
+    Text(Range<usize>),
+    /// Bytes of another file that the spec names, whose text is given.
+    File(PathBuf, String, Range<usize>),
+}
+
+impl Place {
+    /// The value at `path`.
+    pub fn value(path: Path) -> Place {
+        Place::Value(path)
+    }
+
+    /// The key that `path` ends with.
+    pub fn key(path: Path) -> Place {
+        Place::Key(path)
+    }
+
+    /// Bytes `range` of the text at `path`.
+    pub fn inside(path: Path, range: Range<usize>) -> Place {
+        Place::Inside(path, range)
+    }
+}
+
+/// Does a problem make the spec invalid?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The spec is invalid.
+    Error,
+    /// Worth knowing; the spec is valid.
+    Note,
+}
+
+/// One thing wrong with a spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// A fixed word for tests and machines: `unknown-key`, `type`, `expression` …
+    pub code: &'static str,
+    /// Error or note.
+    pub severity: Severity,
+    /// Where.
+    pub place: Place,
+    /// One sentence: lower case, names in backticks, no full stop.
+    pub message: String,
+    /// What would be right: `did you mean `route`?`, the legal values.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// An error.
+    pub fn new(code: &'static str, place: Place, message: impl Into<String>) -> Self {
+        Problem { code, severity: Severity::Error, place, message: message.into(), help: None }
+    }
+
+    /// The same with a hint.
+    pub fn help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+
+    /// The same as a note.
+    pub fn note(mut self) -> Self {
+        self.severity = Severity::Note;
+        self
+    }
+}
+
+/// Everything wrong with a spec, in the order it was found.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Records one more. One that is already there is not recorded twice.
+    pub fn push(&mut self, problem: Problem) {
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
+    }
+
+    /// Is any of them an error?
+    pub fn any_error(&self) -> bool {
+        self.0.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.0.iter()
+    }
+
+    /// True where there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// `did you mean `X`?` for the legal name nearest to `name`, or the list of legal names where none is near.
+pub fn nearest<'a>(name: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let legal: Vec<&str> = legal.into_iter().collect();
+    let near = legal
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 3)
+        .min();
+    match near {
+        Some((_, candidate)) => Some(format!("did you mean `{candidate}`?")),
+        None if legal.is_empty() => None,
+        None => Some(format!("legal here: {}", legal.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))),
+    }
+}

@@ -1,0 +1,216 @@
+//! The traits of a stage. Each is a pair: a shared half that is immutable and `Sync`, and a worker half
+//! that one thread owns. The shared half makes one worker per thread; nothing else is shared, so a
+//! client connection belongs to exactly one worker.
+//!
+//! Stages know nothing of threads, queues, retries between stages or stopping: the executor owns those.
+//! It calls a worker from one thread only. After a worker returned an error or panicked, it is dropped
+//! and not called again.
+
+use std::{fmt, path::PathBuf, time::SystemTime};
+
+use crate::{
+    batch::{Batch, Reject, Rejects, SplitId},
+    failure::Failure,
+};
+
+/// Where records come from.
+pub trait Source: Send + Sync {
+    /// Lists the splits, once per run, before the first is opened. Their order is the input's order.
+    ///
+    /// # Errors
+    /// When the input cannot be listed, or there is none.
+    fn splits(&self) -> Result<Vec<Split>, Failure>;
+
+    /// A worker for one thread.
+    fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure>;
+
+    /// Runs the `done` action of a split that is wholly and durably stored. Called in split order, and
+    /// never for a split of which anything is missing. Says what it did.
+    fn done(&self, _split: &Split) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+}
+
+/// The unit of input that can be opened, read, finished and redone on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// What people call it: a path, a row range.
+    pub name: String,
+    /// What it is, frozen when it was listed.
+    pub detail: Detail,
+}
+
+/// What a split is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// A file as it was when it was listed; a file that has changed since fails its split.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+        /// When it was last modified.
+        modified: Option<SystemTime>,
+    },
+    /// Rows `start..end` of a generator, from 0.
+    Rows {
+        /// First row.
+        start: u64,
+        /// One past the last row.
+        end: u64,
+    },
+}
+
+impl Split {
+    /// Bytes to read, where they are known.
+    pub fn size(&self) -> Option<u64> {
+        match self.detail {
+            Detail::File { size, .. } => Some(size),
+            Detail::Rows { .. } => None,
+        }
+    }
+
+    /// Rows to read, where they are known.
+    pub fn rows(&self) -> Option<u64> {
+        match self.detail {
+            Detail::Rows { start, end } => Some(end - start),
+            Detail::File { .. } => None,
+        }
+    }
+}
+
+/// One thread's half of a source. It may own a connection that all its splits are read through.
+pub trait SourceWorker: Send {
+    /// Opens a split. The reader is read to its end, or dropped early when the run stops.
+    fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure>;
+}
+
+/// Reads one split from its start to its end.
+pub trait SplitReader {
+    /// The next batch, or `None` at the end. Batches of a split are numbered from 0 without gaps; a batch
+    /// may have no rows. Records that cannot be read go into `rejects` and are not in the batch.
+    ///
+    /// # Errors
+    /// The split has failed for good. What was read before stays valid: return it first.
+    fn next_batch(&mut self, rejects: &mut Rejects) -> Result<Option<Batch>, Failure>;
+
+    /// Bytes of the split read so far, as they lie on disk or wire; 0 where it has no size.
+    fn bytes_read(&self) -> u64 {
+        0
+    }
+}
+
+/// Something that makes records of records.
+pub trait Transform: Send + Sync {
+    /// A worker for one thread.
+    fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure>;
+}
+
+/// One thread's half of a transform.
+pub trait TransformWorker: Send {
+    /// Takes a batch and returns what it became, with the same split and sequence number. A batch whose
+    /// rows were all dropped is returned empty: it still carries the order and the acknowledgement.
+    /// Every row of the input is either in the result, in `rejects`, or dropped on purpose; the executor
+    /// counts the last as filtered.
+    ///
+    /// # Errors
+    /// The stage cannot go on at all.
+    fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure>;
+}
+
+/// Where records go.
+pub trait Sink: Send + Sync {
+    /// How batches must be handed to the workers.
+    fn delivery(&self) -> Delivery;
+
+    /// A worker for one thread. In [`Mode::Rehearse`] it does all but write and touches no service.
+    ///
+    /// # Errors
+    /// The output cannot be created or reached at all.
+    fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure>;
+
+    /// Reads back what was written, after all workers are closed without error; `None` where the spec
+    /// does not ask for it.
+    fn verify(&self) -> Result<Option<Verified>, Failure> {
+        Ok(None)
+    }
+}
+
+/// How batches are handed to the workers of a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Any batch to any worker, in any order.
+    Any,
+    /// All batches in input order: by split, then by sequence number. The stage has one worker.
+    Ordered,
+}
+
+/// Does a run write, or only show what it would write?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Write.
+    Write,
+    /// `--dry-run`: everything but the write.
+    Rehearse,
+}
+
+/// One thread's half of a sink.
+pub trait SinkWorker: Send {
+    /// Writes a batch. Every row is accounted for in the answer.
+    ///
+    /// # Errors
+    /// The sink cannot go on at all; none of the batch's rows count as accepted.
+    fn write(&mut self, batch: &Batch) -> Result<Written, Failure>;
+
+    /// Makes durable whatever [`Written::durable`] said was not yet. Called once, after the last batch.
+    fn commit(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// A sink's answer for one batch: `accepted + rejects + failed` is the number of its rows.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Rows that the destination took.
+    pub accepted: u64,
+    /// Rows that the destination can never take, with the reason.
+    pub rejects: Vec<Reject>,
+    /// Rows that should have been stored and were not, because a service failed.
+    pub failed: u64,
+    /// Why rows failed; present exactly where `failed` is not 0.
+    pub failure: Option<Failure>,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Are the accepted rows safe now, or only after [`SinkWorker::commit`]?
+    pub durable: bool,
+    /// In a rehearsal: a few lines that show what would have been written.
+    pub samples: Vec<String>,
+}
+
+/// What reading back showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified {
+    /// Records looked for.
+    pub checked: u64,
+    /// Records found with the value that was written.
+    pub found: u64,
+    /// Share found, lower end of its 95 % interval (Wilson).
+    pub low: f64,
+    /// Share found, upper end of its 95 % interval (Wilson).
+    pub high: f64,
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = if self.checked == 0 { 0.0 } else { self.found as f64 / self.checked as f64 };
+        write!(
+            f,
+            "{} of {} found, {:.2} % (95 % interval {:.2} to {:.2} %)",
+            self.found,
+            self.checked,
+            share * 100.0,
+            self.low * 100.0,
+            self.high * 100.0
+        )
+    }
+}
