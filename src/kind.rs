@@ -17,6 +17,8 @@ pub struct Kind<S: ?Sized + 'static> {
     pub name: &'static str,
     /// The JSON Schema of its own keys.
     pub schema: fn(&mut SchemaGenerator) -> JsonSchema,
+    /// Checks its keys alone, where its input is not known because of an earlier problem.
+    pub check: fn(&mut Context<'_>),
     /// Compiles it. `None` where there were problems, which have been recorded in the context.
     pub compile: fn(&mut Context<'_>) -> Option<Compiled<S>>,
 }
@@ -56,11 +58,13 @@ pub struct Context<'a> {
     pub input: Option<&'a Schema>,
     /// How many rows and bytes a batch may have; for sources.
     pub batch: spec::BatchSize,
+    /// A record of more bytes than this is a reject.
+    pub max_record_bytes: usize,
     /// The job's seed.
     pub seed: u64,
     /// The job's generator definitions.
     pub definitions: &'a Definitions,
-    /// Are we only checking? Then an environment variable without a value is no problem.
+    /// What is wrong so far.
     pub problems: &'a mut Problems,
 }
 
@@ -78,20 +82,26 @@ impl Context<'_> {
     /// Parses and binds the expression at `key` to the input's columns; what is wrong with it is underlined
     /// inside the string.
     pub fn expr(&mut self, key: &str, text: &str) -> Option<Expr> {
-        match expr::compile(text, self.input()) {
-            Ok(bound) => Some(bound),
-            Err(errors) => {
-                for error in errors {
-                    let place = Place::inside(self.path.key(key), error.start..error.end);
-                    self.problems.push(Problem::new("expression", place, error.message).help(error.help));
-                }
-                None
-            }
-        }
+        let schema = self.input().clone();
+        bind(&self.path, key, text, &schema, self.problems)
     }
 
     /// Records a problem with the value at `key`.
     pub fn problem(&mut self, key: &str, code: &'static str, message: impl Into<String>) {
         self.problems.push(Problem::new(code, Place::value(self.path.key(key)), message));
+    }
+}
+
+/// Parses and binds the expression at `key` of the stage at `path`; see [`Context::expr`].
+pub fn bind(path: &Path, key: &str, text: &str, schema: &Schema, problems: &mut Problems) -> Option<Expr> {
+    match expr::compile(text, schema) {
+        Ok(bound) => Some(bound),
+        Err(errors) => {
+            for error in errors {
+                let place = Place::inside(path.key(key), error.start..error.end);
+                problems.push(Problem::new("expression", place, error.message).help(error.help));
+            }
+            None
+        }
     }
 }

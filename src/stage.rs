@@ -162,10 +162,10 @@ pub trait SinkWorker: Send {
     /// The sink cannot go on at all; none of the batch's rows count as accepted.
     fn write(&mut self, batch: &Batch) -> Result<Written, Failure>;
 
-    /// Makes durable whatever [`Written::durable`] said was not yet. Called once, after the last batch.
-    fn commit(&mut self) -> Result<(), Failure> {
-        Ok(())
-    }
+    /// Makes durable whatever [`Written::durable`] said was not yet, and says whether it is. Called once,
+    /// after the last batch. `whole` is false where the run was stopped or something was lost on the way: a
+    /// sink whose output is whole or absent then leaves it absent and answers false.
+    fn commit(&mut self, whole: bool) -> Result<bool, Failure>;
 }
 
 /// A sink's answer for one batch: `accepted + rejects + failed` is the number of its rows.
@@ -185,6 +185,9 @@ pub struct Written {
     pub durable: bool,
     /// In a rehearsal: a few lines that show what would have been written.
     pub samples: Vec<String>,
+    /// The accepted rows as the destination has them now, with what it added (a generated id), for a sink
+    /// that other stages read. Keeps the batch's split and sequence number.
+    pub output: Option<Batch>,
 }
 
 /// What reading back showed.

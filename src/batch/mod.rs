@@ -11,7 +11,9 @@ pub use origin::{Block, Origin, Position, Raw, SplitId};
 pub use reject::{Reject, RejectCode, Rejects};
 pub use types::{Column, ColumnType, Schema, TypeError};
 
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::{Array, RecordBatch, UInt32Array};
+use arrow_buffer::Buffer;
+use arrow_data::ArrayData;
 use arrow_select::take::take_record_batch;
 
 /// Typed columns plus the origin of every row.
@@ -37,9 +39,13 @@ impl Batch {
         self.records.num_rows()
     }
 
-    /// Bytes of memory this batch keeps alive, roughly: shared buffers count in full.
+    /// Bytes of memory this batch keeps alive: every buffer in full, and once, however many columns are
+    /// views into it.
     pub fn bytes(&self) -> usize {
-        self.records.get_array_memory_size().max(self.origin.raw_bytes())
+        let mut seen = Vec::new();
+        let raw = self.origin.raw_buffer().map_or(0, |buffer| size(buffer, &mut seen));
+        let columns = self.records.columns();
+        raw + columns.iter().map(|column| sizes(&column.to_data(), &mut seen)).sum::<usize>()
     }
 
     /// The rows at `rows` (ascending indices into this batch), with their origins.
@@ -55,4 +61,20 @@ impl Batch {
     pub fn slice(&self, start: usize, len: usize) -> Batch {
         Batch { records: self.records.slice(start, len), origin: self.origin.slice(start, len) }
     }
+}
+
+/// Bytes of all buffers of an array that are not in `seen` yet.
+fn sizes(data: &ArrayData, seen: &mut Vec<usize>) -> usize {
+    let own: usize = data.buffers().iter().map(|buffer| size(buffer, seen)).sum();
+    let nulls = data.nulls().map_or(0, |nulls| size(nulls.buffer(), seen));
+    own + nulls + data.child_data().iter().map(|child| sizes(child, seen)).sum::<usize>()
+}
+
+fn size(buffer: &Buffer, seen: &mut Vec<usize>) -> usize {
+    let start = buffer.data_ptr().as_ptr() as usize;
+    if seen.contains(&start) {
+        return 0;
+    }
+    seen.push(start);
+    buffer.capacity()
 }

@@ -110,9 +110,9 @@ impl Origin {
         Some(&raw.bytes[raw.starts[i] as usize..raw.ends[i] as usize])
     }
 
-    /// Bytes of raw text this origin keeps alive.
-    pub fn raw_bytes(&self) -> usize {
-        self.block.raw.as_ref().map_or(0, |raw| raw.bytes.len())
+    /// The raw text this origin keeps alive.
+    pub(super) fn raw_buffer(&self) -> Option<&Buffer> {
+        self.block.raw.as_ref().map(|raw| &raw.bytes)
     }
 
     /// The origin of the rows at `rows`; a row may appear more than once (explode).

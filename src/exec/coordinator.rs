@@ -1,0 +1,253 @@
+//! The one owner of a run's facts: receives every event, settles splits, watches the clock and signals.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::RecvTimeoutError;
+
+use super::{
+    Options, Outcome, Signals,
+    launch::Launched,
+    settle::{Settled, Settling, Share, within},
+    worker::guard,
+};
+use crate::{
+    batch::{Reject, SplitId},
+    event::{Closed, Event, Observer, StageId, StopReason},
+    failure::{Exit, Failure},
+    plan::{Plan, Role},
+    rejects::RejectFile,
+    spec::RejectLimit,
+    stage::{Mode, Split},
+};
+
+/// How often the clock, the signals and the observer's display are looked after.
+const TICK: Duration = Duration::from_millis(50);
+
+pub(super) struct Coordinator<'a> {
+    plan: &'a Arc<Plan>,
+    options: &'a Options,
+    signals: &'a Signals,
+    observer: &'a mut dyn Observer,
+    run: Launched,
+    rejects: Option<RejectFile>,
+    settling: Settling,
+    /// Of the whole run so far.
+    sum: Share,
+    finished: usize,
+    deadline: Option<Instant>,
+    outcome: Outcome,
+}
+
+impl<'a> Coordinator<'a> {
+    pub(super) fn new(
+        plan: &'a Arc<Plan>,
+        options: &'a Options,
+        signals: &'a Signals,
+        observer: &'a mut dyn Observer,
+        run: Launched,
+    ) -> Self {
+        let outcome = Outcome { splits: run.splits.len(), ..Outcome::default() };
+        let settling = Settling::new(plan.limits.rejects);
+        let deadline = plan.limits.deadline.map(|after| Instant::now() + after.0);
+        let (rejects, sum, finished) = (None, Share::default(), 0);
+        Coordinator { plan, options, signals, observer, run, rejects, settling, sum, finished, deadline, outcome }
+    }
+
+    pub(super) fn run(mut self) -> Outcome {
+        if let Some(path) = &self.plan.rejects {
+            match RejectFile::create(path, &self.plan.name) {
+                Ok(file) => self.rejects = Some(file),
+                Err(failure) => self.fail(failure),
+            }
+        }
+        while self.run.workers > 0 {
+            match self.run.events.recv_timeout(TICK) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.look_around();
+            if self.outcome.aborted.is_some() {
+                return self.outcome;
+            }
+        }
+        self.finish()
+    }
+
+    fn take(&mut self, event: Event) {
+        match &event {
+            Event::WorkerEnded { .. } => self.run.workers -= 1,
+            Event::Worked { stage, split, rows, .. } => {
+                if let Role::Source(_) = self.plan.stages[*stage].role {
+                    self.sum.read += rows.input;
+                    self.settling.read(*split, rows.input);
+                }
+            }
+            Event::Rejected { stage, rejects } => self.rejected(*stage, rejects),
+            Event::Closed { split, how: Closed::Failed(failure) } => {
+                let name = &self.split(*split).name;
+                tracing::error!("`{name}`: {failure}");
+                self.outcome.failures.push(failure.clone());
+            }
+            Event::Answered { failure: Some(failure), .. } if !self.outcome.failures.contains(failure) => {
+                tracing::error!("{failure}");
+                self.outcome.failures.push(failure.clone());
+            }
+            Event::Failed { stage, failure } => {
+                tracing::error!("`{}`: {failure}", self.plan.stages[*stage].name);
+                self.outcome.failures.push(failure.clone());
+            }
+            Event::Stopping { why } => self.outcome.stopped = self.outcome.stopped.or(Some(*why)),
+            _ => {}
+        }
+        self.observer.on(&event);
+        if let Event::Settled { split, complete } = event {
+            self.settling.answered(split, complete);
+            while let Some(settled) = self.settling.next() {
+                self.settle(settled);
+            }
+        }
+    }
+
+    fn rejected(&mut self, stage: StageId, rejects: &[Reject]) {
+        self.sum.rejected += rejects.len() as u64;
+        for reject in rejects {
+            self.settling.rejected(reject.split, 1);
+            let file = &self.run.splits[reject.split.0 as usize].name;
+            let stage = &self.plan.stages[stage].name;
+            let written = self.rejects.as_mut().map_or(Ok(()), |out| out.write(stage, file, reject));
+            if let Err(failure) = written {
+                self.fail(failure);
+            }
+        }
+        // A count can be judged at once; a share only where splits are settled.
+        if matches!(self.plan.limits.rejects, RejectLimit::Count(_)) && !within(self.plan.limits.rejects, self.sum) {
+            self.too_many_rejects();
+        }
+    }
+
+    fn too_many_rejects(&mut self) {
+        if !self.outcome.too_many_rejects {
+            self.outcome.too_many_rejects = true;
+            let Share { read, rejected } = self.sum;
+            let limit = self.plan.limits.rejects;
+            tracing::error!("{rejected} of {read} records rejected; the job allows {limit}");
+            self.stop(StopReason::Rejects);
+        }
+    }
+
+    fn settle(&mut self, Settled { split, complete, within }: Settled) {
+        if !within {
+            self.too_many_rejects();
+        }
+        if !complete || self.outcome.too_many_rejects {
+            return;
+        }
+        if let Some(failure) = self.rejects.as_mut().and_then(|out| out.sync().err()) {
+            self.fail(failure);
+            return;
+        }
+        match self.done(split) {
+            Ok(action) => {
+                self.finished += 1;
+                self.observer.on(&Event::Done { split, action });
+            }
+            Err(failure) => {
+                tracing::error!("{failure}");
+                self.fail(failure);
+            }
+        }
+    }
+
+    fn done(&self, split: SplitId) -> Result<Option<String>, Failure> {
+        if !self.options.settles() {
+            return Ok(None);
+        }
+        let stage = self.run.shared.source_of[split.0 as usize];
+        let Role::Source(source) = &self.plan.stages[stage].role else {
+            unreachable!("splits belong to sources");
+        };
+        guard(self.plan, stage, || source.done(self.split(split)))
+    }
+
+    fn split(&self, split: SplitId) -> &Split {
+        &self.run.splits[split.0 as usize]
+    }
+
+    /// A failure of the run itself, not of a stage.
+    fn fail(&mut self, failure: Failure) {
+        self.outcome.failures.push(failure);
+        self.run.shared.partial.store(true, Ordering::SeqCst);
+        self.stop(StopReason::Failure);
+    }
+
+    /// Stops the sources; what is under way drains.
+    fn stop(&mut self, why: StopReason) {
+        if self.outcome.stopped.is_none() {
+            self.outcome.stopped = Some(why);
+            self.observer.on(&Event::Stopping { why });
+        }
+        self.run.shared.stop.store(true, Ordering::SeqCst);
+    }
+
+    fn look_around(&mut self) {
+        let count = |signal: &AtomicUsize| signal.load(Ordering::SeqCst);
+        let (interrupts, terminates) = (count(&self.signals.interrupt), count(&self.signals.terminate));
+        if interrupts + terminates > 1 {
+            let exit = if interrupts > 1 { Exit::Interrupted } else { Exit::Terminated };
+            self.outcome.aborted = Some(exit);
+            self.outcome.unfinished = self.run.splits.len() - self.finished;
+        } else if interrupts == 1 && self.outcome.stopped.is_none() {
+            self.stop(StopReason::Interrupt);
+        } else if terminates == 1 && self.outcome.stopped.is_none() {
+            self.stop(StopReason::Terminate);
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) && self.outcome.stopped.is_none() {
+            self.stop(StopReason::Deadline);
+        }
+        self.observer.tick();
+    }
+
+    fn finish(mut self) -> Outcome {
+        // The last worker's last words may lie behind its `WorkerEnded` of another worker.
+        while let Ok(event) = self.run.events.try_recv() {
+            self.take(event);
+        }
+        if !self.outcome.too_many_rejects && !within(self.plan.limits.rejects, self.sum) {
+            self.too_many_rejects();
+        }
+        if let Some(failure) = self.rejects.as_mut().and_then(|out| out.sync().err()) {
+            self.fail(failure);
+        }
+        self.verify();
+        for (stage, gauge) in &self.run.gauges {
+            self.observer.on(&Event::Queue { stage: *stage, high: gauge.high() });
+        }
+        self.outcome.unfinished = self.run.splits.len() - self.finished;
+        self.observer.tick();
+        self.outcome
+    }
+
+    /// Reads back from sinks that are asked to. A server that could not be written to is not asked again.
+    fn verify(&mut self) {
+        if self.options.mode == Mode::Rehearse {
+            return;
+        }
+        for (stage, sink) in self.plan.sinks() {
+            match guard(self.plan, stage, || sink.verify()) {
+                Ok(Some(result)) => self.observer.on(&Event::Verified { stage, result }),
+                Ok(None) => {}
+                Err(failure) => {
+                    tracing::error!("`{}`: {failure}", self.plan.stages[stage].name);
+                    self.outcome.failures.push(failure);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! How much of a source's input may be under way at once.
+//!
+//! Each source has a gate. A batch is admitted while the bytes under way are within the limit; it gives
+//! its bytes back when the last copy of it is dropped. The lowest split being read is admitted even over
+//! the limit as long as nothing of it is under way: stages that need input order wait for exactly that
+//! split, so the run always goes on, and memory stays within the limit plus one batch.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::batch::SplitId;
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    limit: usize,
+    state: Mutex<State>,
+    freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    total: usize,
+    /// Bytes under way of every split that is being read or has something under way.
+    splits: BTreeMap<SplitId, Flow>,
+}
+
+#[derive(Debug, Default)]
+struct Flow {
+    bytes: usize,
+    reading: bool,
+}
+
+impl Gate {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Gate { limit, state: Mutex::default(), freed: Condvar::new() })
+    }
+
+    /// A worker begins to read `split`.
+    pub(super) fn open(&self, split: SplitId) {
+        self.lock().splits.entry(split).or_default().reading = true;
+    }
+
+    /// A worker has read `split`.
+    pub(super) fn close(&self, split: SplitId) {
+        let mut state = self.lock();
+        if let Some(flow) = state.splits.get_mut(&split) {
+            flow.reading = false;
+        }
+        state.forget(split);
+        self.freed.notify_all();
+    }
+
+    /// Waits until `bytes` more of `split` may be under way.
+    pub(super) fn admit(self: &Arc<Self>, split: SplitId, bytes: usize) -> Arc<Credit> {
+        let mut state = self.lock();
+        while !state.may_pass(split, bytes, self.limit) {
+            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.total += bytes;
+        state.splits.entry(split).or_default().bytes += bytes;
+        Arc::new(Credit { gate: Arc::clone(self), split, bytes })
+    }
+
+    /// No code that may panic runs under this lock.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn may_pass(&self, split: SplitId, bytes: usize, limit: usize) -> bool {
+        let lowest = self.splits.iter().find(|(_, flow)| flow.reading).map(|(id, _)| *id);
+        let own = self.splits.get(&split).map_or(0, |flow| flow.bytes);
+        self.total + bytes <= limit || (lowest == Some(split) && own == 0)
+    }
+
+    fn forget(&mut self, split: SplitId) {
+        if self.splits.get(&split).is_some_and(|flow| !flow.reading && flow.bytes == 0) {
+            self.splits.remove(&split);
+        }
+    }
+}
+
+/// Bytes under way; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Credit {
+    gate: Arc<Gate>,
+    split: SplitId,
+    bytes: usize,
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        state.total -= self.bytes;
+        if let Some(flow) = state.splits.get_mut(&self.split) {
+            flow.bytes -= self.bytes;
+        }
+        state.forget(self.split);
+        self.gate.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn may_pass(gate: &Gate, split: u32, bytes: usize) -> bool {
+        gate.lock().may_pass(SplitId(split), bytes, gate.limit)
+    }
+
+    #[test]
+    fn the_limit_holds_and_is_given_back() {
+        let gate = Gate::new(10);
+        gate.open(SplitId(0));
+        gate.open(SplitId(1));
+        let first = gate.admit(SplitId(1), 8);
+        assert!(!may_pass(&gate, 1, 3));
+        drop(first);
+        assert!(may_pass(&gate, 1, 3));
+    }
+
+    #[test]
+    fn the_lowest_split_passes_one_batch_over_the_limit() {
+        let gate = Gate::new(10);
+        gate.open(SplitId(0));
+        gate.open(SplitId(1));
+        let _ahead = gate.admit(SplitId(1), 10);
+        let _lowest = gate.admit(SplitId(0), 100);
+        assert!(!may_pass(&gate, 0, 1), "a second batch of it must wait");
+        gate.close(SplitId(0));
+        assert!(!may_pass(&gate, 1, 1), "split 1 is the lowest now, but has something under way");
+    }
+}

@@ -1,0 +1,258 @@
+//! Makes everything a run needs, before the first record is read: splits, workers, queues, pools. What
+//! cannot be opened at all fails here, with nothing read and nothing written.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64},
+    },
+};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::{
+    Options,
+    ack::Tracker,
+    gate::Gate,
+    inbox::{Inbox, Reorder},
+    partition::Partition,
+    queue::{Gauge, QueueReceiver, QueueSender, queue},
+    read::{Reader, Reading},
+    work::Worker,
+    worker::{Chain, Outgoing, Outlet, Shared},
+    write::Writer,
+};
+use crate::{
+    batch::SplitId,
+    event::{Event, StageId},
+    failure::{Exit, Failure},
+    plan::{Intake, Plan, Pool, PoolId, Role},
+    stage::{Mode, Split},
+};
+
+/// Events that may wait for the coordinator. It never waits for workers, so this only smooths bursts.
+const EVENTS: usize = 1024;
+
+/// A run under way.
+pub(super) struct Launched {
+    pub(super) shared: Arc<Shared>,
+    pub(super) events: Receiver<Event>,
+    /// The splits, by number.
+    pub(super) splits: Vec<Split>,
+    /// The queue before each pool.
+    pub(super) gauges: Vec<(StageId, Arc<Gauge>)>,
+    /// Workers that have not ended yet.
+    pub(super) workers: usize,
+    /// Kept alive until the run is over.
+    pub(super) _pools: Vec<rayon::ThreadPool>,
+}
+
+/// One thread's work, whatever the pool is.
+enum Task {
+    Read(Reader),
+    Work(Worker),
+    Write(Writer),
+}
+
+/// Starts a run.
+pub(super) fn launch(plan: &Arc<Plan>, options: &Options) -> Result<Launched, Failure> {
+    let (sender, events) = crossbeam_channel::bounded(EVENTS);
+    let listed = list(plan)?;
+    let source_of = listed.iter().flat_map(|(stage, splits)| splits.iter().map(|_| *stage)).collect();
+    let splits: Vec<Split> = listed.iter().flat_map(|(_, splits)| splits.iter().cloned()).collect();
+    let shared = Arc::new(Shared {
+        plan: Arc::clone(plan),
+        events: sender.clone(),
+        stop: AtomicBool::new(false),
+        partial: AtomicBool::new(false),
+        source_of,
+    });
+    let tracker = Tracker::new(splits.len(), sender);
+    let builder = Builder { plan, options, shared: &shared, tracker, listed: &listed };
+    let (tasks, gauges) = builder.tasks()?;
+    let workers = tasks.iter().map(Vec::len).sum();
+    // Told from here, not by the sources: the observer hears of all splits before anything is read.
+    for (stage, first, splits) in numbered(&listed) {
+        shared.send(Event::Listed { stage, splits: splits.to_vec(), first });
+    }
+    let mut pools = Vec::new();
+    for (pool, tasks) in plan.pools.iter().zip(tasks) {
+        pools.push(start(&plan.stages[pool.head].name, tasks)?);
+    }
+    Ok(Launched { shared, events, splits, gauges, workers, _pools: pools })
+}
+
+fn list(plan: &Plan) -> Result<Vec<(StageId, Vec<Split>)>, Failure> {
+    plan.sources().map(|(stage, source)| Ok((stage, source.splits()?))).collect()
+}
+
+/// Each source with the number of its first split.
+fn numbered(listed: &[(StageId, Vec<Split>)]) -> impl Iterator<Item = (StageId, SplitId, &[Split])> {
+    listed.iter().scan(0, |next, (stage, splits)| {
+        let first = SplitId(*next);
+        *next += splits.len() as u32;
+        Some((*stage, first, splits.as_slice()))
+    })
+}
+
+/// One pool with a thread per task.
+fn start(name: &str, tasks: Vec<Task>) -> Result<rayon::ThreadPool, Failure> {
+    let name = name.to_owned();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(tasks.len())
+        .thread_name(move |i| format!("{name}-{i}"))
+        .build()
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot start threads: {error}")))?;
+    let tasks: Vec<Mutex<Option<Task>>> = tasks.into_iter().map(|task| Mutex::new(Some(task))).collect();
+    pool.spawn_broadcast(move |context| {
+        let task = tasks[context.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
+        match task {
+            Some(Task::Read(reader)) => reader.run(),
+            Some(Task::Work(worker)) => worker.run(),
+            Some(Task::Write(writer)) => writer.run(),
+            None => {}
+        }
+    });
+    Ok(pool)
+}
+
+struct Builder<'a> {
+    plan: &'a Arc<Plan>,
+    options: &'a Options,
+    shared: &'a Arc<Shared>,
+    tracker: Arc<Tracker>,
+    listed: &'a [(StageId, Vec<Split>)],
+}
+
+type Tasks = Vec<Vec<Task>>;
+type Gauges = Vec<(StageId, Arc<Gauge>)>;
+
+impl Builder<'_> {
+    /// The work of every thread of every pool. Pools are made from the sinks back, so that the inboxes a
+    /// pool writes to exist; an inbox closes when the last worker that writes to it has ended.
+    fn tasks(&self) -> Result<(Tasks, Gauges), Failure> {
+        let mut inboxes: BTreeMap<PoolId, Arc<Inbox>> = BTreeMap::new();
+        let mut tasks = Vec::new();
+        let mut gauges = Vec::new();
+        for (id, pool) in self.plan.pools.iter().enumerate().rev() {
+            let outlet = Outlet(
+                pool.next
+                    .iter()
+                    .map(|edge| Outgoing { inbox: Arc::clone(&inboxes[&edge.to]), lanes: edge.lanes.clone() })
+                    .collect(),
+            );
+            let (inbox, receivers) = self.intake(id, pool, &mut gauges);
+            tasks.push(self.pool(id, pool, receivers, &outlet)?);
+            inboxes.extend(inbox.map(|inbox| (id, Arc::new(inbox))));
+        }
+        tasks.reverse();
+        Ok((tasks, gauges))
+    }
+
+    /// The queues of a pool: the way in, and each worker's end.
+    fn intake(&self, id: PoolId, pool: &Pool, gauges: &mut Gauges) -> (Option<Inbox>, Vec<QueueReceiver>) {
+        let mut make = || {
+            let (sender, receiver) = queue(pool.queue, self.queue_bytes());
+            gauges.push((pool.head, sender.gauge()));
+            (sender, receiver)
+        };
+        match pool.intake {
+            Intake::Splits => (None, Vec::new()),
+            Intake::Any => {
+                let (sender, receiver) = make();
+                (Some(Inbox::any(sender)), vec![receiver; pool.workers])
+            }
+            Intake::Ordered => {
+                let (sender, receiver) = make();
+                (Some(Inbox::ordered(sender, self.reorder(pool))), vec![receiver; pool.workers])
+            }
+            Intake::Keyed(_) => {
+                let (senders, receivers): (Vec<QueueSender>, _) = (0..pool.workers).map(|_| make()).unzip();
+                let partition = Partition::new(Arc::clone(self.plan), id);
+                (Some(Inbox::keyed(partition, senders, self.reorder(pool))), receivers)
+            }
+        }
+    }
+
+    fn reorder(&self, pool: &Pool) -> Reorder {
+        let arrivals = self.shared.source_of.iter().enumerate().filter_map(|(split, source)| {
+            pool.arrivals.get(source).map(|lanes| (SplitId(split as u32), *lanes))
+        });
+        Reorder::new(arrivals.collect())
+    }
+
+    /// Half of the job's memory is for the queues, all alike; the other half is for the gates.
+    fn queue_bytes(&self) -> usize {
+        let queues: usize = self.plan.pools.iter().map(|pool| match pool.intake {
+            Intake::Splits => 0,
+            Intake::Any | Intake::Ordered => 1,
+            Intake::Keyed(_) => pool.workers,
+        }).sum();
+        self.plan.limits.memory.0 as usize / 2 / queues.max(1)
+    }
+
+    fn gate_bytes(&self) -> usize {
+        self.plan.limits.memory.0 as usize / 2 / self.listed.len().max(1)
+    }
+
+    fn pool(
+        &self,
+        id: PoolId,
+        pool: &Pool,
+        receivers: Vec<QueueReceiver>,
+        outlet: &Outlet,
+    ) -> Result<Vec<Task>, Failure> {
+        match &self.plan.stages[pool.head].role {
+            Role::Source(source) => {
+                let reading = Arc::new(self.reading(pool.head));
+                let workers = if self.options.limit.is_some() { 1 } else { pool.workers };
+                let workers = workers.min(reading.splits.len()).max(1);
+                let reader = |_| {
+                    let (worker, chain) = (source.worker()?, Chain::open(self.plan, id)?);
+                    let (shared, reading) = (Arc::clone(self.shared), Arc::clone(&reading));
+                    Ok(Task::Read(Reader { shared, reading, worker, chain, outlet: outlet.clone() }))
+                };
+                (0..workers).map(reader).collect()
+            }
+            Role::Transform(_) => {
+                let worker = |queue| {
+                    let (shared, chain) = (Arc::clone(self.shared), Chain::open(self.plan, id)?);
+                    Ok(Task::Work(Worker { shared, stage: pool.head, queue, chain, outlet: outlet.clone() }))
+                };
+                receivers.into_iter().map(worker).collect()
+            }
+            Role::Sink(sink) => {
+                let writer = |queue| {
+                    let worker = Some(sink.worker(self.options.mode)?);
+                    let (shared, outlet) = (Arc::clone(self.shared), outlet.clone());
+                    let (stage, batch) = (pool.head, pool.batch);
+                    Ok(Task::Write(Writer::new(shared, stage, queue, worker, batch, outlet)))
+                };
+                receivers.into_iter().map(writer).collect()
+            }
+        }
+    }
+
+    fn reading(&self, stage: StageId) -> Reading {
+        let (first, splits) = numbered(self.listed)
+            .find_map(|(source, first, splits)| (source == stage).then(|| (first, splits.to_vec())))
+            .expect("every source was listed");
+        Reading {
+            stage,
+            splits,
+            first,
+            next: AtomicU32::new(0),
+            gate: Gate::new(self.gate_bytes()),
+            tracker: Arc::clone(&self.tracker),
+            limit: self.options.limit.map(AtomicU64::new),
+        }
+    }
+}
+
+impl Options {
+    /// Are `done` actions to run? Not in a rehearsal, and not for input that was read in part.
+    pub(super) fn settles(&self) -> bool {
+        self.mode == Mode::Write && self.limit.is_none()
+    }
+}

@@ -1,0 +1,100 @@
+//! Divides batches by key: equal keys go to the same worker, on every machine and in every run.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, cast::AsArray};
+use arrow_cast::cast;
+use arrow_schema::DataType;
+
+use super::message::{Message, Place};
+use crate::{
+    batch::Batch,
+    plan::{Intake, Plan, PoolId},
+};
+
+/// Divides batches by the `partition_by` expression of a pool's first stage.
+#[derive(Debug)]
+pub(super) struct Partition {
+    plan: Arc<Plan>,
+    pool: PoolId,
+}
+
+impl Partition {
+    pub(super) fn new(plan: Arc<Plan>, pool: PoolId) -> Self {
+        Partition { plan, pool }
+    }
+
+    /// One message per worker, in the order of the workers; some may have no rows. Each part keeps the order
+    /// that its rows had.
+    pub(super) fn divide(&self, message: Message, workers: usize) -> Vec<Message> {
+        let Message { place, batch, ack, credit } = message;
+        let parts: Vec<Option<Batch>> = match batch {
+            None => vec![None; workers],
+            Some(batch) => self.rows_of(&batch, workers).into_iter().map(|rows| Some(batch.pick(rows))).collect(),
+        };
+        let messages = parts.into_iter().enumerate().map(|(worker, batch)| {
+            let place = Place { lane: place.lane * workers as u32 + worker as u32, ..place };
+            Message { place, batch, ack: ack.clone(), credit: credit.clone() }
+        });
+        let messages = messages.collect();
+        ack.acknowledge();
+        messages
+    }
+
+    /// The rows of each worker. A row whose key is null or cannot be computed goes to the first: the stage
+    /// itself decides what becomes of it.
+    fn rows_of(&self, batch: &Batch, workers: usize) -> Vec<Vec<u32>> {
+        let mut rows = vec![Vec::new(); workers];
+        let Intake::Keyed(expr) = &self.plan.pools[self.pool].intake else {
+            unreachable!("a partition is made for keyed pools only");
+        };
+        let keys = expr.evaluate(batch, &mut Vec::new());
+        // The compiler admits only keys whose type can be shown as text.
+        let Ok(keys) = cast(&keys, &DataType::Utf8View) else {
+            unreachable!("checked when the spec was compiled");
+        };
+        let keys = keys.as_string_view();
+        for row in 0..keys.len() {
+            let worker = if keys.is_null(row) { 0 } else { worker_of(keys.value(row).as_bytes(), workers) };
+            rows[worker].push(row as u32);
+        }
+        rows
+    }
+}
+
+/// The worker that a key belongs to: FNV-1a, 64 bits (Fowler, Noll and Vo), finished with a
+/// multiplication, its high bits scaled to the number of workers.
+fn worker_of(key: &[u8], workers: usize) -> usize {
+    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((u128::from(mixed) * workers as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use arrow_array::RecordBatch;
+
+    use super::*;
+    use crate::batch::{Origin, Schema, SplitId};
+
+    pub(crate) fn empty_batch() -> Batch {
+        let records = RecordBatch::new_empty(Schema::new(Vec::new()).arrow());
+        Batch::new(records, Origin::derived(SplitId(0), 0, 0))
+    }
+
+    #[test]
+    fn keys_keep_their_worker_for_ever() {
+        // Recorded once: stores that were divided by these must not be divided differently later.
+        let workers: Vec<usize> = ["", "bob", "alice", "Ünal"].iter().map(|key| worker_of(key.as_bytes(), 8)).collect();
+        assert_eq!(workers, [4, 3, 3, 0]);
+    }
+
+    #[test]
+    fn keys_spread_evenly() {
+        let mut counts = [0_u32; 7];
+        (0..70_000).for_each(|i| counts[worker_of(format!("key{i}").as_bytes(), 7)] += 1);
+        assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
+    }
+}

@@ -1,0 +1,187 @@
+//! What the loops of all pools share: passing on, counting, surviving a stage that fails.
+//!
+//! A stage that fails or panics does not stop the flow: its worker goes on taking messages and passes them
+//! on empty, with their split marked incomplete. So queues drain, order is kept, and every row is counted.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arrow_array::RecordBatch;
+use crossbeam_channel::Sender;
+
+use super::{
+    inbox::Inbox,
+    message::{Message, Place},
+};
+use crate::{
+    batch::{Batch, Origin, Reject, Rejects, SplitId},
+    event::{Event, Rows, StageId, StopReason},
+    failure::{Exit, Failure},
+    plan::{Plan, PoolId, Role},
+    stage::TransformWorker,
+};
+
+/// What all workers of a run can see.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) plan: Arc<Plan>,
+    pub(super) events: Sender<Event>,
+    /// Sources read no further.
+    pub(super) stop: AtomicBool,
+    /// Something is missing from the input or was lost on the way: what is whole or absent must stay absent.
+    pub(super) partial: AtomicBool,
+    /// The source of every split.
+    pub(super) source_of: Vec<StageId>,
+}
+
+impl Shared {
+    pub(super) fn send(&self, event: Event) {
+        // The coordinator outlives the workers unless the run was aborted; then nobody counts any more.
+        let _ = self.events.send(event);
+    }
+
+    /// A stage cannot go on: the sources need not read further.
+    pub(super) fn fail(&self, stage: StageId, failure: Failure) {
+        self.partial.store(true, Ordering::SeqCst);
+        self.stop.store(true, Ordering::SeqCst);
+        self.send(Event::Failed { stage, failure });
+        self.send(Event::Stopping { why: StopReason::Failure });
+    }
+
+    pub(super) fn rejected(&self, stage: StageId, rejects: Vec<Reject>) {
+        if !rejects.is_empty() {
+            self.send(Event::Rejected { stage, rejects });
+        }
+    }
+}
+
+/// Calls into a stage; a panic becomes a failure that names the stage.
+pub(super) fn guard<T>(plan: &Plan, stage: StageId, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    // A worker that panicked is not called again, so whatever it left half done is never seen.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let message = format!("`{}` panicked: {}", plan.stages[stage].name, words(panic.as_ref()));
+        Err(Failure::new(Exit::Bug, message))
+    })
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// Where a pool's output goes.
+#[derive(Debug, Clone)]
+pub(super) struct Outlet(pub(super) Vec<Outgoing>);
+
+/// One pool that reads the output.
+#[derive(Debug, Clone)]
+pub(super) struct Outgoing {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) lanes: BTreeMap<StageId, u32>,
+}
+
+impl Outlet {
+    /// True where nothing reads the output.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Passes a message on to every reader, waiting for room.
+    pub(super) fn send(&self, shared: &Shared, message: Message) {
+        let source = shared.source_of[message.place.split.0 as usize];
+        for outgoing in &self.0 {
+            let lane = message.place.lane + outgoing.lanes.get(&source).copied().unwrap_or(0);
+            outgoing.inbox.send(Message { place: Place { lane, ..message.place }, ..message.clone() });
+        }
+        message.ack.acknowledge();
+    }
+}
+
+/// The transforms of a pool, in order.
+pub(super) struct Chain {
+    links: Vec<Link>,
+    /// The columns behind the last link, for batches that were lost on the way.
+    empty: Option<RecordBatch>,
+}
+
+struct Link {
+    stage: StageId,
+    worker: Box<dyn TransformWorker>,
+    broken: bool,
+}
+
+impl Chain {
+    /// Workers for all transforms of a pool: its head, where that is one, and what is fused.
+    pub(super) fn open(plan: &Plan, pool: PoolId) -> Result<Chain, Failure> {
+        let pool = &plan.pools[pool];
+        let mut links = Vec::new();
+        for &stage in [pool.head].iter().chain(&pool.fused) {
+            if let Role::Transform(transform) = &plan.stages[stage].role {
+                links.push(Link { stage, worker: transform.worker()?, broken: false });
+            }
+        }
+        let output = plan.stages[pool.last()].output.as_ref();
+        Ok(Chain { links, empty: output.map(|schema| RecordBatch::new_empty(schema.arrow())) })
+    }
+
+    /// Runs a batch through all links. `Err` holds what is left of a batch that a failing link lost: an
+    /// empty one in its place.
+    pub(super) fn apply(&mut self, shared: &Shared, mut batch: Batch) -> Result<Batch, Batch> {
+        for link in &mut self.links {
+            let (split, seq, input) = (batch.origin.split, batch.origin.seq, batch.rows() as u64);
+            match link.apply(shared, batch) {
+                Some(output) => batch = output,
+                None => {
+                    shared.send(Event::Worked {
+                        stage: link.stage,
+                        split,
+                        rows: Rows { input, failed: input, ..Rows::default() },
+                        bytes: 0,
+                        busy: Duration::ZERO,
+                    });
+                    return Err(self.lost(split, seq));
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    fn lost(&self, split: SplitId, seq: u64) -> Batch {
+        let records = self.empty.clone().expect("a pool with transforms puts something out");
+        Batch::new(records, Origin::derived(split, seq, 0))
+    }
+}
+
+impl Link {
+    fn apply(&mut self, shared: &Shared, batch: Batch) -> Option<Batch> {
+        if self.broken {
+            return None;
+        }
+        let (split, input, bytes) = (batch.origin.split, batch.rows() as u64, batch.bytes() as u64);
+        let mut rejects = Rejects::default();
+        let start = Instant::now();
+        match guard(&shared.plan, self.stage, || self.worker.apply(batch, &mut rejects)) {
+            Ok(output) => {
+                let (out, rejected) = (output.rows() as u64, rejects.len() as u64);
+                shared.rejected(self.stage, rejects.take());
+                let filtered = input.saturating_sub(out + rejected);
+                let rows = Rows { input, output: out, rejected, filtered, failed: 0 };
+                shared.send(Event::Worked { stage: self.stage, split, rows, bytes, busy: start.elapsed() });
+                Some(output)
+            }
+            Err(failure) => {
+                self.broken = true;
+                shared.fail(self.stage, failure);
+                None
+            }
+        }
+    }
+}

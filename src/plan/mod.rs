@@ -1,0 +1,170 @@
+//! The plan: a checked job, ready to run. `check` and `run` build the very same one.
+//!
+//! A plan is immutable and shared by all threads of a run. Its stages stand in topological order; its pools
+//! say which stages share a worker.
+
+mod compile;
+mod explain;
+mod graph;
+mod pools;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+pub use compile::compile;
+pub use explain::explain;
+pub use graph::{dot, mermaid};
+
+use crate::{
+    batch::Schema,
+    event::StageId,
+    expr::Expr,
+    spec::{BatchSize, Limits},
+    stage::{Delivery, Sink, Source, Transform},
+};
+
+/// A pool's place in [`Plan::pools`].
+pub type PoolId = usize;
+
+/// A checked job.
+#[derive(Debug)]
+pub struct Plan {
+    /// The job's name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Identifies what the job does, whichever way it is spelled and however many workers it has.
+    pub digest: String,
+    /// What it may use.
+    pub limits: Limits,
+    /// Where rejects go.
+    pub rejects: Option<PathBuf>,
+    /// Where the report goes, unless it is the state directory.
+    pub report: Option<PathBuf>,
+    /// Where locks and reports are kept.
+    pub state: PathBuf,
+    /// The stages, inputs before those that read them.
+    pub stages: Vec<Stage>,
+    /// The pools, in the same order.
+    pub pools: Vec<Pool>,
+}
+
+/// One stage.
+#[derive(Debug)]
+pub struct Stage {
+    /// Its name in the spec.
+    pub name: String,
+    /// The word behind `type =`.
+    pub kind: &'static str,
+    /// What it does.
+    pub role: Role,
+    /// The stages it reads.
+    pub inputs: Vec<StageId>,
+    /// The columns it puts out.
+    pub output: Option<Schema>,
+    /// Short phrases about it.
+    pub notes: Vec<String>,
+}
+
+/// The live half of a stage.
+pub enum Role {
+    /// Makes records.
+    Source(Box<dyn Source>),
+    /// Makes records of records.
+    Transform(Box<dyn Transform>),
+    /// Takes records.
+    Sink(Box<dyn Sink>),
+}
+
+/// A stage with the transforms that are fused into it, run by so many workers.
+#[derive(Debug)]
+pub struct Pool {
+    /// The first stage: the one that has a queue before it.
+    pub head: StageId,
+    /// Transforms that its workers apply to a batch before they pass it on.
+    pub fused: Vec<StageId>,
+    /// How many threads.
+    pub workers: usize,
+    /// Why the spec's `concurrency` was not taken, where it was not.
+    pub remark: Option<&'static str>,
+    /// Batches that may wait before it; 0 for sources.
+    pub queue: usize,
+    /// The most that a sink is handed at once; `None` where batches come as they are.
+    pub batch: Option<BatchSize>,
+    /// How messages come in.
+    pub intake: Intake,
+    /// The pools that read its output.
+    pub next: Vec<Edge>,
+    /// For every source, how many messages come per batch of it; sources that do not reach it are absent.
+    pub arrivals: BTreeMap<StageId, u32>,
+}
+
+/// How messages come into a pool.
+#[derive(Debug)]
+pub enum Intake {
+    /// It is a source.
+    Splits,
+    /// Any message to any worker.
+    Any,
+    /// All messages in input order, to its one worker.
+    Ordered,
+    /// Rows with equal values of this expression to the same worker, in input order.
+    Keyed(Expr),
+}
+
+/// The way from a pool to one that reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The reading pool.
+    pub to: PoolId,
+    /// For every source, what to add to a message's lane: the lanes of other edges come before.
+    pub lanes: BTreeMap<StageId, u32>,
+}
+
+impl Plan {
+    /// Places of the sources.
+    pub fn sources(&self) -> impl Iterator<Item = (StageId, &dyn Source)> {
+        self.stages.iter().enumerate().filter_map(|(id, stage)| match &stage.role {
+            Role::Source(source) => Some((id, source.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// Places of the sinks.
+    pub fn sinks(&self) -> impl Iterator<Item = (StageId, &dyn Sink)> {
+        self.stages.iter().enumerate().filter_map(|(id, stage)| match &stage.role {
+            Role::Sink(sink) => Some((id, sink.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// The pool that runs a stage.
+    pub fn pool_of(&self, stage: StageId) -> PoolId {
+        let place = self.pools.iter().position(|pool| pool.head == stage || pool.fused.contains(&stage));
+        place.expect("every stage is run by a pool")
+    }
+}
+
+impl Role {
+    /// `source`, `transform` or `sink`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Role::Source(_) => "source",
+            Role::Transform(_) => "transform",
+            Role::Sink(_) => "sink",
+        }
+    }
+
+    /// How batches must be handed to it.
+    fn delivery(&self) -> Delivery {
+        match self {
+            Role::Sink(sink) => sink.delivery(),
+            Role::Source(_) | Role::Transform(_) => Delivery::Any,
+        }
+    }
+}
+
+impl std::fmt::Debug for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}

@@ -1,0 +1,105 @@
+//! Which stages share a worker, and how messages find their way between pools.
+//!
+//! A transform is fused into the stage before it when it has one input, that input has no other reader,
+//! and the spec asks for nothing of its own (`concurrency`, `queue`, `partition_by`): a batch then stays
+//! in one core's cache. Sinks and sources always head a pool.
+
+use std::collections::BTreeMap;
+
+use super::{Edge, Intake, Pool, PoolId, Role, Stage};
+use crate::{
+    event::StageId,
+    expr::Expr,
+    kind::Workers,
+    spec::{BatchSize, Common},
+    stage::Delivery,
+};
+
+/// Batches that wait before a pool unless the spec says otherwise.
+const DEFAULT_QUEUE: usize = 4;
+
+/// What the spec and the kind say of a stage's workers.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) common: Common,
+    pub(super) workers: Workers,
+    pub(super) partition: Option<Expr>,
+}
+
+/// Divides stages into pools. `wishes` belong to `stages`, one each.
+pub(super) fn pools(stages: &[Stage], wishes: Vec<Wish>, threads: usize) -> Vec<Pool> {
+    let mut pools: Vec<Pool> = Vec::new();
+    for (id, (stage, wish)) in stages.iter().zip(wishes).enumerate() {
+        match fusible(stages, id, &wish).then(|| pools.iter().position(|pool| pool.last() == stage.inputs[0])).flatten() {
+            Some(pool) => pools[pool].fused.push(id),
+            None => pools.push(pool(stage, id, wish, threads)),
+        }
+    }
+    connect(stages, &mut pools);
+    pools
+}
+
+fn fusible(stages: &[Stage], id: StageId, wish: &Wish) -> bool {
+    let stage = &stages[id];
+    let [input] = stage.inputs[..] else { return false };
+    let readers = stages.iter().filter(|reader| reader.inputs.contains(&input)).count();
+    let common = &wish.common;
+    let own = common.concurrency.is_some() || common.queue.is_some() || wish.partition.is_some();
+    matches!(stage.role, Role::Transform(_)) && !matches!(stages[input].role, Role::Sink(_)) && readers == 1 && !own
+}
+
+fn pool(stage: &Stage, head: StageId, wish: Wish, threads: usize) -> Pool {
+    let delivery = stage.role.delivery();
+    let intake = match (&stage.role, wish.partition) {
+        (Role::Source(_), _) => Intake::Splits,
+        (_, Some(expr)) => Intake::Keyed(expr),
+        (_, None) if delivery == Delivery::Ordered => Intake::Ordered,
+        (_, None) => Intake::Any,
+    };
+    let asked = wish.common.concurrency;
+    let (workers, remark) = match wish.workers {
+        Workers::One(why) => (1, (asked.unwrap_or(1) > 1).then_some(why)),
+        Workers::Threads => (asked.unwrap_or(threads), None),
+        Workers::Default(default) => (asked.unwrap_or(default), None),
+    };
+    let queue = match stage.role {
+        Role::Source(_) => 0,
+        _ => wish.common.queue.unwrap_or(DEFAULT_QUEUE),
+    };
+    let batch = matches!(stage.role, Role::Sink(_)).then_some(wish.common.batch);
+    Pool { head, fused: Vec::new(), workers, remark, queue, batch, intake, next: Vec::new(), arrivals: BTreeMap::new() }
+}
+
+/// Draws the edges. Where several ways lead from a source to a pool, every batch of that source arrives
+/// several times; each way gets lanes of its own, in the order in which the spec names the inputs.
+fn connect(stages: &[Stage], pools: &mut [Pool]) {
+    for to in 0..pools.len() {
+        let head = pools[to].head;
+        if let Role::Source(_) = stages[head].role {
+            pools[to].arrivals.insert(head, 1);
+        }
+        for &input in &stages[head].inputs {
+            let from = pools.iter().position(|pool| pool.last() == input).expect("inputs are compiled before");
+            let lanes = arrivals_behind(&pools[from]);
+            let before = std::mem::take(&mut pools[to].arrivals);
+            let edge = Edge { to, lanes: lanes.keys().map(|s| (*s, before.get(s).copied().unwrap_or(0))).collect() };
+            pools[from].next.push(edge);
+            let mut sum = before;
+            lanes.into_iter().for_each(|(source, n)| *sum.entry(source).or_default() += n);
+            pools[to].arrivals = sum;
+        }
+    }
+}
+
+/// How many messages leave a pool per batch of each source: a keyed one divides every message.
+fn arrivals_behind(pool: &Pool) -> BTreeMap<StageId, u32> {
+    let parts = if matches!(pool.intake, Intake::Keyed(_)) { pool.workers as u32 } else { 1 };
+    pool.arrivals.iter().map(|(source, n)| (*source, n * parts)).collect()
+}
+
+impl Pool {
+    /// The stage whose output leaves the pool.
+    pub fn last(&self) -> StageId {
+        self.fused.last().copied().unwrap_or(self.head)
+    }
+}

@@ -1,0 +1,89 @@
+//! The reject file: one JSON object per line for every record that could not be processed.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::{batch::Reject, failure::Failure};
+
+/// A reject file under way. Made anew by every run: it holds the rejects of the last one.
+#[derive(Debug)]
+pub struct RejectFile {
+    path: PathBuf,
+    job: String,
+    out: BufWriter<File>,
+}
+
+/// A line of the file.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    job: &'a str,
+    stage: &'a str,
+    reason: &'static str,
+    message: &'a str,
+    file: &'a str,
+    /// Absent where the split has no lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    /// Number of the record in its file or row range, from 1.
+    number: u64,
+    /// The record as it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<&'a str>,
+    /// The same in hexadecimal, where it is not UTF-8 text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record_hex: Option<String>,
+}
+
+impl RejectFile {
+    /// Creates the file, and its folder where that is missing.
+    pub fn create(path: &Path, job: &str) -> Result<Self, Failure> {
+        let make = || {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            File::create(path)
+        };
+        let file = make().map_err(|error| Failure::creating(path, &error))?;
+        Ok(RejectFile { path: path.to_owned(), job: job.to_owned(), out: BufWriter::new(file) })
+    }
+
+    /// Writes one reject of `stage`; `file` is the name of its split.
+    pub fn write(&mut self, stage: &str, file: &str, reject: &Reject) -> Result<(), Failure> {
+        let text = std::str::from_utf8(&reject.record).ok();
+        let hex = || reject.record.iter().map(|byte| format!("{byte:02x}")).collect();
+        let line = Line {
+            time: now(),
+            job: &self.job,
+            stage,
+            reason: reject.code.0,
+            message: &reject.message,
+            file,
+            line: (reject.position.line > 0).then_some(reject.position.line),
+            number: reject.position.record,
+            record: text,
+            record_hex: text.is_none().then(hex),
+        };
+        let mut written = serde_json::to_writer(&mut self.out, &line).map_err(std::io::Error::from);
+        written = written.and_then(|()| self.out.write_all(b"\n"));
+        written.map_err(|error| Failure::writing(&self.path, &error))
+    }
+
+    /// Makes what was written so far durable: before a split is called done.
+    pub fn sync(&mut self) -> Result<(), Failure> {
+        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync_data());
+        synced.map_err(|error| Failure::writing(&self.path, &error))
+    }
+}
+
+/// The time now, UTC, to the millisecond, after RFC 3339.
+pub fn now() -> String {
+    DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
