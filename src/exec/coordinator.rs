@@ -41,6 +41,7 @@ pub(super) struct Coordinator<'a> {
     sum: Share,
     finished: usize,
     deadline: Option<Instant>,
+    looked: Instant,
     outcome: Outcome,
 }
 
@@ -51,21 +52,17 @@ impl<'a> Coordinator<'a> {
         signals: &'a Signals,
         observer: &'a mut dyn Observer,
         run: Launched,
+        rejects: Option<RejectFile>,
     ) -> Self {
         let outcome = Outcome { splits: run.splits.len(), ..Outcome::default() };
         let settling = Settling::new(plan.limits.rejects);
-        let deadline = plan.limits.deadline.map(|after| Instant::now() + after.0);
-        let (rejects, sum, finished) = (None, Share::default(), 0);
-        Coordinator { plan, options, signals, observer, run, rejects, settling, sum, finished, deadline, outcome }
+        let looked = Instant::now();
+        let deadline = plan.limits.deadline.map(|after| looked + after.0);
+        let (sum, finished) = (Share::default(), 0);
+        Coordinator { plan, options, signals, observer, run, rejects, settling, sum, finished, deadline, looked, outcome }
     }
 
     pub(super) fn run(mut self) -> Outcome {
-        if let Some(path) = &self.plan.rejects {
-            match RejectFile::create(path, &self.plan.name) {
-                Ok(file) => self.rejects = Some(file),
-                Err(failure) => self.fail(failure),
-            }
-        }
         while self.run.workers > 0 {
             match self.run.events.recv_timeout(TICK) {
                 Ok(event) => self.take(event),
@@ -197,6 +194,10 @@ impl<'a> Coordinator<'a> {
     }
 
     fn look_around(&mut self) {
+        if self.looked.elapsed() < TICK {
+            return;
+        }
+        self.looked = Instant::now();
         let count = |signal: &AtomicUsize| signal.load(Ordering::SeqCst);
         let (interrupts, terminates) = (count(&self.signals.interrupt), count(&self.signals.terminate));
         if interrupts + terminates > 1 {
@@ -210,6 +211,9 @@ impl<'a> Coordinator<'a> {
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) && self.outcome.stopped.is_none() {
             self.stop(StopReason::Deadline);
+        }
+        for (stage, gauge) in &self.run.gauges {
+            self.observer.on(&Event::Level { stage: *stage, batches: gauge.batches() });
         }
         self.observer.tick();
     }

@@ -17,12 +17,12 @@ pub fn mermaid(plan: &Plan) -> String {
                 Role::Transform(_) => ("[", "]"),
                 Role::Sink(_) => ("[(", ")]"),
             };
-            let _ = writeln!(text, "    {}{open}\"{}<br>{}\"{close}", stage.name, stage.name, stage.kind);
+            let _ = writeln!(text, "    s_{}{open}\"{}<br>{}\"{close}", stage.name, stage.name, stage.kind);
         }
         text.push_str("  end\n");
     }
     edges(plan, |from, to| {
-        let _ = writeln!(text, "  {} --> {}", from.name, to.name);
+        let _ = writeln!(text, "  s_{} --> s_{}", from.name, to.name);
     });
     text
 }

@@ -7,12 +7,14 @@ mod compile;
 mod explain;
 mod graph;
 mod pools;
+mod schema;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 pub use compile::compile;
 pub use explain::explain;
 pub use graph::{dot, mermaid};
+pub use schema::schema;
 
 use crate::{
     batch::Schema,
@@ -42,6 +44,8 @@ pub struct Plan {
     pub report: Option<PathBuf>,
     /// Where locks and reports are kept.
     pub state: PathBuf,
+    /// Are messages of rejects, which may hold values, to stand in the report?
+    pub samples: bool,
     /// The stages, inputs before those that read them.
     pub stages: Vec<Stage>,
     /// The pools, in the same order.

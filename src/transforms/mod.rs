@@ -1,1 +1,8 @@
-//! stub
+//! What becomes of records on their way. One file per kind; each holds all of that kind.
+
+mod filter;
+
+use crate::{kind::Kind, stage::Transform};
+
+/// All kinds of transforms.
+pub const KINDS: &[Kind<dyn Transform>] = &[filter::KIND];
