@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
 use super::{
     Options,

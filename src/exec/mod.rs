@@ -29,6 +29,9 @@ mod work;
 mod worker;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, atomic::AtomicUsize};
 
 pub use outcome::Outcome;

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow_array::RecordBatch;
-
 use super::{
     ack::Ack,
     message::Message,
@@ -68,7 +66,7 @@ impl Writer {
         let Message { place, batch, ack, credit } = message;
         let mut safe = true;
         let mut output = batch.as_ref().map(|batch| self.nothing_of(batch));
-        for part in batch.iter().flat_map(|batch| self.parts(batch)) {
+        for part in batch.as_ref().map(|batch| self.parts(batch)).unwrap_or_default() {
             let written = self.write(&part, &ack);
             safe &= written.durable || written.accepted == 0;
             output = written.output.or(output);

@@ -14,6 +14,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub use compile::compile;
 pub use explain::explain;
 pub use graph::{dot, mermaid};
+#[cfg(test)]
+pub(crate) use pools::{Wish, pools};
 pub use schema::schema;
 
 use crate::{
@@ -156,6 +158,11 @@ impl Role {
             Role::Transform(_) => "transform",
             Role::Sink(_) => "sink",
         }
+    }
+
+    /// Does nothing come after it, unless it has output?
+    pub fn is_sink(&self) -> bool {
+        matches!(self, Role::Sink(_))
     }
 
     /// How batches must be handed to it.

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Edge, Intake, Pool, PoolId, Role, Stage};
+use super::{Edge, Intake, Pool, Role, Stage};
 use crate::{
     event::StageId,
     expr::Expr,
     kind::Workers,
-    spec::{BatchSize, Common},
+    spec::Common,
     stage::Delivery,
 };
 
@@ -20,14 +20,14 @@ const DEFAULT_QUEUE: usize = 4;
 
 /// What the spec and the kind say of a stage's workers.
 #[derive(Debug)]
-pub(super) struct Wish {
-    pub(super) common: Common,
-    pub(super) workers: Workers,
-    pub(super) partition: Option<Expr>,
+pub(crate) struct Wish {
+    pub(crate) common: Common,
+    pub(crate) workers: Workers,
+    pub(crate) partition: Option<Expr>,
 }
 
 /// Divides stages into pools. `wishes` belong to `stages`, one each.
-pub(super) fn pools(stages: &[Stage], wishes: Vec<Wish>, threads: usize) -> Vec<Pool> {
+pub(crate) fn pools(stages: &[Stage], wishes: Vec<Wish>, threads: usize) -> Vec<Pool> {
     let mut pools: Vec<Pool> = Vec::new();
     for (id, (stage, wish)) in stages.iter().zip(wishes).enumerate() {
         match fusible(stages, id, &wish).then(|| pools.iter().position(|pool| pool.last() == stage.inputs[0])).flatten() {

@@ -1,1 +1,4 @@
 //! stub
+use crate::{kind::Kind, stage::Sink};
+/// All kinds.
+pub const KINDS: &[Kind<dyn Sink>] = &[];

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow_array::Array;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -15,7 +14,7 @@ use crate::{
 };
 
 /// The `filter` kind.
-pub const KIND: Kind<dyn Transform> = Kind {
+pub(super) const KIND: Kind<dyn Transform> = Kind {
     name: "filter",
     schema: |generator| generator.subschema_for::<FilterSpec>(),
     check: |context| {
