@@ -71,11 +71,14 @@ def parse(line):
 
 
 def lines_of(path):
-    """The lines of a file with their numbers, whatever ends them; the end of the last may be absent."""
+    """The lines of a file with their numbers. The first line's end tells what ends lines in this file: LF (a
+    CR before it belongs to it) or a lone CR. The last line may lack its end."""
     with open(path, "rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
     with (gzip.open if gzipped else open)(path, "rb") as file:
-        lines = re.split(rb"\r\n|\r|\n", file.read())
+        text = file.read()
+    first = re.search(rb"\r?\n|\r", text)
+    lines = text.split(b"\r") if first and first[0] == b"\r" else re.split(rb"\r?\n", text)
     if lines and not lines[-1]:
         lines.pop()
     return enumerate(lines, start=1)
