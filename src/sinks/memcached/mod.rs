@@ -41,7 +41,7 @@ use crate::{
     expr::{Expr, RowError},
     failure::{Exit, Failure},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Bytes, Duration, Place, Problem, Retry, Text},
+    spec::{Bytes, Duration, Path, Place, Problem, Retry, Text, Value},
     stage::{Delivery, Mode, Sink, SinkWorker, Verified, Written},
 };
 
@@ -75,7 +75,7 @@ struct Spec {
     /// Read a random sample back after the run.
     verify: Option<Verify>,
     /// How often and how patiently a part of a batch is tried.
-    #[serde(default = "default_retry")]
+    #[serde(default)]
     retry: Retry,
     /// How long the server keeps a value; 0 means until it needs the room.
     #[serde(default = "default_expire")]
@@ -105,11 +105,6 @@ enum Ack {
 struct Verify {
     /// How many keys to read back.
     sample: u32,
-}
-
-fn default_retry() -> Retry {
-    let millis = |millis| Duration(time::Duration::from_millis(millis));
-    Retry { attempts: 3, backoff: millis(20), timeout: millis(3000) }
 }
 
 fn default_expire() -> Duration {
@@ -180,7 +175,7 @@ impl Shared {
             routes: spec.servers.keys().cloned().zip(0..).collect(),
             ack: spec.ack,
             retry: Retry {
-                attempts: spec.retry.attempts,
+                attempts: spec.retry.attempts.max(1),
                 backoff: limit(spec.retry.backoff),
                 timeout: limit(spec.retry.timeout),
             },
@@ -224,13 +219,13 @@ impl Shared {
                 Ack::Batch => "every batch acknowledged".to_owned(),
                 Ack::None => "acknowledged once, at the end".to_owned(),
             },
-            format!("{attempts} attempts of {:?}, backoff {:?} doubling", timeout.0, backoff.0),
+            format!("{attempts} attempts of {timeout}, backoff {backoff} doubling"),
         ];
         if let Some(verify) = self.verify {
             notes.push(format!("verify a sample of {} keys", verify.sample));
         }
         if self.expire > 0 {
-            notes.push(format!("expire after {} s", self.expire));
+            notes.push(format!("values expire after {}", Duration(time::Duration::from_secs(self.expire))));
         }
         notes
     }
@@ -262,41 +257,43 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     Some(Compiled { stage: Box::new(memcached), output: None, workers: Workers::Default(2), notes })
 }
 
-/// Checks all but the expressions.
+/// Checks all but the expressions. What is not known while checking stands for something sound.
 fn check(spec: &Spec, context: &mut Context<'_>) -> bool {
-    let mut problems = Vec::new();
-    let mut problem = |keys: &[&str], code, message: String| {
-        let path = keys.iter().fold(context.path.clone(), |path, key| path.entry(key));
-        problems.push(Problem::new(code, Place::value(path), message));
-    };
+    let mut found: Vec<(Path, &str)> = Vec::new();
+    let mut problem = |path: Path, message| found.push((path, message));
+    let root = Path::default();
     if spec.servers.is_empty() {
-        problem(&["servers"], "value", "`servers` names no server".to_owned());
+        problem(root.entry("servers"), "`servers` names no server");
     }
-    for (name, address) in &spec.servers {
-        if !is_address(address) {
-            problem(&["servers", name], "value", format!("`{address}` is not `host:port`"));
-        }
+    for (name, _) in spec.servers.iter().filter(|(_, address)| !is_address(address)) {
+        problem(root.entry("servers").entry(name), "expected `host:port`, an IPv6 address in brackets");
     }
     if spec.verify.is_some_and(|verify| verify.sample == 0) {
-        problem(&["verify", "sample"], "value", "a sample of 0 keys verifies nothing".to_owned());
-    }
-    if spec.retry.attempts == 0 {
-        problem(&["retry", "attempts"], "value", "`attempts` counts the first one: at least 1".to_owned());
+        problem(root.key("verify.sample"), "a sample of 0 keys verifies nothing");
     }
     if spec.retry.timeout.0.is_zero() {
-        problem(&["retry", "timeout"], "value", "nothing is done within a `timeout` of 0".to_owned());
+        problem(root.key("retry.timeout"), "nothing is done within a `timeout` of 0");
     }
     if spec.expire.0 > time::Duration::from_secs(LONGEST_EXPIRE) {
-        problem(&["expire"], "value", "memcached keeps no value longer than ten years".to_owned());
+        problem(root.key("expire"), "memcached keeps no value longer than ten years");
+    }
+    found.retain(|(path, _)| !is_unknown(context.table, path));
+    let mut sound = found.is_empty();
+    for (path, message) in found {
+        let place = Place::value(Path(context.path.0.iter().cloned().chain(path.0).collect()));
+        context.problems.push(Problem::new("value", place, message));
     }
     if spec.route.is_none() && spec.servers.len() > 1 {
-        let path = context.path.clone();
-        let message = format!("`route` is missing: it picks one of the {} servers", spec.servers.len());
-        problems.push(Problem::new("missing-key", Place::key(path), message));
+        let message = format!("missing key `route`: it picks one of the {} servers", spec.servers.len());
+        context.problems.push(Problem::new("missing-key", Place::key(context.path.clone()), message));
+        sound = false;
     }
-    let sound = problems.is_empty();
-    problems.into_iter().for_each(|problem| context.problems.push(problem));
     sound
+}
+
+/// Is the value at `path`, or a table it stands in, known only when the job runs?
+fn is_unknown(root: &Value, path: &Path) -> bool {
+    (0..=path.0.len()).any(|steps| matches!(root.get(&Path(path.0[..steps].to_vec())), Some(Value::Unknown)))
 }
 
 /// `host:port`, with an IPv6 address in brackets.
@@ -312,6 +309,13 @@ fn is_address(text: &str) -> bool {
 
 /// The expression at `key`, which must have one of the types.
 fn typed(context: &mut Context<'_>, key: &str, text: &str, types: &[ColumnType]) -> Option<Expr> {
+    if is_unknown(context.table, &Path::default().entry(key)) {
+        let place = Place::value(context.path.entry(key));
+        context
+            .problems
+            .push(Problem::new("unchecked", place, "this cannot be checked before its value is known").note());
+        return None;
+    }
     let expr = context.expr(key, text)?;
     if types.contains(expr.column_type()) {
         return Some(expr);
