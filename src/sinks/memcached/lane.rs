@@ -29,7 +29,7 @@ pub(super) struct Lane {
     /// What was sent without a barrier and can no longer be confirmed.
     pub(super) lost: Lost,
     connection: Option<Connection>,
-    /// The quiet sets of the part.
+    /// The quiet sets of the part, and the barrier once it is sent.
     part: Vec<u8>,
     /// Where each record ends in `part`.
     ends: Vec<usize>,
@@ -145,9 +145,11 @@ impl Lane {
     /// waits for the answer.
     pub(super) fn send(&mut self, address: &str, timeout: Duration, ack: Ack) -> io::Result<()> {
         self.left = timeout;
-        let barrier = ack == Ack::Batch && !self.each;
         if ack == Ack::Batch {
             self.replies.clear();
+            // One write for both; an earlier attempt may have put the barrier there already.
+            self.part.truncate(self.all_bytes() as usize);
+            self.part.extend_from_slice(BARRIER);
         }
         self.timed(|lane, deadline| {
             let mut connection = match lane.connection.take() {
@@ -156,9 +158,6 @@ impl Lane {
             };
             let part = if lane.each { &lane.spaced } else { &lane.part };
             connection.send(part, deadline, &mut lane.replies)?;
-            if barrier {
-                connection.send(BARRIER, deadline, &mut lane.replies)?;
-            }
             lane.connection = Some(connection);
             Ok(())
         })?;

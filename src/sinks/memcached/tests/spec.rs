@@ -164,3 +164,75 @@ fn a_row_is_refused_once() {
     first_per_row(&mut errors);
     assert_eq!(errors, [error(1, "value"), error(3, "key")]);
 }
+
+#[test]
+fn types_are_checked() {
+    for (toml, expected) in [
+        ("key = 'n'\nvalue = 'v'", "type at sinks.cache.key: `key` must be `string`, and this is `int64`"),
+        ("key = 'v'\nvalue = 'v'", "type at sinks.cache.key: `key` must be `string`, and this is `binary`"),
+        (
+            "key = 'k'\nvalue = 'n'",
+            "type at sinks.cache.value: `value` must be `binary` or `string`, and this is `int64`",
+        ),
+        (
+            "key = 'k'\nvalue = 'k'\nroute = 'n'",
+            "type at sinks.cache.route: `route` must be `string`, and this is `int64`",
+        ),
+    ] {
+        let table = table(&format!("{toml}\nservers = {{ a = 'h:1' }}"));
+        let (compiled, problems) = with_context(&table, |context| (KIND.compile)(context).is_some());
+        assert_eq!((compiled, &problems[..]), (false, &[expected.to_owned()][..]));
+    }
+}
+
+#[test]
+fn all_mistakes_come_at_once() {
+    let table = table("key = 'kk'\nvalue = 'n'\nservers = { a = 'h' }");
+    let (_, problems) = with_context(&table, |context| (KIND.compile)(context).is_some());
+    let codes: Vec<&str> = problems.iter().filter_map(|problem| problem.split(": ").next()).collect();
+    let expected = ["value at sinks.cache.servers.a", "expression at sinks.cache.key", "type at sinks.cache.value"];
+    assert_eq!(codes, expected);
+}
+
+#[test]
+fn an_expression_that_is_not_known_yet_is_only_noted() {
+    let mut table = table(&format!("{SOUND}servers = {{ a = 'h:1' }}"));
+    *table.get_mut(&Path::default().key("key")).expect("it is there") = Value::Unknown;
+    let (compiled, problems) = with_context(&table, |context| (KIND.compile)(context).is_some());
+    let expected = "note unchecked at sinks.cache.key: this cannot be checked before its value is known";
+    assert_eq!((compiled, &problems[..]), (false, &[expected.to_owned()][..]));
+}
+
+#[test]
+fn a_compiled_sink_writes_what_its_expressions_say() {
+    let server = Daemon::start(&[]);
+    let toml = format!(
+        "key = \"'k' || (10 % n)\"\nvalue = 'v'\nroute = 'r'\nservers = {{ a = '{}' }}\nverify = {{ sample = 9 }}",
+        server.address
+    );
+    let table = table(&toml);
+    let (compiled, problems) = with_context(&table, |context| (KIND.compile)(context));
+    let compiled = compiled.unwrap_or_else(|| panic!("{problems:?}"));
+    assert_eq!((compiled.output, compiled.workers), (None, Workers::Default(2)));
+    assert_eq!(compiled.stage.delivery(), Delivery::Any);
+
+    let mut batch = batch(&[
+        (None, Some(b"one"), Some("a")),
+        (None, Some(b"two"), Some("a")),
+        (None, Some(b"three"), Some("b")),
+        (None, Some(b"four"), Some("a")),
+    ]);
+    let numbers: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![7, 0, 2, 4]));
+    let columns = batch.records.columns().iter().cloned().chain([numbers]);
+    let columns = ["k", "v", "r", "n"].into_iter().zip(columns).map(|(name, column)| (name, column, true));
+    batch.records = arrow_array::RecordBatch::try_from_iter_with_nullable(columns).expect("columns of equal length");
+
+    let mut worker = compiled.stage.worker(Mode::Write).expect("a worker needs no server yet");
+    let written = worker.write(&batch).expect("the sink can go on");
+    let rejects: Vec<_> = written.rejects.iter().map(|reject| (reject.code.0, reject.position.record)).collect();
+    assert_eq!((written.accepted, rejects), (2, vec![("expression", 2), ("no_route", 3)]));
+    assert_eq!((server.get("k3"), server.get("k2")), (Some(b"one".to_vec()), Some(b"four".to_vec())));
+    assert_eq!(worker.commit(), Ok(()));
+    let verified = compiled.stage.verify().expect("the server answers").expect("the spec asks for it");
+    assert_eq!((verified.checked, verified.found), (2, 2));
+}
