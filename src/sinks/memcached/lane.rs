@@ -26,6 +26,8 @@ pub(super) struct Lane {
     pub(super) trouble: Option<Trouble>,
     /// Is the part still to be delivered?
     pub(super) open: bool,
+    /// Attempts made for the part.
+    pub(super) attempts: u32,
     /// What was sent without a barrier and can no longer be confirmed.
     pub(super) lost: Lost,
     connection: Option<Connection>,
@@ -100,6 +102,7 @@ impl Lane {
         self.ends.clear();
         self.trouble = None;
         self.open = false;
+        self.attempts = 0;
         self.each = false;
     }
 
@@ -145,6 +148,7 @@ impl Lane {
     /// waits for the answer.
     pub(super) fn send(&mut self, address: &str, timeout: Duration, ack: Ack) -> io::Result<()> {
         self.left = timeout;
+        self.attempts += 1;
         if ack == Ack::Batch {
             self.replies.clear();
             // One write for both; an earlier attempt may have put the barrier there already.

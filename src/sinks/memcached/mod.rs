@@ -72,7 +72,7 @@ struct Spec {
     /// When a row counts as stored.
     #[serde(default)]
     ack: Ack,
-    /// Read a random sample back after the run.
+    /// Read a random sample back after the run. What has expired or was pushed out by then counts as not found.
     verify: Option<Verify>,
     /// How often and how patiently a part of a batch is tried.
     #[serde(default)]

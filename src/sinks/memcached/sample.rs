@@ -9,12 +9,15 @@
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
     hash::{BuildHasher, RandomState},
-    time::{Duration, Instant},
+    io::{self, ErrorKind},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
 };
 
 use memcache::{Client, MemcacheError};
 
-use super::{Retry, Server, pause};
+use super::{Retry, Server, pause, worker::count};
 use crate::{
     failure::{Exit, Failure},
     stage::Verified,
@@ -113,33 +116,35 @@ impl Sample {
             match self.found(server, keys, retry.timeout.0) {
                 Ok(found) => return Ok(found),
                 Err(error) if attempt >= retry.attempts => {
-                    let message = format!("cannot verify {server} after {attempt} attempts: {error}");
+                    let message = format!("cannot verify {server} after {}: {error}", count(attempt.into(), "attempt"));
                     return Err(Failure::new(Exit::Unavailable, message));
                 }
                 Err(error) => {
                     tracing::warn!("verifying {server}, attempt {attempt} of {}: {error}", retry.attempts);
-                    std::thread::sleep(pause(retry, attempt));
+                    thread::sleep(pause(retry, attempt));
                     attempt += 1;
                 }
             }
         }
     }
 
-    /// How many of `keys` a server has with a value that was written. The timeout is of every read; whether
-    /// the whole takes too long is looked at between two questions.
+    /// How many of `keys` a server has with a value that was written.
     fn found(&self, server: &Server, mut keys: &[&Sampled], timeout: Duration) -> Result<u64, MemcacheError> {
-        let client = client(&server.address, timeout)?;
-        let mut found = 0;
+        let mut questions = Vec::new();
         while !keys.is_empty() {
-            let started = Instant::now();
             let (asked, rest) = keys.split_at(one_question(keys));
+            questions.push(asked);
             keys = rest;
-            let names: Vec<&str> = asked.iter().map(|sampled| &*sampled.key).collect();
-            let values: HashMap<String, Vec<u8>> = client.gets(&names)?;
+        }
+        let names = questions.iter().map(|asked| asked.iter().map(|sampled| sampled.key.to_string()).collect());
+        let answers = ask(server.address.clone(), timeout, names.collect());
+        let mut found = 0;
+        for asked in questions {
+            let values = match answers.recv_timeout(timeout) {
+                Ok(values) => values?,
+                Err(_) => return Err(io::Error::new(ErrorKind::TimedOut, "no answer within the timeout").into()),
+            };
             found += asked.iter().filter(|sampled| self.matches(sampled, &values)).count() as u64;
-            if started.elapsed() > timeout && !keys.is_empty() {
-                return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within the timeout").into());
-            }
         }
         Ok(found)
     }
@@ -164,6 +169,29 @@ fn one_question(keys: &[&Sampled]) -> usize {
         bytes <= ASK_BYTES
     });
     fits.count().max(1)
+}
+
+/// What a server has under some keys, or why it does not say.
+type Answer = Result<HashMap<String, Vec<u8>>, MemcacheError>;
+
+/// Asks a server for the values of each list of keys. The client knows a timeout for each read only, which a
+/// server that trickles never meets: so it asks on a thread of its own, and the receiver need not wait for it.
+fn ask(address: String, timeout: Duration, questions: Vec<Vec<String>>) -> Receiver<Answer> {
+    let (sender, answers) = mpsc::channel();
+    thread::spawn(move || {
+        let client = match client(&address, timeout) {
+            Ok(client) => client,
+            // A receiver that is gone has seen its timeout.
+            Err(error) => return sender.send(Err(error)).unwrap_or_default(),
+        };
+        for keys in questions {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            if sender.send(client.gets(&keys)).is_err() {
+                return;
+            }
+        }
+    });
+    answers
 }
 
 /// A client of another make, so that our own mistakes do not confirm themselves.

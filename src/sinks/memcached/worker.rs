@@ -137,10 +137,12 @@ impl Core {
                 let Lost { rows, error_lines, why } = lane.confirm(self.shared.retry.timeout.0);
                 let why = why.unwrap_or_default();
                 if rows > 0 {
-                    troubles.push(format!("{server}: {rows} rows sent since the last barrier are unconfirmed: {why}"));
+                    let rows = count(rows, "row");
+                    troubles.push(format!("{server}: {rows} sent since the last barrier unconfirmed: {why}"));
                 }
                 if error_lines > 0 {
-                    troubles.push(format!("{server}: {error_lines} error replies to unacknowledged rows: {why}"));
+                    let errors = count(error_lines, "error");
+                    troubles.push(format!("{server}: {errors} in answer to unacknowledged rows: {why}"));
                 }
             }
         }
@@ -235,7 +237,8 @@ impl Core {
         for (lane, server) in self.lanes.iter_mut().zip(servers).filter(|(lane, _)| lane.open) {
             match &mut lane.trouble {
                 Some(Trouble::Broken(why)) if last => {
-                    let message = format!("{server} is down, given up after {attempt} attempts: {why}");
+                    let attempts = count(attempt.into(), "attempt");
+                    let message = format!("{server} is down, given up after {attempts}: {why}");
                     *why = server.mark_down(message);
                 }
                 Some(Trouble::Broken(why) | Trouble::Refused(why)) if !last => {
@@ -256,7 +259,7 @@ impl Core {
 
     /// Accounts for every row that was to be sent.
     fn account(&mut self, batch: &Batch, rows: Rows<'_>, rejects: &mut Rejects, written: &mut Written) {
-        let Shared { servers, retry, ack, .. } = &*self.shared;
+        let Shared { servers, ack, .. } = &*self.shared;
         let mut failures = Vec::new();
         for (index, (lane, server)) in self.lanes.iter().zip(servers).enumerate() {
             if let Some(Trouble::Broken(why)) = &lane.trouble {
@@ -284,13 +287,19 @@ impl Core {
             }
             if failed > 0 {
                 written.failed += failed;
-                failures.push(format!("{server} has not stored {failed} rows, {} attempts: `{why}`", retry.attempts));
+                let (rows, attempts) = (count(failed, "row"), count(lane.attempts.into(), "attempt"));
+                failures.push(format!("{server} has not stored {rows} after {attempts}: `{why}`"));
             }
         }
         if written.failed > 0 {
             written.failure = Some(Failure::new(Exit::Unavailable, failures.join("; ")));
         }
     }
+}
+
+/// `1 row`, `2 rows`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The trouble with a part of which the server may store more later.

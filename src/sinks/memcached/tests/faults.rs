@@ -27,7 +27,7 @@ fn a_full_server_fails_what_it_cannot_store() {
     let failure = written.failure.expect("rows failed");
     assert_eq!(failure.exit, Exit::Unavailable);
     let said = format!(
-        "memcached server `full` ({}) has not stored {} rows, 3 attempts: `SERVER_ERROR out of memory storing object`",
+        "memcached server `full` ({}) has not stored {} rows after 3 attempts: `SERVER_ERROR out of memory storing object`",
         full.address, written.failed
     );
     assert_eq!(failure.message, said);
@@ -229,6 +229,7 @@ fn refusals_of_single_records_are_theirs_alone() {
     });
     let written = write(&mut core(&spec(&[("odd", &address)])), &numbered("k", 6, &["odd"]));
     assert_eq!((written.accepted, written.failed), (4, 1));
+    assert!(message(&written).ends_with("has not stored 1 row after 1 attempt: `NS`"), "{}", message(&written));
     let reject = &written.rejects[0];
     assert_eq!((reject.code, reject.position.record), (RejectCode("refused"), 2));
     assert!(reject.message.ends_with("answers `CLIENT_ERROR bad command line format`"));

@@ -33,10 +33,8 @@ fn rows_on_a_connection_that_broke_are_not_called_stored() {
     dying.kill();
     let failure = core.commit().expect_err("a server has died");
     assert_eq!(failure.exit, Exit::Unavailable);
-    let said = format!(
-        "memcached server `dying` ({}): 1000 rows sent since the last barrier are unconfirmed: ",
-        dying.address
-    );
+    let said =
+        format!("memcached server `dying` ({}): 1000 rows sent since the last barrier unconfirmed: ", dying.address);
     assert!(failure.message.starts_with(&said), "{}", failure.message);
     assert!(!failure.message.contains("well"));
     assert_eq!(well.items(), 1000);
@@ -71,7 +69,7 @@ fn a_dead_server_fails_later_batches_and_is_told_of_at_commit() {
     let failed: u64 = (0..5).map(|i| write(&mut core, &numbered(&format!("{i}:"), 100, &["a"])).failed).sum();
     assert!(failed >= 300, "{failed} failed");
     let failure = core.commit().expect_err("rows were lost");
-    let said = format!("{} rows sent since the last barrier are unconfirmed", 600 - failed);
+    let said = format!("{} rows sent since the last barrier unconfirmed", 600 - failed);
     assert!(failure.message.contains(&said), "{}", failure.message);
 }
 
@@ -84,7 +82,7 @@ fn refusals_come_to_light_at_commit() {
         [(Some("a"), Some(b"1"), Some("a")), (Some("b"), Some(&large), Some("a")), (Some("c"), Some(b"1"), Some("a"))];
     assert_eq!(write(&mut core, &batch(&rows)).accepted, 3);
     let failure = core.commit().expect_err("a value was refused");
-    let said = "1 error replies to unacknowledged rows: SERVER_ERROR object too large for cache";
+    let said = "1 error in answer to unacknowledged rows: SERVER_ERROR object too large for cache";
     assert!(failure.message.ends_with(said), "{}", failure.message);
     assert_eq!(server.items(), 2);
 }
@@ -98,6 +96,6 @@ fn a_flood_of_errors_does_not_block() {
     let rows: Vec<Row<'_>> = keys.iter().map(|key| (Some(&**key), Some(&value[..]), Some("a"))).collect();
     assert_eq!(write(&mut core, &batch(&rows)).accepted, 150_000);
     let failure = core.commit().expect_err("the server is full");
-    let refused = format!("{} error replies", 150_000 - server.items());
+    let refused = format!("{} errors in answer", 150_000 - server.items());
     assert!(failure.message.contains(&refused), "{} items: {}", server.items(), failure.message);
 }

@@ -109,3 +109,29 @@ fn a_server_that_cannot_be_read_is_a_failure() {
     assert!(failure.message.starts_with("cannot verify memcached server `a`"), "{}", failure.message);
     assert!(failure.message.contains("after 2 attempts"), "{}", failure.message);
 }
+
+#[test]
+fn a_server_that_trickles_does_not_hold_up_the_end() {
+    use std::io::{Read, Write};
+    let mut run = Run::new(10);
+    run.write(&numbered("k", 10, &["a"]));
+    let target = run.servers[0].address.clone();
+    let proxy = listen(move |_, mut client| {
+        let mut server = std::net::TcpStream::connect(&target)?;
+        let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        // The version, which the client asks for first, comes at once.
+        let mut byte = [0];
+        for sent in 0.. {
+            server.read_exact(&mut byte)?;
+            client.write_all(&byte)?;
+            std::thread::sleep(time::Duration::from_millis(if sent < 60 { 0 } else { 50 }));
+        }
+        Ok(())
+    });
+    let shared = Arc::get_mut(&mut run.shared).expect("no worker is left");
+    shared.servers[0].address = proxy;
+    shared.retry = Retry { attempts: 1, backoff: millis(1), timeout: millis(300) };
+    let failure = within(time::Duration::from_secs(5), || run.shared.verify()).expect_err("the server is too slow");
+    assert!(failure.message.ends_with("after 1 attempt: no answer within the timeout"), "{}", failure.message);
+}
