@@ -1,4 +1,2 @@
 //! stub
-use crate::{kind::Kind, stage::Sink};
-/// All kinds.
-pub const KINDS: &[Kind<dyn Sink>] = &[];
+pub mod memcached;
