@@ -1,1 +1,3 @@
-//! stub
+//! One file per kind of transform.
+
+pub mod protobuf;
