@@ -80,7 +80,7 @@ pub(super) fn put_double(out: &mut Out, tag: &Tag, value: f64, skip: bool) {
 pub(super) fn put_float(out: &mut Out, tag: &Tag, value: f64, skip: bool) -> Result<(), Refusal> {
     let float = value as f32;
     if float.is_infinite() && value.is_finite() {
-        return Err(Refusal::range(value, "float"));
+        return Err(Refusal::range(format!("{value:e}"), "float"));
     }
     if !(skip && float.to_bits() == 0) {
         out.fixed(tag, float.to_le_bytes());

@@ -1,6 +1,7 @@
 //! Reading a `.proto` file and what it imports, and finding a message in it.
 
 use std::{
+    error::Error,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -84,7 +85,16 @@ impl Folders {
     fn explain(&self, error: &protox::Error) -> Vec<LoadError> {
         let file = error.file().and_then(|name| self.find(name));
         let related = error.related().into_iter().flatten();
-        std::iter::once(error as &dyn Diagnostic).chain(related).map(|one| place(one, file.as_ref())).collect()
+        let all = std::iter::once(error as &dyn Diagnostic).chain(related);
+        all.map(|one| match &file {
+            // A parse error without a label: the file ended too early.
+            Some(file) if error.is_parse() || one.labels().is_some() => place(one, file),
+            _ => LoadError::Schema(match error.source() {
+                Some(cause) => format!("{}: {cause}", sentence(one)),
+                None => sentence(one),
+            }),
+        })
+        .collect()
     }
 
     /// Path and text of the file that the compiler calls `name`.
@@ -95,15 +105,19 @@ impl Folders {
     }
 }
 
-fn place(error: &dyn Diagnostic, file: Option<&(PathBuf, String)>) -> LoadError {
-    let message = error.to_string().replace('\'', "`");
-    let help = error.help().map(|help| help.to_string().replace('\'', "`"));
-    let Some((path, text)) = file else { return LoadError::Schema(message) };
-    let label = error.labels().and_then(|labels| labels.last());
-    // Where there is no label, the file ended too early.
+fn place(error: &dyn Diagnostic, (path, text): &(PathBuf, String)) -> LoadError {
+    // Where two places are at odds, the later one is at fault, unless one says so of itself.
+    let mut labels: Vec<_> = error.labels().into_iter().flatten().collect();
+    labels.sort_by_key(|label| label.label() == Some("found here"));
+    let label = labels.last();
     let range = label.map_or(text.len()..text.len(), |label| label.offset()..label.offset() + label.len());
     let range = range.start.min(text.len())..range.end.min(text.len());
-    LoadError::At { path: path.clone(), text: text.clone(), range, message, help }
+    let help = error.help().map(|help| help.to_string().replace('\'', "`"));
+    LoadError::At { path: path.clone(), text: text.clone(), range, message: sentence(error), help }
+}
+
+fn sentence(error: &dyn Diagnostic) -> String {
+    error.to_string().replace('\'', "`")
 }
 
 /// The path without links and dots, so that one can be seen to lie within another.

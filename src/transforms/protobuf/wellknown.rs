@@ -45,7 +45,7 @@ impl Seconds {
 
 /// Reads `2024-02-29T12:00:00.5+01:00`.
 pub(super) fn timestamp(text: &str) -> Result<Seconds, Refusal> {
-    let time = DateTime::parse_from_rfc3339(text).map_err(|_| Refusal::not(text, "RFC 3339 timestamp"))?;
+    let time = DateTime::parse_from_rfc3339(text).map_err(|_| Refusal::not(text, "timestamp of RFC 3339"))?;
     let nanos = i128::from(time.timestamp()) * NANOS_PER_SECOND + i128::from(time.timestamp_subsec_nanos());
     Seconds::timestamp(nanos)
 }
