@@ -80,7 +80,7 @@ impl JsonWriter<'_> {
                 None => false,
             };
             if !present && field.required {
-                return Err(Refusal::required()).map_err(within);
+                return Err(within(Refusal::required()));
             }
             if present {
                 oneofs.set(field)?;

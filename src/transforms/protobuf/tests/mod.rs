@@ -1,4 +1,5 @@
 //! What the tests share: a `.proto` from text, batches from columns, and encoding to bytes or the reason why not.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod columns;
 mod json;
