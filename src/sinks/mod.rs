@@ -1,2 +1,8 @@
-//! stub
-pub mod memcached;
+//! Where records go. One file per kind; each holds all of that kind.
+
+mod memcached;
+
+use crate::{kind::Kind, stage::Sink};
+
+/// All kinds of sinks.
+pub const KINDS: &[Kind<dyn Sink>] = &[memcached::KIND];

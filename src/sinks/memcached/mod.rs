@@ -46,7 +46,14 @@ use crate::{
 };
 
 /// The kind `memcached`.
-pub const KIND: Kind<dyn Sink> = Kind { name: "memcached", schema: |generator| Spec::json_schema(generator), compile };
+pub(super) const KIND: Kind<dyn Sink> = Kind {
+    name: "memcached",
+    schema: |generator| Spec::json_schema(generator),
+    check: |context| {
+        context.decode::<Spec>();
+    },
+    compile,
+};
 
 /// What memcached itself needs of an item's 1 MiB for a key of one byte: no larger value fits, whatever the key.
 const ITEM_OVERHEAD: u64 = 60;
@@ -384,8 +391,8 @@ impl SinkWorker for Worker {
         Ok(written)
     }
 
-    fn commit(&mut self) -> Result<(), Failure> {
-        self.core.commit()
+    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
+        self.core.commit().map(|()| true)
     }
 }
 
