@@ -7,7 +7,7 @@
 use std::{collections::HashMap, ops::Range};
 
 use indexmap::IndexMap;
-use saphyr_parser::{Event, Parser, ScanError, Span, StrInput, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use super::{MAX_DEPTH, empty, too_deep};
 use crate::spec::{
@@ -126,8 +126,9 @@ impl<'t> Scan<'t> {
         let mut extent = Extent { values: 1, depth: 1 };
         let (mark, anchor) = match event {
             Event::Alias(id) => return self.alias(id, range, depth),
-            Event::Scalar(_, _, anchor, tag) => {
+            Event::Scalar(_, style, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), &range);
+                let range = self.with_header(range, style);
                 (Mark { key: None, value: range, children: Children::None }, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
@@ -193,6 +194,13 @@ impl<'t> Scan<'t> {
             extent.add(child);
             entries.insert(name, Mark { key: Some(key), ..mark });
         }
+    }
+
+    /// A block scalar is said to start with its first line; its `|` or `>` belongs to it too.
+    fn with_header(&self, range: Range<usize>, style: ScalarStyle) -> Range<usize> {
+        let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        let header = self.text.get(..range.start).filter(|_| block).and_then(|before| before.rfind(['|', '>']));
+        header.unwrap_or(range.start)..range.end
     }
 
     fn check_key(&mut self, name: &str, key: &Range<usize>, first: Option<&Mark>) {
