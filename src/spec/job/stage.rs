@@ -156,9 +156,9 @@ struct StageKeys {
     batch: Batch,
 }
 
-/// What the schema says of `input`.
+/// The name of a stage, or a list of names.
 #[derive(JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, rename = "Input")]
 #[expect(dead_code, reason = "it only describes")]
 enum InputSchema {
     One(String),
