@@ -17,8 +17,8 @@ use self::{
 };
 use super::{Path, Place, Problem, Problems, Step, Value, nearest};
 
-/// After so many mistakes in one table the rest can wait for the next round.
-const MAX_MISTAKES: usize = 100;
+/// After so many rounds the rest can wait until these mistakes are gone.
+const MAX_ROUNDS: usize = 300;
 
 /// Decodes `value`, which stands at `path`, into `T`; every mistake is recorded. `also` lists further legal
 /// keys of the top level, for the hint about a misspelt one. `None` where there was a mistake.
@@ -42,58 +42,126 @@ pub(super) fn decode_partly<T: DeserializeOwned>(
     also: &[&str],
     problems: &mut Problems,
 ) -> Decoded<T> {
-    let mut repaired = value.clone();
-    for found in 0..MAX_MISTAKES {
-        let mistake = match T::deserialize(ValueDeserializer::new(&repaired)) {
-            Ok(decoded) => return Decoded { value: Some(decoded), clean: found == 0 },
+    let mut repair = Repair { root: value.clone(), removed: Vec::new(), postponed: Vec::new() };
+    let mut clean = true;
+    let mut unchecked = None;
+    let mut answer = None;
+    for _ in 0..MAX_ROUNDS {
+        let mistake = match T::deserialize(ValueDeserializer::new(&repair.root)) {
+            Ok(decoded) => {
+                answer = Some(decoded);
+                break;
+            }
             Err(mistake) => mistake,
         };
         let at = mistake.path();
-        if matches!(mistake.kind, Kind::Unknown) || (is_unknown(&repaired, &at) && !mistake.is_about_a_key()) {
-            let message = "this cannot be checked before the values it depends on are known";
-            if found == 0 {
-                problems.push(Problem::new("unchecked", Place::Value(join(path, &at)), message).note());
+        let goes_on = match repair.unknown_on_the_way_to(&at) {
+            Some(unknown) => {
+                unchecked.get_or_insert_with(|| join(path, &repair.as_written(&unknown)));
+                repair.go_around(&unknown)
             }
-            return Decoded { value: None, clean: false };
-        }
-        problems.push(problem(&mistake, &at, &repaired, path, also));
-        if !repair(&mut repaired, &at, mistake.kind) {
+            // A list that lost an item may be complained of only because of that.
+            None if repair.removed.iter().any(|(list, _)| *list == at) => repair.forget(&at),
+            None => {
+                clean = false;
+                let place = join(path, &repair.as_written(&at));
+                let also = if at.0.is_empty() { also } else { &[] };
+                problems.push(problem(&mistake, place, repair.root.get(&at), also));
+                repair.mend(&at, mistake.kind)
+            }
+        };
+        if !goes_on {
             break;
         }
     }
-    Decoded { value: None, clean: false }
-}
-
-fn is_unknown(root: &Value, at: &Path) -> bool {
-    // Below an unknown value there is nothing to repair either.
-    (0..=at.0.len()).any(|steps| matches!(root.get(&Path(at.0[..steps].to_vec())), Some(Value::Unknown)))
-}
-
-/// Takes the cause of a mistake out of the tree; false where that is not possible.
-fn repair(root: &mut Value, at: &Path, kind: Kind) -> bool {
-    if at.0.is_empty() && !matches!(kind, Kind::UnknownKey { .. } | Kind::MissingKey { .. }) {
-        return false;
+    if let (true, Some(place)) = (clean, unchecked) {
+        clean = false;
+        let message = "what depends on this cannot be checked before its value is known";
+        problems.push(Problem::new("unchecked", Place::Value(place), message).note());
     }
-    match (root.get_mut(at), kind) {
-        (Some(Value::Table(table)), Kind::UnknownKey { key, .. }) => table.shift_remove(&key).is_some(),
-        (Some(Value::Table(table)), Kind::MissingKey { key }) => {
-            table.insert(key.to_owned(), Value::Unknown) != Some(Value::Unknown)
+    Decoded { value: answer, clean }
+}
+
+/// The tree under repair.
+struct Repair {
+    root: Value,
+    /// Items taken out of lists, in order: the list, and the item's index when it was taken out.
+    removed: Vec<(Path, usize)>,
+    /// Unknown values that were moved to the end of their tables.
+    postponed: Vec<Path>,
+}
+
+impl Repair {
+    /// Takes the cause of a mistake out of the tree; false where that is not possible.
+    fn mend(&mut self, at: &Path, kind: Kind) -> bool {
+        match (self.root.get_mut(at), kind) {
+            (Some(Value::Table(table)), Kind::UnknownKey { key, .. }) => table.shift_remove(&key).is_some(),
+            (Some(Value::Table(table)), Kind::MissingKey { key }) => {
+                table.insert(key.to_owned(), Value::Unknown) != Some(Value::Unknown)
+            }
+            (_, Kind::UnknownKey { .. } | Kind::MissingKey { .. }) => false,
+            _ => self.forget(at),
         }
-        (Some(value), Kind::Type { .. } | Kind::UnknownWord { .. } | Kind::Custom(_) | Kind::OutOfRange { .. }) => {
-            *value = Value::Unknown;
-            true
+    }
+
+    /// The first unknown value on the way to `at`.
+    fn unknown_on_the_way_to(&self, at: &Path) -> Option<Path> {
+        let ways = (0..=at.0.len()).map(|steps| Path(at.0[..steps].to_vec()));
+        ways.into_iter().find(|way| matches!(self.root.get(way), Some(Value::Unknown)))
+    }
+
+    /// A type of its own may not know what to make of an unknown value. Then the rest is checked without it:
+    /// an item is taken out of its list, a key waits until all others of its table have been looked at. False
+    /// where there is nothing else to check.
+    fn go_around(&mut self, unknown: &Path) -> bool {
+        let Some((step, steps)) = unknown.0.split_last() else { return false };
+        let parent = Path(steps.to_vec());
+        match (self.root.get_mut(&parent), step) {
+            (Some(Value::List(items)), Step::Index(index)) => {
+                items.remove(*index);
+                self.removed.push((parent, *index));
+                true
+            }
+            (Some(Value::Table(table)), Step::Key(key)) if !self.postponed.contains(unknown) => {
+                table.shift_remove(key);
+                table.insert(key.clone(), Value::Unknown);
+                self.postponed.push(unknown.clone());
+                true
+            }
+            _ => self.forget(&parent),
         }
-        _ => false,
+    }
+
+    /// Makes the value at a path unknown; false for the root.
+    fn forget(&mut self, at: &Path) -> bool {
+        match self.root.get_mut(at) {
+            Some(value) if !at.0.is_empty() => {
+                *value = Value::Unknown;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The path that a path of the repaired tree had in the tree as written.
+    fn as_written(&self, at: &Path) -> Path {
+        let mut at = at.clone();
+        for (list, index) in self.removed.iter().rev() {
+            if at.0.starts_with(&list.0)
+                && let Some(Step::Index(found)) = at.0.get_mut(list.0.len())
+                && *found >= *index
+            {
+                *found += 1;
+            }
+        }
+        at
     }
 }
 
-fn problem(mistake: &Mistake, at: &Path, root: &Value, base: &Path, also: &[&str]) -> Problem {
-    let place = join(base, at);
-    let value = root.get(at);
+fn problem(mistake: &Mistake, place: Path, value: Option<&Value>, also: &[&str]) -> Problem {
     let secret = matches!(value, Some(Value::Substituted(_)));
     match &mistake.kind {
-        Kind::UnknownKey { key, legal } => {
-            let also = if at.0.is_empty() { also } else { &[] };
+        Kind::UnknownKey { key, legal } | Kind::UnknownTag { key, legal } => {
             let help = nearest(key, legal.iter().chain(also).copied());
             Problem::new("unknown-key", Place::Key(place.entry(key)), format!("unknown key `{key}`")).help(help)
         }

@@ -74,7 +74,7 @@ impl Default for Limits {
     }
 }
 
-/// The top level, as far as plain values go.
+/// A job: where records come from, what is made of them, where they go.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Top {
@@ -112,10 +112,10 @@ struct FilePath {
 /// The top-level keys whose tables have names for keys.
 const NAMED: &[&str] = &["definitions", "sources", "transforms", "sinks"];
 
-/// The JSON Schema of the top level, but for `sources`, `transforms` and `sinks`: what may stand in those the
-/// kinds know, and [`common_schema`].
+/// The JSON Schema of the top level, but for `definitions`, `sources`, `transforms` and `sinks`: what may stand
+/// in those the kinds know, and [`common_schema`]. Its definitions are left in the generator.
 pub fn schema(generator: &mut SchemaGenerator) -> Schema {
-    generator.root_schema_for::<Top>()
+    Top::json_schema(generator)
 }
 
 impl JobSpec {

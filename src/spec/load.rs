@@ -3,7 +3,7 @@
 mod from_toml;
 mod from_yaml;
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, ops::Range};
 
 use super::{Path, Place, Problem, Problems, Table, Value, mark::Mark, set::Override};
 use crate::failure::Failure;
@@ -140,8 +140,13 @@ fn empty() -> (Value, Mark) {
     (Value::Table(Table::new()), Mark::default())
 }
 
-fn too_deep(place: std::ops::Range<usize>) -> Problem {
-    Problem::new("nesting", Place::Text(place), format!("tables and lists may be nested {MAX_DEPTH} deep at most"))
+/// A problem that ends the parsing; boxed, for it is larger than what it is returned in place of.
+fn stop(code: &'static str, place: Range<usize>, message: impl Into<String>) -> Box<Problem> {
+    Box::new(Problem::new(code, Place::Text(place), message))
+}
+
+fn too_deep(place: Range<usize>) -> Box<Problem> {
+    stop("nesting", place, format!("tables and lists may be nested {MAX_DEPTH} deep at most"))
 }
 
 #[cfg(test)]

@@ -67,7 +67,8 @@ fn in_values<'a>(document: &'a Document, path: &Path, part: Part<'_>) -> Found<'
         let rest = &path.0[over.path.0.len()..];
         let (mark, taken) = over.mark.walk(rest);
         let range = match part {
-            Part::Key if rest.is_empty() => last_step(over, over.steps.len()),
+            Part::Key if taken == 0 => last_step(over, over.steps.len()),
+            _ if taken == 0 && !rest.is_empty() => last_step(over, over.steps.len()),
             _ if taken < rest.len() => range_of(&over.text, mark, Part::Key),
             Part::Inside(range) => inside(document.root.get(path), &over.text, Format::Toml, mark, range),
             part => range_of(&over.text, mark, part),

@@ -61,8 +61,11 @@ fn insert(root: &mut Value, path: &Path, value: Value) -> Result<(), String> {
     Ok(())
 }
 
-/// The steps of the path with their places, and where the value begins.
-fn parse_path(typed: &str) -> Result<(Vec<(Step, Range<usize>)>, usize), String> {
+/// A step of a path, and where it stands.
+type PlacedStep = (Step, Range<usize>);
+
+/// The steps of the path, and where the value begins.
+fn parse_path(typed: &str) -> Result<(Vec<PlacedStep>, usize), String> {
     let mut steps = Vec::new();
     let mut at = 0;
     loop {

@@ -217,7 +217,7 @@ macro_rules! narrow {
 narrow!(Duration, {
     "type": "string",
     "description": "A duration: numbers with the units `d`, `h`, `m`, `s`, `ms`, `us`, from large to small.",
-    "pattern": r"^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?([0-9]+us)?$|\$\{",
+    "pattern": r"^([0-9]+(d|h|m|s|ms|us))+$|\$\{",
     "examples": ["20ms", "3s", "12h", "1h30m"],
 });
 

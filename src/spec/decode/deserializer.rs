@@ -251,7 +251,7 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
             (Ok(tag), _) => Ok((tag, self)),
             // A wrong key of a table is shown as a key.
             (Err(Mistake { kind: Kind::UnknownWord { word, legal }, .. }), Some(_)) => {
-                Err(Mistake::new(Kind::UnknownKey { key: word, legal }))
+                Err(Mistake::new(Kind::UnknownTag { key: word, legal }))
             }
             (Err(error), _) => Err(error),
         }

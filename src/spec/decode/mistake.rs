@@ -18,6 +18,8 @@ pub(super) struct Mistake {
 pub(super) enum Kind {
     /// The table at the path has a key that it may not have.
     UnknownKey { key: String, legal: &'static [&'static str] },
+    /// The only key of the table at the path is none of those that are legal.
+    UnknownTag { key: String, legal: &'static [&'static str] },
     /// The table at the path lacks a key.
     MissingKey { key: &'static str },
     /// The word is none of those that are legal.
@@ -51,16 +53,12 @@ impl Mistake {
     pub(super) fn path(&self) -> Path {
         Path(self.steps.iter().rev().cloned().collect())
     }
-
-    pub(super) fn is_about_a_key(&self) -> bool {
-        matches!(self.kind, Kind::UnknownKey { .. } | Kind::MissingKey { .. })
-    }
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::UnknownKey { key, .. } => write!(f, "unknown key `{key}`"),
+            Kind::UnknownKey { key, .. } | Kind::UnknownTag { key, .. } => write!(f, "unknown key `{key}`"),
             Kind::MissingKey { key } => write!(f, "missing key `{key}`"),
             Kind::UnknownWord { word, .. } => write!(f, "unknown `{word}`"),
             Kind::Type { expected, found } => write!(f, "expected {expected}, found {found}"),

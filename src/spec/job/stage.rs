@@ -156,9 +156,9 @@ struct StageKeys {
     batch: Batch,
 }
 
-/// What the schema says of `input`.
+/// The name of a stage, or a list of names.
 #[derive(JsonSchema)]
-#[schemars(untagged)]
+#[schemars(untagged, rename = "Input")]
 #[expect(dead_code, reason = "it only describes")]
 enum InputSchema {
     One(String),
@@ -223,10 +223,8 @@ pub(super) fn decode(
 ) -> (String, StageSpec) {
     let path = Path::default().entry(section.key()).entry(name);
     let mut broken = !check_name(name, &path, names, problems);
-    let (shared, own) = split(section, value, &path, problems).unwrap_or_else(|| {
-        broken = true;
-        Default::default()
-    });
+    let Split { shared, own, clean } = split(section, value, &path, problems);
+    broken |= !clean;
     if matches!(value, Value::Table(_)) && !shared.contains_key("type") {
         problems.push(Problem::new("missing-key", Place::Key(path.clone()), "missing key `type`"));
         broken = true;
@@ -269,25 +267,38 @@ fn check_name(name: &str, path: &Path, names: &mut Names, problems: &mut Problem
     true
 }
 
-/// The common keys and the kind's own.
-fn split(section: Section, value: &Value, path: &Path, problems: &mut Problems) -> Option<(Table, Table)> {
+/// A stage's keys.
+#[derive(Default)]
+struct Split {
+    /// Those common to all stages.
+    shared: Table,
+    /// The kind's own.
+    own: Table,
+    /// None had to be refused.
+    clean: bool,
+}
+
+fn split(section: Section, value: &Value, path: &Path, problems: &mut Problems) -> Split {
     let Value::Table(table) = value else {
         if *value != Value::Unknown {
             let message = format!("expected a table, found {}", value.describe());
             problems.push(Problem::new("type", Place::Value(path.clone()), message));
         }
-        return None;
+        return Split::default();
     };
     let mut table = table.clone();
+    let mut clean = true;
     if section == Section::Sources {
         for key in ["input", "queue", "partition_by"] {
             if table.shift_remove(key).is_some() {
+                clean = false;
                 let message = format!("a source has no `{key}`: nothing comes before it");
                 problems.push(Problem::new("unknown-key", Place::Key(path.entry(key)), message));
             }
         }
     }
-    Some(table.into_iter().partition(|(key, _)| section.common_keys().contains(&key.as_str())))
+    let (shared, own) = table.into_iter().partition(|(key, _)| section.common_keys().contains(&key.as_str()));
+    Split { shared, own, clean }
 }
 
 /// The stages named as input; `None` where there was a problem or they are not known.

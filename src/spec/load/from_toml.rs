@@ -8,7 +8,7 @@ use toml::{
     de::{DeFloat, DeInteger, DeTable, DeValue, Error},
 };
 
-use super::{MAX_DEPTH, empty, too_deep};
+use super::{MAX_DEPTH, empty, stop, too_deep};
 use crate::spec::{
     Place, Problem, Table, Value,
     mark::{Children, Mark},
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<(Value, Mark), Vec<Problem>> {
     if root.get_ref().is_empty() {
         return Ok(empty());
     }
-    let (root, children) = table(root.get_ref(), 1).map_err(|problem| vec![problem])?;
+    let (root, children) = table(root.get_ref(), 1).map_err(|problem| vec![*problem])?;
     Ok((root, Mark { key: None, value: 0..text.len(), children }))
 }
 
@@ -50,7 +50,11 @@ fn syntax_problems(text: &str, errors: &[Error]) -> Vec<Problem> {
     problems
 }
 
-fn value(source: &Spanned<DeValue<'_>>, key: Option<Range<usize>>, depth: usize) -> Result<(Value, Mark), Problem> {
+fn value(
+    source: &Spanned<DeValue<'_>>,
+    key: Option<Range<usize>>,
+    depth: usize,
+) -> Result<(Value, Mark), Box<Problem>> {
     let span = source.span();
     if depth > MAX_DEPTH {
         return Err(too_deep(span));
@@ -76,7 +80,7 @@ fn value(source: &Spanned<DeValue<'_>>, key: Option<Range<usize>>, depth: usize)
     Ok((value, Mark { key, value: span, children }))
 }
 
-fn table(source: &DeTable<'_>, depth: usize) -> Result<(Value, Children), Problem> {
+fn table(source: &DeTable<'_>, depth: usize) -> Result<(Value, Children), Box<Problem>> {
     let mut table = Table::with_capacity(source.len());
     let mut marks = IndexMap::with_capacity(source.len());
     for (key, entry) in source.iter() {
@@ -87,13 +91,13 @@ fn table(source: &DeTable<'_>, depth: usize) -> Result<(Value, Children), Proble
     Ok((Value::Table(table), Children::Table(marks)))
 }
 
-fn integer(number: &DeInteger<'_>, span: &Range<usize>) -> Result<i128, Problem> {
+fn integer(number: &DeInteger<'_>, span: &Range<usize>) -> Result<i128, Box<Problem>> {
     i128::from_str_radix(number.as_str(), number.radix())
-        .map_err(|_| Problem::new("syntax", Place::Text(span.clone()), "the integer is too large"))
+        .map_err(|_| stop("syntax", span.clone(), "the integer is too large"))
 }
 
-fn float(number: &DeFloat<'_>, span: &Range<usize>) -> Result<f64, Problem> {
-    let too_large = || Problem::new("syntax", Place::Text(span.clone()), "the number is too large");
+fn float(number: &DeFloat<'_>, span: &Range<usize>) -> Result<f64, Box<Problem>> {
+    let too_large = || stop("syntax", span.clone(), "the number is too large");
     let parsed: f64 = number.as_str().parse().map_err(|_| too_large())?;
     if parsed.is_infinite() && !number.as_str().contains("inf") { Err(too_large()) } else { Ok(parsed) }
 }

@@ -7,9 +7,9 @@
 use std::{collections::HashMap, ops::Range};
 
 use indexmap::IndexMap;
-use saphyr_parser::{Event, Parser, ScanError, Span, StrInput, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
-use super::{MAX_DEPTH, empty, too_deep};
+use super::{MAX_DEPTH, empty, stop, too_deep};
 use crate::spec::{
     Place, Problem, Value,
     mark::{Children, Mark},
@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str) -> Result<(Value, Mark), Vec<Problem>> {
     let marks = match scan.document() {
         Ok(marks) => marks,
         Err(problem) => {
-            scan.problems.push(problem);
+            scan.problems.push(*problem);
             None
         }
     };
@@ -93,14 +93,14 @@ impl<'t> Scan<'t> {
     }
 
     /// The marks of the only document; `None` where the text is empty.
-    fn document(&mut self) -> Result<Option<Mark>, Problem> {
+    fn document(&mut self) -> Result<Option<Mark>, Box<Problem>> {
         let mut marks = None;
         loop {
             let (event, range) = self.next()?;
             match event {
                 Event::StreamEnd => return Ok(marks),
                 Event::DocumentStart(_) if marks.is_some() => {
-                    return Err(Problem::new("syntax", Place::Text(range), "a job spec is one YAML document"));
+                    return Err(stop("syntax", range, "a job spec is one YAML document"));
                 }
                 Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
                 node => marks = Some(self.node((node, range), 1)?.0),
@@ -108,7 +108,7 @@ impl<'t> Scan<'t> {
         }
     }
 
-    fn next(&mut self) -> Result<Found<'t>, Problem> {
+    fn next(&mut self) -> Result<Found<'t>, Box<Problem>> {
         match self.parser.next_event() {
             Some(Ok((event, span))) => {
                 let range = self.range(span);
@@ -119,15 +119,16 @@ impl<'t> Scan<'t> {
         }
     }
 
-    fn node(&mut self, (event, range): Found<'t>, depth: usize) -> Result<(Mark, Extent), Problem> {
+    fn node(&mut self, (event, range): Found<'t>, depth: usize) -> Result<(Mark, Extent), Box<Problem>> {
         if depth > MAX_DEPTH {
             return Err(too_deep(range));
         }
         let mut extent = Extent { values: 1, depth: 1 };
         let (mark, anchor) = match event {
             Event::Alias(id) => return self.alias(id, range, depth),
-            Event::Scalar(_, _, anchor, tag) => {
+            Event::Scalar(_, style, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), &range);
+                let range = self.with_header(range, style);
                 (Mark { key: None, value: range, children: Children::None }, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
@@ -138,7 +139,7 @@ impl<'t> Scan<'t> {
                 self.refuse_tag(tag.as_deref(), &range);
                 (self.mapping(range, depth, &mut extent)?, anchor)
             }
-            _ => return Err(Problem::new("syntax", Place::Text(range), "a value was expected here")),
+            _ => return Err(stop("syntax", range, "a value was expected here")),
         };
         self.count(1, &mark.value)?;
         if anchor != 0 {
@@ -147,9 +148,9 @@ impl<'t> Scan<'t> {
         Ok((mark, extent))
     }
 
-    fn alias(&mut self, id: usize, range: Range<usize>, depth: usize) -> Result<(Mark, Extent), Problem> {
+    fn alias(&mut self, id: usize, range: Range<usize>, depth: usize) -> Result<(Mark, Extent), Box<Problem>> {
         let Some(&extent) = self.anchors.get(&id) else {
-            return Err(Problem::new("alias", Place::Text(range), "an alias cannot stand inside what it stands for"));
+            return Err(stop("alias", range, "an alias cannot stand inside what it stands for"));
         };
         if depth + extent.depth > MAX_DEPTH {
             return Err(too_deep(range));
@@ -158,7 +159,7 @@ impl<'t> Scan<'t> {
         Ok((Mark { key: None, value: range, children: Children::None }, extent))
     }
 
-    fn sequence(&mut self, start: Range<usize>, depth: usize, extent: &mut Extent) -> Result<Mark, Problem> {
+    fn sequence(&mut self, start: Range<usize>, depth: usize, extent: &mut Extent) -> Result<Mark, Box<Problem>> {
         let mut items = Vec::new();
         loop {
             let (event, range) = self.next()?;
@@ -172,7 +173,7 @@ impl<'t> Scan<'t> {
         }
     }
 
-    fn mapping(&mut self, start: Range<usize>, depth: usize, extent: &mut Extent) -> Result<Mark, Problem> {
+    fn mapping(&mut self, start: Range<usize>, depth: usize, extent: &mut Extent) -> Result<Mark, Box<Problem>> {
         let mut entries: IndexMap<String, Mark> = IndexMap::new();
         loop {
             let (event, key) = self.next()?;
@@ -185,7 +186,7 @@ impl<'t> Scan<'t> {
                     self.refuse_tag(tag.as_deref(), &key);
                     name.into_owned()
                 }
-                _ => return Err(Problem::new("syntax", Place::Text(key), "a key must be written out as text")),
+                _ => return Err(stop("syntax", key, "a key must be written out as text")),
             };
             self.check_key(&name, &key, entries.get(&name));
             let value = self.next()?;
@@ -193,6 +194,13 @@ impl<'t> Scan<'t> {
             extent.add(child);
             entries.insert(name, Mark { key: Some(key), ..mark });
         }
+    }
+
+    /// A block scalar is said to start with its first line; its `|` or `>` belongs to it too.
+    fn with_header(&self, range: Range<usize>, style: ScalarStyle) -> Range<usize> {
+        let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        let header = self.text.get(..range.start).filter(|_| block).and_then(|before| before.rfind(['|', '>']));
+        header.unwrap_or(range.start)..range.end
     }
 
     fn check_key(&mut self, name: &str, key: &Range<usize>, first: Option<&Mark>) {
@@ -215,13 +223,13 @@ impl<'t> Scan<'t> {
         }
     }
 
-    fn count(&mut self, values: usize, range: &Range<usize>) -> Result<(), Problem> {
+    fn count(&mut self, values: usize, range: &Range<usize>) -> Result<(), Box<Problem>> {
         self.values = self.values.saturating_add(values);
         if self.values <= MAX_VALUES {
             return Ok(());
         }
         let message = format!("with every alias replaced, a spec may have {MAX_VALUES} values at most");
-        Err(Problem::new("alias", Place::Text(range.clone()), message))
+        Err(stop("alias", range.clone(), message))
     }
 
     /// A collection in brackets ends at the bracket; one in lines ends with its last value.
@@ -239,8 +247,8 @@ impl<'t> Scan<'t> {
         start..byte(span.end.index()).max(start)
     }
 
-    fn syntax(&self, error: &ScanError) -> Problem {
+    fn syntax(&self, error: &ScanError) -> Box<Problem> {
         let range = self.range(Span::empty(*error.marker()));
-        Problem::new("syntax", Place::Text(range), error.info().to_lowercase())
+        stop("syntax", range, error.info().to_lowercase())
     }
 }
