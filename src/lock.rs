@@ -65,7 +65,8 @@ fn held(file: &mut File, job: &str) -> Failure {
 
 /// This machine's name, as far as the system tells it.
 fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
     name.map_or_else(|_| "an unnamed host".to_owned(), |name| name.trim().to_owned())
 }
 

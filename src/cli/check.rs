@@ -68,10 +68,8 @@ fn annotation(finding: &Finding) -> String {
     let Finding { severity, file, line, column, end_line, end_column, message, help, .. } = finding;
     let level = if *severity == "note" { "notice" } else { severity };
     let text = help.as_ref().map_or_else(|| message.clone(), |help| format!("{message}; {help}"));
-    let place = format!(
-        "file={},line={line},col={column},endLine={end_line},endColumn={end_column}",
-        escaped(file, true)
-    );
+    let place =
+        format!("file={},line={line},col={column},endLine={end_line},endColumn={end_column}", escaped(file, true));
     format!("::{level} {place}::{}\n", escaped(&text, false))
 }
 

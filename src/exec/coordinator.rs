@@ -59,7 +59,20 @@ impl<'a> Coordinator<'a> {
         let looked = Instant::now();
         let deadline = plan.limits.deadline.map(|after| looked + after.0);
         let (sum, finished) = (Share::default(), 0);
-        Coordinator { plan, options, signals, observer, run, rejects, settling, sum, finished, deadline, looked, outcome }
+        Coordinator {
+            plan,
+            options,
+            signals,
+            observer,
+            run,
+            rejects,
+            settling,
+            sum,
+            finished,
+            deadline,
+            looked,
+            outcome,
+        }
     }
 
     pub(super) fn run(mut self) -> Outcome {

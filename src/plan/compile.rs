@@ -42,7 +42,7 @@ pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
         rejects: job.rejects.clone(),
         report: job.report.clone(),
         state: job.state.clone().unwrap_or_else(|| beside(&document.name)),
-        samples: false,
+        samples: job.samples,
         stages,
         pools,
     })
@@ -75,7 +75,8 @@ impl<'a> Compiler<'a> {
             let read = self.job.stages().any(|reader| reader.inputs.iter().any(|(name, _)| *name == stage.name));
             if !read {
                 let message = format!("nothing reads `{}`", stage.name);
-                let help = Some(format!("name it as the `input` of a transform or a sink: `input = \"{}\"`", stage.name));
+                let help =
+                    Some(format!("name it as the `input` of a transform or a sink: `input = \"{}\"`", stage.name));
                 self.problems.push(Problem::new("unused", Place::key(stage.path.clone()), message).help(help));
             }
         }
@@ -121,7 +122,7 @@ impl<'a> Compiler<'a> {
             table: &spec.table,
             common: spec.section.common_keys(),
             input,
-            batch: spec.common.batch,
+            batch: spec.common.batch.unwrap_or_default(),
             max_record_bytes: self.job.limits.max_record_bytes.0 as usize,
             seed: self.job.seed,
             definitions: &self.job.definitions,
@@ -214,9 +215,8 @@ fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a StageSpec> {
         for (name, path) in stage.inputs.iter().filter(|(name, _)| !known(name)) {
             let legal = job.stages().map(|other| other.name.as_str()).filter(|other| *other != stage.name);
             let message = format!("there is no stage named `{name}`");
-            problems.push(
-                Problem::new("unknown-input", Place::value(path.clone()), message).help(nearest(name, legal)),
-            );
+            problems
+                .push(Problem::new("unknown-input", Place::value(path.clone()), message).help(nearest(name, legal)));
         }
     }
     let mut ordered: Vec<&StageSpec> = Vec::new();

@@ -94,7 +94,7 @@ pub struct Pool {
     pub remark: Option<&'static str>,
     /// Batches that may wait before it; 0 for sources.
     pub queue: usize,
-    /// The most that a sink is handed at once; `None` where batches come as they are.
+    /// The most that its head is handed at once; `None` where batches come as they are.
     pub batch: Option<BatchSize>,
     /// How messages come in.
     pub intake: Intake,

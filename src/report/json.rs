@@ -359,13 +359,7 @@ fn verified(tally: &Tally) -> Vec<VerifiedReport> {
     let report = |(stage, counts): (&crate::plan::Stage, &StageTally)| {
         let result = counts.verified.as_ref()?;
         let sink = stage.name.clone();
-        Some(VerifiedReport {
-            sink,
-            checked: result.checked,
-            found: result.found,
-            low: result.low,
-            high: result.high,
-        })
+        Some(VerifiedReport { sink, checked: result.checked, found: result.found, low: result.low, high: result.high })
     };
     stages.filter_map(report).collect()
 }

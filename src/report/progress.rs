@@ -177,8 +177,7 @@ impl Line {
         let head = &tally.stages[self.head];
         let rows = head.rows.input;
         let rate = (rows as f64 / seconds.max(0.001)) as u64;
-        let mut text =
-            format!("{:>13} rows {:>11} rows/s {:>10}", grouped(rows), grouped(rate), size(head.bytes));
+        let mut text = format!("{:>13} rows {:>11} rows/s {:>10}", grouped(rows), grouped(rate), size(head.bytes));
         if !matches!(tally.plan.stages[self.head].role, Role::Source(_)) {
             text += &format!("  {} waiting", self.waiting);
         }

@@ -3,12 +3,7 @@
 use std::fmt::Write;
 
 use super::tally::{SplitState, Tally, reasons};
-use crate::{
-    event::StopReason,
-    exec::Outcome,
-    failure::Exit,
-    plan::Role,
-};
+use crate::{event::StopReason, exec::Outcome, failure::Exit, plan::Role};
 
 /// Splits named one by one at most.
 const NAMED: usize = 5;
@@ -67,8 +62,9 @@ fn verdict(outcome: &Outcome, exit: Exit) -> String {
 
 /// One line per stage, columns as wide as they must be.
 fn table(text: &mut String, tally: &Tally) {
-    let mut rows = vec![["stage", "type", "rows in", "rows out", "rejected", "filtered", "not stored", "busy s"]
-        .map(str::to_owned)];
+    let mut rows = vec![
+        ["stage", "type", "rows in", "rows out", "rejected", "filtered", "not stored", "busy s"].map(str::to_owned),
+    ];
     for (stage, counts) in tally.plan.stages.iter().zip(&tally.stages) {
         let counted = counts.rows;
         let filtered = if matches!(stage.role, Role::Transform(_)) { grouped(counted.filtered) } else { String::new() };
@@ -87,9 +83,11 @@ fn table(text: &mut String, tally: &Tally) {
     let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..8).map(width).collect();
     for row in &rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(i, (cell, &width))| {
-            if i < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(i, (cell, &width))| if i < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
         let _ = writeln!(text, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 }

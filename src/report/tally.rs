@@ -1,10 +1,6 @@
 //! Counts the facts of a run.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     batch::{RejectCode, SplitId},

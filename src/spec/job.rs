@@ -34,6 +34,8 @@ pub struct JobSpec {
     pub rejects: Option<PathBuf>,
     /// Where the report goes.
     pub report: Option<PathBuf>,
+    /// Do messages of rejects, which may hold values, stand in the report?
+    pub samples: bool,
     /// The state directory; `.runner` beside the spec where there is none.
     pub state: Option<PathBuf>,
     /// Generator definitions by name, as written.
@@ -95,10 +97,22 @@ struct Top {
     rejects: Option<FilePath>,
     /// The report.
     #[serde(default)]
-    report: Option<FilePath>,
+    report: Option<Report>,
     /// The state directory.
     #[serde(default)]
     state: Option<FilePath>,
+}
+
+/// Where the report goes, and what it may hold.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Report {
+    /// Relative to the directory that the command runs in; the state directory where it is not given.
+    #[serde(default)]
+    path: Option<PathBuf>,
+    /// Put a few messages of every reason for rejects into it; they may hold values.
+    #[serde(default)]
+    samples: bool,
 }
 
 /// A table with a path in it.
@@ -151,7 +165,8 @@ impl JobSpec {
             seed: top.seed,
             limits: top.limits,
             rejects: top.rejects.map(|file| file.path),
-            report: top.report.map(|file| file.path),
+            samples: top.report.as_ref().is_some_and(|report| report.samples),
+            report: top.report.and_then(|report| report.path),
             state: top.state.map(|file| file.path),
             definitions: entries(&named, "definitions", problems),
         })

@@ -58,9 +58,9 @@ fn a_full_queue_holds_the_sources_back() {
 
 #[test]
 fn memory_holds_the_sources_back_too() {
-    // A batch keeps its buffer of 80 bytes, rounded up to 128: half of the memory, for the gate, fits two;
-    // a third waits at the gate.
-    assert_eq!(made_while_blocked(2 * 2 * 128, 100, 1), 3);
+    // A batch is a buffer of 80 bytes: half of the memory, which is the gate's, has room for two; a third
+    // waits at the gate.
+    assert_eq!(made_while_blocked(2 * 2 * 80, 100, 1), 3);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn queue_marks_stay_within_the_queue_and_its_waiting_senders() {
 
 #[test]
 fn a_sink_is_handed_no_more_than_its_batch_size() {
-    for (size, largest) in [((30, 1 << 20), 30), ((1000, 512), 50), ((1000, 1 << 20), 100)] {
+    for (size, largest) in [((30, 1 << 20), 30), ((1000, 400), 50), ((1000, 1 << 20), 100)] {
         let sink = Collect::new(Delivery::Ordered);
         let mut job = Job::new();
         let source = job.source(&Count::new(2, 3, 100), 1);

@@ -102,11 +102,14 @@ fn order_survives_a_keyed_pool_on_the_way() {
     job.sink(&sink, &[middle], Common::default(), None);
     job.run();
     let all = sink.all();
-    let batches: Vec<Vec<i64>> = all.chunks(10).map(|batch| {
-        let mut batch = batch.to_vec();
-        batch.sort_unstable();
-        batch
-    }).collect();
+    let batches: Vec<Vec<i64>> = all
+        .chunks(10)
+        .map(|batch| {
+            let mut batch = batch.to_vec();
+            batch.sort_unstable();
+            batch
+        })
+        .collect();
     let expected: Vec<Vec<i64>> = (0..16).map(|i| (i * 10..i * 10 + 10).collect()).collect();
     assert_eq!(batches, expected, "batches are in order; within one, workers are");
 }

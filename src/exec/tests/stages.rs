@@ -58,7 +58,8 @@ impl Count {
 impl Source for Count {
     fn splits(&self) -> Result<Vec<Split>, Failure> {
         let size = self.batches * self.rows;
-        let split = |i| Split { name: format!("split {i}"), detail: Detail::Rows { start: i * size, end: (i + 1) * size } };
+        let split =
+            |i| Split { name: format!("split {i}"), detail: Detail::Rows { start: i * size, end: (i + 1) * size } };
         Ok((0..self.splits).map(split).collect())
     }
 

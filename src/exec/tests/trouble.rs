@@ -134,7 +134,11 @@ fn interrupted(signals: usize, deadline: Option<Duration>) -> (Ran, Vec<u64>, us
     let (mut count, sink) = (Count::new(1000, 1000, 10), Collect::new(Delivery::Any));
     let (latch, counts) = (Latch::default(), Signals::default());
     let under_way = latch.clone();
-    count.before = Arc::new(move |split, _| if split == 3 { under_way.open() });
+    count.before = Arc::new(move |split, _| {
+        if split == 3 {
+            under_way.open()
+        }
+    });
     let mut job = Job::new();
     job.limits.deadline = deadline.map(crate::spec::Duration);
     let source = job.source(&count, 1);

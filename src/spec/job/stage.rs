@@ -51,8 +51,9 @@ pub struct Common {
     pub queue: Option<usize>,
     /// Rows of which this expression has the same value go to the same worker, in order.
     pub partition_by: Option<String>,
-    /// How large its batches are.
-    pub batch: BatchSize,
+    /// How large a source makes its batches, or the most that another stage gets at once. Other stages
+    /// get batches as they come where this is not given.
+    pub batch: Option<BatchSize>,
 }
 
 /// How many rows and bytes a batch has at most.
@@ -127,7 +128,7 @@ struct SourceKeys {
     concurrency: Option<Concurrency>,
     /// How large its batches are.
     #[serde(default)]
-    batch: Batch,
+    batch: Option<Batch>,
 }
 
 /// The keys that all transforms and sinks have.
@@ -151,9 +152,9 @@ struct StageKeys {
     /// An expression: rows of which it has the same value go to the same worker, in order.
     #[serde(default)]
     partition_by: Option<String>,
-    /// How large its batches are.
+    /// The most that it gets at once; larger batches are cut.
     #[serde(default)]
-    batch: Batch,
+    batch: Option<Batch>,
 }
 
 /// The name of a stage, or a list of names.
@@ -344,7 +345,7 @@ fn common(section: Section, shared: Table, path: &Path, problems: &mut Problems)
     if section == Section::Sources {
         let Decoded { value, clean } = decode_partly::<SourceKeys>(&shared, path, &[], problems);
         let value = value.map(|keys| {
-            let (concurrency, batch) = (workers(keys.concurrency), keys.batch.into());
+            let (concurrency, batch) = (workers(keys.concurrency), keys.batch.map(BatchSize::from));
             (keys.r#type, Common { concurrency, batch, ..Common::default() })
         });
         return Decoded { value, clean };
@@ -355,7 +356,7 @@ fn common(section: Section, shared: Table, path: &Path, problems: &mut Problems)
             concurrency: workers(keys.concurrency),
             queue: keys.queue.map(NonZeroUsize::get),
             partition_by: keys.partition_by,
-            batch: keys.batch.into(),
+            batch: keys.batch.map(BatchSize::from),
         };
         (keys.r#type, common)
     });

@@ -76,14 +76,14 @@ fn a_whole_job_is_decoded() {
     assert_eq!(stages, expected);
     let source = &job.sources["a"];
     assert_eq!(source.table.as_table().unwrap().keys().collect::<Vec<_>>(), ["path"]);
-    assert_eq!((source.common.concurrency, source.common.batch), (Some(2), BatchSize { rows: 10, bytes: 1024 }));
+    assert_eq!((source.common.concurrency, source.common.batch), (Some(2), Some(BatchSize { rows: 10, bytes: 1024 })));
     let transform = &job.transforms["b"];
     assert_eq!(transform.table.as_table().unwrap().keys().collect::<Vec<_>>(), ["where"]);
     assert_eq!((transform.common.queue, transform.common.partition_by.as_deref()), (Some(3), Some("x")));
     assert_eq!(transform.inputs, [("a".to_owned(), Path::default().key("transforms.b.input"))]);
     let sink = &job.sinks["c"];
     assert_eq!(sink.inputs[1], ("b".to_owned(), Path::default().key("sinks.c.input").index(1)));
-    assert_eq!(sink.common.batch, BatchSize { rows: 5, bytes: 1 << 20 });
+    assert_eq!(sink.common.batch, Some(BatchSize { rows: 5, bytes: 1 << 20 }));
     assert_eq!((sink.section, sink.path.to_string().as_str()), (Section::Sinks, "sinks.c"));
 }
 

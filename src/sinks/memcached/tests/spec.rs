@@ -30,6 +30,7 @@ fn with_context<T>(table: &Value, work: impl FnOnce(&mut Context<'_>) -> T) -> (
         common: &["type", "input"],
         input: Some(&input),
         batch: BatchSize { rows: 1, bytes: 1 },
+        max_record_bytes: 1 << 20,
         seed: 0,
         definitions: &Default::default(),
         problems: &mut problems,
@@ -232,7 +233,7 @@ fn a_compiled_sink_writes_what_its_expressions_say() {
     let rejects: Vec<_> = written.rejects.iter().map(|reject| (reject.code.0, reject.position.record)).collect();
     assert_eq!((written.accepted, rejects), (2, vec![("expression", 2), ("no_route", 3)]));
     assert_eq!((server.get("k3"), server.get("k2")), (Some(b"one".to_vec()), Some(b"four".to_vec())));
-    assert_eq!(worker.commit(), Ok(()));
+    assert_eq!(worker.commit(true), Ok(true));
     let verified = compiled.stage.verify().expect("the server answers").expect("the spec asks for it");
     assert_eq!((verified.checked, verified.found), (2, 2));
 }

@@ -25,6 +25,7 @@ fn compile(spec: &Spec, columns: &[&str]) -> (Option<Compiled<dyn Transform>>, V
         common: &[],
         input: Some(&input),
         batch: BatchSize { rows: 1, bytes: 1 },
+        max_record_bytes: 1 << 20,
         seed: 0,
         definitions: &Definitions::new(),
         problems: &mut problems,
