@@ -44,6 +44,9 @@ pub enum Workers {
     One(&'static str),
 }
 
+/// How long a record may be where the spec does not say: 16 MiB.
+pub const MAX_RECORD_BYTES: usize = 16 << 20;
+
 /// What a kind compiles in: its table, its input, and the place to put problems.
 pub struct Context<'a> {
     /// Where the stage stands: `sinks.cache`.
@@ -56,6 +59,8 @@ pub struct Context<'a> {
     pub input: Option<&'a Schema>,
     /// How many rows and bytes a batch may have; for sources.
     pub batch: spec::BatchSize,
+    /// How long a record may be; for sources. A longer one is a reject.
+    pub max_record_bytes: usize,
     /// The job's seed.
     pub seed: u64,
     /// The job's generator definitions.

@@ -1,1 +1,3 @@
-//! stub
+//! The kinds of sinks, one file each.
+
+pub mod files;

@@ -1,1 +1,3 @@
-//! stub
+//! The kinds of sources, one file each.
+
+pub mod files;
