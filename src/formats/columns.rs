@@ -122,7 +122,13 @@ impl<'de> Visitor<'de> for SpecVisitor {
             .split_once(char::is_whitespace)
             .ok_or_else(|| E::custom(format!("`{text}` has no type: a column is \"name type\"")))?;
         let column_type = parse_type(column_type)?;
-        Ok(ColumnSpec { name: name.to_owned(), column_type, nullable: false, separator: None, invalid: Invalid::Reject })
+        Ok(ColumnSpec {
+            name: name.to_owned(),
+            column_type,
+            nullable: false,
+            separator: None,
+            invalid: Invalid::Reject,
+        })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ColumnSpec, A::Error> {
@@ -232,7 +238,10 @@ mod tests {
         assert_eq!(short.separator(), b',');
         let long = r#"{"name": "a b", "type": "list<string>", "nullable": true, "separator": ";", "invalid": "null"}"#;
         let long = read(long).expect("all keys");
-        assert_eq!((long.name.as_str(), long.nullable, long.separator(), long.invalid), ("a b", true, b';', Invalid::Null));
+        assert_eq!(
+            (long.name.as_str(), long.nullable, long.separator(), long.invalid),
+            ("a b", true, b';', Invalid::Null)
+        );
     }
 
     #[test]

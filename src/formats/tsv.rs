@@ -38,13 +38,7 @@ pub struct TsvDecoder {
 impl TsvDecoder {
     /// A decoder for batches of at most `max_rows` records of at most `max_record` bytes each. `null` is the
     /// text that means that there is no value.
-    pub fn new(
-        specs: &[ColumnSpec],
-        schema: &Schema,
-        null: Option<&str>,
-        max_rows: usize,
-        max_record: usize,
-    ) -> Self {
+    pub fn new(specs: &[ColumnSpec], schema: &Schema, null: Option<&str>, max_rows: usize, max_record: usize) -> Self {
         TsvDecoder {
             schema: schema.arrow(),
             columns: specs.iter().map(|spec| FieldColumn::new(spec, null)).collect(),
@@ -114,14 +108,17 @@ impl Decoder for TsvDecoder {
     fn header(&mut self, record: &[u8]) -> Result<(), String> {
         let record = std::str::from_utf8(record).map_err(|_| "its header is not UTF-8".to_owned())?;
         let names: Vec<&str> = record.split('\t').collect();
-        if let Some((i, twice)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
-            if self.columns.iter().any(|column| column.name() == *twice) {
-                return Err(format!("its header names `{}` twice, the second time in field {}", shown(twice.as_bytes()), i + 1));
-            }
+        let declared = |name: &str| self.columns.iter().any(|column| column.name() == name);
+        let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name) && declared(name));
+        if let Some((i, name)) = twice {
+            let name = shown(name.as_bytes());
+            return Err(format!("its header names `{name}` twice, the second time in field {}", i + 1));
         }
         if let Some(missing) = self.columns.iter().find(|column| !names.contains(&column.name())) {
-            let help = spec::nearest(missing.name(), names.iter().copied()).unwrap_or_default();
-            return Err(format!("its header has no column `{}`; {}", missing.name(), help.replace("legal here", "it has")));
+            // What is no header may be long.
+            let help = spec::nearest(missing.name(), names.iter().copied()).filter(|help| help.len() < 500);
+            let help = help.map_or(String::new(), |help| format!("; {}", help.replace("legal here", "it has")));
+            return Err(format!("its header has no column `{}`{help}", missing.name()));
         }
         self.fields = names.iter().map(|name| self.columns.iter().position(|column| column.name() == *name)).collect();
         Ok(())
@@ -259,7 +256,12 @@ impl Encoder for TsvEncoder {
 }
 
 /// Appends a row without its line end, or says which column cannot be written and why.
-fn encode_row(cells: &[Cell<'_>], row: usize, style: &CellStyle, out: &mut Vec<u8>) -> Result<(), (usize, &'static str)> {
+fn encode_row(
+    cells: &[Cell<'_>],
+    row: usize,
+    style: &CellStyle,
+    out: &mut Vec<u8>,
+) -> Result<(), (usize, &'static str)> {
     for (i, cell) in cells.iter().enumerate() {
         if i > 0 {
             out.push(TAB);

@@ -16,13 +16,7 @@ use self::output::{Finished, Unfinished};
 use crate::{
     batch::{Batch, Rejects, Schema, SplitId},
     failure::Failure,
-    formats::{
-        Encoder, Format,
-        cells::CellStyle,
-        columns,
-        compression::Compression,
-        tsv::TsvEncoder,
-    },
+    formats::{Encoder, Format, cells::CellStyle, columns, compression::Compression, tsv::TsvEncoder},
     kind::{Compiled, Context, Kind, Workers},
     spec::{Place, Problem, Value},
     stage::{Delivery, Mode, Sink, SinkWorker, Written},
@@ -162,6 +156,7 @@ impl Sink for Files {
             text: Vec::new(),
             open: None,
             split: None,
+            shown: false,
             finished: Vec::new(),
         };
         // The one file exists even where no row comes, and that it cannot be created is known at once.
@@ -184,6 +179,8 @@ struct Writer {
     open: Option<Unfinished>,
     /// The split whose file was begun last.
     split: Option<SplitId>,
+    /// In a rehearsal: has some of that file been shown?
+    shown: bool,
     /// Files that lack only their names.
     finished: Vec<Finished>,
 }
@@ -221,6 +218,7 @@ impl SinkWorker for Writer {
         let first = self.split.is_none() || (self.per_split() && self.split != Some(split));
         if first {
             self.split = Some(split);
+            self.shown = false;
             if self.mode == Mode::Write && self.per_split() {
                 self.finish()?;
                 self.create(split)?;
@@ -233,7 +231,9 @@ impl SinkWorker for Writer {
             file.write(&self.text)?;
         }
         let rejects = rejects.take();
-        let samples = if first && self.mode == Mode::Rehearse { samples(&self.text) } else { Vec::new() };
+        let show = self.mode == Mode::Rehearse && !self.shown && !self.text.is_empty();
+        self.shown |= show;
+        let samples = if show { samples(&self.text) } else { Vec::new() };
         let accepted = (batch.rows() - rejects.len()) as u64;
         Ok(Written { accepted, rejects, bytes: self.text.len() as u64, samples, ..Written::default() })
     }

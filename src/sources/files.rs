@@ -10,11 +10,11 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt, fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
-use glob::MatchOptions;
+use glob::{MatchOptions, Pattern};
 use schemars::{JsonSchema, Schema as JsonSchemaText, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
@@ -93,7 +93,7 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         context.problem("path", "path", "no path is given");
     }
     for (i, path) in spec.path.0.iter().enumerate() {
-        if let Err(error) = glob::Pattern::new(path) {
+        if let Err(error) = Pattern::new(path) {
             let at = context.path.key("path");
             let at = if spec.path.0.len() > 1 { at.index(i) } else { at };
             let message = format!("`{path}` is no glob: {}", error.msg);
@@ -256,7 +256,7 @@ impl SourceWorker for Files {
     }
 }
 
-/// Hidden files are matched by a pattern only where it has the dot, too.
+/// How names match once they are found: hidden ones only where the pattern has the dot, too.
 const MATCH: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
@@ -264,14 +264,19 @@ const MATCH: MatchOptions =
 fn list(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
     let literal = Path::new(pattern);
     if literal.is_file() {
-        return Ok(vec![literal.to_owned()]);
+        return Ok(vec![plain(literal)]);
     }
     let spec = |error: glob::PatternError| Failure::new(Exit::Spec, format!("`{pattern}` is no glob: {}", error.msg));
+    // Asked to pass over hidden names, `glob` does so even where the pattern has the dot, and it panics on
+    // names that are not UTF-8. So it lists all, and what it found is matched once more.
+    let listed = MatchOptions { require_literal_leading_dot: false, ..MATCH };
+    let again = Pattern::new(&plain(literal).to_string_lossy()).map_err(spec)?;
     let mut files = Vec::new();
-    for found in glob::glob_with(pattern, MATCH).map_err(spec)? {
-        let path = found.map_err(|error| Failure::reading(error.path(), error.error()))?;
+    for found in glob::glob_with(pattern, listed).map_err(spec)? {
+        let path = plain(&found.map_err(|error| Failure::reading(error.path(), error.error()))?);
         // A name that cannot be looked up is kept: opening it will say why.
-        if fs::metadata(&path).map_or(true, |metadata| !metadata.is_dir()) {
+        let is_dir = fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        if !is_dir && again.matches_path_with(&path, MATCH) {
             files.push(path);
         }
     }
@@ -279,6 +284,11 @@ fn list(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
         return Err(Failure::new(Exit::InputMissing, format!("no file matches `{pattern}`")));
     }
     Ok(files)
+}
+
+/// A path without `.` and doubled slashes, so that two spellings of one file are one.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
 /// Files that are all moved into one folder must not replace each other there.

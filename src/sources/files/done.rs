@@ -52,9 +52,7 @@ impl Done {
             Done::Rename(template) if template == NAME => {
                 Some(("done.rename", format!("`{template}` would change nothing")))
             }
-            Done::Move(folder) if folder.as_os_str().is_empty() => {
-                Some(("done.move", "no folder is given".to_owned()))
-            }
+            Done::Move(folder) if folder.as_os_str().is_empty() => Some(("done.move", "no folder is given".to_owned())),
             _ => None,
         }
     }

@@ -80,6 +80,9 @@ impl<'a> FileReader<'a> {
         while self.header && !chunk.bytes.is_empty() {
             let len = chunk.bytes.len();
             let (end, next) = chunk.line_end.find(&chunk.bytes, 0).unwrap_or((len, len));
+            if end > self.plan.max_record {
+                return Err(self.header_too_long());
+            }
             if end > 0 {
                 self.decoder.header(&chunk.bytes[..end]).map_err(|why| self.failure(Exit::Io, &why))?;
                 self.header = false;
@@ -88,6 +91,10 @@ impl<'a> FileReader<'a> {
             chunk.bytes = chunk.bytes.slice(next);
         }
         Ok(())
+    }
+
+    fn header_too_long(&self) -> Failure {
+        self.failure(Exit::Io, &format!("its header is longer than {} bytes", self.plan.max_record))
     }
 
     /// A batch without rows: it carries a reject that stands between two blocks.
@@ -129,10 +136,7 @@ impl SplitReader for FileReader<'_> {
                     self.take_header(&mut chunk)?;
                     self.chunk = Some(chunk);
                 }
-                Some(Piece::TooLong(_)) if self.header => {
-                    let what = format!("its header is longer than {} bytes", self.plan.max_record);
-                    return Err(self.failure(Exit::Io, &what));
-                }
+                Some(Piece::TooLong(_)) if self.header => return Err(self.header_too_long()),
                 Some(Piece::TooLong(head)) => {
                     let batch = self.empty();
                     let position = Position { record: self.start.record, line: self.start.line };
