@@ -236,3 +236,58 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 fn content_len(bytes: &[u8]) -> usize {
     bytes.len() - usize::from(bytes.ends_with(b"\r"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives `x` so many times, then an error, and remembers the largest buffer it was asked to fill.
+    struct Stream {
+        text: Vec<u8>,
+        at: usize,
+        largest: usize,
+    }
+
+    impl Read for Stream {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.largest = self.largest.max(into.len());
+            if self.at == self.text.len() {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            let len = into.len().min(self.text.len() - self.at).min(7);
+            into[..len].copy_from_slice(&self.text[self.at..self.at + len]);
+            self.at += len;
+            Ok(len)
+        }
+    }
+
+    fn stream(text: &str) -> Stream {
+        Stream { text: text.as_bytes().to_vec(), at: 0, largest: 0 }
+    }
+
+    #[test]
+    fn whole_records_come_before_the_error_and_the_rest_does_not() {
+        let mut blocks = Blocks::new(stream("one\ntwo\nthr"), Newline::Auto, 100, 100);
+        assert!(matches!(blocks.next_piece(), Ok(Some(Piece::Records(bytes))) if bytes.as_slice() == b"one\ntwo\n"));
+        assert_eq!(blocks.next_piece().expect_err("broken").kind(), io::ErrorKind::ConnectionReset);
+        assert!(matches!(blocks.next_piece(), Ok(None)));
+    }
+
+    #[test]
+    fn a_long_record_takes_no_more_memory_than_allowed() {
+        let text = format!("a\n{}\nb\n", "x".repeat(100_000));
+        for (block, max, bound) in [(10, 1000, 1100), (500, 10, 600), (64, 64, 140)] {
+            let mut blocks = Blocks::new(stream(&text), Newline::Auto, block, max);
+            let mut pieces = Vec::new();
+            while let Ok(Some(piece)) = blocks.next_piece() {
+                assert!(blocks.carry.capacity() <= 2 * bound, "{block} {max}: {}", blocks.carry.capacity());
+                pieces.push(match piece {
+                    Piece::Records(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                    Piece::TooLong(head) => format!("{}…", head.len() > max && head.iter().all(|byte| *byte == b'x')),
+                });
+            }
+            assert_eq!(pieces, ["a\n", "true…", "b\n"], "{block} {max}");
+            assert!(blocks.input().largest <= bound, "{block} {max}: {}", blocks.input().largest);
+        }
+    }
+}

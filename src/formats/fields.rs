@@ -96,10 +96,11 @@ impl FieldColumn {
     #[inline]
     pub fn push(&mut self, field: Field<'_>) -> Result<(), Bad> {
         if self.null.as_deref() == Some(field.text) || (self.empty_is_null && field.text.is_empty()) {
-            return match &self.nulls {
-                Some(_) => Ok(self.push_null()),
-                None => Err(Bad { code: NULL, part: 0..field.text.len() }),
-            };
+            if self.nulls.is_none() {
+                return Err(Bad { code: NULL, part: 0..field.text.len() });
+            }
+            self.push_null();
+            return Ok(());
         }
         let before = self.store.len();
         let pushed = match &mut self.store {
