@@ -1,4 +1,8 @@
-//! stub
+//! Where records come from. One file per kind; each holds all of that kind.
+
+mod files;
+
 use crate::{kind::Kind, stage::Source};
-/// All kinds.
-pub const KINDS: &[Kind<dyn Source>] = &[];
+
+/// All kinds of sources.
+pub const KINDS: &[Kind<dyn Source>] = &[files::KIND];
