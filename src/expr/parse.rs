@@ -87,10 +87,13 @@ fn refuse_early(tokens: &[TokenWithSpan], places: &Places) -> Option<ExprError> 
     Some(ExprError::new(places.from(over), message, Some("test many values with `in (…)`".into())))
 }
 
-/// The bracket or `case` that is one level too deep.
+/// The bracket, `case` or sign that is one level too deep.
 fn nested_too_deep(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
     let mut depth = 0_usize;
-    tokens.iter().find(|token| {
+    let mut signs = 0_usize;
+    let mut solid = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    solid.find(|token| {
+        signs = if is_sign(&token.token) { signs + 1 } else { 0 };
         match &token.token {
             Token::LParen | Token::LBracket => depth += 1,
             Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
@@ -98,8 +101,12 @@ fn nested_too_deep(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
             Token::Word(word) if word.keyword == Keyword::END => depth = depth.saturating_sub(1),
             _ => {}
         }
-        depth > DEEPEST
+        depth + signs > DEEPEST
     })
+}
+
+fn is_sign(token: &Token) -> bool {
+    matches!(token, Token::Minus | Token::Plus) || matches!(token, Token::Word(word) if word.keyword == Keyword::NOT)
 }
 
 fn too_deep(place: std::ops::Range<usize>) -> ExprError {

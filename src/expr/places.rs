@@ -130,7 +130,7 @@ impl Places {
             Expr::Function(_) => (first, self.closing(first, last)),
             Expr::CompoundFieldAccess { .. } => (first, self.closing(first, last)),
             Expr::InList { .. } | Expr::InSubquery { .. } => (first, self.after(last, 1)),
-            Expr::Subquery(_) | Expr::Tuple(_) => (self.before(first, 1), self.after(last, 1)),
+            Expr::Subquery(_) | Expr::Tuple(_) | Expr::Array(_) => (self.before(first, 1), self.after(last, 1)),
             Expr::Exists { .. } => (self.before(first, 2), self.after(last, 1)),
             Expr::IsNull(_) | Expr::IsTrue(_) | Expr::IsFalse(_) | Expr::IsUnknown(_) => (first, self.after(last, 2)),
             Expr::IsNotNull(_) | Expr::IsNotTrue(_) | Expr::IsNotFalse(_) => (first, self.after(last, 3)),

@@ -233,7 +233,7 @@ fn errors_are_underlined_and_named() {
         ("b = (1, 2)", "(1, 2)", "tuples are not supported here", ""),
         (
             "sum(i) over ()",
-            "sum(i) over ()",
+            "sum(i)",
             "only plain function calls are allowed here: no `over`, `filter`, `distinct` or `order by`",
             "",
         ),
@@ -349,7 +349,8 @@ fn hostile_texts_are_errors_and_no_overflow() {
     let deep_in = format!("{}i{}", "i in (".repeat(100), ")".repeat(100));
     for text in [long_sum, deep, many_nots, deep_case, deep_calls, deep_in] {
         let found = compile(&text, &schema()).expect_err("too large");
-        assert!(found[0].message.contains("more than 1000") || found[0].message.contains("deeper than 24"));
+        let message = &found[0].message;
+        assert!(message.contains("more than 1000") || message.contains("deeper than 24"), "{message}");
     }
     let too_deep = compile(&vec!["n"; 300].join(" - "), &schema()).expect_err("too deep");
     assert_eq!(too_deep[0].message, "the expression is nested deeper than 200 levels");
