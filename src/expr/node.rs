@@ -17,6 +17,8 @@ pub(super) struct Node {
     pub(super) nullable: bool,
     /// Can it fail on a row? What cannot is evaluated without a mask.
     pub(super) fallible: bool,
+    /// How many parts lie within one another here.
+    pub(super) depth: usize,
 }
 
 /// What a part does.
@@ -95,11 +97,13 @@ impl Node {
     pub(super) fn new(kind: Kind, column_type: ColumnType) -> Node {
         let mut nullable = false;
         let mut fallible = false;
+        let mut depth = 0;
         kind.each_operand(&mut |operand| {
             nullable |= operand.nullable;
             fallible |= operand.fallible;
+            depth = depth.max(operand.depth);
         });
-        Node { kind, column_type, nullable, fallible }
+        Node { kind, column_type, nullable, fallible, depth: depth + 1 }
     }
 
     /// The same, knowing better whether it can be null.
@@ -115,7 +119,7 @@ impl Node {
     /// One value.
     pub(super) fn literal(value: ArrayRef, column_type: ColumnType) -> Node {
         let nullable = value.is_null(0);
-        Node { kind: Kind::Literal(value), column_type, nullable, fallible: false }
+        Node { kind: Kind::Literal(value), column_type, nullable, fallible: false, depth: 1 }
     }
 
     /// The null of a type.
@@ -125,7 +129,7 @@ impl Node {
 
     /// The word `null`.
     pub(super) fn untyped_null() -> Node {
-        Node { kind: Kind::Null, column_type: ColumnType::String, nullable: true, fallible: false }
+        Node { kind: Kind::Null, column_type: ColumnType::String, nullable: true, fallible: false, depth: 1 }
     }
 
     /// The value of a literal.
@@ -284,6 +288,9 @@ fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
 }
 
 fn write_literal(f: &mut fmt::Formatter<'_>, value: &ArrayRef, column_type: &ColumnType) -> fmt::Result {
+    if value.is_null(0) && matches!(column_type, ColumnType::List(_)) {
+        return f.write_str("null"); // no cast names a list
+    }
     if value.is_null(0) {
         return write!(f, "cast(null as {column_type})");
     }
@@ -291,6 +298,9 @@ fn write_literal(f: &mut fmt::Formatter<'_>, value: &ArrayRef, column_type: &Col
     match column_type {
         ColumnType::String => write!(f, "{}", Quoted(&shown)),
         ColumnType::Date | ColumnType::Timestamp => write!(f, "{column_type} {}", Quoted(&shown)),
+        ColumnType::Float32 | ColumnType::Float64 if shown.ends_with(['n', 'f']) => {
+            write!(f, "cast('{shown}' as {column_type})") // nan and inf
+        }
         ColumnType::Json | ColumnType::Binary | ColumnType::TimestampNs => {
             write!(f, "cast({} as {column_type})", Quoted(&shown))
         }

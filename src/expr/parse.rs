@@ -5,6 +5,7 @@ use std::any::TypeId;
 use sqlparser::{
     ast,
     dialect::{Dialect, DuckDbDialect},
+    keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::{Token, TokenWithSpan, Tokenizer},
 };
@@ -15,8 +16,9 @@ use super::{ExprError, places::Places};
 /// long, and trees are walked by recursion; a list of values may be much longer than this.
 const MOST_OPERATORS: usize = 1_000;
 
-/// How deep brackets, functions and `case` may be nested.
-const DEEPEST: usize = 50;
+/// How deep brackets, functions and `case` may be nested. The parser needs some 50 KiB of stack for each level in a
+/// build without optimisation, and threads may have no more than 2 MiB.
+const DEEPEST: usize = 24;
 
 /// The syntax tree of the whole text, and where each part of it stands.
 pub(super) fn parse(text: &str) -> Result<(ast::Expr, Places), Box<ExprError>> {
@@ -76,10 +78,39 @@ fn refuse_early(tokens: &[TokenWithSpan], places: &Places) -> Option<ExprError> 
     if places.is_empty() {
         return Some(ExprError::new(0..0, "the expression is empty", None));
     }
+    if let Some(at) = nested_too_deep(tokens) {
+        return Some(too_deep(places.from(at.span.start)));
+    }
     let counted = tokens.iter().filter(|token| deepens(&token.token));
     let over = counted.map(|token| token.span.start).nth(MOST_OPERATORS)?;
     let message = format!("the expression has more than {MOST_OPERATORS} operators");
     Some(ExprError::new(places.from(over), message, Some("test many values with `in (…)`".into())))
+}
+
+/// The bracket, `case` or sign that is one level too deep.
+fn nested_too_deep(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+    let mut depth = 0_usize;
+    let mut signs = 0_usize;
+    let mut solid = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    solid.find(|token| {
+        signs = if is_sign(&token.token) { signs + 1 } else { 0 };
+        match &token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            Token::Word(word) if word.keyword == Keyword::CASE => depth += 1,
+            Token::Word(word) if word.keyword == Keyword::END => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth + signs > DEEPEST
+    })
+}
+
+fn is_sign(token: &Token) -> bool {
+    matches!(token, Token::Minus | Token::Plus) || matches!(token, Token::Word(word) if word.keyword == Keyword::NOT)
+}
+
+fn too_deep(place: std::ops::Range<usize>) -> ExprError {
+    ExprError::new(place, format!("the expression is nested deeper than {DEEPEST} levels"), None)
 }
 
 /// Can this token make the tree deeper?
@@ -87,15 +118,13 @@ fn deepens(token: &Token) -> bool {
     !matches!(
         token,
         Token::Comma | Token::Whitespace(_) | Token::Number(..) | Token::SingleQuotedString(_) | Token::Word(_)
-    ) || matches!(token, Token::Word(word) if word.keyword != sqlparser::keywords::Keyword::NoKeyword)
+    ) || matches!(token, Token::Word(word) if word.keyword != Keyword::NoKeyword)
 }
 
 fn syntax_error(error: &ParserError, parser: &Parser<'_>, places: &Places) -> ExprError {
     let found = parser.peek_token().span.start;
     match error {
-        ParserError::RecursionLimitExceeded => {
-            ExprError::new(places.from(found), format!("the expression is nested deeper than {DEEPEST} levels"), None)
-        }
+        ParserError::RecursionLimitExceeded => too_deep(places.from(found)),
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => {
             let (message, at) = Places::split_location(text);
             ExprError::new(places.from(at.unwrap_or(found)), sentence(message), None)

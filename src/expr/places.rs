@@ -59,6 +59,9 @@ impl Places {
 
     /// The token at a location; the end of the text where there is none.
     pub(super) fn from(&self, location: Location) -> Range<usize> {
+        if location.line == 0 {
+            return self.end..self.end;
+        }
         let start = self.offset(location);
         self.tokens
             .iter()
@@ -126,10 +129,12 @@ impl Places {
             Expr::Trim { .. } | Expr::Position { .. } | Expr::Extract { .. } => self.enclosing(first, last),
             Expr::Function(_) => (first, self.closing(first, last)),
             Expr::CompoundFieldAccess { .. } => (first, self.closing(first, last)),
-            Expr::InList { .. } | Expr::Array(_) | Expr::Tuple(_) => (first, self.after(last, 1)),
+            Expr::InList { .. } | Expr::InSubquery { .. } => (first, self.after(last, 1)),
+            Expr::Subquery(_) | Expr::Tuple(_) | Expr::Array(_) => (self.before(first, 1), self.after(last, 1)),
+            Expr::Exists { .. } => (self.before(first, 2), self.after(last, 1)),
             Expr::IsNull(_) | Expr::IsTrue(_) | Expr::IsFalse(_) | Expr::IsUnknown(_) => (first, self.after(last, 2)),
-            Expr::IsNotNull(_) => (first, self.after_not_null(last)),
-            Expr::IsNotTrue(_) | Expr::IsNotFalse(_) | Expr::IsNotUnknown(_) => (first, self.after(last, 3)),
+            Expr::IsNotNull(_) | Expr::IsNotTrue(_) | Expr::IsNotFalse(_) => (first, self.after(last, 3)),
+            Expr::IsNotUnknown(_) => (first, self.after(last, 3)),
             _ => (first, last),
         })
     }
@@ -140,12 +145,6 @@ impl Places {
 
     fn after(&self, token: usize, n: usize) -> usize {
         (token + n).min(self.tokens.len() - 1)
-    }
-
-    /// `x is not null` has three words after `x`, `x notnull` has one.
-    fn after_not_null(&self, last: usize) -> usize {
-        let one = matches!(&self.tokens[self.after(last, 1)].0, Token::Word(word) if word.value.len() > 2);
-        self.after(last, if one { 1 } else { 3 })
     }
 
     /// A type may be two words, and have brackets.

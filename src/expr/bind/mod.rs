@@ -39,6 +39,10 @@ pub(super) fn bind(tree: &Ast, places: &Places, schema: &Schema) -> Result<Node,
     }
 }
 
+/// How deep a typed tree may be: it is walked by recursion, on stacks of 2 MiB. Chains of `and`, `or` and `||` are
+/// flat.
+const DEEPEST: usize = 200;
+
 struct Binder<'a> {
     places: &'a Places,
     schema: &'a Schema,
@@ -94,6 +98,10 @@ impl Binder<'_> {
     /// Computes a part that is made of constants now. One that fails is an error now, unless its branch may never
     /// be taken.
     fn fold(&mut self, node: Node, expr: &Ast) -> Bound {
+        if node.depth > DEEPEST {
+            let message = format!("the expression is nested deeper than {DEEPEST} levels");
+            return self.error(self.places.of(expr), message, None);
+        }
         if matches!(node.kind, Kind::Literal(_) | Kind::Null) || !node.operands_are_constant() {
             return Some(node);
         }

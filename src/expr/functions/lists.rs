@@ -75,15 +75,25 @@ fn list_element(call: Call<'_, '_>) -> ArrayRef {
 fn list_contains(call: Call<'_, '_>) -> ArrayRef {
     let (value, wanted) = (&call.arguments[0], &call.arguments[1]);
     let list = value.array().as_list::<i32>();
-    let values = Value::Column(in_type_of(wanted, list.values()));
-    let equal = match wanted {
-        Value::Constant(_) => compare(Comparison::Equal, &values, wanted, list.values().len()),
+    let Some((&first, &last)) = list.value_offsets().first().zip(list.value_offsets().last()) else {
+        return Arc::new(BooleanArray::new(BooleanBuffer::new_unset(call.rows), call.nulls));
+    };
+    let (first, count) = (first as usize, (last - first) as usize);
+    let values = Value::Column(in_type_of(wanted, &list.values().slice(first, count)));
+    let wanted = match wanted {
+        Value::Constant(_) => wanted.clone(),
         Value::Column(column) => {
-            let wanted = Value::Column(beside_items(list, value, column, call.rows));
-            compare(Comparison::Equal, &values, &wanted, list.values().len())
+            let mut owners = vec![0_u32; count];
+            for row in 0..call.rows {
+                let range = items(list, value, row);
+                owners[range.start - first..range.end - first].fill(row as u32);
+            }
+            let owners = UInt32Array::from(owners);
+            Value::Column(take(column, &owners, None).expect("every item belongs to a row of the column"))
         }
     };
-    let hit = |at: usize| equal.is_valid(at) && equal.value(at);
+    let equal = compare(Comparison::Equal, &values, &wanted, count);
+    let hit = |at: usize| equal.is_valid(at - first) && equal.value(at - first);
     let bits = BooleanBuffer::collect_bool(call.rows, |row| items(list, value, row).any(hit));
     Arc::new(BooleanArray::new(bits, call.nulls))
 }
@@ -95,15 +105,6 @@ fn in_type_of(wanted: &Value, items: &ArrayRef) -> ArrayRef {
         return Arc::clone(items);
     }
     cast(items, data_type).expect("binding widens only to types that the kernel casts")
-}
-
-/// For each item, the value of `column` on the row whose list has it.
-fn beside_items(list: &ListArray, value: &Value, column: &ArrayRef, rows: usize) -> ArrayRef {
-    let mut owners = vec![0_u32; list.values().len()];
-    for row in 0..rows {
-        owners[items(list, value, row)].fill(row as u32);
-    }
-    take(column, &UInt32Array::from(owners), None).expect("owners are rows, and every column type can be taken")
 }
 
 /// The items' texts with the second argument between them; null items are left out.

@@ -152,7 +152,7 @@ fn slice(text: &str, start: i64, length: Option<i64>) -> &str {
     let first = match start {
         1.. => start - 1,
         0 => -1,
-        _ => count.saturating_add(start).max(0),
+        _ => count.saturating_add(start),
     };
     let (from, to) = match length {
         None => (first, count),
@@ -228,13 +228,16 @@ fn split_part(call: Call<'_, '_>) -> ArrayRef {
     }))
 }
 
-/// Part `n` from 1, from the end where it is negative; empty where there is none.
+/// Part `n` from 1, from the end where it is negative; empty where there is none. An empty separator stands
+/// between all characters.
 fn part<'t>(text: &'t str, separator: &str, n: i64) -> &'t str {
+    let steps = n.unsigned_abs().saturating_sub(1);
+    let Ok(steps) = usize::try_from(steps) else { return "" };
     let found = match (separator.is_empty(), n) {
         (_, 0) => None,
-        (true, n) => (n == 1 || n == -1).then_some(text),
-        (false, 1..) => text.split(separator).nth((n - 1) as usize),
-        (false, _) => text.rsplit(separator).nth((n.unsigned_abs() - 1) as usize),
+        (true, _) => return slice(text, n, Some(1)),
+        (false, 1..) => text.split(separator).nth(steps),
+        (false, _) => text.rsplit(separator).nth(steps),
     };
     found.unwrap_or("")
 }
