@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arrow_array::{StringViewArray, cast::AsArray};
 use runner::{
     batch::{Rejects, SplitId},
     formats::{
@@ -36,6 +37,7 @@ fn main() {
     });
     report("decoded, all columns strings", &text, || assert!(decode(&text, &strings) > 0));
     report("decoded, memc columns", &text, || assert!(decode(&text, &columns) > 0));
+    check_views(&text, &strings);
     encode(&text, &columns);
 }
 
@@ -100,6 +102,18 @@ fn decode(text: &[u8], columns: &[&str]) -> usize {
     let mut rows = 0;
     batches(text, columns, |batch| rows += black_box(batch).rows());
     rows
+}
+
+/// What arrow's checked constructor costs: it looks at every view, and at its text, once more.
+fn check_views(text: &[u8], columns: &[&str]) {
+    let mut all = Vec::new();
+    batches(text, columns, |batch| all.push(batch));
+    report("of it: checking views", text, || {
+        for column in all.iter().flat_map(|batch| batch.records.columns()) {
+            let (views, buffers, nulls) = column.as_string_view().clone().into_parts();
+            black_box(StringViewArray::try_new(views, buffers, nulls).expect("sound views"));
+        }
+    });
 }
 
 fn encode(text: &[u8], columns: &[&str]) {

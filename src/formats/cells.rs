@@ -166,6 +166,22 @@ where
     if let Cell::List(..) = items {
         return Err("no text format can hold a list of lists");
     }
+    // Integers hold no separator but perhaps a minus sign: the common case needs no look at each item.
+    macro_rules! integers {
+        ($values:ident) => {
+            if $values.null_count() == 0 && style.separator != b'-' {
+                integers(&$values.values()[range], style.separator, out);
+                return Ok(());
+            }
+        };
+    }
+    match items {
+        Cell::Int32(values) => integers!(values),
+        Cell::Int64(values) => integers!(values),
+        Cell::UInt32(values) => integers!(values),
+        Cell::UInt64(values) => integers!(values),
+        _ => {}
+    }
     for item in range.clone() {
         if item > range.start {
             out.push(style.separator);
@@ -177,6 +193,17 @@ where
         }
     }
     Ok(())
+}
+
+/// Appends integers with the separator between them.
+fn integers<T: itoa::Integer + Copy>(values: &[T], separator: u8, out: &mut Vec<u8>) {
+    let mut buffer = itoa::Buffer::new();
+    for (i, value) in values.iter().enumerate() {
+        if i > 0 {
+            out.push(separator);
+        }
+        out.extend_from_slice(buffer.format(*value).as_bytes());
+    }
 }
 
 /// Appends `YYYY-MM-DD`.

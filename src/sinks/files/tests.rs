@@ -206,6 +206,35 @@ fn what_tsv_cannot_hold_is_a_reject() {
 }
 
 #[test]
+fn lists_of_numbers_are_written_item_by_item() {
+    let folder = Folder::new("lists");
+    let schema = schema(&["a list<int32>", "b list<int64>", "c list<uint64>", "d list<int8>", "e list<float64>"]);
+    let row = |values: [i32; 2]| vec![Some(values.map(Some).to_vec())];
+    let cast = |list: ListArray, index: usize| {
+        arrow_cast::cast(&list, schema.arrow().field(index).data_type()).expect("a cast of numbers")
+    };
+    let columns: Vec<ArrayRef> = (0..5)
+        .map(|i| {
+            let values = if i == 2 { [1, 2] } else { [-1, 2] };
+            cast(ListArray::from_iter_primitive::<arrow_array::types::Int32Type, _, _>(row(values)), i)
+        })
+        .collect();
+    let batch = batch(&schema, 0, 0, columns);
+    for (separator, text, refused) in [
+        (";", "-1;2\t-1;2\t1;2\t-1;2\t-1.0;2.0\n", None),
+        ("-", "", Some("column `a`: an item holds the separator")),
+        (".", "", Some("column `e`: an item holds the separator")),
+    ] {
+        let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "separator": separator });
+        let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
+        let written = worker.write(&batch).expect("written");
+        worker.commit().expect("committed");
+        assert_eq!(fs::read_to_string(folder.path("a.tsv")).expect("there"), text);
+        assert_eq!(written.rejects.first().map(|reject| reject.message.as_str()), refused);
+    }
+}
+
+#[test]
 fn nothing_has_its_name_before_commit() {
     let folder = Folder::new("atomic");
     let schema = schema(&["s string"]);
