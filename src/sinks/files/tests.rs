@@ -228,7 +228,7 @@ fn lists_of_numbers_are_written_item_by_item() {
         let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "separator": separator });
         let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
         let written = worker.write(&batch).expect("written");
-        worker.commit().expect("committed");
+        worker.commit(true).expect("committed");
         assert_eq!(fs::read_to_string(folder.path("a.tsv")).expect("there"), text);
         assert_eq!(written.rejects.first().map(|reject| reject.message.as_str()), refused);
     }
