@@ -49,7 +49,7 @@ fn a_panic_ends_in_the_exit_code_for_bugs_and_hangs_nothing() {
         job.sink(&sink, &[sift], Common::default(), None);
         let ran = job.run();
         assert_eq!(ran.outcome.exit(), Exit::Bug);
-        assert!(ran.outcome.failures[0].message.contains("`s1` panicked: did not expect 555"));
+        assert!(ran.outcome.failures[0].message.contains("panicked: did not expect 555"));
         assert!(!done(&count).contains(&5), "the split with the lost batch is not done");
     }
 }
