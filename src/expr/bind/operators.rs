@@ -167,10 +167,10 @@ impl Binder<'_> {
     }
 
     pub(super) fn unary(&mut self, op: UnaryOperator, operand: &Ast, whole: &Ast) -> Bound {
-        if let (UnaryOperator::Minus, Ast::Value(value)) = (op, operand) {
-            if let Value::Number(digits, _) = &value.value {
-                return self.number(digits, true, whole);
-            }
+        if let (UnaryOperator::Minus, Ast::Value(value)) = (op, operand)
+            && let Value::Number(digits, _) = &value.value
+        {
+            return self.number(digits, true, whole);
         }
         if !matches!(op, UnaryOperator::Minus | UnaryOperator::Plus | UnaryOperator::Not) {
             return self.error(self.places.of(whole), format!("the operator `{op}` is not supported"), None);
@@ -282,12 +282,12 @@ impl Binder<'_> {
     }
 
     fn escape(&mut self, escape: &Ast) -> Option<char> {
-        if let Ast::Value(value) = escape {
-            if let Value::SingleQuotedString(text) = &value.value {
-                let mut chars = text.chars();
-                if let (Some(escape), None) = (chars.next(), chars.next()) {
-                    return Some(escape);
-                }
+        if let Ast::Value(value) = escape
+            && let Value::SingleQuotedString(text) = &value.value
+        {
+            let mut chars = text.chars();
+            if let (Some(escape), None) = (chars.next(), chars.next()) {
+                return Some(escape);
             }
         }
         self.error(self.places.of(escape), "the escape character must be a string of one character", None);

@@ -1,5 +1,6 @@
 //! The functions: one table per subject. Adding one is one row and one function.
 
+mod dates;
 mod lists;
 mod numbers;
 mod strings;
@@ -45,6 +46,12 @@ pub(super) enum Parameter {
     Number,
     /// Any number; comes as `float64`
     Float,
+    /// A date or a timestamp; comes as `timestamp`
+    Time,
+    /// The constant name of a part of a time: `'year'`
+    DatePart,
+    /// The constant name of a unit of time: `'month'`
+    DateUnit,
     /// Any scalar; comes as its text
     Scalar,
     /// Anything; comes as it is
@@ -84,6 +91,8 @@ pub(super) enum Form {
     NullIf,
     Concat,
     Modulo,
+    RegexpMatches,
+    RegexpReplace,
 }
 
 /// Computes a function for all rows of a batch.
@@ -110,7 +119,7 @@ impl Call<'_, '_> {
     }
 }
 
-const TABLES: &[&[Function]] = &[FORMS, strings::TABLE, numbers::TABLE, lists::TABLE];
+const TABLES: &[&[Function]] = &[FORMS, strings::TABLE, numbers::TABLE, lists::TABLE, dates::TABLE];
 
 const FORMS: &[Function] = &[
     Function {
@@ -141,6 +150,20 @@ const FORMS: &[Function] = &[
         returns: Returns::First,
         body: Body::Form(Form::Modulo),
     },
+    Function {
+        name: "regexp_matches",
+        parameters: &[Parameter::Text, Parameter::Text, Parameter::Text],
+        optional: 1,
+        returns: Returns::Type(ColumnType::Bool),
+        body: Body::Form(Form::RegexpMatches),
+    },
+    Function {
+        name: "regexp_replace",
+        parameters: &[Parameter::Text, Parameter::Text, Parameter::Text, Parameter::Text],
+        optional: 1,
+        returns: Returns::Type(ColumnType::String),
+        body: Body::Form(Form::RegexpReplace),
+    },
 ];
 
 /// Other names of functions.
@@ -151,6 +174,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("lcase", "lower"),
     ("ucase", "upper"),
     ("len", "length"),
+    ("regexp_like", "regexp_matches"),
     ("list_has", "list_contains"),
     ("array_contains", "list_contains"),
     ("suffix", "ends_with"),
@@ -182,7 +206,7 @@ impl Function {
     /// What argument `i` must be.
     pub(super) fn parameter(&self, i: usize) -> Parameter {
         let named = || self.parameters.iter().filter(|parameter| **parameter != Parameter::More);
-        named().nth(i).or_else(|| named().last()).copied().unwrap_or(Parameter::Any)
+        named().nth(i).or_else(|| named().next_back()).copied().unwrap_or(Parameter::Any)
     }
 
     /// Can it fail on a row?
@@ -210,7 +234,8 @@ impl Parameter {
         let is_text = matches!(given, ColumnType::String | ColumnType::Json);
         let is_list = matches!(given, ColumnType::List(_));
         match self {
-            Parameter::Text => is_text,
+            Parameter::Text | Parameter::DatePart | Parameter::DateUnit => is_text,
+            Parameter::Time => matches!(given, ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampNs),
             Parameter::TextOrList => is_text || is_list,
             Parameter::List => is_list,
             Parameter::Item => match first {
@@ -224,11 +249,21 @@ impl Parameter {
         }
     }
 
+    /// The constants that it takes; any where it is empty.
+    pub(super) fn words(self) -> Vec<&'static str> {
+        match self {
+            Parameter::DatePart => dates::part_names(),
+            Parameter::DateUnit => dates::unit_names(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The type of a `null` given for it.
     pub(super) fn null_type(self, first: &ColumnType) -> ColumnType {
         match (self, first) {
             (Parameter::Integer | Parameter::Number, _) => ColumnType::Int64,
             (Parameter::Float, _) => ColumnType::Float64,
+            (Parameter::Time, _) => ColumnType::Timestamp,
             (Parameter::List, _) => ColumnType::List(Box::new(ColumnType::String)),
             (Parameter::Item, ColumnType::List(item)) => item.as_ref().clone(),
             _ => ColumnType::String,
@@ -238,6 +273,7 @@ impl Parameter {
     /// What an argument of that type is converted to.
     pub(super) fn converts(self, given: &ColumnType, first: &ColumnType) -> ColumnType {
         match (self, given) {
+            (Parameter::Time, _) => ColumnType::Timestamp,
             (Parameter::Text | Parameter::Scalar, _) | (Parameter::TextOrList, ColumnType::Json) => ColumnType::String,
             (Parameter::Integer, _) => ColumnType::Int64,
             (Parameter::Number, given) if given.is_integer() => ColumnType::Int64,
@@ -255,6 +291,9 @@ impl fmt::Display for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Parameter::Text => "string",
+            Parameter::Time => "date or timestamp",
+            Parameter::DatePart => "part of a time",
+            Parameter::DateUnit => "unit of time",
             Parameter::TextOrList => "string or list",
             Parameter::List => "list",
             Parameter::Item => "item of the list",
