@@ -259,6 +259,14 @@ fn errors_are_underlined_and_named() {
             "`g` is no option of a regular expression",
             "legal here: `i` (any case)",
         ),
+        ("j ->> t", "t", "this is no constant path into json", "legal are `'key'`, `'$.key[0].key'` and `0`"),
+        ("j -> '$.'", "'$.'", "this is no constant path into json", "legal are `'key'`, `'$.key[0].key'` and `0`"),
+        (
+            "i -> 'a'",
+            "i",
+            "argument 1 of `json_extract` must be: string; this is `int32`",
+            "it is `json_extract(string, path)`",
+        ),
         ("x'ab'", "x'ab'", "the literal `X'ab'` is not supported", ""),
         ("i = 1 -- ü\nand\n  'ü' = nope", "nope", "there is no column `nope`", "legal here: "),
     ];

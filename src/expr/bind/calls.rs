@@ -125,6 +125,11 @@ impl Binder<'_> {
         let mut failed = false;
         for (i, node) in nodes.into_iter().enumerate() {
             let parameter = function.parameter(i);
+            let node = if parameter == Parameter::JsonPath { self.json_path(node, exprs[i]) } else { Some(node) };
+            let Some(node) = node else {
+                failed = true;
+                continue;
+            };
             let is_null = matches!(node.kind, Kind::Null);
             let words = parameter.words();
             if !words.is_empty() && !self.is_word(&node, &words, exprs[i]) {
@@ -148,6 +153,30 @@ impl Binder<'_> {
             }
         }
         (!failed).then_some(arguments)
+    }
+
+    /// A constant path into json, where it is one. An integer is a place in an array.
+    fn json_path(&mut self, node: Node, expr: &Ast) -> Bound {
+        let written = node.constant().filter(|_| !node.nullable).map(|value| text::one(value, &node.column_type, 0));
+        let path = match (written, &node.column_type) {
+            (Some(place), ColumnType::Int64) => Some(format!("$[{place}]")),
+            (Some(path), ColumnType::String) => Some(path),
+            _ => None,
+        };
+        match path.filter(|path| functions::is_json_path(path)) {
+            Some(path) => Some(string(&path)),
+            None => {
+                let help = Some("legal are `'key'`, `'$.key[0].key'` and `0`".into());
+                self.error(self.places.of(expr), "this is no constant path into json", help)
+            }
+        }
+    }
+
+    /// `json -> path` and `json ->> path`
+    pub(super) fn json_access(&mut self, name: &str, left: (Node, &Ast), right: (Node, &Ast)) -> Bound {
+        let function = functions::find(name)?;
+        let arguments = self.arguments(function, vec![left.0, right.0], &[left.1, right.1])?;
+        Some(applied(function, arguments))
     }
 
     /// Is it one of the constants that a parameter takes?

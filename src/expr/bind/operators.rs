@@ -58,6 +58,8 @@ impl Binder<'_> {
             BinaryOperator::Modulo => arithmetic(Operator::Modulo),
             BinaryOperator::And => return self.and_or(left, right, true),
             BinaryOperator::Or => return self.and_or(left, right, false),
+            BinaryOperator::Arrow => return self.json_access("json_extract", left, right),
+            BinaryOperator::LongArrow => return self.json_access("json_extract_string", left, right),
             BinaryOperator::StringConcat => return self.concat(left, right),
             other => {
                 let message = format!("the operator `{other}` is not supported");

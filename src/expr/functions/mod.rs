@@ -1,6 +1,7 @@
 //! The functions: one table per subject. Adding one is one row and one function.
 
 mod dates;
+mod json;
 mod lists;
 mod numbers;
 mod strings;
@@ -52,6 +53,8 @@ pub(super) enum Parameter {
     DatePart,
     /// The constant name of a unit of time: `'month'`
     DateUnit,
+    /// A constant path into json: a key, or `$.key[0]`; an integer is the place in an array
+    JsonPath,
     /// Any scalar; comes as its text
     Scalar,
     /// Anything; comes as it is
@@ -80,6 +83,8 @@ pub(super) enum Body {
     Checked(Evaluator),
     /// Null where an argument is null, and on other rows too; cannot fail
     Partial(Evaluator),
+    /// Null where an argument is null, and on other rows too; may fail on a row
+    CheckedPartial(Evaluator),
     /// Not a function of columns but a form of its own
     Form(Form),
 }
@@ -119,7 +124,7 @@ impl Call<'_, '_> {
     }
 }
 
-const TABLES: &[&[Function]] = &[FORMS, strings::TABLE, numbers::TABLE, lists::TABLE, dates::TABLE];
+const TABLES: &[&[Function]] = &[FORMS, strings::TABLE, numbers::TABLE, lists::TABLE, dates::TABLE, json::TABLE];
 
 const FORMS: &[Function] = &[
     Function {
@@ -189,6 +194,11 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
     TABLES.iter().flat_map(|table| table.iter()).find(|function| function.name == name)
 }
 
+/// Is `text` a path into json?
+pub(super) fn is_json_path(text: &str) -> bool {
+    json::is_path(text)
+}
+
 /// All names.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let functions = TABLES.iter().flat_map(|table| table.iter()).map(|function| function.name);
@@ -211,18 +221,21 @@ impl Function {
 
     /// Can it fail on a row?
     pub(super) fn is_fallible(&self) -> bool {
-        matches!(self.body, Body::Checked(_))
+        matches!(self.body, Body::Checked(_) | Body::CheckedPartial(_))
     }
 
     /// Can it be null where no argument is?
     pub(super) fn makes_nulls(&self) -> bool {
-        matches!(self.body, Body::Partial(_))
+        matches!(self.body, Body::Partial(_) | Body::CheckedPartial(_))
     }
 
     /// Its value for every row.
     pub(super) fn call(&self, call: Call<'_, '_>) -> ArrayRef {
         match self.body {
-            Body::Strict(evaluate) | Body::Checked(evaluate) | Body::Partial(evaluate) => evaluate(call),
+            Body::Strict(evaluate)
+            | Body::Checked(evaluate)
+            | Body::Partial(evaluate)
+            | Body::CheckedPartial(evaluate) => evaluate(call),
             Body::Form(_) => unreachable!("binding makes nodes of their own of the forms"),
         }
     }
@@ -234,7 +247,7 @@ impl Parameter {
         let is_text = matches!(given, ColumnType::String | ColumnType::Json);
         let is_list = matches!(given, ColumnType::List(_));
         match self {
-            Parameter::Text | Parameter::DatePart | Parameter::DateUnit => is_text,
+            Parameter::Text | Parameter::DatePart | Parameter::DateUnit | Parameter::JsonPath => is_text,
             Parameter::Time => matches!(given, ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampNs),
             Parameter::TextOrList => is_text || is_list,
             Parameter::List => is_list,
@@ -294,6 +307,7 @@ impl fmt::Display for Parameter {
             Parameter::Time => "date or timestamp",
             Parameter::DatePart => "part of a time",
             Parameter::DateUnit => "unit of time",
+            Parameter::JsonPath => "path",
             Parameter::TextOrList => "string or list",
             Parameter::List => "list",
             Parameter::Item => "item of the list",
