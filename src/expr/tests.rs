@@ -422,3 +422,33 @@ fn a_type_is_told() {
         assert_eq!(*compile(expression, &schema()).expect("legal").column_type(), expected, "{expression}");
     }
 }
+
+#[test]
+fn every_type_can_be_tried_as_every_other() {
+    let mut legal = 0;
+    for from in ColumnType::names() {
+        for to in ColumnType::names() {
+            for column in ["b", "i", "u", "f", "t", "ts", "bin", "j"] {
+                for cast in ["cast", "try_cast"] {
+                    let expression = format!("{cast}(try_cast({column} as {from}) as {to})");
+                    legal += usize::from(compile(&expression, &schema()).is_ok());
+                    assert!(!outcome(&expression).is_empty());
+                }
+            }
+        }
+    }
+    assert!(legal > 1_500, "{legal}");
+}
+
+#[test]
+fn the_largest_places_and_digits_do_no_harm() {
+    for n in ["n", "-n", "-n - 1", "u"] {
+        let list =
+            ["l[{n}]", "ls[{n}]", "substr(t, {n}, {n})", "split_part(t, ':', {n})", "round(n, {n})", "round(f, {n})"];
+        let more =
+            ["date_trunc('week', try_cast({n} as timestamp))", "power({n}, {n})", "n // {n}", "n % {n}", "t || {n}"];
+        for template in list.into_iter().chain(more) {
+            assert!(!outcome(&template.replace("{n}", n)).is_empty());
+        }
+    }
+}
