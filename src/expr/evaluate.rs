@@ -83,6 +83,20 @@ impl Run<'_> {
                 let bits = BooleanBuffer::collect_bool(self.rows, |row| matches(strings.get(row)) != *negated);
                 Arc::new(BooleanArray::new(bits, operand.nulls(self.rows)))
             }
+            Kind::Regexp { operand, pattern } => {
+                let operand = self.value(operand, active);
+                let strings = Strings::of(&operand);
+                let bits = BooleanBuffer::collect_bool(self.rows, |row| pattern.matches(strings.get(row)));
+                Arc::new(BooleanArray::new(bits, operand.nulls(self.rows)))
+            }
+            Kind::RegexpReplace { operand, pattern, replacement } => {
+                let operand = self.value(operand, active);
+                let strings = Strings::of(&operand);
+                let nulls = operand.nulls(self.rows);
+                Arc::new(text::build(self.rows, strings.bytes(self.rows), nulls.as_ref(), |row, out| {
+                    pattern.replace(strings.get(row), replacement, out);
+                }))
+            }
             Kind::Arithmetic(operator, operands) => {
                 let [left, right] = self.pair(operands, active);
                 arithmetic::arithmetic(*operator, &left, &right, self.rows, &mut self.faults(active))

@@ -100,7 +100,8 @@ impl Part {
             Part::Text(finder) => text.as_bytes().starts_with(finder.needle()).then(|| &text[finder.needle().len()..]),
             Part::Wild(wild) => {
                 let mut chars = text.chars();
-                wild.iter().all(|&want| fits(want, chars.next())).then(|| chars.as_str())
+                let all_fit = wild.iter().all(|&want| fits(want, chars.next()));
+                all_fit.then_some(chars.as_str())
             }
         }
     }

@@ -20,6 +20,7 @@ mod like;
 mod node;
 mod parse;
 mod places;
+mod regexp;
 #[cfg(test)]
 mod tests;
 mod text;

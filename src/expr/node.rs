@@ -6,7 +6,9 @@ use arrow_array::{Array, ArrayRef, new_null_array};
 
 use crate::batch::ColumnType;
 
-use super::{arithmetic::Operator, compare::Comparison, functions::Function, like::Pattern, text, types::SetOf};
+use super::{
+    arithmetic::Operator, compare::Comparison, functions::Function, like::Pattern, regexp::Regexp, text, types::SetOf,
+};
 
 /// A typed part of an expression.
 #[derive(Clone, Debug)]
@@ -67,6 +69,17 @@ pub(super) enum Kind {
         operand: Box<Node>,
         pattern: Box<Pattern>,
         negated: bool,
+    },
+    /// A regular expression, found anywhere in the text
+    Regexp {
+        operand: Box<Node>,
+        pattern: Box<Regexp>,
+    },
+    /// What it finds, put in other words
+    RegexpReplace {
+        operand: Box<Node>,
+        pattern: Box<Regexp>,
+        replacement: String,
     },
     Arithmetic(Operator, Box<[Node; 2]>),
     Negate(Box<Node>),
@@ -167,6 +180,7 @@ impl Node {
             Kind::Concat { skip_nulls, .. } => !skip_nulls,
             Kind::Literal(_) | Kind::Column(..) | Kind::Null | Kind::Case { .. } | Kind::Coalesce(_) => false,
             Kind::NullIf { .. } | Kind::Cast { .. } | Kind::Call(..) => false,
+            Kind::Regexp { .. } | Kind::RegexpReplace { .. } => false,
             _ => true,
         }
     }
@@ -185,6 +199,7 @@ impl Kind {
             Kind::Concat { parts, .. } => parts.iter().for_each(f),
             Kind::Not(operand) | Kind::Negate(operand) | Kind::IsNull { operand, .. } => f(operand),
             Kind::IsTruth { operand, .. } | Kind::Like { operand, .. } | Kind::Cast { operand, .. } => f(operand),
+            Kind::Regexp { operand, .. } | Kind::RegexpReplace { operand, .. } => f(operand),
             Kind::InList { operand, list, .. } | Kind::InSet { operand, list, .. } => {
                 f(operand);
                 list.iter().for_each(f);
@@ -232,6 +247,13 @@ impl fmt::Display for Node {
             }
             Kind::Like { operand, pattern, negated } => {
                 write!(f, "{} {}{pattern}", Bracketed(operand), if *negated { "not " } else { "" })
+            }
+            Kind::Regexp { operand, pattern } => {
+                write!(f, "regexp_matches({operand}, {}{})", Quoted(&pattern.written), pattern.options())
+            }
+            Kind::RegexpReplace { operand, pattern, replacement } => {
+                let (pattern, options) = (Quoted(&pattern.written), pattern.options());
+                write!(f, "regexp_replace({operand}, {pattern}, {}{options})", Quoted(replacement))
             }
             Kind::Arithmetic(operator, operands) => chain(f, operands.as_slice(), &format!(" {operator} ")),
             Kind::Concat { parts, skip_nulls: false } => chain(f, parts, " || "),

@@ -241,6 +241,32 @@ fn errors_are_underlined_and_named() {
         ("[1, 2]", "[1, 2]", "list literals are not supported here", ""),
         ("i = ?", "?", "placeholders like `?` are not allowed here", ""),
         ("s similar to 'x'", "s similar to 'x'", "`similar to` is not supported here", ""),
+        ("extract(century from d)", "extract(century from d)", "`century` is no part of a time", "legal here: "),
+        ("date_trunc('mont', d)", "'mont'", "`mont` is no part of a time", "did you mean `month`?"),
+        ("date_trunc(t, d)", "t", "`t` is no part of a time", "legal here: "),
+        (
+            "year(s)",
+            "s",
+            "argument 1 of `year` must be: date or timestamp; this is `string`",
+            "it is `year(date or timestamp)`",
+        ),
+        ("regexp_matches(s, 'a(')", "'a('", "`a(` is no regular expression: unclosed group", ""),
+        ("regexp_matches(s, t)", "t", "the pattern of `regexp_matches` must be a constant string", ""),
+        ("regexp_replace(s, 'a', 'b', 'z')", "'z'", "`z` is no option of a regular expression", "legal here: "),
+        (
+            "regexp_matches(s, 'a', 'g')",
+            "'g'",
+            "`g` is no option of a regular expression",
+            "legal here: `i` (any case)",
+        ),
+        ("j ->> t", "t", "this is no constant path into json", "legal are `'key'`, `'$.key[0].key'` and `0`"),
+        ("j -> '$.'", "'$.'", "this is no constant path into json", "legal are `'key'`, `'$.key[0].key'` and `0`"),
+        (
+            "i -> 'a'",
+            "i",
+            "argument 1 of `json_extract` must be: string; this is `int32`",
+            "it is `json_extract(string, path)`",
+        ),
         ("x'ab'", "x'ab'", "the literal `X'ab'` is not supported", ""),
         ("i = 1 -- ü\nand\n  'ü' = nope", "nope", "there is no column `nope`", "legal here: "),
     ];
@@ -394,5 +420,35 @@ fn a_type_is_told() {
     for (expression, column_type) in table {
         let expected: ColumnType = column_type.parse().expect("a legal type");
         assert_eq!(*compile(expression, &schema()).expect("legal").column_type(), expected, "{expression}");
+    }
+}
+
+#[test]
+fn every_type_can_be_tried_as_every_other() {
+    let mut legal = 0;
+    for from in ColumnType::names() {
+        for to in ColumnType::names() {
+            for column in ["b", "i", "u", "f", "t", "ts", "bin", "j"] {
+                for cast in ["cast", "try_cast"] {
+                    let expression = format!("{cast}(try_cast({column} as {from}) as {to})");
+                    legal += usize::from(compile(&expression, &schema()).is_ok());
+                    assert!(!outcome(&expression).is_empty());
+                }
+            }
+        }
+    }
+    assert!(legal > 1_500, "{legal}");
+}
+
+#[test]
+fn the_largest_places_and_digits_do_no_harm() {
+    for n in ["n", "-n", "-n - 1", "u"] {
+        let list =
+            ["l[{n}]", "ls[{n}]", "substr(t, {n}, {n})", "split_part(t, ':', {n})", "round(n, {n})", "round(f, {n})"];
+        let more =
+            ["date_trunc('week', try_cast({n} as timestamp))", "power({n}, {n})", "n // {n}", "n % {n}", "t || {n}"];
+        for template in list.into_iter().chain(more) {
+            assert!(!outcome(&template.replace("{n}", n)).is_empty());
+        }
     }
 }

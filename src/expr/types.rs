@@ -151,10 +151,10 @@ pub(super) fn coerce(node: Node, target: &ColumnType) -> Node {
     if node.column_type == *target {
         return node;
     }
-    if let Some(value) = node.constant() {
-        if let Ok(converted) = convert(value, &node.column_type, target) {
-            return Node::literal(converted, target.clone());
-        }
+    if let Some(value) = node.constant()
+        && let Ok(converted) = convert(value, &node.column_type, target)
+    {
+        return Node::literal(converted, target.clone());
     }
     let fallible = cast::can_fail(&node.column_type, target);
     let cast = Node::new(Kind::Cast { operand: Box::new(node), lenient: false }, target.clone());

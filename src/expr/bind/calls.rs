@@ -15,12 +15,14 @@ use crate::{
         compare::Comparison,
         functions::{self, Body, Form, Function, Parameter, Returns},
         node::{Kind, Node},
+        regexp::{Regexp, RegexpError},
+        text,
         types::{self, adopt, coerce},
     },
     spec::nearest,
 };
 
-use super::{Binder, Bound, operators::arithmetic};
+use super::{Binder, Bound, operators::arithmetic, string};
 
 impl Binder<'_> {
     pub(super) fn function(&mut self, call: &Call, whole: &Ast) -> Bound {
@@ -47,6 +49,21 @@ impl Binder<'_> {
             }
         }
         self.call(&call.name.to_string(), name_place, place, &arguments)
+    }
+
+    /// `extract(year from d)` is `date_part('year', d)`.
+    pub(super) fn extract(&mut self, field: &DateTimeField, operand: &Ast, whole: &Ast) -> Bound {
+        let node = self.bind(operand);
+        let function = functions::find(if matches!(field, DateTimeField::Epoch) { "epoch" } else { "date_part" })?;
+        let mut nodes = vec![node?];
+        let mut exprs = vec![operand];
+        if function.parameters.len() > 1 {
+            let name = field.to_string().to_lowercase();
+            nodes.insert(0, string(&name));
+            exprs.insert(0, whole);
+        }
+        let arguments = self.arguments(function, nodes, &exprs)?;
+        Some(applied(function, arguments))
     }
 
     /// What the parser knows by a syntax of its own is a function like any other.
@@ -108,8 +125,16 @@ impl Binder<'_> {
         let mut failed = false;
         for (i, node) in nodes.into_iter().enumerate() {
             let parameter = function.parameter(i);
+            let node = if parameter == Parameter::JsonPath { self.json_path(node, exprs[i]) } else { Some(node) };
+            let Some(node) = node else {
+                failed = true;
+                continue;
+            };
             let is_null = matches!(node.kind, Kind::Null);
-            if let Some(adopted) = adopt_item(parameter, &node, &first) {
+            let words = parameter.words();
+            if !words.is_empty() && !self.is_word(&node, &words, exprs[i]) {
+                failed = true;
+            } else if let Some(adopted) = adopt_item(parameter, &node, &first) {
                 arguments.push(adopted);
             } else if is_null {
                 arguments.push(Node::null_of(parameter.null_type(&first)));
@@ -128,6 +153,43 @@ impl Binder<'_> {
             }
         }
         (!failed).then_some(arguments)
+    }
+
+    /// A constant path into json, where it is one. An integer is a place in an array.
+    fn json_path(&mut self, node: Node, expr: &Ast) -> Bound {
+        let written = node.constant().filter(|_| !node.nullable).map(|value| text::one(value, &node.column_type, 0));
+        let path = match (written, &node.column_type) {
+            (Some(place), ColumnType::Int64) => Some(format!("$[{place}]")),
+            (Some(path), ColumnType::String) => Some(path),
+            _ => None,
+        };
+        match path.filter(|path| functions::is_json_path(path)) {
+            Some(path) => Some(string(&path)),
+            None => {
+                let help = Some("legal are `'key'`, `'$.key[0].key'` and `0`".into());
+                self.error(self.places.of(expr), "this is no constant path into json", help)
+            }
+        }
+    }
+
+    /// `json -> path` and `json ->> path`
+    pub(super) fn json_access(&mut self, name: &str, left: (Node, &Ast), right: (Node, &Ast)) -> Bound {
+        let function = functions::find(name)?;
+        let arguments = self.arguments(function, vec![left.0, right.0], &[left.1, right.1])?;
+        Some(applied(function, arguments))
+    }
+
+    /// Is it one of the constants that a parameter takes?
+    fn is_word(&mut self, node: &Node, words: &[&'static str], expr: &Ast) -> bool {
+        let is_text = node.column_type == ColumnType::String && !node.nullable;
+        let written = node.constant().filter(|_| is_text).map(|value| text::one(value, &ColumnType::String, 0));
+        let legal = written.as_ref().is_some_and(|written| words.iter().any(|word| word.eq_ignore_ascii_case(written)));
+        if !legal {
+            let written = written.unwrap_or_else(|| node.to_string());
+            let help = nearest(&written, words.iter().copied());
+            self.error(self.places.of(expr), format!("`{written}` is no part of a time"), help);
+        }
+        legal
     }
 
     fn form(&mut self, form: Form, function: &Function, nodes: Vec<Node>, exprs: &[&Ast]) -> Bound {
@@ -155,11 +217,47 @@ impl Binder<'_> {
                 let parts = parts.into_iter().collect::<Option<_>>()?;
                 Some(Node::new(Kind::Concat { parts, skip_nulls: true }, ColumnType::String).nullable(false))
             }
+            Form::RegexpMatches | Form::RegexpReplace => self.regexp(form, function, nodes, exprs),
             Form::Modulo => {
                 let [left, right] = <[Node; 2]>::try_from(self.numbers(function, nodes, exprs)?).ok()?;
                 Some(arithmetic(Operator::Modulo, left, right))
             }
         }
+    }
+
+    /// `regexp_matches(text, pattern[, options])` and `regexp_replace(text, pattern, replacement[, options])`
+    fn regexp(&mut self, form: Form, function: &Function, nodes: Vec<Node>, exprs: &[&Ast]) -> Bound {
+        let replaces = form == Form::RegexpReplace;
+        let arguments = self.arguments(function, nodes, exprs)?;
+        let mut constants = Vec::new();
+        for (i, argument) in arguments.iter().enumerate().skip(1) {
+            match argument.constant().filter(|_| !argument.nullable) {
+                Some(value) => constants.push(text::one(value, &ColumnType::String, 0)),
+                None => {
+                    let what = ["", "pattern", if replaces { "replacement" } else { "options" }, "options"][i];
+                    let message = format!("the {what} of `{}` must be a constant string", function.name);
+                    return self.error(self.places.of(exprs[i]), message, None);
+                }
+            }
+        }
+        let (options_at, legal) = if replaces { (2, "gi") } else { (1, "i") };
+        let options = constants.get(options_at).map_or("", String::as_str);
+        let pattern = match Regexp::compile(constants.first()?, options, legal) {
+            Ok(pattern) => Box::new(pattern),
+            Err(RegexpError::Option(option)) => {
+                let message = format!("`{option}` is no option of a regular expression");
+                let all = if replaces { "`g` (all matches), " } else { "" };
+                let help = Some(format!("legal here: {all}`i` (any case)"));
+                return self.error(self.places.of(exprs[options_at + 1]), message, help);
+            }
+            Err(RegexpError::Pattern(message)) => return self.error(self.places.of(exprs[1]), message, None),
+        };
+        let operand = Box::new(arguments.into_iter().next()?);
+        if !replaces {
+            return Some(Node::new(Kind::Regexp { operand, pattern }, ColumnType::Bool));
+        }
+        let replacement = constants.swap_remove(1);
+        Some(Node::new(Kind::RegexpReplace { operand, pattern, replacement }, ColumnType::String))
     }
 
     /// The arguments as they are, if they are numbers.

@@ -85,6 +85,7 @@ impl Binder<'_> {
                 self.case(operand.as_deref(), conditions, else_result.as_deref())
             }
             Ast::Cast { kind, expr: operand, data_type, format: None } => self.cast(kind, operand, data_type, expr),
+            Ast::Extract { field, expr: operand, .. } => self.extract(field, operand, expr),
             Ast::Function(function) => self.function(function, expr),
             Ast::CompoundFieldAccess { root, access_chain } => self.element(root, access_chain, expr),
             other => match self.special_call(other) {

@@ -58,6 +58,8 @@ impl Binder<'_> {
             BinaryOperator::Modulo => arithmetic(Operator::Modulo),
             BinaryOperator::And => return self.and_or(left, right, true),
             BinaryOperator::Or => return self.and_or(left, right, false),
+            BinaryOperator::Arrow => return self.json_access("json_extract", left, right),
+            BinaryOperator::LongArrow => return self.json_access("json_extract_string", left, right),
             BinaryOperator::StringConcat => return self.concat(left, right),
             other => {
                 let message = format!("the operator `{other}` is not supported");
@@ -167,10 +169,10 @@ impl Binder<'_> {
     }
 
     pub(super) fn unary(&mut self, op: UnaryOperator, operand: &Ast, whole: &Ast) -> Bound {
-        if let (UnaryOperator::Minus, Ast::Value(value)) = (op, operand) {
-            if let Value::Number(digits, _) = &value.value {
-                return self.number(digits, true, whole);
-            }
+        if let (UnaryOperator::Minus, Ast::Value(value)) = (op, operand)
+            && let Value::Number(digits, _) = &value.value
+        {
+            return self.number(digits, true, whole);
         }
         if !matches!(op, UnaryOperator::Minus | UnaryOperator::Plus | UnaryOperator::Not) {
             return self.error(self.places.of(whole), format!("the operator `{op}` is not supported"), None);
@@ -282,12 +284,12 @@ impl Binder<'_> {
     }
 
     fn escape(&mut self, escape: &Ast) -> Option<char> {
-        if let Ast::Value(value) = escape {
-            if let Value::SingleQuotedString(text) = &value.value {
-                let mut chars = text.chars();
-                if let (Some(escape), None) = (chars.next(), chars.next()) {
-                    return Some(escape);
-                }
+        if let Ast::Value(value) = escape
+            && let Value::SingleQuotedString(text) = &value.value
+        {
+            let mut chars = text.chars();
+            if let (Some(escape), None) = (chars.next(), chars.next()) {
+                return Some(escape);
             }
         }
         self.error(self.places.of(escape), "the escape character must be a string of one character", None);

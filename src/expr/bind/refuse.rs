@@ -31,7 +31,6 @@ fn name(expr: &Ast) -> &'static str {
         Ast::Convert { .. } => "`convert` is",
         Ast::Cast { .. } => "`cast` with a format is",
         Ast::AtTimeZone { .. } => "`at time zone` is",
-        Ast::Extract { .. } => "`extract` is",
         Ast::Ceil { .. } => "`ceil` with a scale is",
         Ast::Floor { .. } => "`floor` with a scale is",
         Ast::Overlay { .. } => "`overlay` is",

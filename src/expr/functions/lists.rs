@@ -62,7 +62,7 @@ fn list_element(call: Call<'_, '_>) -> ArrayRef {
             let range = if call.is_valid(row) { items(list, value, row) } else { return None };
             let at = match places[place.index(row)] {
                 0 => return None,
-                n @ 1.. => range.start as i64 + (n - 1),
+                n @ 1.. => (range.start as i64).checked_add(n - 1)?,
                 n => (range.end as i64).checked_add(n)?,
             };
             usize::try_from(at).ok().filter(|at| range.contains(at)).map(|at| at as u32)

@@ -1,5 +1,7 @@
 //! The functions: one table per subject. Adding one is one row and one function.
 
+mod dates;
+mod json;
 mod lists;
 mod numbers;
 mod strings;
@@ -45,6 +47,14 @@ pub(super) enum Parameter {
     Number,
     /// Any number; comes as `float64`
     Float,
+    /// A date or a timestamp; comes as `timestamp`
+    Time,
+    /// The constant name of a part of a time: `'year'`
+    DatePart,
+    /// The constant name of a unit of time: `'month'`
+    DateUnit,
+    /// A constant path into json: a key, or `$.key[0]`; an integer is the place in an array
+    JsonPath,
     /// Any scalar; comes as its text
     Scalar,
     /// Anything; comes as it is
@@ -73,6 +83,8 @@ pub(super) enum Body {
     Checked(Evaluator),
     /// Null where an argument is null, and on other rows too; cannot fail
     Partial(Evaluator),
+    /// Null where an argument is null, and on other rows too; may fail on a row
+    CheckedPartial(Evaluator),
     /// Not a function of columns but a form of its own
     Form(Form),
 }
@@ -84,6 +96,8 @@ pub(super) enum Form {
     NullIf,
     Concat,
     Modulo,
+    RegexpMatches,
+    RegexpReplace,
 }
 
 /// Computes a function for all rows of a batch.
@@ -110,7 +124,7 @@ impl Call<'_, '_> {
     }
 }
 
-const TABLES: &[&[Function]] = &[FORMS, strings::TABLE, numbers::TABLE, lists::TABLE];
+const TABLES: &[&[Function]] = &[FORMS, strings::TABLE, numbers::TABLE, lists::TABLE, dates::TABLE, json::TABLE];
 
 const FORMS: &[Function] = &[
     Function {
@@ -141,6 +155,20 @@ const FORMS: &[Function] = &[
         returns: Returns::First,
         body: Body::Form(Form::Modulo),
     },
+    Function {
+        name: "regexp_matches",
+        parameters: &[Parameter::Text, Parameter::Text, Parameter::Text],
+        optional: 1,
+        returns: Returns::Type(ColumnType::Bool),
+        body: Body::Form(Form::RegexpMatches),
+    },
+    Function {
+        name: "regexp_replace",
+        parameters: &[Parameter::Text, Parameter::Text, Parameter::Text, Parameter::Text],
+        optional: 1,
+        returns: Returns::Type(ColumnType::String),
+        body: Body::Form(Form::RegexpReplace),
+    },
 ];
 
 /// Other names of functions.
@@ -151,6 +179,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("lcase", "lower"),
     ("ucase", "upper"),
     ("len", "length"),
+    ("regexp_like", "regexp_matches"),
     ("list_has", "list_contains"),
     ("array_contains", "list_contains"),
     ("suffix", "ends_with"),
@@ -163,6 +192,11 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
     let name = name.to_lowercase();
     let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name.as_str(), |(_, function)| function);
     TABLES.iter().flat_map(|table| table.iter()).find(|function| function.name == name)
+}
+
+/// Is `text` a path into json?
+pub(super) fn is_json_path(text: &str) -> bool {
+    json::is_path(text)
 }
 
 /// All names.
@@ -182,23 +216,26 @@ impl Function {
     /// What argument `i` must be.
     pub(super) fn parameter(&self, i: usize) -> Parameter {
         let named = || self.parameters.iter().filter(|parameter| **parameter != Parameter::More);
-        named().nth(i).or_else(|| named().last()).copied().unwrap_or(Parameter::Any)
+        named().nth(i).or_else(|| named().next_back()).copied().unwrap_or(Parameter::Any)
     }
 
     /// Can it fail on a row?
     pub(super) fn is_fallible(&self) -> bool {
-        matches!(self.body, Body::Checked(_))
+        matches!(self.body, Body::Checked(_) | Body::CheckedPartial(_))
     }
 
     /// Can it be null where no argument is?
     pub(super) fn makes_nulls(&self) -> bool {
-        matches!(self.body, Body::Partial(_))
+        matches!(self.body, Body::Partial(_) | Body::CheckedPartial(_))
     }
 
     /// Its value for every row.
     pub(super) fn call(&self, call: Call<'_, '_>) -> ArrayRef {
         match self.body {
-            Body::Strict(evaluate) | Body::Checked(evaluate) | Body::Partial(evaluate) => evaluate(call),
+            Body::Strict(evaluate)
+            | Body::Checked(evaluate)
+            | Body::Partial(evaluate)
+            | Body::CheckedPartial(evaluate) => evaluate(call),
             Body::Form(_) => unreachable!("binding makes nodes of their own of the forms"),
         }
     }
@@ -210,7 +247,8 @@ impl Parameter {
         let is_text = matches!(given, ColumnType::String | ColumnType::Json);
         let is_list = matches!(given, ColumnType::List(_));
         match self {
-            Parameter::Text => is_text,
+            Parameter::Text | Parameter::DatePart | Parameter::DateUnit | Parameter::JsonPath => is_text,
+            Parameter::Time => matches!(given, ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampNs),
             Parameter::TextOrList => is_text || is_list,
             Parameter::List => is_list,
             Parameter::Item => match first {
@@ -224,11 +262,21 @@ impl Parameter {
         }
     }
 
+    /// The constants that it takes; any where it is empty.
+    pub(super) fn words(self) -> Vec<&'static str> {
+        match self {
+            Parameter::DatePart => dates::part_names(),
+            Parameter::DateUnit => dates::unit_names(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The type of a `null` given for it.
     pub(super) fn null_type(self, first: &ColumnType) -> ColumnType {
         match (self, first) {
             (Parameter::Integer | Parameter::Number, _) => ColumnType::Int64,
             (Parameter::Float, _) => ColumnType::Float64,
+            (Parameter::Time, _) => ColumnType::Timestamp,
             (Parameter::List, _) => ColumnType::List(Box::new(ColumnType::String)),
             (Parameter::Item, ColumnType::List(item)) => item.as_ref().clone(),
             _ => ColumnType::String,
@@ -238,6 +286,7 @@ impl Parameter {
     /// What an argument of that type is converted to.
     pub(super) fn converts(self, given: &ColumnType, first: &ColumnType) -> ColumnType {
         match (self, given) {
+            (Parameter::Time, _) => ColumnType::Timestamp,
             (Parameter::Text | Parameter::Scalar, _) | (Parameter::TextOrList, ColumnType::Json) => ColumnType::String,
             (Parameter::Integer, _) => ColumnType::Int64,
             (Parameter::Number, given) if given.is_integer() => ColumnType::Int64,
@@ -255,6 +304,10 @@ impl fmt::Display for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Parameter::Text => "string",
+            Parameter::Time => "date or timestamp",
+            Parameter::DatePart => "part of a time",
+            Parameter::DateUnit => "unit of time",
+            Parameter::JsonPath => "path",
             Parameter::TextOrList => "string or list",
             Parameter::List => "list",
             Parameter::Item => "item of the list",

@@ -62,7 +62,9 @@ fn round_integer(n: i64, digits: i64) -> Option<i64> {
     if digits >= 0 {
         return Some(n);
     }
-    let Some(unit) = u32::try_from(-digits).ok().and_then(|zeros| 10_i128.checked_pow(zeros)) else { return Some(0) };
+    let Some(unit) = u32::try_from(digits.unsigned_abs()).ok().and_then(|zeros| 10_i128.checked_pow(zeros)) else {
+        return Some(0);
+    };
     let n = i128::from(n);
     let rounded = (n.abs() + unit / 2) / unit * unit * n.signum();
     i64::try_from(rounded).ok()
