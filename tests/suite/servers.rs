@@ -177,13 +177,20 @@ impl Hold {
     }
 }
 
-/// Takes the first bytes, waits, then passes on both ways until either end is closed.
+/// Lets the two greet each other, takes the first bytes, waits, then passes on both ways until either end is
+/// closed.
 fn forward(mut client: TcpStream, behind: &str, open: &(Mutex<bool>, Condvar), bytes: &AtomicUsize) -> Option<()> {
+    let mut server = TcpStream::connect(behind).ok()?;
     let mut first = vec![0; 1 << 16];
-    let len = client.read(&mut first).ok()?;
+    let mut len = client.read(&mut first).ok()?;
+    if &first[..len] == b"mn\r\n" {
+        server.write_all(b"mn\r\n").ok()?;
+        server.read_exact(&mut first[..4]).ok()?;
+        client.write_all(&first[..4]).ok()?;
+        len = client.read(&mut first).ok()?;
+    }
     bytes.fetch_add(len, Ordering::SeqCst);
     drop(open.1.wait_while(open.0.lock().ok()?, |open| !*open).ok()?);
-    let mut server = TcpStream::connect(behind).ok()?;
     server.write_all(&first[..len]).ok()?;
     let (mut back, mut to) = (server.try_clone().ok()?, client.try_clone().ok()?);
     thread::spawn(move || {
