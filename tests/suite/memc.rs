@@ -419,7 +419,11 @@ fn a_server_that_is_killed_on_the_way_loses_the_rest_and_a_rerun_stores_it() {
 
     assert_eq!(ran.code, 69, "{}", ran.stderr);
     let report = report(&work);
-    assert_eq!(rows(&report, "cache"), [400, 325, 0, 0, 75], "{}", ran.stderr);
+    // It may have died before it answered for what it had got.
+    let [took, out, rejected, filtered, failed] = rows(&report, "cache");
+    assert_eq!([took, rejected, filtered, out + failed], [400, 0, 0, 400], "{}", ran.stderr);
+    assert!([75, 100].contains(&failed), "{}", ran.stderr);
+    assert_eq!([&report["verified"][0]["checked"], &report["verified"][0]["found"]], [300, 300], "gaid is not asked");
     assert_eq!([0, 2, 3].map(|i| servers.0[i].items()), [100; 3]);
     assert_eq!(work.list(DATA), ["part-0.tsv.gz"]);
 
