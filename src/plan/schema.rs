@@ -25,6 +25,9 @@ pub fn schema() -> Schema {
     }
     let definitions = generator.take_definitions(true);
     object(&mut job, "$defs").extend(definitions);
+    // Added last, said first: editors look for it there.
+    let dialect = json!("https://json-schema.org/draft/2020-12/schema");
+    job.ensure_object().shift_insert(0, "$schema".to_owned(), dialect);
     job
 }
 

@@ -242,7 +242,7 @@ fn exit_75_told_to_stop_with_work_left() {
 
 #[test]
 fn exit_75_out_of_time() {
-    let stuck = stuck(&["--set", "limits.deadline=2s"]);
+    let stuck = stuck(&["--set", "limits.deadline=4s"]);
     stuck.running.wait_for("memc: out of time, finishing what is under way\n");
     stuck.stops("deadline", "stopped at its deadline");
 }
