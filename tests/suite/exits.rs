@@ -278,7 +278,7 @@ fn exit_77_permission_denied() {
         let output = command.output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let deny = |path: &str| fs::set_permissions(work.path(path), fs::Permissions::from_mode(0)).unwrap();
+    let deny = |path: &str| fs::set_permissions(work.path(path), fs::Permissions::from_mode(0o000)).unwrap();
 
     deny("in/b.tsv");
     let (code, said) = run(&["copy.toml"]);

@@ -219,7 +219,7 @@ fn every_bad_line_is_a_reject_and_its_neighbours_are_stored() {
     let ran = work.expect(0, &job(&["--set", "limits.rejects=14"]));
 
     let rejects = work.json_lines("out/memc.rejects.ndjson");
-    let mut seen: Vec<Value> = rejects.iter().map(|reject| without_time(reject)).collect();
+    let mut seen: Vec<Value> = rejects.iter().map(without_time).collect();
     seen.sort_by_key(|reject| reject["line"].as_u64());
     let expected: Vec<Value> = bad.iter().enumerate().map(|(i, bad)| reject(bad, 2 * i + 1)).collect();
     assert_eq!(seen.len(), expected.len(), "{}", ran.stderr);

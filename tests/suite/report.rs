@@ -104,8 +104,7 @@ fn reports_of_all_kinds_of_runs_fit_the_published_schema() {
 #[test]
 fn the_report_adds_up_and_says_what_was_run() {
     let work = sieve();
-    work.expect(0, &[SPEC]);
-    let report = json(&work.read(USUAL));
+    let report = work.report(0, &[SPEC]);
     balances(&report);
     let rows = |name: &str| {
         ["rows_in", "rows_out", "rejected", "filtered", "failed"].map(|key| stage(&report, name)[key].as_u64().unwrap())

@@ -43,7 +43,7 @@ impl Work {
     /// A folder with the project's `proto` folder in it.
     pub fn with_proto() -> Self {
         let work = Work::new();
-        work.file("proto/appsinstalled.proto", &fs::read_to_string(project("proto/appsinstalled.proto")).unwrap());
+        work.file("proto/appsinstalled.proto", fs::read_to_string(project("proto/appsinstalled.proto")).unwrap());
         work
     }
 

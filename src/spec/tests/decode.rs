@@ -1,3 +1,5 @@
+//! Tests of `spec::decode`.
+
 use std::num::NonZeroUsize;
 
 use indexmap::IndexMap;

@@ -1,3 +1,5 @@
+//! Tests of `spec::job`.
+
 use super::*;
 use crate::spec::{Document, Format, Mode};
 

@@ -1,3 +1,5 @@
+//! Tests of `spec::load`.
+
 use super::*;
 use crate::failure::Exit;
 
