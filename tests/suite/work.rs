@@ -47,8 +47,7 @@ impl Work {
         work
     }
 
-    /// A folder with the project's `proto` folder and its `jobs/memc.toml`, and none of the servers' addresses
-    /// from the environment.
+    /// A folder with the project's `proto` folder and its `jobs/memc.toml`.
     pub fn with_memc() -> Self {
         let work = Work::with_proto();
         work.file("jobs/memc.toml", fs::read_to_string(project("jobs/memc.toml")).unwrap());
@@ -100,8 +99,9 @@ impl Work {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
         command.args(args).current_dir(&self.root).env("NO_COLOR", "1");
         // A test says what its runs see.
-        DEVICES.iter().for_each(|(_, variable)| drop(command.env_remove(variable)));
-        command.env_remove("APPS_INSTALLED");
+        for variable in DEVICES.iter().map(|(_, variable)| *variable).chain(["APPS_INSTALLED"]) {
+            command.env_remove(variable);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
