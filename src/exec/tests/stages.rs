@@ -262,7 +262,15 @@ impl Job {
         let workers = if ordered { Workers::One("test") } else { Workers::Default(1) };
         let partition = key.map(|text| crate::expr::compile(text, &schema()).expect("a legal key"));
         let (output, inputs) = (Some(schema()), inputs.to_vec());
-        self.stages.push(Stage { name: format!("s{id}"), kind: "test", role, inputs, output, notes: Vec::new() });
+        self.stages.push(Stage {
+            name: format!("s{id}"),
+            kind: "test",
+            role,
+            inputs,
+            side: None,
+            output,
+            notes: Vec::new(),
+        });
         self.wishes.push(Wish { common, workers, partition });
         id
     }
