@@ -188,9 +188,9 @@ pub struct ReasonReport {
 pub struct SplitsReport {
     /// How many there are.
     pub total: usize,
-    /// How many are wholly stored.
+    /// How many are wholly stored, their `done` action run.
     pub done: usize,
-    /// The first thousand of those that are not wholly stored, then of those that are.
+    /// The first thousand of those that are not done, then of those that are.
     pub list: Vec<SplitReport>,
 }
 
@@ -201,7 +201,8 @@ pub struct SplitReport {
     pub source: String,
     /// Its name.
     pub name: String,
-    /// `done`, `failed`, `incomplete`, `stopped` or `waiting`.
+    /// `done`; `stored`, where the run was stopped before the `done` action; `failed`, `incomplete`, `stopped`
+    /// or `waiting`.
     pub state: String,
     /// Why it failed, or what its `done` action did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -351,6 +352,7 @@ fn splits(tally: &Tally) -> SplitsReport {
             SplitState::Waiting => ("waiting", None),
             SplitState::Open | SplitState::Incomplete => ("incomplete", None),
             SplitState::Stopped => ("stopped", None),
+            SplitState::Stored => ("stored", None),
             SplitState::Failed(why) => ("failed", Some(why.clone())),
             SplitState::Done => ("done", split.action.clone()),
         };

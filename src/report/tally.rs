@@ -67,7 +67,9 @@ pub(super) enum SplitState {
     Failed(String),
     /// Some of its records are not stored.
     Incomplete,
-    /// All of it is stored or rejected.
+    /// All of it is stored or rejected, but the run was stopped before its `done` action.
+    Stored,
+    /// All of it is stored or rejected, and its `done` action, if any, has run.
     Done,
 }
 
@@ -142,11 +144,12 @@ impl Observer for Tally {
                 Closed::Failed(failure) => self.set(*split, SplitState::Failed(failure.message.clone())),
             },
             Event::Settled { split, complete } => {
-                let state = if *complete { SplitState::Done } else { SplitState::Incomplete };
+                let state = if *complete { SplitState::Stored } else { SplitState::Incomplete };
                 self.set(*split, state);
             }
             Event::Done { split, action } => {
                 if let Some(known) = self.split(*split) {
+                    known.state = SplitState::Done;
                     known.action.clone_from(action);
                 }
             }
@@ -251,7 +254,7 @@ impl Latencies {
 }
 
 impl SplitTally {
-    /// Is all of it stored or rejected?
+    /// Is there nothing left to do for it?
     pub(super) fn done(&self) -> bool {
         self.state == SplitState::Done
     }
