@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     batch::Schema,
     expr::{self, Expr},
-    spec::{self, Definitions, Path, Place, Problem, Problems, Value},
+    spec::{self, Definitions, Path, Place, Problem, Problems, Table, Value},
 };
 
 /// One kind of source, transform or sink: `S` is `dyn Source`, `dyn Transform` or `dyn Sink`.
@@ -64,6 +64,8 @@ pub struct Context<'a> {
     pub seed: u64,
     /// The job's generator definitions.
     pub definitions: &'a Definitions,
+    /// The job's `[sources]` as written, by name: a generator may refer to another one's rows.
+    pub sources: &'a Table,
     /// What is wrong so far.
     pub problems: &'a mut Problems,
 }
