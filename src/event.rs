@@ -116,6 +116,13 @@ pub enum Event {
         /// By whom.
         why: StopReason,
     },
+    /// So many batches wait before a stage now; told from time to time.
+    Level {
+        /// The stage behind the queue.
+        stage: StageId,
+        /// How many.
+        batches: u64,
+    },
     /// The most that a stage's queue ever held.
     Queue {
         /// The stage behind the queue.

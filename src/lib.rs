@@ -1,10 +1,87 @@
-//! `runner`: a declarative batch job runner. (The house is described here once it stands.)
+//! `runner` runs batch jobs that are described in TOML or YAML. This page is the house as it stands: the
+//! words, the way of a record, the rooms, and what must stay true. Read it once; then names are enough.
+//!
+//! # The way of a record
+//!
+//! ```text
+//! spec text ──load──▶ JobSpec ──compile──▶ Plan ──run──▶ events ──▶ report
+//!             spec/             plan/            exec/              report/
+//!
+//! source worker ─▶ Batch ─▶ bounded queue ─▶ transform workers ─▶ bounded queue ─▶ sink workers
+//!    split 0..n    rows +                      (or fused into                          │
+//!                  origin                       the source)                            ▼
+//!                                acknowledgement per batch ──▶ split settled ──▶ `done` action
+//! ```
+//!
+//! - A **job spec** names sources, transforms and sinks. `spec` turns its text into values and finds the
+//!   line and column of whatever is wrong with them; `plan` compiles them into a **plan**: checked stages
+//!   in **pools** of workers. `check` and `run` build the very same plan.
+//! - A **split** is what can be read, finished and redone on its own: a file, a range of rows. A source
+//!   lists its splits once; their numbers are the input's order.
+//! - A **batch** is an Arrow `RecordBatch` plus its **origin**: split, sequence number, and for every row
+//!   the record and line it was read from, kept through every filter.
+//! - A **reject** is a record that cannot be processed. It is data: it goes to the reject file with its
+//!   reason, file and line, is counted against `limits.rejects`, and takes no neighbours with it.
+//! - A **failure** is what stops a split, a stage or the job, with the exit code that says so.
+//! - An **acknowledgement** belongs to a batch. A split is settled when everything that came of it has been
+//!   answered for by every sink it reaches. Only then does the source's `done` action run, in split order.
+//!
+//! # The rooms, in reading order
+//!
+//! | room | holds |
+//! |---|---|
+//! | [`batch`] | batch, origin, reject, column types: pure data |
+//! | [`failure`] | failures and the exit codes |
+//! | [`stage`] | the traits: a shared half makes one worker half per thread |
+//! | [`kind`] | what a kind of stage is to the compiler |
+//! | [`spec`] | text → values → decoded job; problems and their places |
+//! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
+//! | [`formats`] | one file per file format, decoding and encoding together; compression |
+//! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
+//! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
+//! | [`exec`] | threads, queues, order, partitioning, acknowledgement, stopping; its own page shows how |
+//! | [`event`] | the facts of a run |
+//! | [`report`] | tally, report file, summary, progress: all made of events |
+//! | [`rejects`], [`lock`] | the reject file; the lock that keeps two runs of a job apart |
+//! | [`cli`] | one file per command |
+//!
+//! A new kind is one file in its folder, one line in the folder's `KINDS`, one job in `jobs/`, and its tests.
+//!
+//! # What must stay true
+//!
+//! - Data flows one way. Kinds never import `exec`, `report`, `cli` or each other; `exec` knows kinds only as
+//!   the traits of `stage`; `spec`, `batch` and `expr` know no threads and no I/O beyond reading the spec.
+//! - Only `exec` names rayon and crossbeam; only `spec/load` names the TOML and YAML crates; only `cli`,
+//!   `report` and `main` print; only `main` ends the process.
+//! - A pool is a rayon pool of its own with one loop per worker: waiting for a queue never starves another
+//!   stage, and a stage's `concurrency` is exactly its pool's size. A connection belongs to one worker.
+//! - Adjacent transforms are fused into the stage before them unless the spec asks for workers, a queue, a
+//!   batch size or a partition of their own.
+//! - Every worker passes on exactly one message for each it takes, also when its stage has failed. So every
+//!   run ends, and stages that need input order can restore it. Sources read ahead no further than their
+//!   share of `limits.memory`, and the lowest split being read is never held back.
+//! - Rows add up: for every stage, rows in = rows out + rejected + filtered + not stored, and what one stage
+//!   sends its readers take. It is checked after every run; a difference is a bug, exit 70.
+//! - Nothing counts as stored that was not acknowledged. Forgetting an acknowledgement, failing and
+//!   panicking all leave the split unsettled.
+//! - End of input drains, commits, reports. The first SIGINT or SIGTERM, or the deadline, stops the sources
+//!   and drains; a second signal aborts. Output that is whole or absent stays absent when input is missing.
+//! - The hot path allocates per batch, not per record; strings are views into the block that was read.
+//!
+//! A test in `tests/suite/house.rs` holds what of this a machine can check.
 
 pub mod batch;
+pub mod cli;
+pub mod event;
+pub mod exec;
 pub mod expr;
 pub mod failure;
 pub mod formats;
 pub mod kind;
+pub mod lock;
+pub mod plan;
+pub mod rejects;
+pub mod report;
 pub mod sinks;
 pub mod sources;
 pub mod spec;

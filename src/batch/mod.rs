@@ -14,7 +14,7 @@ pub use types::{Column, ColumnType, Schema, TypeError};
 use arrow_array::{Array, RecordBatch, UInt32Array};
 use arrow_buffer::Buffer;
 use arrow_data::ArrayData;
-use arrow_select::take::take_record_batch;
+use arrow_select::{concat::concat_batches, take::take_record_batch};
 
 /// Typed columns plus the origin of every row.
 ///
@@ -55,6 +55,27 @@ impl Batch {
         let records = take_record_batch(&self.records, &indices)
             .expect("indices lie within the batch and every column type can be taken");
         Batch { records, origin }
+    }
+
+    /// The batch cut into parts of at most so many rows and about so many bytes, in order; at least one.
+    pub fn cut(self, rows: usize, bytes: usize) -> Vec<Batch> {
+        let by_bytes = (self.rows() as u128 * bytes as u128 / self.bytes().max(1) as u128) as usize;
+        let most = rows.min(by_bytes).max(1);
+        if self.rows() <= most {
+            return vec![self];
+        }
+        (0..self.rows()).step_by(most).map(|start| self.slice(start, most.min(self.rows() - start))).collect()
+    }
+
+    /// Parts of one batch put together again. They have the same columns.
+    pub fn concat(mut parts: Vec<Batch>) -> Option<Batch> {
+        if parts.len() <= 1 {
+            return parts.pop();
+        }
+        let origins: Vec<Origin> = parts.iter().map(|part| part.origin.clone()).collect();
+        let schema = parts[0].records.schema();
+        let records = concat_batches(&schema, parts.iter().map(|part| &part.records)).ok()?;
+        Some(Batch { records, origin: Origin::concat(&origins)? })
     }
 
     /// `len` rows from `start` on, without copying values.

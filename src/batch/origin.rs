@@ -133,6 +133,13 @@ impl Origin {
         Origin { rows, ..self.clone() }
     }
 
+    /// The origin of the rows of `parts`, which are parts of one batch, one after the other.
+    pub fn concat(parts: &[Origin]) -> Option<Origin> {
+        let first = parts.first()?;
+        let rows = parts.iter().flat_map(|part| (0..part.len()).map(|row| part.index(row) as u32)).collect();
+        Some(Origin { rows: Rows::Picked(rows), ..first.clone() })
+    }
+
     fn index(&self, row: usize) -> usize {
         match &self.rows {
             Rows::Run { skip, .. } => *skip as usize + row,
@@ -162,6 +169,16 @@ mod tests {
         assert_eq!(twice.position(0), Position { record: 13, line: 24 });
         assert_eq!(twice.raw(1), Some(b"d".as_slice()));
         assert_eq!(twice.len(), 2);
+    }
+
+    #[test]
+    fn parts_of_a_batch_are_put_together_again() {
+        let whole = origin().pick(&[0, 2, 3]);
+        let again = Origin::concat(&[whole.slice(0, 1), whole.slice(1, 2)]).expect("two parts");
+        assert_eq!(
+            (0..3).map(|row| again.position(row)).collect::<Vec<_>>(),
+            (0..3).map(|row| whole.position(row)).collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -29,6 +29,9 @@ use crate::{
 /// How often the clock, the signals and the observer's display are looked after.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Different failures kept at most.
+const FAILURES: usize = 100;
+
 pub(super) struct Coordinator<'a> {
     plan: &'a Arc<Plan>,
     options: &'a Options,
@@ -41,6 +44,7 @@ pub(super) struct Coordinator<'a> {
     sum: Share,
     finished: usize,
     deadline: Option<Instant>,
+    looked: Instant,
     outcome: Outcome,
 }
 
@@ -51,21 +55,30 @@ impl<'a> Coordinator<'a> {
         signals: &'a Signals,
         observer: &'a mut dyn Observer,
         run: Launched,
+        rejects: Option<RejectFile>,
     ) -> Self {
         let outcome = Outcome { splits: run.splits.len(), ..Outcome::default() };
         let settling = Settling::new(plan.limits.rejects);
-        let deadline = plan.limits.deadline.map(|after| Instant::now() + after.0);
-        let (rejects, sum, finished) = (None, Share::default(), 0);
-        Coordinator { plan, options, signals, observer, run, rejects, settling, sum, finished, deadline, outcome }
+        let looked = Instant::now();
+        let deadline = plan.limits.deadline.map(|after| looked + after.0);
+        let (sum, finished) = (Share::default(), 0);
+        Coordinator {
+            plan,
+            options,
+            signals,
+            observer,
+            run,
+            rejects,
+            settling,
+            sum,
+            finished,
+            deadline,
+            looked,
+            outcome,
+        }
     }
 
     pub(super) fn run(mut self) -> Outcome {
-        if let Some(path) = &self.plan.rejects {
-            match RejectFile::create(path, &self.plan.name) {
-                Ok(file) => self.rejects = Some(file),
-                Err(failure) => self.fail(failure),
-            }
-        }
         while self.run.workers > 0 {
             match self.run.events.recv_timeout(TICK) {
                 Ok(event) => self.take(event),
@@ -92,17 +105,15 @@ impl<'a> Coordinator<'a> {
             Event::Rejected { stage, rejects } => self.rejected(*stage, rejects),
             Event::Closed { split, how: Closed::Failed(failure) } => {
                 let name = &self.split(*split).name;
-                tracing::error!("`{name}`: {failure}");
-                self.outcome.failures.push(failure.clone());
+                let message = if failure.message.contains(name.as_str()) {
+                    failure.message.clone()
+                } else {
+                    format!("`{name}`: {failure}")
+                };
+                self.note(Failure::new(failure.exit, message));
             }
-            Event::Answered { failure: Some(failure), .. } if !self.outcome.failures.contains(failure) => {
-                tracing::error!("{failure}");
-                self.outcome.failures.push(failure.clone());
-            }
-            Event::Failed { stage, failure } => {
-                tracing::error!("`{}`: {failure}", self.plan.stages[*stage].name);
-                self.outcome.failures.push(failure.clone());
-            }
+            Event::Answered { failure: Some(failure), .. } => self.note(failure.clone()),
+            Event::Failed { stage, failure } => self.note(self.named(*stage, failure)),
             Event::Stopping { why } => self.outcome.stopped = self.outcome.stopped.or(Some(*why)),
             _ => {}
         }
@@ -158,10 +169,7 @@ impl<'a> Coordinator<'a> {
                 self.finished += 1;
                 self.observer.on(&Event::Done { split, action });
             }
-            Err(failure) => {
-                tracing::error!("{failure}");
-                self.fail(failure);
-            }
+            Err(failure) => self.fail(failure),
         }
     }
 
@@ -180,9 +188,23 @@ impl<'a> Coordinator<'a> {
         &self.run.splits[split.0 as usize]
     }
 
+    /// Says what went wrong, once, and keeps it for the report.
+    fn note(&mut self, failure: Failure) {
+        let known = &mut self.outcome.failures;
+        // A service that fails tends to say so for every batch. A bug is never left out.
+        if !known.contains(&failure) && (known.len() < FAILURES || failure.exit == Exit::Bug) {
+            tracing::error!("{failure}");
+            known.push(failure);
+        }
+    }
+
+    fn named(&self, stage: StageId, failure: &Failure) -> Failure {
+        Failure::new(failure.exit, format!("`{}`: {failure}", self.plan.stages[stage].name))
+    }
+
     /// A failure of the run itself, not of a stage.
     fn fail(&mut self, failure: Failure) {
-        self.outcome.failures.push(failure);
+        self.note(failure);
         self.run.shared.partial.store(true, Ordering::SeqCst);
         self.stop(StopReason::Failure);
     }
@@ -197,6 +219,10 @@ impl<'a> Coordinator<'a> {
     }
 
     fn look_around(&mut self) {
+        if self.looked.elapsed() < TICK {
+            return;
+        }
+        self.looked = Instant::now();
         let count = |signal: &AtomicUsize| signal.load(Ordering::SeqCst);
         let (interrupts, terminates) = (count(&self.signals.interrupt), count(&self.signals.terminate));
         if interrupts + terminates > 1 {
@@ -210,6 +236,9 @@ impl<'a> Coordinator<'a> {
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) && self.outcome.stopped.is_none() {
             self.stop(StopReason::Deadline);
+        }
+        for (stage, gauge) in &self.run.gauges {
+            self.observer.on(&Event::Level { stage: *stage, batches: gauge.batches() });
         }
         self.observer.tick();
     }
@@ -243,10 +272,7 @@ impl<'a> Coordinator<'a> {
             match guard(self.plan, stage, || sink.verify()) {
                 Ok(Some(result)) => self.observer.on(&Event::Verified { stage, result }),
                 Ok(None) => {}
-                Err(failure) => {
-                    tracing::error!("`{}`: {failure}", self.plan.stages[stage].name);
-                    self.outcome.failures.push(failure);
-                }
+                Err(failure) => self.note(self.named(stage, &failure)),
             }
         }
     }

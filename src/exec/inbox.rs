@@ -55,11 +55,14 @@ impl Inbox {
             self.route.send(next);
         }
     }
+}
 
-    /// Hands in what is still waiting for a place that will never come, because a run was stopped.
-    pub(super) fn flush(&self) {
-        if let Some(order) = &self.order {
-            let rest = order.lock().unwrap_or_else(PoisonError::into_inner).drain();
+impl Drop for Inbox {
+    /// The last pool before this one has ended. What still waits for a place that will never come, because
+    /// the run was stopped, goes on as it is.
+    fn drop(&mut self) {
+        if let Some(order) = &mut self.order {
+            let rest = order.get_mut().unwrap_or_else(PoisonError::into_inner).drain();
             rest.into_iter().for_each(|message| self.route.send(message));
         }
     }

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
 use super::{
     Options,
@@ -176,19 +176,27 @@ impl Builder<'_> {
     }
 
     fn reorder(&self, pool: &Pool) -> Reorder {
-        let arrivals = self.shared.source_of.iter().enumerate().filter_map(|(split, source)| {
-            pool.arrivals.get(source).map(|lanes| (SplitId(split as u32), *lanes))
-        });
+        let arrivals = self
+            .shared
+            .source_of
+            .iter()
+            .enumerate()
+            .filter_map(|(split, source)| pool.arrivals.get(source).map(|lanes| (SplitId(split as u32), *lanes)));
         Reorder::new(arrivals.collect())
     }
 
     /// Half of the job's memory is for the queues, all alike; the other half is for the gates.
     fn queue_bytes(&self) -> usize {
-        let queues: usize = self.plan.pools.iter().map(|pool| match pool.intake {
-            Intake::Splits => 0,
-            Intake::Any | Intake::Ordered => 1,
-            Intake::Keyed(_) => pool.workers,
-        }).sum();
+        let queues: usize = self
+            .plan
+            .pools
+            .iter()
+            .map(|pool| match pool.intake {
+                Intake::Splits => 0,
+                Intake::Any | Intake::Ordered => 1,
+                Intake::Keyed(_) => pool.workers,
+            })
+            .sum();
         self.plan.limits.memory.0 as usize / 2 / queues.max(1)
     }
 
@@ -218,7 +226,8 @@ impl Builder<'_> {
             Role::Transform(_) => {
                 let worker = |queue| {
                     let (shared, chain) = (Arc::clone(self.shared), Chain::open(self.plan, id)?);
-                    Ok(Task::Work(Worker { shared, stage: pool.head, queue, chain, outlet: outlet.clone() }))
+                    let (stage, batch, outlet) = (pool.head, pool.batch, outlet.clone());
+                    Ok(Task::Work(Worker { shared, stage, queue, batch, chain, outlet }))
                 };
                 receivers.into_iter().map(worker).collect()
             }

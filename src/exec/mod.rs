@@ -29,11 +29,16 @@ mod work;
 mod worker;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, atomic::AtomicUsize};
 
 pub use outcome::Outcome;
 
-use crate::{event::Observer, plan::Plan, stage::Mode};
+use coordinator::Coordinator;
+
+use crate::{event::Observer, plan::Plan, rejects::RejectFile, stage::Mode};
 
 /// How to run a plan.
 #[derive(Clone, Debug)]
@@ -56,8 +61,10 @@ pub struct Signals {
 /// Runs a plan to its end. Rejects are written and splits are settled on the way; everything that happens
 /// is told to the observer.
 pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mut dyn Observer) -> Outcome {
-    match launch::launch(plan, options) {
-        Ok(launched) => coordinator::Coordinator::new(plan, options, signals, observer, launched).run(),
+    let rejects = plan.rejects.as_ref().map(|path| RejectFile::create(path, &plan.name)).transpose();
+    let launched = rejects.and_then(|rejects| Ok((launch::launch(plan, options)?, rejects)));
+    match launched {
+        Ok((run, rejects)) => Coordinator::new(plan, options, signals, observer, run, rejects).run(),
         Err(failure) => Outcome { failures: vec![failure], ..Outcome::default() },
     }
 }

@@ -53,7 +53,8 @@ mod tests {
         let stopped = Outcome { stopped: Some(StopReason::Interrupt), unfinished: 1, splits: 2, ..Outcome::default() };
         let rejects = Outcome { too_many_rejects: true, ..stopped.clone() };
         let io = Failure::new(Exit::Io, "disk");
-        let failed = Outcome { failures: vec![io.clone(), Failure::new(Exit::Unavailable, "server")], ..rejects.clone() };
+        let failed =
+            Outcome { failures: vec![io.clone(), Failure::new(Exit::Unavailable, "server")], ..rejects.clone() };
         let aborted = Outcome { aborted: Some(Exit::Terminated), ..failed.clone() };
         let bug = Outcome { failures: vec![io, Failure::new(Exit::Bug, "panic")], ..aborted.clone() };
         let exits = [Outcome::default(), stopped, rejects, failed, aborted, bug].map(|outcome| outcome.exit());

@@ -67,8 +67,7 @@ impl Shared {
 pub(super) fn guard<T>(plan: &Plan, stage: StageId, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     // A worker that panicked is not called again, so whatever it left half done is never seen.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let message = format!("`{}` panicked: {}", plan.stages[stage].name, words(panic.as_ref()));
-        Err(Failure::new(Exit::Bug, message))
+        Err(Failure::new(Exit::Bug, format!("`{}` panicked: {}", plan.stages[stage].name, words(panic.as_ref()))))
     })
 }
 

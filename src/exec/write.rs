@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow_array::RecordBatch;
-
 use super::{
     ack::Ack,
     message::Message,
@@ -68,7 +66,7 @@ impl Writer {
         let Message { place, batch, ack, credit } = message;
         let mut safe = true;
         let mut output = batch.as_ref().map(|batch| self.nothing_of(batch));
-        for part in batch.iter().flat_map(|batch| self.parts(batch)) {
+        for part in batch.as_ref().map(|batch| self.parts(batch)).unwrap_or_default() {
             let written = self.write(&part, &ack);
             safe &= written.durable || written.accepted == 0;
             output = written.output.or(output);
@@ -87,8 +85,8 @@ impl Writer {
     /// must be one batch too.
     fn parts(&self, batch: &Batch) -> Vec<Batch> {
         match self.batch {
-            Some(size) if self.outlet.is_empty() => parts(batch, size),
             _ if batch.rows() == 0 => Vec::new(),
+            Some(size) if self.outlet.is_empty() => batch.clone().cut(size.rows, size.bytes),
             _ => vec![batch.clone()],
         }
     }
@@ -167,12 +165,4 @@ impl Writer {
             self.shared.send(Event::Withdrawn { stage: self.stage, rows: self.held_rows });
         }
     }
-}
-
-/// Cuts a batch into parts of at most `size`.
-fn parts(batch: &Batch, size: BatchSize) -> Vec<Batch> {
-    let rows = batch.rows();
-    let by_bytes = (rows as u128 * size.bytes as u128 / batch.bytes().max(1) as u128) as usize;
-    let most = size.rows.min(by_bytes).max(1);
-    (0..rows).step_by(most).map(|start| batch.slice(start, most.min(rows - start))).collect()
 }

@@ -1,9 +1,37 @@
 //! SQL scalar expressions: parsed once, bound and typed against a schema when the spec is compiled,
-//! evaluated on whole batches with Arrow kernels.
+//! evaluated on whole batches.
+//!
+//! ```text
+//! text ──parse──▶ syntax tree ──bind──▶ typed tree (Node) ──evaluate(batch)──▶ column
+//! ```
+//!
+//! The SQL is DuckDB's, with three differences that a batch job wants: text and numbers are never compared
+//! silently; overflow and division by zero are errors of their row; `int8` names the 8-bit integer, as in a
+//! job's column types.
 
-use arrow_array::ArrayRef;
+mod arithmetic;
+mod bind;
+mod cast;
+mod choose;
+mod compare;
+mod evaluate;
+mod functions;
+mod like;
+mod node;
+mod parse;
+mod places;
+mod regexp;
+#[cfg(test)]
+mod tests;
+mod text;
+mod types;
+mod value;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, cast::AsArray};
 
 use crate::batch::{Batch, ColumnType, Schema};
+
+use node::Node;
 
 /// What is wrong with an expression: bytes `start..end` of its text, a sentence, a hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,29 +49,65 @@ pub struct ExprError {
 /// A bound expression. Immutable: many workers may evaluate it at once.
 #[derive(Debug)]
 pub struct Expr {
-    column_type: ColumnType,
+    node: Node,
+    columns: Box<[usize]>,
 }
 
 /// Parses `text` and binds it to `schema`. All errors at once.
-pub fn compile(_text: &str, _schema: &Schema) -> Result<Expr, Vec<ExprError>> {
-    todo!()
+///
+/// # Errors
+/// Syntax errors stop at the first; of a text that parses, every error is listed in the order of the text.
+pub fn compile(text: &str, schema: &Schema) -> Result<Expr, Vec<ExprError>> {
+    let (tree, places) = parse::parse(text).map_err(|error| vec![*error])?;
+    let node = bind::bind(&tree, &places, schema)?;
+    let columns = node.columns().into_boxed_slice();
+    Ok(Expr { node, columns })
+}
+
+/// The rows for which a boolean expression is true: null counts as false, and so does a row that failed,
+/// which is listed in `errors`. The answer has no nulls.
+///
+/// The expression's type must be `bool`; for any other the answer is false throughout.
+pub fn predicate(expr: &Expr, batch: &Batch, errors: &mut Vec<RowError>) -> BooleanArray {
+    let answer = expr.evaluate(batch, errors);
+    let Some(answer) = answer.as_boolean_opt() else {
+        return BooleanArray::from(vec![false; batch.rows()]);
+    };
+    match answer.nulls() {
+        Some(valid) => BooleanArray::new(answer.values() & valid.inner(), None),
+        None => answer.clone(),
+    }
 }
 
 impl Expr {
     /// The type of its value.
     pub fn column_type(&self) -> &ColumnType {
-        &self.column_type
+        &self.node.column_type
     }
 
-    /// Can its value be null?
+    /// Can its value be null? Rows that fail are null in any case.
     pub fn nullable(&self) -> bool {
-        todo!()
+        self.node.nullable
+    }
+
+    /// The input columns that it reads, by their place in the schema, ascending.
+    pub fn columns(&self) -> &[usize] {
+        &self.columns
     }
 
     /// Its value for every row of `batch`. A row on which evaluation fails (division by zero, overflow, bad
-    /// cast) is null in the answer and is listed in `errors`, once, with the reason.
-    pub fn evaluate(&self, _batch: &Batch, _errors: &mut Vec<RowError>) -> ArrayRef {
-        todo!()
+    /// cast) is null in the answer and is listed in `errors`, once, with the reason. Errors are in row order.
+    ///
+    /// The batch has the columns of the schema that the expression was bound to.
+    pub fn evaluate(&self, batch: &Batch, errors: &mut Vec<RowError>) -> ArrayRef {
+        evaluate::evaluate(&self.node, &batch.records, errors)
+    }
+}
+
+impl std::fmt::Display for Expr {
+    /// Canonical text: what was bound, with the casts that the types asked for.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.node.fmt(f)
     }
 }
 
@@ -54,4 +118,14 @@ pub struct RowError {
     pub row: u32,
     /// Why.
     pub message: String,
+}
+
+impl ExprError {
+    fn new(place: std::ops::Range<usize>, message: impl Into<String>, help: Option<String>) -> Self {
+        ExprError { start: place.start, end: place.end, message: message.into(), help }
+    }
+
+    fn boxed(place: std::ops::Range<usize>, message: impl Into<String>, help: Option<String>) -> Box<Self> {
+        Box::new(ExprError::new(place, message, help))
+    }
 }

@@ -1,1 +1,121 @@
-//! stub
+//! What files hold: one file per format, which both decodes and encodes it, and what several formats share.
+//!
+//! ```text
+//! reading:  compression ─▶ blocks of whole records ─▶ a format's decoder ─▶ fields ─▶ columns
+//! writing:  columns ─▶ a format's encoder ─▶ cells ─▶ compression
+//! ```
+//!
+//! Nothing here names a file to read or write: that is the business of the `files` source and sink.
+
+pub mod blocks;
+pub mod cells;
+pub mod columns;
+pub mod compression;
+pub mod fields;
+pub mod scalar;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod tsv;
+
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{
+    batch::{Batch, Block, Origin, Position, Reject, RejectCode, Rejects, SplitId},
+    failure::Failure,
+};
+
+/// A file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Tab-separated values, without quotes or escapes.
+    Tsv,
+}
+
+/// Where in its split a piece of a file begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// The split.
+    pub split: SplitId,
+    /// Number of its first record, from 1.
+    pub record: u64,
+    /// Number of its first line, from 1.
+    pub line: u64,
+}
+
+/// Whole records of a text format, not yet decoded.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The text. Columns of text become views into it.
+    pub bytes: Buffer,
+    /// How its records end.
+    pub line_end: blocks::LineEnd,
+    /// Is all of it known to be UTF-8? Where not, every text is checked on its own.
+    pub utf8: bool,
+}
+
+/// What became of the first records of a chunk.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The rows.
+    pub records: RecordBatch,
+    /// Every record of them, rejected ones included.
+    pub block: Block,
+    /// For each row its record in `block`; absent where nothing was rejected.
+    pub picked: Option<Vec<u32>>,
+    /// Records used up, rejected ones included.
+    pub records_read: u64,
+    /// Lines used up.
+    pub lines_read: u64,
+    /// Bytes used up.
+    pub bytes_read: usize,
+}
+
+/// Makes columns of the records of one file. It is called once per batch.
+pub trait Decoder {
+    /// Takes the file's first record as the names of its fields.
+    ///
+    /// # Errors
+    /// The names do not fit the declared columns; the sentence says why.
+    fn header(&mut self, record: &[u8]) -> Result<(), String>;
+
+    /// Decodes records from the start of `chunk` until the batch is full or the chunk used up.
+    ///
+    /// # Errors
+    /// Never for bad records, which go into `rejects`.
+    fn decode(&mut self, chunk: &Chunk, start: Start, rejects: &mut Rejects) -> Result<Decoded, Failure>;
+}
+
+/// Makes text of batches.
+pub trait Encoder: Send {
+    /// Appends the header record.
+    fn header(&mut self, out: &mut Vec<u8>);
+
+    /// Appends the rows of `batch`; rows that the format cannot hold go into `rejects` instead.
+    fn encode(&mut self, batch: &Batch, out: &mut Vec<u8>, rejects: &mut Rejects);
+}
+
+impl Decoded {
+    /// The batch of these rows, with number `seq` in its split.
+    pub fn into_batch(self, split: SplitId, seq: u64) -> Batch {
+        let rows = self.records.num_rows();
+        let origin = match self.picked {
+            Some(picked) => Origin::picked(split, seq, self.block, picked),
+            None => Origin::new(split, seq, self.block, rows),
+        };
+        Batch::new(self.records, origin)
+    }
+}
+
+/// How much of a record that is too long is kept for the reject.
+pub const HEAD: usize = 1024;
+
+/// The reject of a record that is longer than `max` bytes and begins with `head`.
+pub fn too_long(split: SplitId, position: Position, head: &[u8], max: usize) -> Reject {
+    let message = format!("the record is longer than {max} bytes");
+    let record = head[..head.len().min(HEAD)].to_vec();
+    Reject { code: RejectCode("too_long"), message, split, position, record }
+}

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    path::{Path as FilePath, PathBuf},
     thread::available_parallelism,
 };
 
@@ -14,14 +15,17 @@ use crate::{
     event::StageId,
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
-    spec::{COMMON_KEYS, Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, digest, nearest},
+    spec::{Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, nearest},
     transforms,
 };
 
 /// Compiles a spec. Every problem is recorded; there is a plan only where none of them is an error.
 pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
-    let job = JobSpec::decode(document, problems)?;
-    let mut compiler = Compiler { job: &job, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
+    let job = JobSpec::decode(&document.root, problems)?;
+    let none = Table::new();
+    let sources = document.root.get(&Path::default().key("sources")).and_then(Value::as_table).unwrap_or(&none);
+    let mut compiler =
+        Compiler { job: &job, sources, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
     compiler.check_ends();
     for spec in order(&job, compiler.problems) {
         let stage = compiler.stage(spec);
@@ -40,14 +44,22 @@ pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
         limits: job.limits.clone(),
         rejects: job.rejects.clone(),
         report: job.report.clone(),
-        state: job.state.clone(),
+        state: job.state.clone().unwrap_or_else(|| beside(&document.name)),
+        samples: job.samples,
         stages,
         pools,
     })
 }
 
+/// The state directory beside a spec.
+fn beside(spec: &str) -> PathBuf {
+    FilePath::new(spec).with_file_name(".runner")
+}
+
 struct Compiler<'a> {
     job: &'a JobSpec,
+    /// The `[sources]` tables as written.
+    sources: &'a Table,
     problems: &'a mut Problems,
     /// Stages met so far; `None` where one has a problem, so that those behind it stay silent about it.
     done: HashMap<&'a str, Option<StageId>>,
@@ -59,16 +71,17 @@ impl<'a> Compiler<'a> {
     /// A job needs a source and a sink, and everything made must be used.
     fn check_ends(&mut self) {
         for (section, word) in [(Section::Sources, "source"), (Section::Sinks, "sink")] {
-            if !self.job.stages.iter().any(|stage| stage.section == section) {
+            if !self.job.stages().any(|stage| stage.section == section) {
                 let message = format!("the job has no {word}");
                 self.problems.push(Problem::new("no-stage", Place::key(Path::default()), message));
             }
         }
-        for stage in self.job.stages.iter().filter(|stage| stage.section != Section::Sinks) {
-            let read = self.job.stages.iter().any(|reader| reader.inputs.iter().any(|(name, _)| *name == stage.name));
+        for stage in self.job.stages().filter(|stage| stage.section != Section::Sinks) {
+            let read = self.job.stages().any(|reader| reader.inputs.iter().any(|(name, _)| *name == stage.name));
             if !read {
                 let message = format!("nothing reads `{}`", stage.name);
-                let help = Some(format!("name it as the `input` of a transform or a sink: `input = \"{}\"`", stage.name));
+                let help =
+                    Some(format!("name it as the `input` of a transform or a sink: `input = \"{}\"`", stage.name));
                 self.problems.push(Problem::new("unused", Place::key(stage.path.clone()), message).help(help));
             }
         }
@@ -104,7 +117,7 @@ impl<'a> Compiler<'a> {
         let word = spec.kind.as_deref()?;
         let Some(kind) = kinds.iter().find(|kind| kind.name == word) else {
             let place = Place::value(spec.path.key("type"));
-            let message = format!("there is no {} of type `{word}`", spec.section.word());
+            let message = format!("there is no {} of type `{word}`", spec.section);
             let help = nearest(word, kinds.iter().map(|kind| kind.name));
             self.problems.push(Problem::new("unknown-type", place, message).help(help));
             return None;
@@ -112,12 +125,13 @@ impl<'a> Compiler<'a> {
         let mut context = Context {
             path: spec.path.clone(),
             table: &spec.table,
-            common: COMMON_KEYS,
+            common: spec.section.common_keys(),
             input,
-            batch: spec.common.batch,
+            batch: spec.common.batch.unwrap_or_default(),
             max_record_bytes: self.job.limits.max_record_bytes.0 as usize,
             seed: self.job.seed,
             definitions: &self.job.definitions,
+            sources: self.sources,
             problems: self.problems,
         };
         if spec.broken || (input.is_none() && spec.section != Section::Sources) {
@@ -202,18 +216,17 @@ impl<'a> Compiler<'a> {
 /// The stages so that inputs come before those that read them. Unknown inputs and cycles are recorded; a
 /// stage on or behind a cycle is left out.
 fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a StageSpec> {
-    let known = |name: &str| job.stages.iter().any(|stage| stage.name == name);
-    for stage in &job.stages {
+    let known = |name: &str| job.stages().any(|stage| stage.name == name);
+    for stage in job.stages() {
         for (name, path) in stage.inputs.iter().filter(|(name, _)| !known(name)) {
-            let legal = job.stages.iter().map(|other| other.name.as_str()).filter(|other| *other != stage.name);
+            let legal = job.stages().map(|other| other.name.as_str()).filter(|other| *other != stage.name);
             let message = format!("there is no stage named `{name}`");
-            problems.push(
-                Problem::new("unknown-input", Place::value(path.clone()), message).help(nearest(name, legal)),
-            );
+            problems
+                .push(Problem::new("unknown-input", Place::value(path.clone()), message).help(nearest(name, legal)));
         }
     }
     let mut ordered: Vec<&StageSpec> = Vec::new();
-    let mut left: Vec<&StageSpec> = job.stages.iter().collect();
+    let mut left: Vec<&StageSpec> = job.stages().collect();
     loop {
         let placed = |name: &str| !known(name) || ordered.iter().any(|done| done.name == name);
         let (ready, waiting): (Vec<_>, Vec<_>) =

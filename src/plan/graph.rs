@@ -17,12 +17,12 @@ pub fn mermaid(plan: &Plan) -> String {
                 Role::Transform(_) => ("[", "]"),
                 Role::Sink(_) => ("[(", ")]"),
             };
-            let _ = writeln!(text, "    {}{open}\"{}<br>{}\"{close}", stage.name, stage.name, stage.kind);
+            let _ = writeln!(text, "    s_{}{open}\"{}<br>{}\"{close}", stage.name, stage.name, stage.kind);
         }
         text.push_str("  end\n");
     }
     edges(plan, |from, to| {
-        let _ = writeln!(text, "  {} --> {}", from.name, to.name);
+        let _ = writeln!(text, "  s_{} --> s_{}", from.name, to.name);
     });
     text
 }
@@ -32,7 +32,8 @@ pub fn dot(plan: &Plan) -> String {
     let mut text = format!("digraph \"{}\" {{\n  rankdir=LR;\n", plan.name);
     for pool in &plan.pools {
         let head = &plan.stages[pool.head];
-        let _ = writeln!(text, "  subgraph \"cluster_{}\" {{\n    label=\"{} × {}\";", head.name, head.name, pool.workers);
+        let _ =
+            writeln!(text, "  subgraph \"cluster_{}\" {{\n    label=\"{} × {}\";", head.name, head.name, pool.workers);
         for id in [pool.head].iter().chain(&pool.fused) {
             let stage = &plan.stages[*id];
             let shape = match stage.role {
@@ -40,7 +41,8 @@ pub fn dot(plan: &Plan) -> String {
                 Role::Transform(_) => "box",
                 Role::Sink(_) => "cylinder",
             };
-            let _ = writeln!(text, "    \"{}\" [shape={shape}, label=\"{}\\n{}\"];", stage.name, stage.name, stage.kind);
+            let _ =
+                writeln!(text, "    \"{}\" [shape={shape}, label=\"{}\\n{}\"];", stage.name, stage.name, stage.kind);
         }
         text.push_str("  }\n");
     }

@@ -7,12 +7,16 @@ mod compile;
 mod explain;
 mod graph;
 mod pools;
+mod schema;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 pub use compile::compile;
 pub use explain::explain;
 pub use graph::{dot, mermaid};
+#[cfg(test)]
+pub(crate) use pools::{Wish, pools};
+pub use schema::schema;
 
 use crate::{
     batch::Schema,
@@ -42,6 +46,8 @@ pub struct Plan {
     pub report: Option<PathBuf>,
     /// Where locks and reports are kept.
     pub state: PathBuf,
+    /// Are messages of rejects, which may hold values, to stand in the report?
+    pub samples: bool,
     /// The stages, inputs before those that read them.
     pub stages: Vec<Stage>,
     /// The pools, in the same order.
@@ -88,7 +94,7 @@ pub struct Pool {
     pub remark: Option<&'static str>,
     /// Batches that may wait before it; 0 for sources.
     pub queue: usize,
-    /// The most that a sink is handed at once; `None` where batches come as they are.
+    /// The most that its head is handed at once; `None` where batches come as they are.
     pub batch: Option<BatchSize>,
     /// How messages come in.
     pub intake: Intake,
@@ -152,6 +158,11 @@ impl Role {
             Role::Transform(_) => "transform",
             Role::Sink(_) => "sink",
         }
+    }
+
+    /// Does nothing come after it, unless it has output?
+    pub fn is_sink(&self) -> bool {
+        matches!(self, Role::Sink(_))
     }
 
     /// How batches must be handed to it.

@@ -1,36 +1,31 @@
 //! Which stages share a worker, and how messages find their way between pools.
 //!
 //! A transform is fused into the stage before it when it has one input, that input has no other reader,
-//! and the spec asks for nothing of its own (`concurrency`, `queue`, `partition_by`): a batch then stays
+//! and the spec asks for nothing of its own (`concurrency`, `queue`, `partition_by`, `batch`): a batch then stays
 //! in one core's cache. Sinks and sources always head a pool.
 
 use std::collections::BTreeMap;
 
-use super::{Edge, Intake, Pool, PoolId, Role, Stage};
-use crate::{
-    event::StageId,
-    expr::Expr,
-    kind::Workers,
-    spec::{BatchSize, Common},
-    stage::Delivery,
-};
+use super::{Edge, Intake, Pool, Role, Stage};
+use crate::{event::StageId, expr::Expr, kind::Workers, spec::Common, stage::Delivery};
 
 /// Batches that wait before a pool unless the spec says otherwise.
 const DEFAULT_QUEUE: usize = 4;
 
 /// What the spec and the kind say of a stage's workers.
 #[derive(Debug)]
-pub(super) struct Wish {
-    pub(super) common: Common,
-    pub(super) workers: Workers,
-    pub(super) partition: Option<Expr>,
+pub(crate) struct Wish {
+    pub(crate) common: Common,
+    pub(crate) workers: Workers,
+    pub(crate) partition: Option<Expr>,
 }
 
 /// Divides stages into pools. `wishes` belong to `stages`, one each.
-pub(super) fn pools(stages: &[Stage], wishes: Vec<Wish>, threads: usize) -> Vec<Pool> {
+pub(crate) fn pools(stages: &[Stage], wishes: Vec<Wish>, threads: usize) -> Vec<Pool> {
     let mut pools: Vec<Pool> = Vec::new();
     for (id, (stage, wish)) in stages.iter().zip(wishes).enumerate() {
-        match fusible(stages, id, &wish).then(|| pools.iter().position(|pool| pool.last() == stage.inputs[0])).flatten() {
+        match fusible(stages, id, &wish).then(|| pools.iter().position(|pool| pool.last() == stage.inputs[0])).flatten()
+        {
             Some(pool) => pools[pool].fused.push(id),
             None => pools.push(pool(stage, id, wish, threads)),
         }
@@ -44,7 +39,8 @@ fn fusible(stages: &[Stage], id: StageId, wish: &Wish) -> bool {
     let [input] = stage.inputs[..] else { return false };
     let readers = stages.iter().filter(|reader| reader.inputs.contains(&input)).count();
     let common = &wish.common;
-    let own = common.concurrency.is_some() || common.queue.is_some() || wish.partition.is_some();
+    let own = common.concurrency.is_some() || common.queue.is_some() || common.batch.is_some();
+    let own = own || wish.partition.is_some();
     matches!(stage.role, Role::Transform(_)) && !matches!(stages[input].role, Role::Sink(_)) && readers == 1 && !own
 }
 
@@ -66,7 +62,8 @@ fn pool(stage: &Stage, head: StageId, wish: Wish, threads: usize) -> Pool {
         Role::Source(_) => 0,
         _ => wish.common.queue.unwrap_or(DEFAULT_QUEUE),
     };
-    let batch = matches!(stage.role, Role::Sink(_)).then_some(wish.common.batch);
+    // A source makes its batches of that size itself.
+    let batch = if queue > 0 { wish.common.batch } else { None };
     Pool { head, fused: Vec::new(), workers, remark, queue, batch, intake, next: Vec::new(), arrivals: BTreeMap::new() }
 }
 

@@ -1,1 +1,9 @@
-//! stub
+//! Where records go. One file per kind; each holds all of that kind.
+
+mod files;
+mod memcached;
+
+use crate::{kind::Kind, stage::Sink};
+
+/// All kinds of sinks.
+pub const KINDS: &[Kind<dyn Sink>] = &[files::KIND, memcached::KIND];

@@ -1,8 +1,9 @@
-//! The kinds of sources, one file each.
+//! Where records come from. One file per kind; each holds all of that kind.
 
+mod files;
 pub mod generate;
 
 use crate::{kind::Kind, stage::Source};
 
-/// Every kind of source.
-pub const KINDS: &[Kind<dyn Source>] = &[generate::KIND];
+/// All kinds of sources.
+pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND];

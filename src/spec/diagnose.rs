@@ -1,1 +1,122 @@
-//! stub
+//! Problems as people and machines read them.
+
+use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
+use serde::Serialize;
+
+use super::{
+    Document, Place, Problem, Problems, Severity,
+    locate::{Located, line_and_column, locate},
+};
+
+/// Lines wider than this are cut around the place that matters.
+const WIDTH: usize = 140;
+
+/// One problem for a machine. Lines and columns count from 1, columns in characters; the end is exclusive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A fixed word: `unknown-key`.
+    pub code: &'static str,
+    /// `error` or `note`.
+    pub severity: &'static str,
+    /// The file, as given on the command line.
+    pub file: String,
+    /// Where it starts: the line
+    pub line: usize,
+    /// … and the column.
+    pub column: usize,
+    /// Where it ends: the line
+    pub end_line: usize,
+    /// … and the column.
+    pub end_column: usize,
+    /// The key concerned, `sinks.cache.route`; empty where there is none.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+/// All problems in the order of the text, each with its line shown and its place underlined, and at the end
+/// how many there are.
+pub fn render(document: &Document, problems: &Problems, color: bool) -> String {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() }.term_width(WIDTH);
+    let mut out = String::new();
+    for (problem, located) in in_order(document, problems) {
+        let level = match problem.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Note => Level::NOTE,
+        };
+        let group = level.primary_title(problem.message.as_str()).element(snippet(&located));
+        let help = problem.help.as_deref().map(|help| Element::from(Level::HELP.message(help)));
+        out.push_str(&renderer.render(&[group.elements(help)]));
+        out.push_str("\n\n");
+    }
+    out.push_str(&summary(document, problems));
+    out
+}
+
+/// All problems in the order of the text, for `--format json` and `github`.
+pub fn machine(document: &Document, problems: &Problems) -> Vec<Finding> {
+    let finding = |(problem, located): (&Problem, Located<'_>)| {
+        let (end_line, end_column) = line_and_column(located.text, located.range.end);
+        Finding {
+            code: problem.code,
+            severity: match problem.severity {
+                Severity::Error => "error",
+                Severity::Note => "note",
+            },
+            file: located.name.into_owned(),
+            line: located.line,
+            column: located.column,
+            end_line,
+            end_column,
+            path: path_of(&problem.place),
+            message: problem.message.clone(),
+            help: problem.help.clone(),
+        }
+    };
+    in_order(document, problems).into_iter().map(finding).collect()
+}
+
+/// By text, the spec's own first, and within a text by place; equal places in the order they were found.
+fn in_order<'a>(document: &'a Document, problems: &'a Problems) -> Vec<(&'a Problem, Located<'a>)> {
+    let mut all: Vec<_> = problems.iter().map(|problem| (problem, locate(document, &problem.place))).collect();
+    all.sort_by(|(_, a), (_, b)| {
+        let key =
+            |located: &Located<'_>| (located.name != document.name, located.name.to_string(), located.range.start);
+        key(a).cmp(&key(b))
+    });
+    all
+}
+
+fn snippet<'a>(located: &Located<'a>) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    Snippet::source(located.text)
+        .path(located.name.to_string())
+        .annotation(AnnotationKind::Primary.span(located.range.clone()))
+}
+
+fn path_of(place: &Place) -> String {
+    match place {
+        Place::Key(path) | Place::Value(path) | Place::Inside(path, _) => path.to_string(),
+        Place::Text(_) | Place::File(..) => String::new(),
+    }
+}
+
+/// `2 errors, 1 note in jobs/memc.toml`
+fn summary(document: &Document, problems: &Problems) -> String {
+    let count = |severity: Severity, word: &str| {
+        let count = problems.iter().filter(|problem| problem.severity == severity).count();
+        match count {
+            0 => None,
+            1 => Some(format!("1 {word}")),
+            more => Some(format!("{more} {word}s")),
+        }
+    };
+    let parts: Vec<String> =
+        [count(Severity::Error, "error"), count(Severity::Note, "note")].into_iter().flatten().collect();
+    if parts.is_empty() { String::new() } else { format!("{} in {}\n", parts.join(", "), document.name) }
+}
+
+#[cfg(test)]
+#[path = "tests/diagnose.rs"]
+mod tests;

@@ -1,16 +1,204 @@
-//! stub
-use super::Table;
-/// How many rows and bytes a batch has at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchSize {
-    /// rows
-    pub rows: usize,
-    /// bytes
-    pub bytes: usize,
-}
+//! A job as its spec describes it: everything but the kinds' own keys, which stay as values until the kind
+//! that knows them compiles them.
+
+mod stage;
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use indexmap::IndexMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+
+use self::stage::Names;
+pub use self::stage::{
+    BatchSize, COMMON_KEYS_SINK, COMMON_KEYS_SOURCE, COMMON_KEYS_TRANSFORM, Common, Section, StageSpec, common_schema,
+};
+use super::{Bytes, Duration, Path, Place, Problem, Problems, RejectLimit, Table, Value, decode::decode_partly};
+
 /// Generator definitions by name, as written.
 pub type Definitions = Table;
-/// stub
-pub struct JobSpec {}
-/// stub
-pub struct Limits {}
+
+/// A job spec whose top level is checked. A stage with a mistake in it is marked, so that the others can be
+/// compiled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobSpec {
+    /// What it is called; also in the ledger and the report.
+    pub name: String,
+    /// For people.
+    pub description: Option<String>,
+    /// Every generated value follows from it.
+    pub seed: u64,
+    /// What it may use.
+    pub limits: Limits,
+    /// Where rejected records go.
+    pub rejects: Option<PathBuf>,
+    /// Where the report goes.
+    pub report: Option<PathBuf>,
+    /// Do messages of rejects, which may hold values, stand in the report?
+    pub samples: bool,
+    /// The state directory; `.runner` beside the spec where there is none.
+    pub state: Option<PathBuf>,
+    /// Generator definitions by name, as written.
+    pub definitions: Definitions,
+    /// Where records come from, by name.
+    pub sources: IndexMap<String, StageSpec>,
+    /// What makes records of records, by name.
+    pub transforms: IndexMap<String, StageSpec>,
+    /// Where records go, by name.
+    pub sinks: IndexMap<String, StageSpec>,
+}
+
+/// What a job may use.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// How many records may be rejected before the job counts as failed.
+    pub rejects: RejectLimit,
+    /// How long the job may run; then it stops as if interrupted.
+    pub deadline: Option<Duration>,
+    /// How many threads stages that are bound by the processor have; all cores where it is not given.
+    pub threads: Option<NonZeroUsize>,
+    /// How many bytes may wait in all queues together.
+    pub memory: Bytes,
+    /// A record with more bytes is rejected.
+    pub max_record_bytes: Bytes,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            rejects: RejectLimit::Count(0),
+            deadline: None,
+            threads: None,
+            memory: Bytes(256 << 20),
+            max_record_bytes: Bytes(16 << 20),
+        }
+    }
+}
+
+/// A job: where records come from, what is made of them, where they go.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Top {
+    /// What the job is called: letters, digits, `-` and `_`.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    name: String,
+    /// What the job is for, in words.
+    #[serde(default)]
+    description: Option<String>,
+    /// Every generated value follows from it.
+    #[serde(default)]
+    seed: u64,
+    /// What the job may use.
+    #[serde(default)]
+    limits: Limits,
+    /// The reject file.
+    #[serde(default)]
+    rejects: Option<FilePath>,
+    /// The report.
+    #[serde(default)]
+    report: Option<Report>,
+    /// The state directory.
+    #[serde(default)]
+    state: Option<FilePath>,
+}
+
+/// Where the report goes, and what it may hold.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Report {
+    /// Relative to the directory that the command runs in; the state directory where it is not given.
+    #[serde(default)]
+    path: Option<PathBuf>,
+    /// Put a few messages of every reason for rejects into it; they may hold values.
+    #[serde(default)]
+    samples: bool,
+}
+
+/// A table with a path in it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FilePath {
+    /// Relative to the directory that the command runs in.
+    path: PathBuf,
+}
+
+/// The top-level keys whose tables have names for keys.
+const NAMED: &[&str] = &["definitions", "sources", "transforms", "sinks"];
+
+/// The JSON Schema of the top level, but for `definitions`, `sources`, `transforms` and `sinks`: what may stand
+/// in those the kinds know, and [`common_schema`]. Its definitions are left in the generator.
+pub fn schema(generator: &mut SchemaGenerator) -> Schema {
+    Top::json_schema(generator)
+}
+
+impl JobSpec {
+    /// Decodes the top level and what is common to all stages. Every mistake is recorded; a stage with one is
+    /// marked as broken. `None` where the spec is no table at all, or could not be parsed.
+    pub fn decode(root: &Value, problems: &mut Problems) -> Option<JobSpec> {
+        let table = match root {
+            Value::Table(table) => table,
+            Value::Unknown => return None,
+            other => {
+                let message = format!("a job spec is a table, not {}", other.describe());
+                problems.push(Problem::new("type", Place::Value(Path::default()), message));
+                return None;
+            }
+        };
+        let (named, plain): (Table, Table) =
+            table.clone().into_iter().partition(|(key, _)| NAMED.contains(&key.as_str()));
+        let top: Top = decode_partly(&Value::Table(plain), &Path::default(), NAMED, problems).value?;
+        if table.get("name").is_some_and(|name| name.as_text().is_some()) {
+            check_job_name(&top.name, problems);
+        }
+        let mut names = Names::default();
+        let mut section = |section: Section, problems: &mut Problems| {
+            let stages = entries(&named, section.key(), problems);
+            stages.iter().map(|(name, value)| stage::decode(section, name, value, &mut names, problems)).collect()
+        };
+        Some(JobSpec {
+            sources: section(Section::Sources, problems),
+            transforms: section(Section::Transforms, problems),
+            sinks: section(Section::Sinks, problems),
+            name: top.name,
+            description: top.description,
+            seed: top.seed,
+            limits: top.limits,
+            rejects: top.rejects.map(|file| file.path),
+            samples: top.report.as_ref().is_some_and(|report| report.samples),
+            report: top.report.and_then(|report| report.path),
+            state: top.state.map(|file| file.path),
+            definitions: entries(&named, "definitions", problems),
+        })
+    }
+
+    /// All stages, sources first.
+    pub fn stages(&self) -> impl Iterator<Item = &StageSpec> {
+        self.sources.values().chain(self.transforms.values()).chain(self.sinks.values())
+    }
+}
+
+fn check_job_name(name: &str, problems: &mut Problems) {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.is_empty() || !name.chars().all(legal) {
+        let place = Place::Value(Path::default().key("name"));
+        problems.push(Problem::new("value", place, "a job's name has letters, digits, `-` and `_` only"));
+    }
+}
+
+/// The table at `key`; empty where there is none.
+fn entries(named: &Table, key: &str, problems: &mut Problems) -> Table {
+    match named.get(key) {
+        Some(Value::Table(table)) => table.clone(),
+        None | Some(Value::Null | Value::Unknown) => Table::new(),
+        Some(other) => {
+            let place = Place::Value(Path::default().key(key));
+            problems.push(Problem::new("type", place, format!("expected a table, found {}", other.describe())));
+            Table::new()
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/job.rs"]
+mod tests;

@@ -6,20 +6,36 @@
 //!                    └── every problem has a path; `locate` finds its line and column when it is shown
 //! ```
 //!
-//! Knows no threads and no I/O beyond reading the spec.
+//! Knows no threads and no I/O beyond reading the spec and, when a run starts, the secrets it names. Only
+//! `load` and the files in its folder name the crates that know TOML and YAML.
 
 mod decode;
 mod diagnose;
+mod digest;
 mod interpolate;
 mod job;
 mod load;
 mod locate;
+mod mark;
+mod narrow;
 mod problem;
+mod secret;
+mod set;
 mod units;
 mod value;
 
 pub use decode::decode;
-pub use job::{BatchSize, Definitions, JobSpec, Limits};
+pub use diagnose::{Finding, machine, render};
+pub use digest::digest;
+pub use interpolate::Mode;
+pub use job::{
+    BatchSize, COMMON_KEYS_SINK, COMMON_KEYS_SOURCE, COMMON_KEYS_TRANSFORM, Common, Definitions, JobSpec, Limits,
+    Section, StageSpec, common_schema, schema,
+};
+pub use load::{Document, Format, ValueOf, Variable, load};
+pub use locate::{Located, locate};
+pub use narrow::{Narrow, deserialize_narrow};
 pub use problem::{Path, Place, Problem, Problems, Severity, Step, nearest};
+pub use secret::{Revealed, Secret};
 pub use units::{Bytes, Duration, RejectLimit, Retry, Text};
 pub use value::{Table, Value};

@@ -1,11 +1,18 @@
 //! Values narrower than text: durations, sizes, limits, retries.
 
-/// A duration such as `20ms`, `12h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use std::{borrow::Cow, fmt};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
+
+use super::narrow::{Narrow, deserialize_narrow};
+
+/// A duration such as `20ms`, `12h`, `1h30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(pub std::time::Duration);
 
 /// A size in bytes such as `1MiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
 /// How many rejects a job may have: a count, or a share of the records read (`"1%"`).
@@ -18,9 +25,12 @@ pub enum RejectLimit {
 }
 
 /// How often and how patiently an operation on a service is tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// Tries in all.
+    #[serde(deserialize_with = "from_one_on")]
+    #[schemars(range(min = 1))]
     pub attempts: u32,
     /// Pause before the second try; doubled before each further one, with jitter.
     pub backoff: Duration,
@@ -28,5 +38,205 @@ pub struct Retry {
     pub timeout: Duration,
 }
 
+impl Default for Retry {
+    fn default() -> Self {
+        Retry {
+            attempts: 3,
+            backoff: Duration(std::time::Duration::from_millis(20)),
+            timeout: Duration(std::time::Duration::from_secs(3)),
+        }
+    }
+}
+
 /// Text that may hold `${VAR}`; what is decoded is what stands there after substitution.
 pub type Text = String;
+
+fn from_one_on<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    std::num::NonZeroU32::deserialize(deserializer).map(std::num::NonZeroU32::get)
+}
+
+/// Units of time in microseconds, the largest first.
+const TIMES: &[(&str, u64)] =
+    &[("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
+
+/// Units of size in bytes, the largest first of those that a size is printed in.
+const SIZES: &[(&str, u64)] = &[
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+impl Narrow for Duration {
+    const EXPECTED: &'static str = "a duration such as `20ms`, `3s`, `12h` or `1h30m`";
+
+    fn unknown() -> Self {
+        Duration(std::time::Duration::from_secs(1))
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected {}", Self::EXPECTED);
+        let mut rest = text;
+        let mut total: u64 = 0;
+        let mut last_unit = u64::MAX;
+        while !rest.is_empty() {
+            let (number, after) = integer(rest).ok_or_else(expected)?;
+            let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+            let (unit, after) = after.split_at(end);
+            let unknown = || format!("a duration's units are `us`, `ms`, `s`, `m`, `h`, `d`; {}", expected());
+            let (_, micros) = TIMES.iter().find(|(name, _)| *name == unit).ok_or_else(unknown)?;
+            if *micros >= last_unit {
+                return Err(format!("a duration's units go from large to small; {}", expected()));
+            }
+            last_unit = *micros;
+            let more = number.checked_mul(*micros).and_then(|part| total.checked_add(part));
+            total = more.ok_or("the duration is too long")?;
+            rest = after;
+        }
+        if text.is_empty() { Err(expected()) } else { Ok(Duration(std::time::Duration::from_micros(total))) }
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX);
+        if left == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, micros) in TIMES {
+            if left >= *micros {
+                write!(f, "{}{unit}", left / micros)?;
+                left %= micros;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Narrow for Bytes {
+    const EXPECTED: &'static str = "a size such as `64KiB`, `1MiB` or `512`";
+
+    fn unknown() -> Self {
+        Bytes(1 << 20)
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected {}", Self::EXPECTED);
+        let (number, unit) = integer(text).ok_or_else(expected)?;
+        let unit = if unit.is_empty() { "B" } else { unit };
+        let unknown =
+            || format!("a size's units are `B`, `KiB`, `MiB`, `GiB`, `TiB`, `kB`, `MB`, `GB`, `TB`; {}", expected());
+        let (_, bytes) = SIZES.iter().find(|(name, _)| *name == unit).ok_or_else(unknown)?;
+        number.checked_mul(*bytes).map(Bytes).ok_or_else(|| "the size is too large".to_owned())
+    }
+
+    fn from_integer(number: u64) -> Option<Self> {
+        Some(Bytes(number))
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |(_, bytes): &&(&str, u64)| self.0 != 0 && self.0.is_multiple_of(*bytes);
+        match SIZES.iter().find(fits) {
+            Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+impl Narrow for RejectLimit {
+    const EXPECTED: &'static str = "a number of records, or a share such as `1%`";
+
+    fn unknown() -> Self {
+        RejectLimit::Count(0)
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected {}", Self::EXPECTED);
+        let Some(percent) = text.strip_suffix('%') else {
+            return text.parse().map(RejectLimit::Count).map_err(|_| expected());
+        };
+        if !percent.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(expected());
+        }
+        match percent.parse::<f64>() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(RejectLimit::Share(percent / 100.0)),
+            Ok(_) => Err("a share is at most `100%`".to_owned()),
+            Err(_) => Err(expected()),
+        }
+    }
+
+    fn from_integer(number: u64) -> Option<Self> {
+        Some(RejectLimit::Count(number))
+    }
+}
+
+impl fmt::Display for RejectLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RejectLimit::Count(count) => write!(f, "{count}"),
+            // Dividing by 100 and multiplying again may leave a last digit that nobody wrote.
+            RejectLimit::Share(share) => write!(f, "{}%", (share * 1e14).round() / 1e12),
+        }
+    }
+}
+
+/// Splits digits off the front.
+fn integer(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    Some((text[..end].parse().ok()?, &text[end..]))
+}
+
+macro_rules! narrow {
+    ($type:ident, $schema:tt) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize_narrow(deserializer)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+narrow!(Duration, {
+    "type": "string",
+    "description": "A duration: numbers with the units `d`, `h`, `m`, `s`, `ms`, `us`, from large to small.",
+    "pattern": r"^([0-9]+(d|h|m|s|ms|us))+$|\$\{",
+    "examples": ["20ms", "3s", "12h", "1h30m"],
+});
+
+narrow!(Bytes, {
+    "type": ["integer", "string"],
+    "description": "A size: a number of bytes, or a number with one of the units `KiB`, `MiB`, `GiB`, `TiB`, `kB`, `MB`, `GB`, `TB`.",
+    "minimum": 0,
+    "pattern": r"^[0-9]+(B|[KMGT]iB|[kKMGT]B)?$|\$\{",
+    "examples": ["64KiB", "1MiB", 512],
+});
+
+narrow!(RejectLimit, {
+    "type": ["integer", "string"],
+    "description": "How many rejected records a job may have: a number, or a share of the records read.",
+    "minimum": 0,
+    "pattern": r"^[0-9]+$|^[0-9]+(\.[0-9]+)?%$|\$\{",
+    "examples": [0, 5, "1%", "0.5%"],
+});
+
+#[cfg(test)]
+#[path = "tests/units.rs"]
+mod tests;

@@ -1,1 +1,9 @@
-//! stub
+//! What becomes of records on their way. One file per kind; each holds all of that kind.
+
+mod filter;
+mod protobuf;
+
+use crate::{kind::Kind, stage::Transform};
+
+/// All kinds of transforms.
+pub const KINDS: &[Kind<dyn Transform>] = &[filter::KIND, protobuf::KIND];

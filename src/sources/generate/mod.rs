@@ -22,6 +22,7 @@ mod values;
 
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use schemars::{Schema as JsonSchema, SchemaGenerator, json_schema};
 
 use self::{
@@ -30,10 +31,11 @@ use self::{
         Compiler, GENERATORS, MAX_ITEMS,
         args::{Args, Bad, Read, wrong},
     },
-    record::{Record, records},
+    record::{Record, records, relaxed},
 };
 use crate::{
     batch::{Batch, Block, Origin, RejectCode, Rejects, Schema, SplitId},
+    expr::RowError,
     failure::{Exit, Failure},
     kind::{Compiled, Context, Kind, Workers},
     spec::{BatchSize, Place, Problem, Table, Value, nearest},
@@ -78,8 +80,8 @@ const SPLIT_ROWS: u64 = 65_536;
 /// More splits than this are not listed.
 const MAX_SPLITS: u64 = 1_000_000;
 
-/// Rows that are made when the spec is compiled, to learn how large they are.
-const SAMPLE_ROWS: u64 = 4;
+/// Rows that are made when the spec is compiled, to learn how large they are; fewer where each has many items.
+const SAMPLE_ROWS: u64 = 64;
 
 /// The kind's own keys.
 const KEYS: &[&str] = &["definition", "count", "overrides", "splits"];
@@ -131,9 +133,11 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<Generate>> {
     let items = record.fields.iter().map(|field| field.node.most_items()).max().unwrap_or(1).min(MAX_ITEMS);
     let most_rows = (i32::MAX as u64 / items.max(1)) as usize;
     let mut makes = Makes { record, schema, batch: context.batch, most_rows, row_bytes: 1 };
-    let sample = count.min(SAMPLE_ROWS) as usize;
+    let sample = count.min((SAMPLE_ROWS * 64 / items.max(1)).clamp(1, SAMPLE_ROWS)) as usize;
     if sample > 0 {
-        makes.row_bytes = makes.rows(0, sample).0.get_array_memory_size().div_ceil(sample);
+        let columns = makes.rows(0, sample).0;
+        let sampled = Batch::new(records(&relaxed(&makes.schema), columns, sample), Origin::derived(SplitId(0), 0, sample));
+        makes.row_bytes = sampled.bytes().div_ceil(sample);
     }
     let splits = splits.unwrap_or_else(|| count.div_ceil(SPLIT_ROWS).clamp(1, MAX_SPLITS)).min(count.max(1));
     let output = Some(makes.schema.clone());
@@ -275,34 +279,39 @@ impl SplitReader for Reader<'_> {
         let within = self.made.batch.bytes / self.row_bytes.max(1);
         let rows = within.clamp(1, self.made.batch.rows.max(1)).min(self.made.most_rows);
         let rows = rows.min(usize::try_from(self.end - self.next).unwrap_or(usize::MAX));
-        let (records, errors) = self.made.rows(self.next, rows);
+        let (columns, errors) = self.made.rows(self.next, rows);
         let block = Block { first_record: self.next + 1, ..Block::default() };
-        let batch = Batch::new(records, Origin::new(self.id, self.seq, block, rows));
+        let origin = Origin::new(self.id, self.seq, block, rows);
+        let schema = &self.made.schema;
+        let batch = match errors.is_empty() {
+            true => Batch::new(records(schema, columns, rows), origin),
+            false => refuse(schema, Batch::new(records(&relaxed(schema), columns, rows), origin), errors, rejects),
+        };
         self.row_bytes = batch.bytes() / rows;
         self.next += rows as u64;
         self.seq += 1;
-        Ok(Some(if errors.is_empty() { batch } else { refuse(&batch, errors, rejects) }))
+        Ok(Some(batch))
     }
 }
 
-/// Takes out the rows on which an expression failed.
-fn refuse(batch: &Batch, mut errors: Vec<crate::expr::RowError>, rejects: &mut Rejects) -> Batch {
+/// Takes out the rows on which an expression failed; what is left has the columns of `schema`.
+fn refuse(schema: &Schema, batch: Batch, mut errors: Vec<RowError>, rejects: &mut Rejects) -> Batch {
     errors.sort_by_key(|error| error.row);
     errors.dedup_by_key(|error| error.row);
     for error in &errors {
-        rejects.push(batch, error.row as usize, RejectCode("expression"), error.message.as_str());
+        rejects.push(&batch, error.row as usize, RejectCode("expression"), error.message.as_str());
     }
     let failed = |row: &u32| errors.binary_search_by_key(row, |error| error.row).is_ok();
-    batch.pick((0..batch.rows() as u32).filter(|row| !failed(row)).collect())
+    let Batch { records: left, origin } = batch.pick((0..batch.rows() as u32).filter(|row| !failed(row)).collect());
+    Batch::new(records(schema, left.columns().to_vec(), left.num_rows()), origin)
 }
 
 impl Makes {
     /// `len` rows from `start` on, and the rows among them on which an expression failed.
-    fn rows(&self, start: u64, len: usize) -> (arrow_array::RecordBatch, Vec<crate::expr::RowError>) {
+    fn rows(&self, start: u64, len: usize) -> (Vec<ArrayRef>, Vec<RowError>) {
         let made = self.record.make(Rows::Run { start, len });
         let column = |at: &usize| made.columns[*at].clone().expect("a record makes all of its fields");
-        let columns = self.record.columns.iter().map(column).collect();
-        (records(&self.schema, columns, len), made.errors)
+        (self.record.columns.iter().map(column).collect(), made.errors)
     }
 }
 

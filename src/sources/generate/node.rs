@@ -12,12 +12,12 @@ use arrow_select::{nullif::nullif, take::take};
 use super::{
     cells::{Cell, Cells, Parent, Rows},
     pick::Pick,
-    record::Record,
+    record::{Record, records},
     text,
     values::{Choice, Floats, Ints, Texts},
 };
 use crate::{
-    batch::ColumnType,
+    batch::{Batch, ColumnType, Origin, Schema, SplitId},
     expr::{Expr, RowError},
 };
 
@@ -74,7 +74,8 @@ pub(super) struct Bound {
     pub(super) expr: Expr,
     /// The fields it reads, in the order of its schema.
     pub(super) inputs: Vec<usize>,
-    pub(super) schema: crate::batch::Schema,
+    /// Their columns, of which any may have nulls where another expression failed.
+    pub(super) schema: Schema,
 }
 
 /// A value of another source's row.
@@ -235,7 +236,8 @@ impl Bound {
     fn array(&self, len: usize, made: &mut Made) -> ArrayRef {
         let columns = self.inputs.iter().map(|field| made.columns[*field].clone()).collect::<Option<Vec<_>>>();
         let columns = columns.expect("a record makes the fields that an expression reads before it");
-        let batch = super::record::batch(&self.schema, columns, len);
+        let records = records(&self.schema, columns, len);
+        let batch = Batch::new(records, Origin::derived(SplitId(0), 0, len));
         self.expr.evaluate(&batch, &mut made.errors)
     }
 }

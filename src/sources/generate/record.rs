@@ -1,14 +1,12 @@
 //! A record: fields that are made together, each after those it reads.
 
-use std::sync::Arc;
-
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 
 use super::{
     cells::{Cells, Rows},
     node::{Made, Node},
 };
-use crate::batch::{Batch, Column, Origin, Schema, SplitId};
+use crate::batch::{Column, Schema};
 
 /// Fields that are made together.
 #[derive(Debug)]
@@ -53,14 +51,14 @@ impl Record {
     }
 }
 
-/// A batch of these columns for an expression to read.
-pub(super) fn batch(schema: &Schema, columns: Vec<ArrayRef>, len: usize) -> Batch {
-    Batch::new(records(schema, columns, len), Origin::derived(SplitId(0), 0, len))
-}
-
 /// Columns that have the schema's types.
 pub(super) fn records(schema: &Schema, columns: Vec<ArrayRef>, len: usize) -> RecordBatch {
     let options = RecordBatchOptions::new().with_row_count(Some(len));
-    RecordBatch::try_new_with_options(Arc::clone(&schema.arrow()), columns, &options)
+    RecordBatch::try_new_with_options(schema.arrow(), columns, &options)
         .expect("every generator makes columns of the type, the length and the nulls that its schema says")
+}
+
+/// The schema of columns in which a failed expression has left nulls.
+pub(super) fn relaxed(schema: &Schema) -> Schema {
+    Schema::new(schema.columns().iter().map(|column| Column { nullable: true, ..column.clone() }).collect())
 }

@@ -90,22 +90,8 @@ pub(in super::super) fn wrong(value: &Value, path: &Path, expected: &str, proble
         Value::Unknown => {
             Problem::new("unchecked", place, "this cannot be checked before the values it depends on are known").note()
         }
-        _ => Problem::new("type", place, format!("expected {expected}, found {}", describe(value))),
+        _ => Problem::new("type", place, format!("expected {expected}, found {}", value.describe())),
     });
-}
-
-/// What a value is, for people.
-pub(in super::super) fn describe(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Int(_) => "an integer",
-        Value::Float(_) => "a number",
-        Value::Text(_) | Value::Substituted(_) => "text",
-        Value::List(_) => "a list",
-        Value::Table(_) => "a table",
-        Value::Unknown => "a value that is not known",
-    }
 }
 
 impl Read for i64 {

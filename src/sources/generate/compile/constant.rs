@@ -7,7 +7,7 @@ use arrow_buffer::OffsetBuffer;
 
 use super::{
     Call, Compiler, Plain, Scope,
-    args::{Args, Bad, Read, describe, wrong},
+    args::{Args, Bad, Read, wrong},
 };
 use crate::{
     batch::ColumnType,
@@ -88,7 +88,7 @@ fn same(values: &[Value], path: &Path, problems: &mut Problems) -> Result<Option
     }
     let kind = std::mem::discriminant(&values[0]);
     let other = values.iter().position(|value| std::mem::discriminant(value) != kind).unwrap_or(0);
-    let message = format!("{} among values that begin with {}", describe(&values[other]), describe(&values[0]));
+    let message = format!("{} among values that begin with {}", values[other].describe(), values[0].describe());
     problems.push(Problem::new("type", Place::value(at(other)), message));
     Err(Bad)
 }

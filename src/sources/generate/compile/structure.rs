@@ -11,6 +11,7 @@ use crate::{
     sources::generate::{
         node::{Bound, List, Make, Member, Node, Reference},
         pick::{Permutation, Pick},
+        record::{Record, relaxed},
         rng::hash_name,
         text::quote,
         values::{Choice, Floats, Ints, Texts},
@@ -100,9 +101,9 @@ pub(super) fn expr(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scope<'_
     let schema = Schema::new(inputs.iter().map(|position| scope.record.column(*position)).collect());
     match expr::compile(&text, &schema) {
         Ok(expr) => {
-            let column_type = expr.column_type().clone();
-            // A row on which it fails is rejected here, but a reference to it finds nothing.
-            Ok(Plain { make: Make::Expr(Box::new(Bound { expr, inputs, schema })), column_type, nullable: true })
+            let (column_type, nullable) = (expr.column_type().clone(), expr.nullable());
+            let schema = relaxed(&schema);
+            Ok(Plain { make: Make::Expr(Box::new(Bound { expr, inputs, schema })), column_type, nullable })
         }
         Err(errors) => {
             for error in errors {
@@ -132,7 +133,9 @@ pub(super) fn reference(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Sco
     let (record, count) = parent?;
     let at = record.columns[0];
     let node = &record.fields[at].node;
-    let (column_type, nullable) = (node.column_type.clone(), node.nullable);
+    // A row on which an expression fails is rejected there; a reference to it finds nothing.
+    let fallible = record.fields.iter().any(|field| matches!(field.node.make, Make::Expr(_)));
+    let (column_type, nullable) = (node.column_type.clone(), node.nullable || fallible);
     if call.unique && !is_distinct(node) {
         let message = format!("`{column}` of `{source}` is not unique itself");
         return Err(compiler.not_unique(call, message));
@@ -157,7 +160,7 @@ impl Compiler<'_> {
         call: &Call<'_>,
         source: &str,
         column: &str,
-    ) -> Result<(crate::sources::generate::record::Record, Option<u64>), Bad> {
+    ) -> Result<(Record, Option<u64>), Bad> {
         let (sources, definitions) = (self.sources, self.definitions);
         let generated = |value: &Value| match value {
             Value::Table(table) => table.get("type").and_then(String::read).is_some_and(|kind| kind == "generate"),

@@ -1,0 +1,158 @@
+//! The arguments of all commands.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done; rejects, if any, within the limit
+   64  the command line is wrong
+   65  more rejects than the job allows
+   66  an input is missing
+   69  a service did not answer after all retries
+   70  a bug in runner
+   73  an output cannot be created
+   74  reading or writing failed
+   75  try again: locked by another run, or stopped with work left
+   77  permission denied
+   78  the job spec is invalid
+  130  aborted by a second SIGINT
+  143  aborted by a second SIGTERM";
+
+/// Runs batch jobs that are described in TOML or YAML.
+#[derive(Debug, Parser)]
+#[command(name = "runner", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Runs jobs, one after the other; the first that fails stops the rest
+    Run(Run),
+    /// Checks specs: files, or all specs in folders; works offline
+    Check(Check),
+    /// Prints the plan of a job: stages, workers, queues, columns, splits
+    Plan(Plan),
+    /// Draws the plan of a job
+    Graph(Graph),
+    /// Prints the JSON Schema of job specs or of reports
+    Schema(Schema),
+    /// Prints a completion script for a shell
+    Completions(Completions),
+}
+
+/// `runner SPEC…`
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// Job specs
+    #[arg(value_name = "SPEC")]
+    pub(super) specs: Vec<PathBuf>,
+    /// Do everything but write, and show a sample of what would be written
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Read so many rows of every source, in order; run no `done` action
+    #[arg(long, value_name = "ROWS")]
+    pub(super) limit: Option<u64>,
+    /// Set a key of the spec, for example `limits.rejects=5`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+    /// Print the report to standard output
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<ReportFormat>,
+    /// Write the report to this file instead of the state directory
+    #[arg(long, value_name = "PATH")]
+    pub(super) report: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    /// One JSON object a job
+    Json,
+}
+
+/// `runner check PATH…`
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// Specs, or folders of them
+    #[arg(value_name = "PATH", required = true)]
+    pub(super) paths: Vec<PathBuf>,
+    /// Set a key of every spec
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// How to print what is wrong
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: CheckFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CheckFormat {
+    /// The line and the place in it, for people
+    Text,
+    /// One JSON object a problem
+    Json,
+    /// Annotations of a GitHub workflow
+    Github,
+}
+
+/// `runner plan SPEC`
+#[derive(Debug, clap::Args)]
+pub(super) struct Plan {
+    /// The job spec
+    #[arg(value_name = "SPEC")]
+    pub(super) spec: PathBuf,
+    /// Set a key of the spec
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+/// `runner graph SPEC`
+#[derive(Debug, clap::Args)]
+pub(super) struct Graph {
+    /// The job spec
+    #[arg(value_name = "SPEC")]
+    pub(super) spec: PathBuf,
+    /// Set a key of the spec
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// The drawing's language
+    #[arg(long, value_name = "FORMAT", default_value = "mermaid")]
+    pub(super) format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphFormat {
+    /// For Markdown
+    Mermaid,
+    /// For Graphviz
+    Dot,
+}
+
+/// `runner schema WHAT`
+#[derive(Debug, clap::Args)]
+pub(super) struct Schema {
+    /// Of what
+    pub(super) what: SchemaOf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// Job specs
+    Job,
+    /// Reports
+    Report,
+}
+
+/// `runner completions SHELL`
+#[derive(Debug, clap::Args)]
+pub(super) struct Completions {
+    /// The shell
+    pub(super) shell: clap_complete::Shell,
+}

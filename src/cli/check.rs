@@ -1,0 +1,138 @@
+//! `runner check`: validates specs offline. It builds the very plan that `run` runs, but needs none of the
+//! environment: a variable without a value is a note here.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Compiled,
+    args::{Check, CheckFormat},
+    compile, complain, err, out, show,
+};
+use crate::{
+    failure::{Exit, Failure},
+    spec::{self, Finding, Mode},
+};
+
+/// Checks every spec; the answer is 78 where one of them is invalid.
+pub(super) fn check(args: &Check) -> Exit {
+    let specs = match find(&args.paths) {
+        Ok(specs) => specs,
+        Err(failure) => {
+            complain(&failure);
+            return failure.exit;
+        }
+    };
+    let mut worst = Exit::Done;
+    for path in &specs {
+        match compile(path, &args.set, Mode::Check) {
+            Ok(compiled) => {
+                tell(path, &compiled, args.format);
+                if compiled.plan.is_none() {
+                    worst = Exit::Spec;
+                }
+            }
+            Err(failure) => {
+                complain(&failure);
+                return failure.exit;
+            }
+        }
+    }
+    worst
+}
+
+fn tell(path: &Path, compiled: &Compiled, format: CheckFormat) {
+    match format {
+        CheckFormat::Text => {
+            if !compiled.problems.is_empty() {
+                show(compiled);
+            }
+            if let Some(plan) = &compiled.plan {
+                err(&format!("{}: job {} is valid, plan {}\n", path.display(), plan.name, plan.digest));
+            }
+        }
+        CheckFormat::Json => {
+            for finding in spec::machine(&compiled.document, &compiled.problems) {
+                out(&(serde_json::to_string(&finding).unwrap_or_default() + "\n"));
+            }
+        }
+        CheckFormat::Github => {
+            for finding in spec::machine(&compiled.document, &compiled.problems) {
+                out(&annotation(&finding));
+            }
+        }
+    }
+}
+
+/// A workflow command of GitHub Actions: `::error file=…,line=…::message`.
+fn annotation(finding: &Finding) -> String {
+    let Finding { severity, file, line, column, end_line, end_column, message, help, .. } = finding;
+    let level = if *severity == "note" { "notice" } else { severity };
+    let text = help.as_ref().map_or_else(|| message.clone(), |help| format!("{message}; {help}"));
+    let place =
+        format!("file={},line={line},col={column},endLine={end_line},endColumn={end_column}", escaped(file, true));
+    format!("::{level} {place}::{}\n", escaped(&text, false))
+}
+
+/// What GitHub's runner would take for its own syntax is percent-encoded.
+fn escaped(text: &str, property: bool) -> String {
+    let text = text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    if property { text.replace(':', "%3A").replace(',', "%2C") } else { text }
+}
+
+/// The specs that paths stand for: files as they are, folders with all the specs in them and below, sorted.
+fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = found.len();
+            walk(path, &mut found)?;
+            found[before..].sort();
+        } else {
+            found.push(path.clone());
+        }
+    }
+    if found.is_empty() {
+        return Err(Failure::new(Exit::InputMissing, "no job spec found: they end in `.toml`, `.yaml` or `.yml`"));
+    }
+    Ok(found)
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let entries = std::fs::read_dir(folder).map_err(|error| Failure::reading(folder, &error))?;
+    for entry in entries {
+        let path = entry.map_err(|error| Failure::reading(folder, &error))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let spec = path.extension().is_some_and(|ext| ext == "toml" || ext == "yaml" || ext == "yml");
+        if hidden {
+            continue;
+        } else if path.is_dir() {
+            walk(&path, found)?;
+        } else if spec {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotations_cannot_be_broken_out_of() {
+        let finding = Finding {
+            code: "type",
+            severity: "note",
+            file: "a,b:c.toml".into(),
+            line: 1,
+            column: 2,
+            end_line: 1,
+            end_column: 3,
+            path: String::new(),
+            message: "100 %\n::error::x".into(),
+            help: None,
+        };
+        let expected = "::notice file=a%2Cb%3Ac.toml,line=1,col=2,endLine=1,endColumn=3::100 %25%0A::error::x\n";
+        assert_eq!(annotation(&finding), expected);
+    }
+}

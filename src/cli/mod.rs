@@ -1,0 +1,102 @@
+//! The commands. One file per command; what they share, reading a spec and building its plan, is here.
+
+mod args;
+mod check;
+mod completions;
+mod graph;
+mod plan;
+mod run;
+mod schema;
+
+use std::{ffi::OsString, io::Write, path::Path};
+
+use clap::{CommandFactory, Parser};
+
+use self::args::{Args, Command};
+use crate::{
+    failure::{Exit, Failure},
+    plan::Plan,
+    spec::{self, Document, Mode, Problems},
+};
+
+/// Runs the command that the arguments ask for.
+pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and the version are answers, not mistakes. A closed pipe is nobody's fault.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    match args.command {
+        Some(Command::Run(run)) => run::run(&run),
+        Some(Command::Check(check)) => check::check(&check),
+        Some(Command::Plan(plan)) => plan::plan(&plan),
+        Some(Command::Graph(graph)) => graph::graph(&graph),
+        Some(Command::Schema(schema)) => schema::schema(&schema),
+        Some(Command::Completions(completions)) => completions::completions(&completions),
+        None if args.run.specs.is_empty() => {
+            let _ = Args::command().print_help();
+            Exit::Usage
+        }
+        None => run::run(&args.run),
+    }
+}
+
+/// A spec that was read and compiled, or not.
+struct Compiled {
+    document: Document,
+    problems: Problems,
+    plan: Option<Plan>,
+}
+
+/// Reads a spec, applies `--set`, puts the environment in, and compiles it.
+fn compile(path: &Path, sets: &[String], mode: Mode) -> Result<Compiled, Failure> {
+    let mut problems = Problems::default();
+    let mut document = spec::load(path, &mut problems)?;
+    for set in sets {
+        document.set(set).map_err(|why| Failure::new(Exit::Usage, format!("--set {set}: {why}")))?;
+    }
+    document.interpolate(mode, &|name| std::env::var(name).ok(), &mut problems);
+    let plan = crate::plan::compile(&document, &mut problems).filter(|_| !problems.any_error());
+    Ok(Compiled { document, problems, plan })
+}
+
+/// The plan of a spec, for commands that can do nothing without; what is wrong is printed.
+fn plan_of(path: &Path, sets: &[String], mode: Mode) -> Result<Plan, Exit> {
+    let compiled = compile(path, sets, mode).map_err(|failure| {
+        complain(&failure);
+        failure.exit
+    })?;
+    if compiled.problems.any_error() {
+        show(&compiled);
+    }
+    compiled.plan.ok_or(Exit::Spec)
+}
+
+/// Prints the problems of a spec for people.
+fn show(compiled: &Compiled) {
+    err(&spec::render(&compiled.document, &compiled.problems, colors()));
+}
+
+/// Prints a failure for people.
+fn complain(failure: &Failure) {
+    err(&format!("error: {failure}\n"));
+}
+
+/// Prints data.
+fn out(text: &str) {
+    // Whoever closed the pipe has seen enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints for people.
+fn err(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Are people reading at a terminal that can show colors? <https://no-color.org>
+fn colors() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}

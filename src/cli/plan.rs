@@ -1,0 +1,18 @@
+//! `runner plan`: prints the plan of a job.
+
+use super::{args::Plan, out, plan_of};
+use crate::{failure::Exit, plan::explain, spec::Mode};
+
+/// Prints the plan. The splits are listed as far as they can be: a missing input is said, not an error.
+pub(super) fn plan(args: &Plan) -> Exit {
+    let plan = match plan_of(&args.spec, &args.set, Mode::Check) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
+    };
+    let splits: Vec<_> = plan
+        .sources()
+        .map(|(id, source)| (plan.stages[id].name.clone(), source.splits().map_err(|failure| failure.message)))
+        .collect();
+    out(&explain(&plan, &splits));
+    Exit::Done
+}

@@ -1,0 +1,168 @@
+//! `runner run`: runs jobs, one after the other.
+
+use std::{
+    io::IsTerminal,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals as SignalStream,
+};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::{args::Run, complain, err, out, plan_of};
+use crate::{
+    exec::{self, Options, Outcome, Signals},
+    failure::{Exit, Failure},
+    lock::Lock,
+    plan::Plan,
+    rejects::now,
+    report::{Progress, Report, Run as RunFacts, Screen, Style, Tally, summary},
+    spec::Mode as SpecMode,
+    stage::Mode,
+};
+
+/// Runs every spec; the first that fails stops the rest.
+pub(super) fn run(args: &Run) -> Exit {
+    if args.specs.is_empty() {
+        complain(&Failure::new(Exit::Usage, "name a job spec: runner run SPEC…"));
+        return Exit::Usage;
+    }
+    let screen = Screen::new();
+    trouble_to(&screen);
+    let signals = match watch() {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(&Failure::new(Exit::Bug, format!("cannot watch for signals: {error}")));
+            return Exit::Bug;
+        }
+    };
+    for spec in &args.specs {
+        let exit = one(spec, args, &screen, &signals);
+        if exit != Exit::Done {
+            return exit;
+        }
+    }
+    Exit::Done
+}
+
+fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
+    let plan = match plan_of(spec, &args.set, SpecMode::Run) {
+        Ok(plan) => Arc::new(plan),
+        Err(exit) => return exit,
+    };
+    // A rehearsal writes nothing that another run could disturb.
+    let lock = (!args.dry_run).then(|| Lock::take(&plan.state, &plan.name)).transpose();
+    if let Err(failure) = &lock {
+        complain(failure);
+        return failure.exit;
+    }
+    let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
+    let options = Options { mode, limit: args.limit };
+    let mut progress = Progress::new(&plan, style(args.quiet), screen);
+    let (started, start) = (now(), Instant::now());
+    let mut outcome = exec::run(&plan, &options, signals, &mut progress);
+    let seconds = start.elapsed().as_secs_f64();
+    let tally = progress.finish();
+    if outcome.aborted.is_none() {
+        let bugs = tally.imbalances().into_iter().map(|what| Failure::new(Exit::Bug, what));
+        outcome.failures.extend(bugs);
+    }
+    let facts = RunFacts {
+        spec: spec.display().to_string(),
+        started,
+        ended: now(),
+        seconds,
+        dry_run: args.dry_run,
+        limit: args.limit,
+        exit: outcome.exit(),
+    };
+    finish(args, &plan, facts, &tally, &outcome)
+}
+
+/// Tells people and machines how a run ended.
+fn finish(args: &Run, plan: &Plan, facts: RunFacts, tally: &Tally, outcome: &Outcome) -> Exit {
+    let exit = facts.exit;
+    if !args.quiet || exit != Exit::Done {
+        err(&summary(tally, outcome, exit, facts.seconds, args.dry_run));
+    }
+    let report = Report::new(facts, tally, outcome);
+    let text = serde_json::to_string(&report).unwrap_or_default();
+    if args.format.is_some() {
+        out(&format!("{text}\n"));
+    }
+    let path = args.report.clone().or_else(|| plan.report.clone());
+    // Without a path of its own a rehearsal leaves the report of the last real run alone.
+    let path = path.or_else(|| (!args.dry_run).then(|| plan.state.join(format!("{}.report.json", plan.name))));
+    match path.map_or(Ok(()), |path| save(&path, &report)) {
+        Ok(()) => exit,
+        Err(failure) => {
+            complain(&failure);
+            if exit == Exit::Done { failure.exit } else { exit }
+        }
+    }
+}
+
+/// Writes the report beside its place and renames it: a reader never sees half of one.
+fn save(path: &Path, report: &Report) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".tmp-{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let write = || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(&temporary, text)?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|error| Failure::creating(path, &error))
+}
+
+fn style(quiet: bool) -> Style {
+    match (quiet, std::io::stderr().is_terminal()) {
+        (true, _) => Style::Quiet,
+        (false, true) => Style::Terminal,
+        (false, false) => Style::Lines,
+    }
+}
+
+/// Counts SIGINT and SIGTERM for the executor.
+fn watch() -> std::io::Result<Signals> {
+    let signals = Signals::default();
+    let mut stream = SignalStream::new([SIGINT, SIGTERM])?;
+    let counts = signals.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let count = |counter: &AtomicUsize| counter.fetch_add(1, Ordering::SeqCst);
+        stream.forever().for_each(|signal| {
+            count(if signal == SIGINT { &counts.interrupt } else { &counts.terminate });
+        });
+    })?;
+    Ok(signals)
+}
+
+/// Lets warnings and errors of the run appear above the progress lines.
+fn trouble_to(screen: &Screen) {
+    struct ToScreen(Screen);
+    impl<'a> MakeWriter<'a> for ToScreen {
+        type Writer = Screen;
+        fn make_writer(&'a self) -> Screen {
+            self.0.clone()
+        }
+    }
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(ToScreen(screen.clone()))
+        .with_max_level(tracing::Level::WARN)
+        .with_target(false)
+        .without_time()
+        .with_ansi(super::colors())
+        .finish();
+    // Where a test runs several commands in one process, the first one's screen serves all.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}

@@ -1,0 +1,318 @@
+//! Stages and plans for tests: rows are the numbers from 0 on, in splits of batches.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
+
+use crate::{
+    batch::{Batch, Block, Column, ColumnType, Origin, RejectCode, Rejects, Schema, SplitId},
+    event::{Event, Observer},
+    exec::{Options, Outcome, Signals, run},
+    failure::{Exit, Failure},
+    kind::Workers,
+    plan::{Plan, Role, Stage, Wish, pools},
+    report::Tally,
+    spec::{Common, Limits, RejectLimit},
+    stage::{
+        Delivery, Detail, Mode, Sink, SinkWorker, Source, SourceWorker, Split, SplitReader, Transform, TransformWorker,
+        Written,
+    },
+};
+
+pub(super) fn schema() -> Schema {
+    Schema::new(vec![Column { name: "n".into(), column_type: ColumnType::Int64, nullable: false }])
+}
+
+pub(super) fn numbers(batch: &Batch) -> Vec<i64> {
+    batch.records.column(0).as_primitive::<Int64Type>().values().to_vec()
+}
+
+/// A source of `splits` splits of `batches` batches of `rows` rows.
+#[derive(Clone)]
+pub(super) struct Count {
+    pub(super) splits: u64,
+    pub(super) batches: u64,
+    pub(super) rows: u64,
+    /// This batch of this split fails.
+    pub(super) fails_at: Option<(u64, u64)>,
+    /// Called before each batch is made.
+    pub(super) before: Arc<dyn Fn(u64, u64) + Send + Sync>,
+    pub(super) made: Arc<AtomicUsize>,
+    /// Splits that `done` was called for.
+    pub(super) done: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Count {
+    pub(super) fn new(splits: u64, batches: u64, rows: u64) -> Self {
+        let (before, made) = (Arc::new(|_, _| ()), Arc::default());
+        Count { splits, batches, rows, fails_at: None, before, made, done: Arc::default() }
+    }
+}
+
+impl Source for Count {
+    fn splits(&self) -> Result<Vec<Split>, Failure> {
+        let size = self.batches * self.rows;
+        let split =
+            |i| Split { name: format!("split {i}"), detail: Detail::Rows { start: i * size, end: (i + 1) * size } };
+        Ok((0..self.splits).map(split).collect())
+    }
+
+    fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn done(&self, split: &Split) -> Result<Option<String>, Failure> {
+        let number = split.name.trim_start_matches("split ").parse().expect("made above");
+        self.done.lock().expect("no test panics here").push(number);
+        Ok(None)
+    }
+}
+
+impl SourceWorker for Count {
+    fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
+        let number: u64 = split.name.trim_start_matches("split ").parse().expect("made above");
+        Ok(Box::new(Reader { of: self, id, number, seq: 0 }))
+    }
+}
+
+struct Reader<'a> {
+    of: &'a Count,
+    id: SplitId,
+    number: u64,
+    seq: u64,
+}
+
+impl SplitReader for Reader<'_> {
+    fn next_batch(&mut self, _rejects: &mut Rejects) -> Result<Option<Batch>, Failure> {
+        let of = self.of;
+        (of.before)(self.number, self.seq);
+        if of.fails_at == Some((self.number, self.seq)) {
+            return Err(Failure::new(Exit::Io, "bad sector"));
+        }
+        if self.seq == of.batches {
+            return Ok(None);
+        }
+        let first = (self.number * of.batches + self.seq) * of.rows;
+        let values: Int64Array = (first as i64..(first + of.rows) as i64).collect();
+        let records = RecordBatch::try_new(schema().arrow(), vec![Arc::new(values) as ArrayRef]).expect("one column");
+        let block = Block { first_record: self.seq * of.rows + 1, ..Block::default() };
+        let origin = Origin::new(self.id, self.seq, block, of.rows as usize);
+        self.seq += 1;
+        of.made.fetch_add(1, Ordering::SeqCst);
+        Ok(Some(Batch::new(records, origin)))
+    }
+}
+
+/// A transform that keeps a row, drops it, refuses it, fails or panics, as the function says.
+pub(super) struct Sift(pub(super) Arc<dyn Fn(i64) -> Fate + Send + Sync>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Keep,
+    Drop,
+    Refuse,
+    Fail,
+    Panic,
+}
+
+impl Transform for Sift {
+    fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
+        Ok(Box::new(Sift(Arc::clone(&self.0))))
+    }
+}
+
+impl TransformWorker for Sift {
+    fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
+        let mut kept = Vec::new();
+        for (row, n) in numbers(&batch).into_iter().enumerate() {
+            match (self.0)(n) {
+                Fate::Keep => kept.push(row as u32),
+                Fate::Drop => {}
+                Fate::Refuse => rejects.push(&batch, row, RejectCode("refused"), format!("{n} is refused")),
+                Fate::Fail => return Err(Failure::new(Exit::Unavailable, "cannot go on")),
+                Fate::Panic => panic!("did not expect {n}"),
+            }
+        }
+        Ok(batch.pick(kept))
+    }
+}
+
+/// A sink that remembers which worker was handed what.
+#[derive(Clone)]
+pub(super) struct Collect {
+    pub(super) delivery: Delivery,
+    pub(super) rows: Arc<Mutex<BTreeMap<usize, Vec<i64>>>>,
+    /// The largest batch it was handed.
+    pub(super) largest: Arc<AtomicUsize>,
+    /// Called before each write.
+    pub(super) before: Arc<dyn Fn(&Batch) -> Result<(), Failure> + Send + Sync>,
+    pub(super) durable: bool,
+    /// What `commit` was told, if it was called.
+    pub(super) committed: Arc<Mutex<Option<bool>>>,
+    workers: Arc<AtomicUsize>,
+}
+
+impl Collect {
+    pub(super) fn new(delivery: Delivery) -> Self {
+        Collect {
+            delivery,
+            rows: Arc::default(),
+            largest: Arc::default(),
+            before: Arc::new(|_| Ok(())),
+            durable: true,
+            committed: Arc::default(),
+            workers: Arc::default(),
+        }
+    }
+
+    /// All rows, in the order they were written by each worker, workers one after the other.
+    pub(super) fn all(&self) -> Vec<i64> {
+        self.rows.lock().expect("no test panics here").values().flatten().copied().collect()
+    }
+}
+
+impl Sink for Collect {
+    fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
+        Ok(Box::new(Collector { of: self.clone(), number: self.workers.fetch_add(1, Ordering::SeqCst) }))
+    }
+}
+
+struct Collector {
+    of: Collect,
+    number: usize,
+}
+
+impl SinkWorker for Collector {
+    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
+        (self.of.before)(batch)?;
+        self.of.largest.fetch_max(batch.rows(), Ordering::SeqCst);
+        self.of.rows.lock().expect("no test panics here").entry(self.number).or_default().extend(numbers(batch));
+        let output = Some(batch.clone());
+        Ok(Written { accepted: batch.rows() as u64, durable: self.of.durable, output, ..Written::default() })
+    }
+
+    fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
+        *self.of.committed.lock().expect("no test panics here") = Some(whole);
+        Ok(whole)
+    }
+}
+
+/// A gate that threads wait at until a test opens it.
+#[derive(Clone, Default)]
+pub(super) struct Latch(Arc<(Mutex<bool>, Condvar)>);
+
+impl Latch {
+    pub(super) fn open(&self) {
+        *self.0.0.lock().expect("no test panics here") = true;
+        self.0.1.notify_all();
+    }
+
+    pub(super) fn wait(&self) {
+        let open = self.0.0.lock().expect("no test panics here");
+        drop(self.0.1.wait_while(open, |open| !*open).expect("no test panics here"));
+    }
+}
+
+/// A plan under construction.
+pub(super) struct Job {
+    stages: Vec<Stage>,
+    wishes: Vec<Wish>,
+    pub(super) limits: Limits,
+}
+
+impl Job {
+    pub(super) fn new() -> Self {
+        let limits = Limits { rejects: RejectLimit::Count(u64::MAX), ..Limits::default() };
+        Job { stages: Vec::new(), wishes: Vec::new(), limits }
+    }
+
+    pub(super) fn source(&mut self, source: &Count, workers: usize) -> usize {
+        let role = Role::Source(Box::new(source.clone()));
+        self.add(role, &[], Common { concurrency: Some(workers), ..Common::default() }, None)
+    }
+
+    /// A transform in a pool of its own, or fused where `workers` is 0.
+    pub(super) fn sift(
+        &mut self,
+        inputs: &[usize],
+        workers: usize,
+        fate: impl Fn(i64) -> Fate + Send + Sync + 'static,
+    ) -> usize {
+        let common = Common { concurrency: (workers > 0).then_some(workers), ..Common::default() };
+        self.add(Role::Transform(Box::new(Sift(Arc::new(fate)))), inputs, common, None)
+    }
+
+    pub(super) fn sink(&mut self, sink: &Collect, inputs: &[usize], common: Common, key: Option<&str>) -> usize {
+        self.add(Role::Sink(Box::new(sink.clone())), inputs, common, key)
+    }
+
+    fn add(&mut self, role: Role, inputs: &[usize], common: Common, key: Option<&str>) -> usize {
+        let id = self.stages.len();
+        let ordered = role.is_sink() && common.concurrency.is_none();
+        let workers = if ordered { Workers::One("test") } else { Workers::Default(1) };
+        let partition = key.map(|text| crate::expr::compile(text, &schema()).expect("a legal key"));
+        let (output, inputs) = (Some(schema()), inputs.to_vec());
+        self.stages.push(Stage { name: format!("s{id}"), kind: "test", role, inputs, output, notes: Vec::new() });
+        self.wishes.push(Wish { common, workers, partition });
+        id
+    }
+
+    pub(super) fn plan(self) -> Arc<Plan> {
+        let pools = pools(&self.stages, self.wishes, 2);
+        Arc::new(Plan {
+            name: "test".into(),
+            description: None,
+            digest: String::new(),
+            limits: self.limits,
+            rejects: None,
+            report: None,
+            state: std::env::temp_dir(),
+            samples: false,
+            stages: self.stages,
+            pools,
+        })
+    }
+
+    pub(super) fn run(self) -> Ran {
+        run_plan(&self.plan(), None, &Signals::default())
+    }
+}
+
+/// What a run left behind.
+pub(super) struct Ran {
+    pub(super) outcome: Outcome,
+    pub(super) tally: Tally,
+    /// Most batches that ever waited in a queue, by the stage behind it.
+    pub(super) high: BTreeMap<usize, u64>,
+}
+
+pub(super) fn run_plan(plan: &Arc<Plan>, limit: Option<u64>, signals: &Signals) -> Ran {
+    struct Watch {
+        tally: Tally,
+        high: BTreeMap<usize, u64>,
+    }
+    impl Observer for Watch {
+        fn on(&mut self, event: &Event) {
+            self.tally.on(event);
+            if let Event::Queue { stage, high } = event {
+                self.high.insert(*stage, high.batches);
+            }
+        }
+    }
+    let mut watch = Watch { tally: Tally::new(Arc::clone(plan)), high: BTreeMap::new() };
+    let outcome = run(plan, &Options { mode: Mode::Write, limit }, signals, &mut watch);
+    if outcome.aborted.is_none() {
+        assert_eq!(watch.tally.imbalances(), Vec::<String>::new(), "rows do not add up");
+    }
+    Ran { outcome, tally: watch.tally, high: watch.high }
+}

@@ -1,0 +1,207 @@
+//! Casts between scalar types. What cannot be cast fails on its row, or is null for `try_cast`.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray,
+    cast::AsArray,
+    types::{Date32Type, Float32Type, Float64Type, Int64Type, TimestampMicrosecondType, TimestampNanosecondType},
+};
+use arrow_buffer::NullBuffer;
+use arrow_cast::{CastOptions, cast_with_options};
+
+use crate::batch::ColumnType;
+
+use super::{
+    text,
+    value::{Faults, Value},
+};
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// May a value of type `from` be cast to `to`?
+pub(super) fn allowed(from: &ColumnType, to: &ColumnType) -> bool {
+    use ColumnType::{Binary, Bool, Date, Json, List, String, Timestamp, TimestampNs};
+    match (from, to) {
+        (from, to) if from == to => true,
+        (List(_), _) | (_, List(_)) => false,
+        (String, _) | (_, String) => true,
+        (Binary | Json, _) | (_, Binary | Json) => false,
+        (Date | Timestamp | TimestampNs, Date | Timestamp | TimestampNs) => true,
+        (from, to) => (from.is_number() || *from == Bool) && (to.is_number() || *to == Bool),
+    }
+}
+
+/// Are there values of type `from` that have no like in `to`?
+pub(super) fn can_fail(from: &ColumnType, to: &ColumnType) -> bool {
+    use ColumnType::{Binary, Bool, Date, Float32, Float64, Int64, Json, String, Timestamp};
+    match (from, to) {
+        (from, to) if from == to => false,
+        (Binary, String) => true,
+        (_, String | Bool) => *from == String,
+        (Bool, _) | (String, Binary) => false,
+        (String, _) => true,
+        (Json, _) => false,
+        (from, Float64) => !from.is_number(),
+        (from, Float32) => *from == Float64,
+        (from, Int64) => matches!(from, ColumnType::UInt64 | Float32 | Float64),
+        (Timestamp | ColumnType::TimestampNs, Date) | (ColumnType::TimestampNs, Timestamp) => false,
+        _ => true,
+    }
+}
+
+/// `value` in type `to`. With `lenient`, what cannot be cast is null and no error.
+pub(super) fn cast(
+    value: &Value,
+    from: &ColumnType,
+    to: &ColumnType,
+    lenient: bool,
+    rows: usize,
+    faults: &mut Faults<'_>,
+) -> Value {
+    let array = value.array();
+    let answer = cast_array(array, from, to);
+    if answer.null_count() == array.null_count() {
+        return match value {
+            Value::Column(_) => Value::Column(answer),
+            Value::Constant(_) => Value::Constant(answer),
+        };
+    }
+    if !lenient {
+        report(value, &answer, from, to, rows, faults);
+    }
+    match value {
+        Value::Column(_) => Value::Column(answer),
+        Value::Constant(_) => Value::Constant(answer),
+    }
+}
+
+/// Every row that was not null and now is.
+fn report(value: &Value, answer: &ArrayRef, from: &ColumnType, to: &ColumnType, rows: usize, faults: &mut Faults<'_>) {
+    let array = value.array();
+    for row in 0..rows {
+        let at = value.index(row);
+        if array.is_valid(at) && answer.is_null(at) {
+            faults.report(row, || {
+                let shown = text::one(array, from, at);
+                let article =
+                    if matches!(to, ColumnType::Int8 | ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64) {
+                        "an"
+                    } else {
+                        "a"
+                    };
+                match from {
+                    ColumnType::String => format!("`{shown}` is not {article} {to}"),
+                    _ => format!("`{shown}` is out of range for {to}"),
+                }
+            });
+        }
+    }
+}
+
+/// `array` in type `to`, null where a value has no like there.
+fn cast_array(array: &ArrayRef, from: &ColumnType, to: &ColumnType) -> ArrayRef {
+    use ColumnType::{Binary, Bool, Date, Float32, Float64, Json, String, Timestamp, TimestampNs};
+    match (from, to) {
+        (from, to) if from == to => Arc::clone(array),
+        (Json, String) => Arc::clone(array),
+        (String, Json) => keep(array, |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()),
+        (Binary, String) | (String, Binary) => kernel(array, to),
+        (_, String) => Arc::new(text::to_strings(array, from)),
+        (String, Bool) => Arc::new(strings_to_bools(array)),
+        (String, _) => kernel(&trimmed(array), to),
+        (Float64, Bool) => Arc::new(BooleanArray::from_unary(array.as_primitive::<Float64Type>(), |x| x != 0.0)),
+        (Float32, Bool) => Arc::new(BooleanArray::from_unary(array.as_primitive::<Float32Type>(), |x| x != 0.0)),
+        (Float64, Float32) => convert::<Float64Type, Float32Type>(array, |x| {
+            let narrow = x as f32;
+            (narrow.is_finite() || !x.is_finite()).then_some(narrow)
+        }),
+        (Float64, to) if to.is_integer() => {
+            let whole: ArrayRef =
+                Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(f64::round_ties_even));
+            kernel(&whole, to)
+        }
+        (Float32, to) if to.is_integer() => {
+            let whole: ArrayRef =
+                Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(f32::round_ties_even));
+            kernel(&whole, to)
+        }
+        (Date, Timestamp) => {
+            convert::<Date32Type, TimestampMicrosecondType>(array, |days| i64::from(days).checked_mul(MICROS_PER_DAY))
+        }
+        (Date, TimestampNs) => convert::<Date32Type, TimestampNanosecondType>(array, |days| {
+            i64::from(days).checked_mul(MICROS_PER_DAY)?.checked_mul(1000)
+        }),
+        (Timestamp, TimestampNs) => {
+            convert::<TimestampMicrosecondType, TimestampNanosecondType>(array, |us| us.checked_mul(1000))
+        }
+        (TimestampNs, Timestamp) => {
+            convert::<TimestampNanosecondType, TimestampMicrosecondType>(array, |ns| Some(ns.div_euclid(1000)))
+        }
+        (Timestamp, Date) => convert::<TimestampMicrosecondType, Date32Type>(array, |us| day(us, MICROS_PER_DAY)),
+        (TimestampNs, Date) => {
+            convert::<TimestampNanosecondType, Date32Type>(array, |ns| day(ns, MICROS_PER_DAY * 1000))
+        }
+        _ => kernel(array, to),
+    }
+}
+
+/// The day of a time. It always fits: 2⁶³ µs are fewer than 2³¹ days.
+fn day(ticks: i64, per_day: i64) -> Option<i32> {
+    i32::try_from(ticks.div_euclid(per_day)).ok()
+}
+
+/// Arrow's own cast, which makes null what cannot be cast.
+fn kernel(array: &ArrayRef, to: &ColumnType) -> ArrayRef {
+    let options = CastOptions { safe: true, ..CastOptions::default() };
+    cast_with_options(array, &to.to_arrow(), &options)
+        .expect("binding allows only pairs of types that the kernel casts, and a safe cast does not fail on values")
+}
+
+fn convert<A: ArrowPrimitiveType, B: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    f: impl Fn(A::Native) -> Option<B::Native>,
+) -> ArrayRef {
+    let answer: PrimitiveArray<B> = array.as_primitive::<A>().unary_opt(f);
+    Arc::new(answer)
+}
+
+/// The same strings, null where `test` refuses them.
+fn keep(array: &ArrayRef, test: impl Fn(&str) -> bool) -> ArrayRef {
+    let strings = array.as_string_view();
+    let valid: NullBuffer = strings.iter().map(|text| text.is_some_and(&test)).collect::<Vec<bool>>().into();
+    let (views, buffers, _) = strings.clone().into_parts();
+    match arrow_array::StringViewArray::try_new(views, buffers.to_vec(), Some(valid)) {
+        Ok(kept) => Arc::new(kept),
+        Err(_) => Arc::clone(array),
+    }
+}
+
+/// Numbers and dates may have blanks around them.
+fn trimmed(array: &ArrayRef) -> ArrayRef {
+    let strings = array.as_string_view();
+    let blank = |text: &str| text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace);
+    if !strings.iter().flatten().any(blank) {
+        return Arc::clone(array);
+    }
+    Arc::new(text::build_parts(strings.len(), 0, strings.nulls(), |row| strings.value(row).trim()))
+}
+
+fn strings_to_bools(array: &ArrayRef) -> BooleanArray {
+    const TRUE: [&str; 5] = ["true", "t", "1", "yes", "y"];
+    const FALSE: [&str; 5] = ["false", "f", "0", "no", "n"];
+    let is_one_of = |text: &str, words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    array
+        .as_string_view()
+        .iter()
+        .map(|text| {
+            let text = text?.trim();
+            if is_one_of(text, &TRUE) { Some(true) } else { is_one_of(text, &FALSE).then_some(false) }
+        })
+        .collect()
+}
+
+/// Numbers as `int64`, for counts and places; binding has cast them.
+pub(super) fn integers(value: &Value) -> &PrimitiveArray<Int64Type> {
+    value.array().as_primitive::<Int64Type>()
+}

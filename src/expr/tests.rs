@@ -1,0 +1,454 @@
+//! Tests by table: expressions and their values over a small batch, and what is wrong with wrong ones.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int8Array, Int32Array,
+    Int64Array, ListArray, RecordBatch, StringViewArray, TimestampMicrosecondArray, UInt64Array,
+    builder::{ListBuilder, StringViewBuilder},
+    cast::AsArray,
+    types::UInt32Type,
+};
+
+use super::{ExprError, RowError, compile, predicate, text};
+use crate::batch::{Batch, Block, Column, ColumnType, Origin, Schema, SplitId};
+
+fn schema() -> Schema {
+    let column = |name: &str, column_type: &str, nullable: bool| Column {
+        name: name.into(),
+        column_type: column_type.parse().expect("a legal type"),
+        nullable,
+    };
+    Schema::new(vec![
+        column("b", "bool", true),
+        column("i8", "int8", true),
+        column("i", "int32", true),
+        column("n", "int64", true),
+        column("u", "uint64", true),
+        column("f", "float64", true),
+        column("g", "float32", true),
+        column("s", "string", true),
+        column("t", "string", false),
+        column("d", "date", true),
+        column("ts", "timestamp", true),
+        column("l", "list<uint32>", true),
+        column("ls", "list<string>", true),
+        column("j", "json", true),
+        column("bin", "binary", true),
+        column("Twice", "int32", true),
+        column("TWICE", "int32", true),
+    ])
+}
+
+fn batch() -> Batch {
+    let l =
+        ListArray::from_iter_primitive::<UInt32Type, _, _>([Some(vec![Some(1), Some(2), Some(3)]), Some(vec![]), None]);
+    let mut ls = ListBuilder::new(StringViewBuilder::new());
+    ls.append_value([Some("x"), None, Some("yy")]);
+    ls.append_value([Some("z")]);
+    ls.append_null();
+    let micros = [Some(1_577_934_245_123_456), Some(-1_000_000), None];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+        Arc::new(Int8Array::from(vec![Some(127), Some(-5), None])),
+        Arc::new(Int32Array::from(vec![Some(7), Some(0), None])),
+        Arc::new(Int64Array::from(vec![Some(i64::MAX), Some(2), None])),
+        Arc::new(UInt64Array::from(vec![Some(u64::MAX), Some(3), None])),
+        Arc::new(Float64Array::from(vec![Some(2.5), Some(-1.5), None])),
+        Arc::new(Float32Array::from(vec![Some(0.5), Some(2.0), None])),
+        Arc::new(StringViewArray::from(vec![Some("hello"), Some("Ünïcode wörld strings"), None])),
+        Arc::new(StringViewArray::from(vec!["a", "", "a:b:c"])),
+        Arc::new(Date32Array::from(vec![Some(18_321), Some(-1), None])),
+        Arc::new(TimestampMicrosecondArray::from(micros.to_vec())),
+        Arc::new(l),
+        Arc::new(ls.finish()),
+        Arc::new(StringViewArray::from(vec![Some("{\"a\":1}"), Some("[1]"), None])),
+        Arc::new(BinaryViewArray::from(vec![Some(b"ab".as_slice()), Some(b"\xff"), None])),
+        Arc::new(Int32Array::from(vec![1, 2, 3])),
+        Arc::new(Int32Array::from(vec![1, 2, 3])),
+    ];
+    let records = RecordBatch::try_new(schema().arrow(), columns).expect("columns as the schema says");
+    Batch::new(records, Origin::new(SplitId(0), 0, Block::default(), 3))
+}
+
+/// What an expression gives: a text per row, joined by ` | `; one text where all rows agree.
+fn outcome(expression: &str) -> String {
+    let Ok(expr) = compile(expression, &schema()) else { return "error".into() };
+    let mut errors = Vec::new();
+    let values = expr.evaluate(&batch(), &mut errors);
+    assert_eq!(*values.data_type(), expr.column_type().to_arrow(), "{expression}");
+    let shown = |row: usize| {
+        if errors.iter().any(|error: &RowError| error.row as usize == row) {
+            assert!(values.is_null(row), "{expression}: a failed row is null");
+            return "error".to_owned();
+        }
+        assert!(values.is_valid(row) || expr.nullable(), "{expression} is null but not nullable");
+        if values.is_null(row) { "null".to_owned() } else { text::one(&values, expr.column_type(), row) }
+    };
+    let rows: Vec<String> = (0..3).map(shown).collect();
+    if rows.iter().all(|row| *row == rows[0]) { rows[0].clone() } else { rows.join(" | ") }
+}
+
+/// The table: `expression<TAB>value`, and why where DuckDB says otherwise.
+fn table() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = include_str!("../../tests/data/expressions.tsv").lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| {
+        let mut fields = line.split('\t');
+        (fields.next().expect("an expression"), fields.next().expect("a value"))
+    })
+}
+
+#[test]
+fn every_expression_has_the_value_in_the_table() {
+    assert!(table().count() > 400);
+    let wrong: Vec<String> = table()
+        .filter(|(expression, expected)| outcome(expression) != *expected)
+        .map(|(expression, expected)| format!("{expression}\n  is {}\n  not {expected}", outcome(expression)))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_slice_of_the_batch_gives_the_slice_of_the_value() {
+    for (expression, _) in table() {
+        let Ok(expr) = compile(expression, &schema()) else { continue };
+        let mut all_errors = Vec::new();
+        let all = expr.evaluate(&batch(), &mut all_errors);
+        for (start, len) in [(0, 0), (0, 1), (1, 1), (1, 2), (2, 1)] {
+            let mut errors = Vec::new();
+            let part = expr.evaluate(&batch().slice(start, len), &mut errors);
+            assert_eq!(
+                part.to_data(),
+                all.slice(start, len).to_data(),
+                "{expression}, rows {start} to {}",
+                start + len
+            );
+            let inside = all_errors.iter().filter(|e| (start..start + len).contains(&(e.row as usize)));
+            let shifted: Vec<RowError> =
+                inside.map(|e| RowError { row: e.row - start as u32, message: e.message.clone() }).collect();
+            assert_eq!(errors, shifted, "{expression}");
+        }
+    }
+}
+
+#[test]
+fn canonical_text_means_the_same() {
+    for (expression, expected) in table().filter(|(_, expected)| *expected != "error") {
+        let expr = compile(expression, &schema()).expect("it has a value");
+        assert_eq!(outcome(&expr.to_string()), expected, "{expression} became {expr}");
+    }
+}
+
+/// The errors of an expression: the text that each underlines, its message, its hint.
+fn errors(expression: &str) -> Vec<(&str, String, String)> {
+    let found: Vec<ExprError> = compile(expression, &schema()).expect_err("it is wrong");
+    found.into_iter().map(|e| (&expression[e.start..e.end], e.message, e.help.unwrap_or_default())).collect()
+}
+
+#[test]
+fn errors_are_underlined_and_named() {
+    let table = [
+        ("", "", "the expression is empty", ""),
+        ("i +", "", "expected an expression, found the end", ""),
+        ("i + )", ")", "expected an expression, found `)`", ""),
+        ("i = 7 j", "j", "expected one expression, but `j` follows it", ""),
+        ("i = 'abc", "'abc", "unterminated string literal", ""),
+        ("tss = 7", "tss", "there is no column `tss`", "did you mean `ts`?"),
+        ("\"dd\" is null", "\"dd\"", "there is no column `dd`", "did you mean `d`?"),
+        ("twice", "twice", "`twice` could be any of `Twice`, `TWICE`", "write it as it is declared"),
+        ("t.s", "t.s", "there are no tables here: `t.s`", "name the column alone: `s`"),
+        ("lowr(s)", "lowr", "there is no function `lowr`", "did you mean `lower`?"),
+        ("frobnicate(s)", "frobnicate", "there is no function `frobnicate`", ""),
+        ("1 + lower(s, t)", "lower(s, t)", "`lower` takes 1 argument, not 2", "it is `lower(string)`"),
+        (
+            "substr(s)",
+            "substr(s)",
+            "`substr` takes 2 to 3 arguments, not 1",
+            "it is `substr(string, integer[, integer])`",
+        ),
+        ("coalesce()", "coalesce()", "`coalesce` takes at least 1 argument, not 0", "it is `coalesce(any, …)`"),
+        ("lower(i)", "i", "argument 1 of `lower` must be: string; this is `int32`", "it is `lower(string)`"),
+        (
+            "list_contains(l, 'x')",
+            "'x'",
+            "argument 2 of `list_contains` must be: item of the list; this is `string`",
+            "it is `list_contains(list, item of the list)`",
+        ),
+        ("s = 5", "s = 5", "cannot compare `string` with `int64`", "cast one of them: `cast(s as int64)`"),
+        ("(i) < s", "(i) < s", "cannot compare `int32` with `string`", "cast one of them: `cast(s as int32)`"),
+        ("b = i", "b = i", "cannot compare `bool` with `int32`", ""),
+        ("l = l", "l", "lists cannot be compared", ""),
+        ("d > '2020-13-01'", "'2020-13-01'", "`2020-13-01` is not a date", ""),
+        ("ts between '2020-01-01' and 'x'", "'x'", "`x` is not a timestamp", ""),
+        ("d in ('2020-01-01', 'soon')", "'soon'", "`soon` is not a date", ""),
+        ("date '2020-02-30'", "date '2020-02-30'", "`2020-02-30` is not a date", ""),
+        ("i in (1, 'x')", "'x'", "cannot compare `int32` with `string`", ""),
+        ("i in (l)", "l", "lists cannot be compared", "`list_contains(list, value)` looks into a list"),
+        ("s + 1", "s", "`+` needs numbers, not `string`", ""),
+        ("-s", "s", "`-` needs a number, not `string`", ""),
+        ("not s", "s", "`not` needs a boolean, not `string`", "compare it with something"),
+        ("b and i", "i", "`and` needs a boolean, not `int32`", "compare it with something"),
+        ("(s) is true", "(s)", "`is true` needs a boolean, not `string`", "compare it with something"),
+        ("case when s then 1 end", "s", "`when` needs a boolean, not `string`", "compare it with something"),
+        (
+            "case when b then 1 else 'x' end",
+            "'x'",
+            "the branches of `case` need one type: `string` does not go with `int64`",
+            "",
+        ),
+        ("coalesce(s, 1)", "1", "`coalesce` needs values of one type: `int64` does not go with `string`", ""),
+        ("i like '7'", "i", "`like` needs a string, not `int32`", "cast it: `cast(i as string)`"),
+        (
+            "s like t",
+            "t",
+            "the pattern of `like` must be a constant",
+            "`contains`, `starts_with` and `ends_with` take any string",
+        ),
+        ("s like 'a!' escape '!'", "'a!'", "the pattern ends with its escape character `!`", ""),
+        ("s like 'a' escape '!!'", "'!!'", "the escape character must be a string of one character", ""),
+        ("l || s", "l", "`||` needs strings, numbers or dates, not `list<uint32>`", ""),
+        ("cast(s as intt)", "intt", "there is no type `intt` to cast to", "did you mean `int`?"),
+        ("s::intt", "intt", "there is no type `intt` to cast to", "did you mean `int`?"),
+        ("cast(j as int)", "cast(j as int)", "`json` cannot be cast to `int32`", ""),
+        ("cast('x' as int) + 1", "cast('x' as int)", "`x` is not an int32", ""),
+        ("1 // 0", "1 // 0", "division by zero: `1 // 0`", ""),
+        (
+            "9223372036854775807 + 1",
+            "9223372036854775807 + 1",
+            "`9223372036854775807 + 1` is out of range for int64",
+            "",
+        ),
+        (
+            "99999999999999999999",
+            "99999999999999999999",
+            "the number `99999999999999999999` is too large",
+            "write it as a float: `1e20`",
+        ),
+        ("i[1]", "i[1]", "`[…]` takes an item of a list, and this is `int32`", ""),
+        ("l[1:2]", "l[1:2]", "slices of lists are not supported", ""),
+        ("i & 1", "i & 1", "the operator `&` is not supported", ""),
+        ("i in (select 1)", "i in (select 1)", "subqueries are not supported here", ""),
+        ("i = (select 1)", "(select 1)", "subqueries are not supported here", ""),
+        ("exists (select 1)", "exists (select 1)", "subqueries are not supported here", ""),
+        ("b = (1, 2)", "(1, 2)", "tuples are not supported here", ""),
+        (
+            "sum(i) over ()",
+            "sum(i)",
+            "only plain function calls are allowed here: no `over`, `filter`, `distinct` or `order by`",
+            "",
+        ),
+        ("length(*)", "length(*)", "`*` is not allowed here", ""),
+        ("[1, 2]", "[1, 2]", "list literals are not supported here", ""),
+        ("i = ?", "?", "placeholders like `?` are not allowed here", ""),
+        ("s similar to 'x'", "s similar to 'x'", "`similar to` is not supported here", ""),
+        ("extract(century from d)", "extract(century from d)", "`century` is no part of a time", "legal here: "),
+        ("date_trunc('mont', d)", "'mont'", "`mont` is no part of a time", "did you mean `month`?"),
+        ("date_trunc(t, d)", "t", "`t` is no part of a time", "legal here: "),
+        (
+            "year(s)",
+            "s",
+            "argument 1 of `year` must be: date or timestamp; this is `string`",
+            "it is `year(date or timestamp)`",
+        ),
+        ("regexp_matches(s, 'a(')", "'a('", "`a(` is no regular expression: unclosed group", ""),
+        ("regexp_matches(s, t)", "t", "the pattern of `regexp_matches` must be a constant string", ""),
+        ("regexp_replace(s, 'a', 'b', 'z')", "'z'", "`z` is no option of a regular expression", "legal here: "),
+        (
+            "regexp_matches(s, 'a', 'g')",
+            "'g'",
+            "`g` is no option of a regular expression",
+            "legal here: `i` (any case)",
+        ),
+        ("j ->> t", "t", "this is no constant path into json", "legal are `'key'`, `'$.key[0].key'` and `0`"),
+        ("j -> '$.'", "'$.'", "this is no constant path into json", "legal are `'key'`, `'$.key[0].key'` and `0`"),
+        (
+            "i -> 'a'",
+            "i",
+            "argument 1 of `json_extract` must be: string; this is `int32`",
+            "it is `json_extract(string, path)`",
+        ),
+        ("x'ab'", "x'ab'", "the literal `X'ab'` is not supported", ""),
+        ("i = 1 -- ü\nand\n  'ü' = nope", "nope", "there is no column `nope`", "legal here: "),
+    ];
+    for (expression, place, message, help) in table {
+        let found = errors(expression);
+        assert_eq!(found.len(), 1, "{expression}: {found:?}");
+        let (found_place, found_message, found_help) = &found[0];
+        assert_eq!((*found_place, found_message.as_str()), (place, message), "{expression}");
+        match help {
+            "" => assert!(found_help.is_empty() || message.contains("no column"), "{expression}: {found_help}"),
+            "legal here: " => assert!(found_help.starts_with(help), "{expression}: {found_help}"),
+            help => assert_eq!(found_help, help, "{expression}"),
+        }
+    }
+}
+
+#[test]
+fn all_errors_come_at_once_in_the_order_of_the_text() {
+    let found = errors("nope1 = 1 and lowr(s) = 'x' or s = 5 and b + 1 > nope2");
+    let places: Vec<&str> = found.iter().map(|(place, ..)| *place).collect();
+    assert_eq!(places, ["nope1", "lowr", "s = 5", "b", "nope2"]);
+}
+
+#[test]
+fn a_failed_row_is_listed_once_with_its_reason() {
+    let expr = compile("cast(t as int) + cast(t as int) // i", &schema()).expect("legal");
+    let mut errors = Vec::new();
+    let values = expr.evaluate(&batch(), &mut errors);
+    let rows: Vec<(u32, &str)> = errors.iter().map(|error| (error.row, error.message.as_str())).collect();
+    assert_eq!(rows, [(0, "`a` is not an int32"), (1, "`` is not an int32"), (2, "`a:b:c` is not an int32")]);
+    assert_eq!(values.null_count(), 3);
+}
+
+#[test]
+fn a_failed_part_makes_the_whole_row_null() {
+    let expr = compile("coalesce(try_cast(s as int), 14 // i, 5)", &schema()).expect("legal");
+    let mut errors = Vec::new();
+    let values = expr.evaluate(&batch(), &mut errors);
+    assert_eq!(errors, [RowError { row: 1, message: "division by zero: `14 // 0`".into() }]);
+    assert!(values.is_null(1));
+}
+
+#[test]
+fn a_predicate_has_no_nulls() {
+    let expr = compile("i = 7 or 7 // i = 1", &schema()).expect("legal");
+    let mut errors = Vec::new();
+    let chosen = predicate(&expr, &batch(), &mut errors);
+    assert_eq!(chosen.null_count(), 0);
+    assert_eq!(chosen.values().iter().collect::<Vec<bool>>(), [true, false, false]);
+    assert_eq!(errors.len(), 1);
+    let text = compile("s", &schema()).expect("legal");
+    assert_eq!(predicate(&text, &batch(), &mut errors).true_count(), 0);
+}
+
+#[test]
+fn columns_and_canonical_text_are_told() {
+    let table = [
+        ("T || ':' || s", "t || ':' || s", vec![7, 8]),
+        ("(1 + 2) * i > f", "cast(3 * cast(i as int64) as float64) > f", vec![2, 5]),
+        ("d >= '1990-01-01' and not B", "(d >= date '1990-01-01') and (not b)", vec![0, 9]),
+        ("'it''s'", "'it''s'", vec![]),
+        ("\"Twice\" in (1, 2)", "Twice in (1, 2)", vec![15]),
+    ];
+    for (expression, text, columns) in table {
+        let expr = compile(expression, &schema()).expect("legal");
+        assert_eq!(expr.to_string(), text);
+        assert_eq!(expr.columns(), columns);
+    }
+}
+
+#[test]
+fn nullability_follows_the_operands() {
+    let table = [
+        ("t", false),
+        ("s", true),
+        ("t || 'x'", false),
+        ("t || s", true),
+        ("coalesce(s, t)", false),
+        ("s is null", false),
+        ("case when s = 'x' then t end", true),
+        ("case when s = 'x' then t else 'y' end", false),
+        ("try_cast(t as int)", true),
+        ("cast(t as int)", false),
+        ("split_part(t, ':', 1)", false),
+        ("nullif(t, '')", true),
+    ];
+    for (expression, nullable) in table {
+        assert_eq!(compile(expression, &schema()).expect("legal").nullable(), nullable, "{expression}");
+    }
+}
+
+#[test]
+fn json_and_binary_are_their_text_where_asked() {
+    assert_eq!(outcome("bin::string"), "ab | error | null");
+    assert_eq!(outcome("bin = bin"), "true | true | null");
+    assert_eq!(outcome("length(j)"), "7 | 3 | null");
+}
+
+#[test]
+fn hostile_texts_are_errors_and_no_overflow() {
+    let long_sum = vec!["i"; 1_002].join(" + ");
+    let deep = format!("{}i{}", "(".repeat(2_000), ")".repeat(2_000));
+    let many_nots = format!("{}b", "not ".repeat(900));
+    let deep_case = format!("{}i{}", "case when b then ".repeat(100), " end".repeat(100));
+    let deep_calls = format!("{}i{}", "coalesce(".repeat(100), ")".repeat(100));
+    let deep_in = format!("{}i{}", "i in (".repeat(100), ")".repeat(100));
+    for text in [long_sum, deep, many_nots, deep_case, deep_calls, deep_in] {
+        let found = compile(&text, &schema()).expect_err("too large");
+        let message = &found[0].message;
+        assert!(message.contains("more than 1000") || message.contains("deeper than 24"), "{message}");
+    }
+    let too_deep = compile(&vec!["n"; 300].join(" - "), &schema()).expect_err("too deep");
+    assert_eq!(too_deep[0].message, "the expression is nested deeper than 200 levels");
+    let longest_sum = compile(&vec!["n"; 200].join(" - "), &schema()).expect("as deep as it may be");
+    let values = longest_sum.evaluate(&batch(), &mut Vec::new());
+    assert_eq!(values.as_primitive::<arrow_array::types::Int64Type>().value(1), 2 - 199 * 2);
+    let longest_or = vec!["i = 1"; 500].join(" or ");
+    assert_eq!(outcome(&longest_or), "false | false | null");
+    let long_list = format!("n in ({})", (0..20_000).map(|n| n.to_string()).collect::<Vec<_>>().join(", "));
+    assert_eq!(outcome(&long_list), "false | true | null");
+}
+
+#[test]
+fn concatenation_lies_in_one_buffer() {
+    let expr = compile("t || ':::::::::::::::' || t", &schema()).expect("legal");
+    let values = expr.evaluate(&batch(), &mut Vec::new());
+    assert_eq!(values.as_string_view().data_buffers().len(), 1);
+}
+
+#[test]
+fn a_type_is_told() {
+    let table = [
+        ("i + 1", "int64"),
+        ("u + 1", "uint64"),
+        ("u + i", "int64"),
+        ("i / 2", "float64"),
+        ("i // 2", "int64"),
+        ("g * 2", "float64"),
+        ("d", "date"),
+        ("case when b then d else ts end", "timestamp"),
+        ("coalesce(i, 0)", "int32"),
+        ("coalesce(i, 5000000000)", "int64"),
+        ("l[1]", "uint32"),
+        ("null", "string"),
+        ("i || 'x'", "string"),
+        ("round(f)", "float64"),
+        ("abs(i)", "int64"),
+        ("cast(i as ubigint)", "uint64"),
+        ("j", "json"),
+    ];
+    for (expression, column_type) in table {
+        let expected: ColumnType = column_type.parse().expect("a legal type");
+        assert_eq!(*compile(expression, &schema()).expect("legal").column_type(), expected, "{expression}");
+    }
+}
+
+#[test]
+fn every_type_can_be_tried_as_every_other() {
+    let mut legal = 0;
+    for from in ColumnType::names() {
+        for to in ColumnType::names() {
+            for column in ["b", "i", "u", "f", "t", "ts", "bin", "j"] {
+                for cast in ["cast", "try_cast"] {
+                    let expression = format!("{cast}(try_cast({column} as {from}) as {to})");
+                    legal += usize::from(compile(&expression, &schema()).is_ok());
+                    assert!(!outcome(&expression).is_empty());
+                }
+            }
+        }
+    }
+    assert!(legal > 1_500, "{legal}");
+}
+
+#[test]
+fn the_largest_places_and_digits_do_no_harm() {
+    for n in ["n", "-n", "-n - 1", "u"] {
+        let list =
+            ["l[{n}]", "ls[{n}]", "substr(t, {n}, {n})", "split_part(t, ':', {n})", "round(n, {n})", "round(f, {n})"];
+        let more =
+            ["date_trunc('week', try_cast({n} as timestamp))", "power({n}, {n})", "n // {n}", "n % {n}", "t || {n}"];
+        for template in list.into_iter().chain(more) {
+            assert!(!outcome(&template.replace("{n}", n)).is_empty());
+        }
+    }
+}

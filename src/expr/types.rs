@@ -1,0 +1,208 @@
+//! Which types go together, what they become, and the names SQL has for them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use arrow_array::{Array, ArrayRef, cast::AsArray, types::Int64Type};
+use arrow_select::concat::concat;
+
+use crate::batch::ColumnType;
+
+use super::{
+    RowError, cast,
+    node::{Kind, Node},
+    value::{Faults, Value},
+};
+
+/// SQL's names for types, beside those that columns are declared with.
+const SQL_NAMES: &[(&str, ColumnType)] = &[
+    ("boolean", ColumnType::Bool),
+    ("tinyint", ColumnType::Int8),
+    ("smallint", ColumnType::Int16),
+    ("integer", ColumnType::Int32),
+    ("int", ColumnType::Int32),
+    ("bigint", ColumnType::Int64),
+    ("utinyint", ColumnType::UInt8),
+    ("usmallint", ColumnType::UInt16),
+    ("uinteger", ColumnType::UInt32),
+    ("ubigint", ColumnType::UInt64),
+    ("real", ColumnType::Float32),
+    ("float", ColumnType::Float32),
+    ("double", ColumnType::Float64),
+    ("double precision", ColumnType::Float64),
+    ("varchar", ColumnType::String),
+    ("text", ColumnType::String),
+    ("blob", ColumnType::Binary),
+    ("bytea", ColumnType::Binary),
+    ("datetime", ColumnType::Timestamp),
+];
+
+/// The type that SQL calls so, in any case.
+pub(super) fn named(name: &str) -> Option<ColumnType> {
+    let name = name.to_lowercase();
+    let ours = name.parse().ok().filter(|found| !matches!(found, ColumnType::List(_)));
+    ours.or_else(|| SQL_NAMES.iter().find(|(sql, _)| *sql == name).map(|(_, found)| found.clone()))
+}
+
+/// The types that a cast may name.
+pub(super) fn castable_names() -> impl Iterator<Item = &'static str> {
+    ColumnType::names().chain(SQL_NAMES.iter().map(|(name, _)| *name))
+}
+
+/// The type that values of both types can be brought to without being asked: numbers to wider numbers, dates to
+/// timestamps, json to its text. Text and numbers have none.
+pub(super) fn common(a: &ColumnType, b: &ColumnType) -> Option<ColumnType> {
+    use ColumnType::{Date, Float64, Json, String, Timestamp, TimestampNs};
+    match (a, b) {
+        (a, b) if a == b => Some(a.clone()),
+        (a, b) if a.is_integer() && b.is_integer() => Some(common_integer(a, b)),
+        (a, b) if a.is_number() && b.is_number() => Some(Float64),
+        (Date, Timestamp) | (Timestamp, Date) => Some(Timestamp),
+        (Date | Timestamp, TimestampNs) | (TimestampNs, Date | Timestamp) => Some(TimestampNs),
+        (String, Json) | (Json, String) => Some(String),
+        _ => None,
+    }
+}
+
+/// `uint64` where neither can be negative and one is that wide, else `int64`.
+pub(super) fn common_integer(a: &ColumnType, b: &ColumnType) -> ColumnType {
+    let wide = *a == ColumnType::UInt64 || *b == ColumnType::UInt64;
+    if wide && is_unsigned(a) && is_unsigned(b) { ColumnType::UInt64 } else { ColumnType::Int64 }
+}
+
+/// True for integers that cannot be negative.
+pub(super) fn is_unsigned(column_type: &ColumnType) -> bool {
+    matches!(column_type, ColumnType::UInt8 | ColumnType::UInt16 | ColumnType::UInt32 | ColumnType::UInt64)
+}
+
+/// Brings all of `nodes` to one type. Literals take the type of the columns beside them where they fit: an
+/// integer column is not widened for a `5`, and a text beside a date is read as a date.
+///
+/// # Errors
+/// The first node that does not go with those before it.
+pub(super) fn unify(nodes: Vec<Node>) -> Result<(Vec<Node>, ColumnType), Misfit> {
+    let mut target: Option<ColumnType> = None;
+    let constants_last = [false, true]
+        .map(|constant| nodes.iter().enumerate().filter(move |(_, node)| node.constant().is_some() == constant));
+    for (i, node) in constants_last.into_iter().flatten() {
+        if matches!(node.kind, Kind::Null) {
+            continue;
+        }
+        let Some(so_far) = target else {
+            target = Some(node.column_type.clone());
+            continue;
+        };
+        let adopted = adopt(node, &so_far).map_err(|message| Misfit { index: i, reason: Reason::Literal(message) })?;
+        target = match adopted {
+            Some(_) => Some(so_far),
+            None => match common(&so_far, &node.column_type) {
+                Some(wider) => Some(wider),
+                None => return Err(Misfit { index: i, reason: Reason::Clash(so_far, node.column_type.clone()) }),
+            },
+        };
+    }
+    let target = target.unwrap_or(ColumnType::String);
+    let unified =
+        nodes.into_iter().map(|node| adopt(&node, &target).ok().flatten().unwrap_or_else(|| coerce(node, &target)));
+    Ok((unified.collect(), target))
+}
+
+/// A node that cannot be brought to the type of others.
+pub(super) struct Misfit {
+    /// Which one.
+    pub(super) index: usize,
+    /// Why.
+    pub(super) reason: Reason,
+}
+
+/// Why a node does not fit.
+pub(super) enum Reason {
+    /// A text that should be a date or a time and is none; the sentence says which
+    Literal(String),
+    /// The type of those before it, and its own
+    Clash(ColumnType, ColumnType),
+}
+
+/// The literal `node` in type `target`, where it can stand for one exactly.
+pub(super) fn adopt(node: &Node, target: &ColumnType) -> Result<Option<Node>, String> {
+    use ColumnType::{Date, Float32, Float64, String, Timestamp, TimestampNs};
+    let Some(value) = node.constant() else { return Ok(None) };
+    if node.column_type == *target {
+        return Ok(Some(node.clone()));
+    }
+    let is_text = node.column_type == String && matches!(target, Date | Timestamp | TimestampNs);
+    let may = is_text
+        || (node.column_type.is_integer() && target.is_number())
+        || (node.column_type == Float64 && *target == Float32);
+    if !may {
+        return Ok(None);
+    }
+    match convert(value, &node.column_type, target) {
+        Ok(converted) => Ok(Some(Node::literal(converted, target.clone()))),
+        Err(message) if is_text => Err(message),
+        Err(_) => Ok(None),
+    }
+}
+
+/// `node` in type `target`; literals are converted here and now.
+pub(super) fn coerce(node: Node, target: &ColumnType) -> Node {
+    if matches!(node.kind, Kind::Null) {
+        return Node::null_of(target.clone());
+    }
+    if node.column_type == *target {
+        return node;
+    }
+    if let Some(value) = node.constant()
+        && let Ok(converted) = convert(value, &node.column_type, target)
+    {
+        return Node::literal(converted, target.clone());
+    }
+    let fallible = cast::can_fail(&node.column_type, target);
+    let cast = Node::new(Kind::Cast { operand: Box::new(node), lenient: false }, target.clone());
+    if fallible { cast.failing() } else { cast }
+}
+
+/// One value in another type.
+fn convert(value: &ArrayRef, from: &ColumnType, to: &ColumnType) -> Result<ArrayRef, String> {
+    let mut errors: Vec<RowError> = Vec::new();
+    let cast = cast::cast(&Value::Constant(Arc::clone(value)), from, to, false, 1, &mut Faults::new(&mut errors, None));
+    match errors.pop() {
+        Some(error) => Err(error.message),
+        None => Ok(cast.into_column(1)),
+    }
+}
+
+/// A set of constants, for long `in` lists.
+#[derive(Clone, Debug)]
+pub(super) enum SetOf {
+    Integers(HashSet<i64>),
+    Strings(HashSet<Box<str>>),
+}
+
+/// The set of the constants in `list`, and whether a null is among them; none where they are of a type that has no
+/// sets here, or where one of them is no constant.
+pub(super) fn set_of(list: &[Node]) -> Option<(SetOf, bool)> {
+    let values: Vec<&dyn Array> = list.iter().map(|node| node.constant().map(|v| v.as_ref())).collect::<Option<_>>()?;
+    let all = concat(&values).ok()?;
+    let set = match list.first()?.column_type {
+        ColumnType::Int64 => SetOf::Integers(all.as_primitive::<Int64Type>().iter().flatten().collect()),
+        ColumnType::String => SetOf::Strings(all.as_string_view().iter().flatten().map(Box::from).collect()),
+        _ => return None,
+    };
+    Some((set, all.null_count() > 0))
+}
+
+/// A `null` that nothing gave a type to is a string.
+pub(super) fn coerce_null(node: Node) -> Node {
+    if matches!(node.kind, Kind::Null) { Node::null_of(ColumnType::String) } else { node }
+}
+
+/// A literal cast to `target`.
+///
+/// # Errors
+/// It has no like there.
+pub(super) fn convert_literal(node: &Node, target: &ColumnType) -> Result<Node, String> {
+    match node.constant() {
+        Some(value) => Ok(Node::literal(convert(value, &node.column_type, target)?, target.clone())),
+        None => Ok(coerce(node.clone(), target)),
+    }
+}

@@ -1,0 +1,293 @@
+//! Cuts a stream of text into blocks of whole records, without looking into the records.
+//!
+//! A record that a block ends in the middle of is carried over to the next. Memory is bounded by the block
+//! size and the longest record allowed: of a longer one, only the start is kept.
+
+use std::io::{self, Read};
+
+use arrow_buffer::Buffer;
+use memchr::{memchr, memchr2, memrchr};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::HEAD;
+
+/// What ends a record, as a spec says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Newline {
+    /// By the first line end of each file. Where that is LF or CR LF, every LF ends a record, a CR right
+    /// before it belongs to the line end, and any other CR is data. Where it is a lone CR, every CR ends a
+    /// record and LF is data.
+    #[default]
+    Auto,
+    /// LF; CR is data.
+    Lf,
+    /// CR followed by LF; either of them alone is data.
+    Crlf,
+    /// CR; LF is data.
+    Cr,
+}
+
+/// What ends a record of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineEnd {
+    /// LF, or CR and LF.
+    Any,
+    /// LF.
+    Lf,
+    /// CR and LF.
+    CrLf,
+    /// CR.
+    Cr,
+}
+
+impl LineEnd {
+    /// Where the record that starts at `from` ends, and where the next one starts.
+    #[inline]
+    pub fn find(self, bytes: &[u8], from: usize) -> Option<(usize, usize)> {
+        let rest = bytes.get(from..)?;
+        let one = |end: usize| (from + end, from + end + 1);
+        match self {
+            LineEnd::Lf => memchr(b'\n', rest).map(one),
+            LineEnd::Cr => memchr(b'\r', rest).map(one),
+            LineEnd::Any => memchr(b'\n', rest).map(|end| match end.checked_sub(1) {
+                Some(before) if rest[before] == b'\r' => (from + before, from + end + 1),
+                _ => one(end),
+            }),
+            LineEnd::CrLf => memchr::memmem::find(rest, b"\r\n").map(|end| (from + end, from + end + 2)),
+        }
+    }
+
+    /// Where the last whole record ends, its line end included.
+    fn last(self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            LineEnd::Any | LineEnd::Lf => memrchr(b'\n', bytes).map(|end| end + 1),
+            LineEnd::Cr => memrchr(b'\r', bytes).map(|end| end + 1),
+            LineEnd::CrLf => memchr::memmem::rfind(bytes, b"\r\n").map(|end| end + 2),
+        }
+    }
+}
+
+/// What was cut off a stream.
+#[derive(Debug)]
+pub enum Piece {
+    /// Whole records; only the last of a file may lack its line end.
+    Records(Buffer),
+    /// A record that is too long: its first bytes. The rest has been passed over.
+    TooLong(Vec<u8>),
+}
+
+/// A stream, cut into blocks.
+pub struct Blocks<R> {
+    input: R,
+    block_bytes: usize,
+    max_record: usize,
+    line_end: Option<LineEnd>,
+    /// The bytes after the last whole record.
+    carry: Vec<u8>,
+    /// Has the start of the stream been looked at?
+    started: bool,
+    end: End,
+}
+
+/// How the stream ended.
+enum End {
+    NotYet,
+    Clean,
+    Broken(Option<io::Error>),
+}
+
+/// Offsets into a block are 32 bits wide, with room for a carried record.
+const MAX_BLOCK: usize = 1 << 29;
+
+impl<R: Read> Blocks<R> {
+    /// Blocks of about `block_bytes`, of records of at most `max_record` bytes.
+    pub fn new(input: R, newline: Newline, block_bytes: usize, max_record: usize) -> Self {
+        let line_end = match newline {
+            Newline::Auto => None,
+            Newline::Lf => Some(LineEnd::Lf),
+            Newline::Crlf => Some(LineEnd::CrLf),
+            Newline::Cr => Some(LineEnd::Cr),
+        };
+        Blocks {
+            input,
+            block_bytes: block_bytes.clamp(1, MAX_BLOCK),
+            max_record: max_record.clamp(1, MAX_BLOCK),
+            line_end,
+            carry: Vec::new(),
+            started: false,
+            end: End::NotYet,
+        }
+    }
+
+    /// The stream.
+    pub fn input(&self) -> &R {
+        &self.input
+    }
+
+    /// How records end; known once a piece has been cut off.
+    pub fn line_end(&self) -> LineEnd {
+        self.line_end.unwrap_or(LineEnd::Any)
+    }
+
+    /// The next piece, or `None` at the end.
+    ///
+    /// # Errors
+    /// The stream broke; whatever whole records came before have been returned. A part of a record has not.
+    pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
+        loop {
+            let mut bytes = self.read_more();
+            self.decide(&bytes);
+            let ended = matches!(self.end, End::Clean);
+            let whole = if ended { Some(bytes.len()) } else { self.line_end.and_then(|end| end.last(&bytes)) };
+            if let Some(whole) = whole.filter(|whole| *whole > 0) {
+                self.carry = bytes.split_off(whole);
+                return Ok(Some(Piece::Records(Buffer::from_vec(bytes))));
+            }
+            match &mut self.end {
+                End::Clean => return Ok(None),
+                End::Broken(error) => return error.take().map_or(Ok(None), Err),
+                End::NotYet if content_len(&bytes) > self.max_record => {
+                    let head = bytes[..bytes.len().min(HEAD)].to_vec();
+                    self.pass_over(bytes);
+                    return Ok(Some(Piece::TooLong(head)));
+                }
+                End::NotYet => self.carry = bytes,
+            }
+        }
+    }
+
+    /// What was carried over and as much again as a block takes, or as was carried over if that is more: so
+    /// a long record is not copied over and over.
+    fn read_more(&mut self) -> Vec<u8> {
+        let bytes = std::mem::take(&mut self.carry);
+        if !matches!(self.end, End::NotYet) {
+            return bytes;
+        }
+        let carried = bytes.len();
+        let wanted = self.block_bytes.max(carried).max(BOM.len());
+        let mut block = vec![0; carried + wanted];
+        block[..carried].copy_from_slice(&bytes);
+        let mut len = carried;
+        while len < block.len() {
+            match self.input.read(&mut block[len..]) {
+                Ok(0) => {
+                    self.end = End::Clean;
+                    break;
+                }
+                Ok(read) => len += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.end = End::Broken(Some(error));
+                    break;
+                }
+            }
+        }
+        block.truncate(len);
+        if !self.started && block.starts_with(BOM) {
+            block.drain(..BOM.len());
+        }
+        self.started = true;
+        if block.len() < block.capacity() / 2 {
+            block.shrink_to_fit();
+        }
+        block
+    }
+
+    /// Looks for the first line end, where it has not been seen yet. A CR at the very end says nothing: the
+    /// LF may be still to come.
+    fn decide(&mut self, bytes: &[u8]) {
+        if self.line_end.is_some() {
+            return;
+        }
+        let Some(at) = memchr2(b'\n', b'\r', bytes) else { return };
+        self.line_end = match (bytes[at], bytes.get(at + 1)) {
+            (b'\n', _) | (_, Some(b'\n')) => Some(LineEnd::Any),
+            (_, Some(_)) => Some(LineEnd::Cr),
+            (_, None) if matches!(self.end, End::Clean) => Some(LineEnd::Cr),
+            (_, None) => None,
+        };
+    }
+
+    /// Passes over the rest of the record that `bytes` is the start of; what comes after is carried over.
+    fn pass_over(&mut self, mut bytes: Vec<u8>) {
+        loop {
+            self.decide(&bytes);
+            if let Some((_, next)) = self.line_end.and_then(|end| end.find(&bytes, 0)) {
+                self.carry = bytes.split_off(next);
+                return;
+            }
+            // Half of a line end may be at the very end.
+            self.carry = if bytes.ends_with(b"\r") { vec![b'\r'] } else { Vec::new() };
+            if !matches!(self.end, End::NotYet) {
+                self.carry.clear();
+                return;
+            }
+            bytes = self.read_more();
+        }
+    }
+}
+
+/// The mark that some programs put before UTF-8 text; it is no data.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// The length of a record without the half of a line end that it may end with.
+fn content_len(bytes: &[u8]) -> usize {
+    bytes.len() - usize::from(bytes.ends_with(b"\r"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives `x` so many times, then an error, and remembers the largest buffer it was asked to fill.
+    struct Stream {
+        text: Vec<u8>,
+        at: usize,
+        largest: usize,
+    }
+
+    impl Read for Stream {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.largest = self.largest.max(into.len());
+            if self.at == self.text.len() {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            let len = into.len().min(self.text.len() - self.at).min(7);
+            into[..len].copy_from_slice(&self.text[self.at..self.at + len]);
+            self.at += len;
+            Ok(len)
+        }
+    }
+
+    fn stream(text: &str) -> Stream {
+        Stream { text: text.as_bytes().to_vec(), at: 0, largest: 0 }
+    }
+
+    #[test]
+    fn whole_records_come_before_the_error_and_the_rest_does_not() {
+        let mut blocks = Blocks::new(stream("one\ntwo\nthr"), Newline::Auto, 100, 100);
+        assert!(matches!(blocks.next_piece(), Ok(Some(Piece::Records(bytes))) if bytes.as_slice() == b"one\ntwo\n"));
+        assert_eq!(blocks.next_piece().expect_err("broken").kind(), io::ErrorKind::ConnectionReset);
+        assert!(matches!(blocks.next_piece(), Ok(None)));
+    }
+
+    #[test]
+    fn a_long_record_takes_no_more_memory_than_allowed() {
+        let text = format!("a\n{}\nb\n", "x".repeat(100_000));
+        for (block, max, bound) in [(10, 1000, 1100), (500, 10, 600), (64, 64, 140)] {
+            let mut blocks = Blocks::new(stream(&text), Newline::Auto, block, max);
+            let mut pieces = Vec::new();
+            while let Ok(Some(piece)) = blocks.next_piece() {
+                assert!(blocks.carry.capacity() <= 2 * bound, "{block} {max}: {}", blocks.carry.capacity());
+                pieces.push(match piece {
+                    Piece::Records(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                    Piece::TooLong(head) => format!("{}…", head.len() > max && head.iter().all(|byte| *byte == b'x')),
+                });
+            }
+            assert_eq!(pieces, ["a\n", "true…", "b\n"], "{block} {max}");
+            assert!(blocks.input().largest <= bound, "{block} {max}: {}", blocks.input().largest);
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! The fields of text formats to typed columns: one vector per column, appended to field by field, taken
+//! back when a later field of the same record turns out to be bad.
+
+use std::{ops::Range, sync::Arc};
+
+use arrow_array::{
+    ArrayRef, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StringViewArray,
+    builder::make_view,
+    types::{
+        ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+        TimestampMicrosecondType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    },
+};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, FieldRef};
+use memchr::{memchr, memchr_iter};
+use serde::de::IgnoredAny;
+
+use super::{
+    columns::{ColumnSpec, Invalid},
+    scalar::{self, Scalar},
+};
+use crate::batch::{ColumnType, RejectCode};
+
+/// One column that is being filled.
+pub struct FieldColumn {
+    name: String,
+    column_type: ColumnType,
+    store: Store,
+    /// Which values are there; only where some may not be.
+    nulls: Option<NullBufferBuilder>,
+    /// The text that means that there is no value.
+    null: Option<Box<[u8]>>,
+    /// Does an empty field mean that, too?
+    empty_is_null: bool,
+    invalid: Invalid,
+    separator: u8,
+}
+
+/// A field of a block.
+#[derive(Clone, Copy)]
+pub struct Field<'a> {
+    /// Its bytes.
+    pub text: &'a [u8],
+    /// Where it starts in the block.
+    pub offset: usize,
+    /// Is it known to be UTF-8?
+    pub utf8: bool,
+}
+
+/// A value that is not what its column declares.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Bad {
+    /// The reason in one word.
+    pub code: RejectCode,
+    /// The part of the field that is bad.
+    part: Range<usize>,
+}
+
+const NULL: RejectCode = RejectCode("unexpected_null");
+const UTF8: RejectCode = RejectCode("invalid_utf8");
+const BOOL: RejectCode = RejectCode("bad_bool");
+const JSON: RejectCode = RejectCode("bad_json");
+
+impl FieldColumn {
+    /// An empty column. `null` is the text that means that there is no value; where there is none, an empty
+    /// field means that in nullable columns other than text.
+    pub fn new(spec: &ColumnSpec, null: Option<&str>) -> Self {
+        let text = matches!(spec.column_type, ColumnType::String | ColumnType::Binary | ColumnType::List(_));
+        FieldColumn {
+            name: spec.name.clone(),
+            column_type: spec.column_type.clone(),
+            store: Store::new(&spec.column_type),
+            nulls: spec.nullable.then(|| NullBufferBuilder::new(0)),
+            null: null.map(|null| null.as_bytes().into()),
+            empty_is_null: spec.nullable && null.is_none() && !text,
+            invalid: spec.invalid,
+            separator: spec.separator(),
+        }
+    }
+
+    /// The column's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Must the block be UTF-8 for this column?
+    pub fn is_text(&self) -> bool {
+        self.store.is_text()
+    }
+
+    /// Appends a field.
+    ///
+    /// # Errors
+    /// It is not of the column's type; what was appended of it is taken back by [`FieldColumn::truncate`].
+    #[inline]
+    pub fn push(&mut self, field: Field<'_>) -> Result<(), Bad> {
+        if self.null.as_deref() == Some(field.text) || (self.empty_is_null && field.text.is_empty()) {
+            if self.nulls.is_none() {
+                return Err(Bad { code: NULL, part: 0..field.text.len() });
+            }
+            self.push_null();
+            return Ok(());
+        }
+        let before = self.store.len();
+        let pushed = match &mut self.store {
+            Store::List(list) => list.push(field, self.separator, self.invalid == Invalid::DropItems),
+            store => store.push(field),
+        };
+        match pushed {
+            Ok(()) => {
+                if let Some(nulls) = &mut self.nulls {
+                    nulls.append_non_null();
+                }
+                Ok(())
+            }
+            Err(_) if self.invalid == Invalid::Null => {
+                self.store.truncate(before);
+                self.push_null();
+                Ok(())
+            }
+            Err(bad) => Err(bad),
+        }
+    }
+
+    fn push_null(&mut self) {
+        self.store.push_nothing();
+        if let Some(nulls) = &mut self.nulls {
+            nulls.append_null();
+        }
+    }
+
+    /// Takes back all but the first `rows` values.
+    pub fn truncate(&mut self, rows: usize) {
+        self.store.truncate(rows);
+        if let Some(nulls) = &mut self.nulls {
+            nulls.truncate(rows);
+        }
+    }
+
+    /// The column so far, whose text lies in `block`; the next one starts empty.
+    ///
+    /// # Errors
+    /// Never, as long as all fields came from `block`.
+    pub fn finish(&mut self, block: &Buffer) -> Result<ArrayRef, ArrowError> {
+        let nulls = self.nulls.as_mut().and_then(NullBufferBuilder::finish);
+        self.store.finish(block, nulls)
+    }
+
+    /// What is wrong with a field, in a sentence.
+    #[cold]
+    pub fn explain(&self, text: &[u8], bad: &Bad) -> String {
+        let name = &self.name;
+        let value = shown(&text[bad.part.clone()]);
+        let (place, wanted) = match &self.column_type {
+            ColumnType::List(item) if bad.code != NULL => {
+                let before = memchr_iter(self.separator, &text[..bad.part.start]).count();
+                (format!("column `{name}`, item {}", before + 1), item.as_ref())
+            }
+            column_type => (format!("column `{name}`"), column_type),
+        };
+        match bad.code {
+            NULL => format!("{place}: `{value}` means null, but the column is not nullable"),
+            UTF8 => format!("{place}: `{value}` is not UTF-8"),
+            _ if bad.part.is_empty() => format!("{place}: empty, expected {wanted}"),
+            _ => format!("{place}: `{value}` is no {wanted}"),
+        }
+    }
+}
+
+/// A value for a message: its first 64 characters.
+pub fn shown(text: &[u8]) -> String {
+    const CHARACTERS: usize = 64;
+    // A character takes at most four bytes; a record may be large.
+    let text = String::from_utf8_lossy(&text[..text.len().min(4 * CHARACTERS + 4)]);
+    match text.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into_owned(),
+    }
+}
+
+/// The values of one type. Text is held as views into the block.
+enum Store {
+    Bool(Vec<bool>),
+    Int8(Vec<i8>),
+    Int16(Vec<i16>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    UInt8(Vec<u8>),
+    UInt16(Vec<u16>),
+    UInt32(Vec<u32>),
+    UInt64(Vec<u64>),
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
+    Date(Vec<i32>),
+    Timestamp(Vec<i64>),
+    TimestampNs(Vec<i64>),
+    String(Vec<u128>),
+    Json(Vec<u128>),
+    Binary(Vec<u128>),
+    List(Box<ListStore>),
+}
+
+struct ListStore {
+    offsets: Vec<i32>,
+    items: Store,
+    item_field: FieldRef,
+}
+
+/// Matches a store: one arm for all that hold scalars, with their vector and Arrow type, and the others.
+macro_rules! match_store {
+    ($store:expr, $values:ident: $T:ident => $scalar:expr, $($other:pat => $then:expr,)*) => {
+        match_store!(@ $store, $values $T $scalar, [
+            Int8 Int8Type, Int16 Int16Type, Int32 Int32Type, Int64 Int64Type, UInt8 UInt8Type, UInt16 UInt16Type,
+            UInt32 UInt32Type, UInt64 UInt64Type, Float32 Float32Type, Float64 Float64Type, Date Date32Type,
+            Timestamp TimestampMicrosecondType, TimestampNs TimestampNanosecondType
+        ], $($other => $then,)*)
+    };
+    (@ $store:expr, $values:ident $T:ident $scalar:expr, [$($name:ident $arrow:ty),*], $($other:pat => $then:expr,)*) => {
+        match $store {
+            $(Store::$name($values) => { #[allow(dead_code)] type $T = $arrow; $scalar })*
+            $($other => $then,)*
+        }
+    };
+}
+
+impl Store {
+    fn new(column_type: &ColumnType) -> Store {
+        match column_type {
+            ColumnType::Bool => Store::Bool(Vec::new()),
+            ColumnType::Int8 => Store::Int8(Vec::new()),
+            ColumnType::Int16 => Store::Int16(Vec::new()),
+            ColumnType::Int32 => Store::Int32(Vec::new()),
+            ColumnType::Int64 => Store::Int64(Vec::new()),
+            ColumnType::UInt8 => Store::UInt8(Vec::new()),
+            ColumnType::UInt16 => Store::UInt16(Vec::new()),
+            ColumnType::UInt32 => Store::UInt32(Vec::new()),
+            ColumnType::UInt64 => Store::UInt64(Vec::new()),
+            ColumnType::Float32 => Store::Float32(Vec::new()),
+            ColumnType::Float64 => Store::Float64(Vec::new()),
+            ColumnType::String => Store::String(Vec::new()),
+            ColumnType::Binary => Store::Binary(Vec::new()),
+            ColumnType::Date => Store::Date(Vec::new()),
+            ColumnType::Timestamp => Store::Timestamp(Vec::new()),
+            ColumnType::TimestampNs => Store::TimestampNs(Vec::new()),
+            ColumnType::Json => Store::Json(Vec::new()),
+            ColumnType::List(item) => {
+                let (items, item_field) = (Store::new(item), Arc::new(item.item_field()));
+                Store::List(Box::new(ListStore { offsets: vec![0], items, item_field }))
+            }
+        }
+    }
+
+    fn is_text(&self) -> bool {
+        match self {
+            Store::String(_) | Store::Json(_) => true,
+            Store::List(list) => list.items.is_text(),
+            _ => false,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match_store!(self, values: T => values.len(),
+            Store::Bool(values) => values.len(),
+            Store::String(views) | Store::Json(views) | Store::Binary(views) => views.len(),
+            Store::List(list) => list.offsets.len() - 1,
+        )
+    }
+
+    fn truncate(&mut self, len: usize) {
+        match_store!(self, values: T => values.truncate(len),
+            Store::Bool(values) => values.truncate(len),
+            Store::String(views) | Store::Json(views) | Store::Binary(views) => views.truncate(len),
+            Store::List(list) => {
+                list.offsets.truncate(len + 1);
+                list.items.truncate(list.offsets.last().map_or(0, |end| *end as usize));
+            },
+        )
+    }
+
+    /// Appends whatever stands for no value.
+    fn push_nothing(&mut self) {
+        match_store!(self, values: T => values.push(<T as ArrowPrimitiveType>::Native::default()),
+            Store::Bool(values) => values.push(false),
+            Store::String(views) | Store::Json(views) | Store::Binary(views) => views.push(0),
+            Store::List(list) => list.close(),
+        )
+    }
+
+    /// Appends a value that is no list.
+    #[inline]
+    fn push(&mut self, field: Field<'_>) -> Result<(), Bad> {
+        let Field { text, .. } = field;
+        let bad = |code| Bad { code, part: 0..text.len() };
+        match_store!(self, values: T => values.push(T::parse(text).ok_or_else(|| bad(T::CODE))?),
+            Store::Bool(values) => values.push(scalar::bool(text).ok_or_else(|| bad(BOOL))?),
+            Store::String(views) => views.push(field.checked().ok_or_else(|| bad(UTF8))?.view()),
+            Store::Json(views) => {
+                let view = field.checked().ok_or_else(|| bad(UTF8))?.view();
+                serde_json::from_slice::<IgnoredAny>(text).map_err(|_| bad(JSON))?;
+                views.push(view);
+            },
+            Store::Binary(views) => views.push(field.view()),
+            // No text format nests lists; the compiler refuses them.
+            Store::List(_) => return Err(bad(JSON)),
+        );
+        Ok(())
+    }
+
+    fn finish(&mut self, block: &Buffer, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
+        Ok(match_store!(self,
+            values: T => Arc::new(PrimitiveArray::<T>::try_new(ScalarBuffer::from(take(values)), nulls)?),
+            Store::Bool(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(take(values)), nulls)),
+            Store::String(views) | Store::Json(views) => {
+                Arc::new(StringViewArray::try_new(ScalarBuffer::from(take(views)), vec![block.clone()], nulls)?)
+            },
+            Store::Binary(views) => {
+                Arc::new(BinaryViewArray::try_new(ScalarBuffer::from(take(views)), vec![block.clone()], nulls)?)
+            },
+            Store::List(list) => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(take(&mut list.offsets)));
+                list.offsets.push(0);
+                let items = list.items.finish(block, None)?;
+                Arc::new(ListArray::try_new(Arc::clone(&list.item_field), offsets, items, nulls)?)
+            },
+        ))
+    }
+}
+
+/// The values, leaving room for as many again.
+fn take<T>(values: &mut Vec<T>) -> Vec<T> {
+    let next = Vec::with_capacity(values.len());
+    std::mem::replace(values, next)
+}
+
+impl Field<'_> {
+    /// This field, if it is UTF-8.
+    #[inline]
+    fn checked(self) -> Option<Self> {
+        (self.utf8 || simdutf8::basic::from_utf8(self.text).is_ok()).then_some(self)
+    }
+
+    #[inline]
+    fn view(self) -> u128 {
+        make_view(self.text, 0, self.offset as u32)
+    }
+}
+
+impl ListStore {
+    /// Ends the list that the items since the last end make up.
+    fn close(&mut self) {
+        self.offsets.push(self.items.len() as i32);
+    }
+
+    /// Appends a list. Spaces around items are no part of them, unless a space separates them.
+    #[inline]
+    fn push(&mut self, field: Field<'_>, separator: u8, drop_items: bool) -> Result<(), Bad> {
+        let list = List { field, separator, drop_items };
+        if !field.text.is_empty() {
+            match_store!(&mut self.items, values: T => list.scalars::<T>(values)?,
+                items => list.items(items)?,
+            );
+        }
+        self.close();
+        Ok(())
+    }
+}
+
+/// A field that holds a list.
+struct List<'a> {
+    field: Field<'a>,
+    separator: u8,
+    drop_items: bool,
+}
+
+impl List<'_> {
+    /// Appends items of fixed width. Most are read in one pass, without looking for the separator first.
+    fn scalars<T: Scalar>(&self, values: &mut Vec<T::Native>) -> Result<(), Bad> {
+        let text = self.field.text;
+        let mut at = 0;
+        loop {
+            if self.separator != b' ' && text.get(at) == Some(&b' ') {
+                at += 1;
+                continue;
+            }
+            if let Some((value, len)) = T::lead(&text[at..]) {
+                match text.get(at + len) {
+                    None => {
+                        values.push(value);
+                        return Ok(());
+                    }
+                    Some(byte) if *byte == self.separator => {
+                        values.push(value);
+                        at += len + 1;
+                        continue;
+                    }
+                    Some(_) => {}
+                }
+            }
+            let (item, end) = self.item(at);
+            match T::parse(&text[item.clone()]) {
+                Some(value) => values.push(value),
+                None if self.drop_items => {}
+                None => return Err(Bad { code: T::CODE, part: item }),
+            }
+            if end == text.len() {
+                return Ok(());
+            }
+            at = end + 1;
+        }
+    }
+
+    /// Appends items of any other type.
+    fn items(&self, items: &mut Store) -> Result<(), Bad> {
+        let mut at = 0;
+        loop {
+            let (item, end) = self.item(at);
+            let field =
+                Field { text: &self.field.text[item.clone()], offset: self.field.offset + item.start, ..self.field };
+            match items.push(field) {
+                Err(bad) if !self.drop_items => return Err(Bad { part: item, ..bad }),
+                _ => {}
+            }
+            if end == self.field.text.len() {
+                return Ok(());
+            }
+            at = end + 1;
+        }
+    }
+
+    /// The item that starts at `at`, without spaces around it, and where it ends with them.
+    fn item(&self, at: usize) -> (Range<usize>, usize) {
+        let text = self.field.text;
+        let end = memchr(self.separator, &text[at..]).map_or(text.len(), |len| at + len);
+        if self.separator == b' ' {
+            return (at..end, end);
+        }
+        let lead = text[at..end].iter().take_while(|byte| **byte == b' ').count();
+        let trail = text[at + lead..end].iter().rev().take_while(|byte| **byte == b' ').count();
+        (at + lead..end - trail, end)
+    }
+}

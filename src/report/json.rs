@@ -1,0 +1,370 @@
+//! The report of a run: one JSON object with a published schema. It holds no row values, except the
+//! samples of rejects where the spec asks for them, and no secrets.
+
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use serde::Serialize;
+
+use super::tally::{SplitState, StageTally, Tally, reasons};
+use crate::{
+    event::StopReason,
+    exec::Outcome,
+    failure::Exit,
+    plan::{Intake, Role},
+};
+
+/// Splits listed one by one at most; the counts are of all.
+const LISTED: usize = 1000;
+
+/// The report of one run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report {
+    /// Version of this format.
+    pub format: u32,
+    /// The job's name.
+    pub job: String,
+    /// The spec's path as it was given.
+    pub spec: String,
+    /// Identifies what the job does, whichever way it is spelled.
+    pub plan: String,
+    /// Version of the program.
+    pub runner: String,
+    /// When the run began, UTC, RFC 3339.
+    pub started: String,
+    /// When it ended.
+    pub ended: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// `--dry-run`: nothing was written.
+    pub dry_run: bool,
+    /// `--limit`: so many rows of every source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// The code the process ended with, if this was its last job.
+    pub exit_code: u8,
+    /// What went wrong for good.
+    pub failures: Vec<FailureReport>,
+    /// Why the run stopped before the end of its input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StoppedReport>,
+    /// Every stage, inputs before those that read them.
+    pub stages: Vec<StageReport>,
+    /// Records that could not be processed.
+    pub rejects: RejectsReport,
+    /// Units of input.
+    pub splits: SplitsReport,
+    /// What reading back from sinks showed.
+    pub verified: Vec<VerifiedReport>,
+}
+
+/// One failure.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FailureReport {
+    /// The exit code it leads to.
+    pub exit_code: u8,
+    /// What happened.
+    pub message: String,
+}
+
+/// Why a run stopped early.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StoppedReport {
+    /// SIGINT
+    Interrupt,
+    /// SIGTERM
+    Terminate,
+    /// `limits.deadline`
+    Deadline,
+    /// `limits.rejects`
+    Rejects,
+    /// A stage failed.
+    Failure,
+}
+
+/// One stage.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StageReport {
+    /// Its name.
+    pub name: String,
+    /// `source`, `transform` or `sink`.
+    pub role: String,
+    /// Its `type`.
+    pub kind: String,
+    /// The first stage of the pool that runs it: itself, unless it is fused.
+    pub pool: String,
+    /// Workers of that pool.
+    pub workers: usize,
+    /// Rows taken in; by a source: records read.
+    pub rows_in: u64,
+    /// Rows passed on; by a sink: rows that the destination acknowledged.
+    pub rows_out: u64,
+    /// Rows refused with a reason.
+    pub rejected: u64,
+    /// Rows dropped on purpose.
+    pub filtered: u64,
+    /// Rows not stored although they should have been.
+    pub failed: u64,
+    /// Bytes: read from the input, of memory for transforms, written by sinks.
+    pub bytes: u64,
+    /// Time spent working, all workers together.
+    pub busy_seconds: f64,
+    /// Time spent waiting for input, all workers of the pool together.
+    pub idle_seconds: f64,
+    /// Time spent waiting for room further on, all workers of the pool together.
+    pub blocked_seconds: f64,
+    /// The queue before it, where it heads a pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueReport>,
+    /// A sink's answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<AnswersReport>,
+    /// In a rehearsal: some of what would have been written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rehearsed: Vec<String>,
+}
+
+/// A queue's size and the most it ever held. A sender that waits for room counts as in the queue.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct QueueReport {
+    /// Batches it can hold.
+    pub capacity: usize,
+    /// Most batches.
+    pub high_batches: u64,
+    /// Most rows.
+    pub high_rows: u64,
+    /// Most bytes.
+    pub high_bytes: u64,
+}
+
+/// How a sink answered.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AnswersReport {
+    /// Batches answered for.
+    pub batches: u64,
+    /// Half of them within, in milliseconds.
+    pub p50_ms: f64,
+    /// 99 % of them within, in milliseconds.
+    pub p99_ms: f64,
+    /// The slowest, in milliseconds.
+    pub max_ms: f64,
+}
+
+/// Records that could not be processed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RejectsReport {
+    /// How many.
+    pub total: u64,
+    /// How many the job allows, as the spec says it.
+    pub limit: String,
+    /// The reject file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// By stage and reason, most frequent first.
+    pub reasons: Vec<ReasonReport>,
+}
+
+/// Rejects of one stage with one reason.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ReasonReport {
+    /// The stage that refused them.
+    pub stage: String,
+    /// The reason in one word.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+    /// A few messages, which may hold values; only where the spec says `report.samples = true`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<String>,
+}
+
+/// Units of input.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SplitsReport {
+    /// How many there are.
+    pub total: usize,
+    /// How many are wholly stored.
+    pub done: usize,
+    /// The first thousand of those that are not wholly stored, then of those that are.
+    pub list: Vec<SplitReport>,
+}
+
+/// One split.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SplitReport {
+    /// Its source.
+    pub source: String,
+    /// Its name.
+    pub name: String,
+    /// `done`, `failed`, `incomplete`, `stopped` or `waiting`.
+    pub state: String,
+    /// Why it failed, or what its `done` action did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What reading back from a sink showed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct VerifiedReport {
+    /// The sink.
+    pub sink: String,
+    /// Records looked for.
+    pub checked: u64,
+    /// Records found as written.
+    pub found: u64,
+    /// Lower end of the 95 % interval of the share found.
+    pub low: f64,
+    /// Upper end of it.
+    pub high: f64,
+}
+
+/// What the report says of the run as a whole.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The spec's path as it was given.
+    pub spec: String,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// When it ended.
+    pub ended: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Was it a rehearsal?
+    pub dry_run: bool,
+    /// Rows of every source, under `--limit`.
+    pub limit: Option<u64>,
+    /// The code it leads to.
+    pub exit: Exit,
+}
+
+impl Report {
+    /// The report of a run, from its counts and its outcome.
+    pub fn new(run: Run, tally: &Tally, outcome: &Outcome) -> Self {
+        let plan = &tally.plan;
+        Report {
+            format: 1,
+            job: plan.name.clone(),
+            spec: run.spec,
+            plan: plan.digest.clone(),
+            runner: env!("CARGO_PKG_VERSION").to_owned(),
+            started: run.started,
+            ended: run.ended,
+            seconds: run.seconds,
+            dry_run: run.dry_run,
+            limit: run.limit,
+            exit_code: run.exit.code(),
+            failures: failures(outcome),
+            stopped: outcome.stopped.map(stopped),
+            stages: (0..plan.stages.len()).map(|id| stage(tally, id)).collect(),
+            rejects: rejects(tally),
+            splits: splits(tally),
+            verified: verified(tally),
+        }
+    }
+}
+
+fn failures(outcome: &Outcome) -> Vec<FailureReport> {
+    let report = |f: &crate::failure::Failure| FailureReport { exit_code: f.exit.code(), message: f.message.clone() };
+    outcome.failures.iter().map(report).collect()
+}
+
+fn stopped(why: StopReason) -> StoppedReport {
+    match why {
+        StopReason::Interrupt => StoppedReport::Interrupt,
+        StopReason::Terminate => StoppedReport::Terminate,
+        StopReason::Deadline => StoppedReport::Deadline,
+        StopReason::Rejects => StoppedReport::Rejects,
+        StopReason::Failure => StoppedReport::Failure,
+    }
+}
+
+fn stage(tally: &Tally, id: usize) -> StageReport {
+    let plan = &tally.plan;
+    let (stage, counts) = (&plan.stages[id], &tally.stages[id]);
+    let pool = &plan.pools[plan.pool_of(id)];
+    let heads = pool.head == id && !matches!(pool.intake, Intake::Splits);
+    StageReport {
+        name: stage.name.clone(),
+        role: stage.role.word().to_owned(),
+        kind: stage.kind.to_owned(),
+        pool: plan.stages[pool.head].name.clone(),
+        workers: pool.workers,
+        rows_in: counts.rows.input,
+        rows_out: counts.rows.output,
+        rejected: counts.rows.rejected,
+        filtered: counts.rows.filtered,
+        failed: counts.rows.failed,
+        bytes: counts.bytes,
+        busy_seconds: counts.busy.as_secs_f64(),
+        idle_seconds: counts.idle.as_secs_f64(),
+        blocked_seconds: counts.blocked.as_secs_f64(),
+        queue: heads.then(|| queue(pool.queue, counts)),
+        answers: matches!(stage.role, Role::Sink(_)).then(|| answers(counts)),
+        rehearsed: counts.rehearsed.clone(),
+    }
+}
+
+fn queue(capacity: usize, counts: &StageTally) -> QueueReport {
+    let high = counts.queue;
+    QueueReport { capacity, high_batches: high.batches, high_rows: high.rows, high_bytes: high.bytes }
+}
+
+fn answers(counts: &StageTally) -> AnswersReport {
+    let ms = |latency: std::time::Duration| latency.as_secs_f64() * 1000.0;
+    let latency = &counts.latency;
+    AnswersReport {
+        batches: latency.count(),
+        p50_ms: ms(latency.quantile(0.5)),
+        p99_ms: ms(latency.quantile(0.99)),
+        max_ms: ms(latency.max()),
+    }
+}
+
+fn rejects(tally: &Tally) -> RejectsReport {
+    let with_samples = tally.plan.samples;
+    let reasons = reasons(tally).into_iter().map(|(stage, code, refused)| ReasonReport {
+        stage: stage.to_owned(),
+        reason: code.0.to_owned(),
+        count: refused.count,
+        samples: if with_samples { refused.samples.clone() } else { Vec::new() },
+    });
+    RejectsReport {
+        total: tally.rejected(),
+        limit: tally.plan.limits.rejects.to_string(),
+        path: tally.plan.rejects.clone(),
+        reasons: reasons.collect(),
+    }
+}
+
+fn splits(tally: &Tally) -> SplitsReport {
+    let (done, not): (Vec<_>, Vec<_>) = tally.splits.iter().partition(|split| split.done());
+    let count = done.len();
+    let list = not.into_iter().chain(done).take(LISTED).map(|split| {
+        let (state, detail) = match &split.state {
+            SplitState::Waiting => ("waiting", None),
+            SplitState::Open | SplitState::Incomplete => ("incomplete", None),
+            SplitState::Stopped => ("stopped", None),
+            SplitState::Failed(why) => ("failed", Some(why.clone())),
+            SplitState::Done => ("done", split.action.clone()),
+        };
+        let source = tally.plan.stages[split.stage].name.clone();
+        SplitReport { source, name: split.split.name.clone(), state: state.to_owned(), detail }
+    });
+    SplitsReport { total: tally.splits.len(), done: count, list: list.collect() }
+}
+
+fn verified(tally: &Tally) -> Vec<VerifiedReport> {
+    let stages = tally.plan.stages.iter().zip(&tally.stages);
+    let report = |(stage, counts): (&crate::plan::Stage, &StageTally)| {
+        let result = counts.verified.as_ref()?;
+        let sink = stage.name.clone();
+        Some(VerifiedReport { sink, checked: result.checked, found: result.found, low: result.low, high: result.high })
+    };
+    stages.filter_map(report).collect()
+}
+
+/// The JSON Schema of a report.
+pub fn schema() -> Schema {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Report>()
+}

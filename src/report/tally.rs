@@ -1,0 +1,283 @@
+//! Counts the facts of a run.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::{
+    batch::{RejectCode, SplitId},
+    event::{Closed, Event, HighWater, Observer, Rows, StageId, StopReason},
+    plan::Plan,
+    stage::{Split, Verified},
+};
+
+/// Messages kept of each reason for a reject.
+const SAMPLES: usize = 5;
+/// Lines kept of what a rehearsal would have written, per sink.
+const REHEARSED: usize = 10;
+
+/// All counts of a run.
+#[derive(Debug)]
+pub struct Tally {
+    pub(super) plan: Arc<Plan>,
+    pub(super) stages: Vec<StageTally>,
+    pub(super) splits: Vec<SplitTally>,
+    pub(super) stopped: Option<StopReason>,
+}
+
+/// Counts of one stage.
+#[derive(Debug, Default)]
+pub(super) struct StageTally {
+    pub(super) rows: Rows,
+    pub(super) bytes: u64,
+    pub(super) busy: Duration,
+    pub(super) idle: Duration,
+    pub(super) blocked: Duration,
+    pub(super) queue: HighWater,
+    pub(super) latency: Latencies,
+    pub(super) rejects: BTreeMap<RejectCode, Refused>,
+    pub(super) rehearsed: Vec<String>,
+    pub(super) verified: Option<Verified>,
+}
+
+/// Rejects with one reason.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    pub(super) count: u64,
+    pub(super) samples: Vec<String>,
+}
+
+/// What is known of one split.
+#[derive(Debug)]
+pub(super) struct SplitTally {
+    pub(super) stage: StageId,
+    pub(super) split: Split,
+    pub(super) state: SplitState,
+    pub(super) action: Option<String>,
+}
+
+/// How far a split has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SplitState {
+    /// Nobody has opened it.
+    Waiting,
+    /// It is being read, or what was read is not wholly answered for.
+    Open,
+    /// It was not read to its end because the run was stopped.
+    Stopped,
+    /// Reading it failed.
+    Failed(String),
+    /// Some of its records are not stored.
+    Incomplete,
+    /// All of it is stored or rejected.
+    Done,
+}
+
+impl Tally {
+    /// A tally of a run of this plan, with nothing counted yet.
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let stages = plan.stages.iter().map(|_| StageTally::default()).collect();
+        Tally { plan, stages, splits: Vec::new(), stopped: None }
+    }
+
+    /// Rows that the sources read.
+    pub fn read(&self) -> u64 {
+        self.plan.sources().map(|(id, _)| self.stages[id].rows.input).sum()
+    }
+
+    /// Records rejected by all stages.
+    pub fn rejected(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.rows.rejected).sum()
+    }
+
+    /// Rows that sinks did not store although they should have.
+    pub fn failed(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.rows.failed).sum()
+    }
+
+    /// What does not add up: every row that goes into a stage must come out of it or be accounted for, and
+    /// what one stage puts out its readers must take in. Anything named here is a bug.
+    pub fn imbalances(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (stage, tally) in self.plan.stages.iter().zip(&self.stages) {
+            let Rows { input, output, rejected, filtered, failed } = tally.rows;
+            let accounted = output + rejected + filtered + failed;
+            if input != accounted {
+                found.push(format!("`{}` took {input} rows and accounts for {accounted}", stage.name));
+            }
+            let sent: u64 = stage.inputs.iter().map(|from| self.stages[*from].rows.output).sum();
+            if !stage.inputs.is_empty() && sent != input {
+                found.push(format!("`{}` took {input} rows of {sent} that were sent to it", stage.name));
+            }
+        }
+        found
+    }
+
+    fn split(&mut self, split: SplitId) -> Option<&mut SplitTally> {
+        self.splits.get_mut(split.0 as usize)
+    }
+
+    fn set(&mut self, split: SplitId, state: SplitState) {
+        if let Some(known) = self.split(split) {
+            // The first reason why a split is not done is the one to show.
+            if matches!(known.state, SplitState::Waiting | SplitState::Open) {
+                known.state = state;
+            }
+        }
+    }
+}
+
+impl Observer for Tally {
+    fn on(&mut self, event: &Event) {
+        match event {
+            Event::Listed { stage, splits, .. } => self.splits.extend(splits.iter().map(|split| SplitTally {
+                stage: *stage,
+                split: split.clone(),
+                state: SplitState::Waiting,
+                action: None,
+            })),
+            Event::Opened { split } => self.set(*split, SplitState::Open),
+            Event::Closed { split, how } => match how {
+                Closed::Whole => {}
+                Closed::Stopped => self.set(*split, SplitState::Stopped),
+                Closed::Failed(failure) => self.set(*split, SplitState::Failed(failure.message.clone())),
+            },
+            Event::Settled { split, complete } => {
+                let state = if *complete { SplitState::Done } else { SplitState::Incomplete };
+                self.set(*split, state);
+            }
+            Event::Done { split, action } => {
+                if let Some(known) = self.split(*split) {
+                    known.action.clone_from(action);
+                }
+            }
+            Event::Stopping { why } => self.stopped = self.stopped.or(Some(*why)),
+            Event::Worked { stage, .. }
+            | Event::Waited { stage, .. }
+            | Event::Rejected { stage, .. }
+            | Event::Answered { stage, .. }
+            | Event::Withdrawn { stage, .. }
+            | Event::Verified { stage, .. }
+            | Event::Queue { stage, .. } => self.stages[*stage].on(event),
+            Event::Failed { .. } | Event::Level { .. } | Event::WorkerEnded { .. } => {}
+        }
+    }
+}
+
+impl StageTally {
+    fn on(&mut self, event: &Event) {
+        match event {
+            Event::Worked { rows, bytes, busy, .. } => {
+                self.rows.input += rows.input;
+                self.rows.output += rows.output;
+                self.rows.rejected += rows.rejected;
+                self.rows.filtered += rows.filtered;
+                self.rows.failed += rows.failed;
+                self.bytes += bytes;
+                self.busy += *busy;
+            }
+            Event::Waited { idle, blocked, .. } => {
+                self.idle += *idle;
+                self.blocked += *blocked;
+            }
+            Event::Rejected { rejects, .. } => {
+                for reject in rejects {
+                    let refused = self.rejects.entry(reject.code).or_default();
+                    refused.count += 1;
+                    if refused.samples.len() < SAMPLES {
+                        refused.samples.push(reject.message.clone());
+                    }
+                }
+            }
+            Event::Answered { latency, samples, .. } => {
+                self.latency.add(*latency);
+                let room = REHEARSED.saturating_sub(self.rehearsed.len());
+                self.rehearsed.extend(samples.iter().take(room).cloned());
+            }
+            Event::Withdrawn { rows, .. } => {
+                self.rows.output -= rows;
+                self.rows.failed += rows;
+            }
+            Event::Verified { result, .. } => self.verified = Some(result.clone()),
+            // A keyed pool has a queue per worker: the fullest one counts.
+            Event::Queue { high, .. } => {
+                self.queue.batches = self.queue.batches.max(high.batches);
+                self.queue.rows = self.queue.rows.max(high.rows);
+                self.queue.bytes = self.queue.bytes.max(high.bytes);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Latencies, counted in steps of an eighth of a power of two: quantiles are right to about 9 %.
+#[derive(Debug, Default)]
+pub(super) struct Latencies {
+    steps: BTreeMap<u32, u64>,
+    count: u64,
+    max: Duration,
+}
+
+impl Latencies {
+    fn add(&mut self, latency: Duration) {
+        let micros = latency.as_micros().max(1) as f64;
+        *self.steps.entry((micros.log2() * 8.0).round() as u32).or_default() += 1;
+        self.count += 1;
+        self.max = self.max.max(latency);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn max(&self) -> Duration {
+        self.max
+    }
+
+    /// The latency that a share `q` (0 to 1) of all stays within.
+    pub(super) fn quantile(&self, q: f64) -> Duration {
+        let wanted = (self.count as f64 * q).ceil() as u64;
+        let mut seen = 0;
+        for (step, count) in &self.steps {
+            seen += count;
+            if seen >= wanted {
+                let micros = 2_f64.powf(f64::from(*step) / 8.0);
+                return Duration::from_micros(micros as u64).min(self.max);
+            }
+        }
+        self.max
+    }
+}
+
+impl SplitTally {
+    /// Is all of it stored or rejected?
+    pub(super) fn done(&self) -> bool {
+        self.state == SplitState::Done
+    }
+}
+
+/// The stages that ended a reject's way, with their reasons: most frequent first.
+pub(super) fn reasons(tally: &Tally) -> Vec<(&str, RejectCode, &Refused)> {
+    let mut reasons: Vec<_> = tally
+        .plan
+        .stages
+        .iter()
+        .zip(&tally.stages)
+        .flat_map(|(stage, counts)| counts.rejects.iter().map(|(code, refused)| (stage.name.as_str(), *code, refused)))
+        .collect();
+    reasons.sort_by_key(|(stage, code, refused)| (std::cmp::Reverse(refused.count), *stage, *code));
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_right_to_a_tenth() {
+        let mut latencies = Latencies::default();
+        (1..=1000).for_each(|ms| latencies.add(Duration::from_millis(ms)));
+        for (q, ms) in [(0.5, 500.0), (0.99, 990.0), (1.0, 1000.0)] {
+            let found = latencies.quantile(q).as_secs_f64() * 1000.0;
+            assert!((found / ms - 1.0).abs() < 0.1, "{q}: {found} for {ms}");
+        }
+    }
+}

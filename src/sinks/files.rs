@@ -1,0 +1,261 @@
+//! The `files` sink: one file, or one per input split, each of them whole or absent.
+//!
+//! A file is written under a hidden name beside its target, made durable and renamed when everything has been
+//! written. So a run that fails or is killed leaves the targets as they were.
+
+mod output;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use self::output::{Finished, Unfinished};
+use crate::{
+    batch::{Batch, Rejects, Schema, SplitId},
+    failure::Failure,
+    formats::{Encoder, Format, cells::CellStyle, columns, compression::Compression, tsv::TsvEncoder},
+    kind::{Compiled, Context, Kind, Workers},
+    spec::{Place, Problem, Value},
+    stage::{Delivery, Mode, Sink, SinkWorker, Written},
+};
+
+/// The `files` sink.
+pub(super) const KIND: Kind<dyn Sink> = Kind {
+    name: "files",
+    schema: |generator| generator.subschema_for::<FilesSpec>(),
+    check: |context| {
+        context.decode::<FilesSpec>();
+    },
+    compile,
+};
+
+/// Writes files.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "FilesSink")]
+struct FilesSpec {
+    /// The file. With `{split}` in it, there is one per input split; the number of the split stands there, in
+    /// five digits.
+    path: String,
+    /// What the file holds.
+    format: Format,
+    /// Does each file begin with the names of its columns?
+    #[serde(default)]
+    header: bool,
+    /// What is written where there is no value.
+    #[serde(default)]
+    null: String,
+    /// What stands between the items of a list: one ASCII character.
+    #[serde(default = "default_separator")]
+    separator: String,
+    /// How the file is compressed.
+    #[serde(default)]
+    compression: Compression,
+    /// How hard to compress, 0 to 9; 6 unless given.
+    #[schemars(range(max = 9))]
+    level: Option<u32>,
+}
+
+fn default_separator() -> String {
+    ",".to_owned()
+}
+
+const DEFAULT_LEVEL: u32 = 6;
+const SPLIT: &str = "{split}";
+
+fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
+    let spec = context.decode::<FilesSpec>()?;
+    build(spec, context)
+}
+
+/// The sink that `spec` describes.
+fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
+    let before = context.problems.iter().count();
+    check(&spec, context);
+    check_columns(&spec, context);
+    if context.problems.iter().count() > before {
+        return None;
+    }
+    let gzip = spec.compression.is_gzip(Path::new(&spec.path)).then(|| spec.level.unwrap_or(DEFAULT_LEVEL));
+    let each = if spec.path.contains(SPLIT) { ", one file per split" } else { "" };
+    let compression = gzip.map_or_else(|| "not compressed".to_owned(), |level| format!("gzip, level {level}"));
+    let notes = vec![format!("tsv to `{}`{each}", spec.path), compression];
+    let stage = Box::new(Files { spec, schema: context.input().clone(), gzip });
+    Some(Compiled { stage, output: None, workers: Workers::One("one writer keeps the input's order"), notes })
+}
+
+/// Records what is wrong with keys by themselves.
+fn check(spec: &FilesSpec, context: &mut Context<'_>) {
+    let known = |key: &str| match context.table {
+        Value::Table(table) => table.get(key) != Some(&Value::Unknown),
+        _ => true,
+    };
+    let path_known = known("path");
+    let separator_known = known("separator");
+    if path_known && (spec.path.ends_with('/') || Path::new(&spec.path).file_name().is_none()) {
+        context.problem("path", "path", format!("`{}` names no file", spec.path));
+    }
+    if separator_known && !columns::is_separator(&spec.separator) {
+        let message = "a `separator` is one ASCII character, but no letter, digit, tab or line end";
+        context.problem("separator", "separator", message);
+    }
+    if spec.null.contains(['\t', '\n', '\r']) {
+        context.problem("null", "null", "`null` must not contain a tab or line end");
+    }
+    match spec.level {
+        Some(level) if level > 9 => context.problem("level", "level", format!("level {level} is not between 0 and 9")),
+        Some(_) if path_known && !spec.compression.is_gzip(Path::new(&spec.path)) => {
+            context.problem("level", "level", "`level` has no effect: the file is not compressed");
+        }
+        _ => {}
+    }
+}
+
+/// Records which columns of the input the format cannot hold.
+fn check_columns(spec: &FilesSpec, context: &mut Context<'_>) {
+    let mut problems = Vec::new();
+    for column in context.input().columns() {
+        if !columns::fits_text(&column.column_type) {
+            problems.push(("format", format!("tsv cannot hold column `{}`: {}", column.name, column.column_type)));
+        }
+        if spec.header && !TsvEncoder::fits_header(&column.name) {
+            problems.push(("header", format!("column `{}` has a tab or line end in its name", column.name)));
+        }
+    }
+    for (key, message) in problems {
+        context.problems.push(Problem::new("columns", Place::value(context.path.key(key)), message));
+    }
+}
+
+struct Files {
+    spec: FilesSpec,
+    schema: Schema,
+    /// The level of compression.
+    gzip: Option<u32>,
+}
+
+impl Files {
+    fn encoder(&self) -> Box<dyn Encoder> {
+        let separator = self.spec.separator.bytes().next().unwrap_or(b',');
+        let style = CellStyle { null: self.spec.null.clone(), separator };
+        match self.spec.format {
+            Format::Tsv => Box::new(TsvEncoder::new(self.schema.clone(), style)),
+        }
+    }
+}
+
+impl Sink for Files {
+    fn delivery(&self) -> Delivery {
+        Delivery::Ordered
+    }
+
+    fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
+        let mut writer = Writer {
+            encoder: self.encoder(),
+            path: self.spec.path.clone(),
+            header: self.spec.header,
+            gzip: self.gzip,
+            mode,
+            text: Vec::new(),
+            open: None,
+            split: None,
+            shown: false,
+            finished: Vec::new(),
+        };
+        // The one file exists even where no row comes, and that it cannot be created is known at once.
+        if mode == Mode::Write && !writer.per_split() {
+            writer.create(SplitId(0))?;
+        }
+        Ok(Box::new(writer))
+    }
+}
+
+/// Writes one file after the other.
+struct Writer {
+    encoder: Box<dyn Encoder>,
+    path: String,
+    header: bool,
+    gzip: Option<u32>,
+    mode: Mode,
+    /// The text of a batch; kept for its room.
+    text: Vec<u8>,
+    open: Option<Unfinished>,
+    /// The split whose file was begun last.
+    split: Option<SplitId>,
+    /// In a rehearsal: has some of that file been shown?
+    shown: bool,
+    /// Files that lack only their names.
+    finished: Vec<Finished>,
+}
+
+impl Writer {
+    fn per_split(&self) -> bool {
+        self.path.contains(SPLIT)
+    }
+
+    /// Begins the file that rows of `split` go to.
+    fn create(&mut self, split: SplitId) -> Result<(), Failure> {
+        let target = PathBuf::from(self.path.replace(SPLIT, &format!("{:05}", split.0)));
+        let mut file = Unfinished::create(target, self.gzip)?;
+        if self.header {
+            let mut header = Vec::new();
+            self.encoder.header(&mut header);
+            file.write(&header)?;
+        }
+        self.open = Some(file);
+        Ok(())
+    }
+
+    /// Ends the file that is open, but for its name.
+    fn finish(&mut self) -> Result<(), Failure> {
+        if let Some(file) = self.open.take() {
+            self.finished.push(file.finish()?);
+        }
+        Ok(())
+    }
+}
+
+impl SinkWorker for Writer {
+    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
+        let split = batch.origin.split;
+        let first = self.split.is_none() || (self.per_split() && self.split != Some(split));
+        if first {
+            self.split = Some(split);
+            self.shown = false;
+            if self.mode == Mode::Write && self.per_split() {
+                self.finish()?;
+                self.create(split)?;
+            }
+        }
+        self.text.clear();
+        let mut rejects = Rejects::default();
+        self.encoder.encode(batch, &mut self.text, &mut rejects);
+        if let Some(file) = &mut self.open {
+            file.write(&self.text)?;
+        }
+        let rejects = rejects.take();
+        let show = self.mode == Mode::Rehearse && !self.shown && !self.text.is_empty();
+        self.shown |= show;
+        let samples = if show { samples(&self.text) } else { Vec::new() };
+        let accepted = (batch.rows() - rejects.len()) as u64;
+        Ok(Written { accepted, rejects, bytes: self.text.len() as u64, samples, ..Written::default() })
+    }
+
+    /// Nothing gets its name where the input was not whole: the temporary files go with the worker.
+    fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
+        if whole {
+            self.finish()?;
+            self.finished.drain(..).try_for_each(Finished::publish)?;
+        }
+        Ok(whole)
+    }
+}
+
+/// The first lines of a text.
+fn samples(text: &[u8]) -> Vec<String> {
+    const LINES: usize = 3;
+    String::from_utf8_lossy(text).lines().take(LINES).map(str::to_owned).collect()
+}

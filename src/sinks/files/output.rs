@@ -1,0 +1,94 @@
+//! A file on its way to its name: unfinished, finished, published. Dropped before that, it is removed.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    failure::{Exit, Failure},
+    formats::compression::Output,
+};
+
+/// A file that is being written.
+pub(super) struct Unfinished {
+    // Declared first, so that the file is closed before it is removed.
+    output: Output,
+    file: Temporary,
+}
+
+impl Unfinished {
+    /// Begins a file that will be called `target`, in new folders if need be.
+    pub(super) fn create(target: PathBuf, gzip: Option<u32>) -> Result<Self, Failure> {
+        if target.is_dir() {
+            let message = format!("cannot create `{}`: it is a folder", target.display());
+            return Err(Failure::new(Exit::CantCreate, message));
+        }
+        let folder = folder(&target);
+        fs::create_dir_all(folder).map_err(|error| Failure::creating(folder, &error))?;
+        let mut name = OsString::from(".");
+        name.push(target.file_name().unwrap_or_default());
+        name.push(format!(".tmp-{}", std::process::id()));
+        let path = target.with_file_name(name);
+        let file = File::create(&path).map_err(|error| Failure::creating(&path, &error))?;
+        Ok(Unfinished { output: Output::new(file, gzip), file: Temporary { path, target, published: false } })
+    }
+
+    /// Appends bytes.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.output.write_all(bytes).map_err(|error| self.file.failure(&error))
+    }
+
+    /// Ends the file and makes its content durable.
+    pub(super) fn finish(self) -> Result<Finished, Failure> {
+        let Unfinished { output, file } = self;
+        output.finish().map_err(|error| file.failure(&error))?;
+        Ok(Finished(file))
+    }
+}
+
+/// A file that is complete and durable, but for its name.
+pub(super) struct Finished(Temporary);
+
+impl Finished {
+    /// Gives it its name, durably.
+    pub(super) fn publish(mut self) -> Result<(), Failure> {
+        let file = &mut self.0;
+        fs::rename(&file.path, &file.target).map_err(|error| file.failure(&error))?;
+        file.published = true;
+        sync(folder(&file.target)).map_err(|error| file.failure(&error))
+    }
+}
+
+/// A file under a hidden name, which goes away unless it got its own.
+struct Temporary {
+    path: PathBuf,
+    target: PathBuf,
+    published: bool,
+}
+
+impl Temporary {
+    fn failure(&self, error: &io::Error) -> Failure {
+        Failure::writing(&self.target, error)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.published {
+            // Nobody can be told; a leftover is hidden and never read.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the names in a folder durable.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,453 @@
+//! The sink from spec to bytes, and back through the source's decoder.
+
+use std::{fs, process::Command, sync::Arc};
+
+use arrow_array::{
+    ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int8Array, Int64Array, ListArray,
+    RecordBatch, StringViewArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt64Array, types::UInt32Type,
+};
+use serde_json::{Value as Json, json};
+
+use super::{FilesSpec, build};
+use crate::{
+    batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId, json as row_json},
+    failure::Exit,
+    formats::{Chunk, Decoder, Start, blocks::LineEnd, columns::ColumnSpec, testing::Folder, tsv::TsvDecoder},
+    kind::{Compiled, Context, Workers},
+    spec::{BatchSize, Definitions, Path, Problems, Table, Value},
+    stage::{Delivery, Mode, Sink, SinkWorker},
+};
+
+fn schema(columns: &[&str]) -> Schema {
+    let column = |text: &&str| {
+        let (name, column_type) = text.split_once(' ').expect("name and type");
+        let nullable = column_type.ends_with('?');
+        let column_type = column_type.trim_end_matches('?').parse().expect("a type");
+        Column { name: name.to_owned(), column_type, nullable }
+    };
+    Schema::new(columns.iter().map(column).collect())
+}
+
+fn compile(spec: &Json, input: &Schema, table: &Value) -> Result<Compiled<dyn Sink>, Vec<String>> {
+    let decoded: FilesSpec = serde_json::from_value(spec.clone()).map_err(|error| vec![error.to_string()])?;
+    let mut problems = Problems::default();
+    let mut context = Context {
+        path: Path::default().key("sinks.out"),
+        table,
+        common: &[],
+        input: Some(input),
+        batch: BatchSize { rows: 10, bytes: 1000 },
+        max_record_bytes: 16 << 20,
+        seed: 0,
+        definitions: &Definitions::new(),
+        sources: &Default::default(),
+        problems: &mut problems,
+    };
+    let compiled = build(decoded, &mut context);
+    compiled.ok_or_else(|| problems.iter().map(|problem| problem.message.clone()).collect())
+}
+
+fn sink(spec: &Json, input: &Schema) -> Compiled<dyn Sink> {
+    compile(spec, input, &Value::Table(Table::new())).expect("a sound spec")
+}
+
+fn batch(schema: &Schema, split: u32, seq: u64, columns: Vec<ArrayRef>) -> Batch {
+    let records = RecordBatch::try_new(schema.arrow(), columns).expect("columns of the schema");
+    let rows = records.num_rows();
+    let block = Block { first_record: 1, ..Block::default() };
+    Batch::new(records, Origin::new(SplitId(split), seq, block, rows))
+}
+
+fn strings(values: &[&str]) -> ArrayRef {
+    Arc::new(StringViewArray::from_iter_values(values))
+}
+
+/// One string column per batch: writes and commits.
+fn write_all(worker: &mut dyn SinkWorker, batches: &[(u32, &[&str])]) {
+    let schema = schema(&["s string"]);
+    for (i, (split, values)) in batches.iter().enumerate() {
+        let written = worker.write(&batch(&schema, *split, i as u64, vec![strings(values)])).expect("written");
+        assert_eq!((written.accepted, written.durable), (values.len() as u64, false));
+    }
+}
+
+fn all_types() -> (Schema, Batch) {
+    let schema = schema(&[
+        "s string",
+        "b bool?",
+        "i8 int8",
+        "i64 int64?",
+        "u64 uint64",
+        "f32 float32",
+        "f64 float64",
+        "d date",
+        "t timestamp?",
+        "n timestamp_ns",
+        "j json",
+        "x binary",
+        "l list<uint32>",
+    ]);
+    let lists = vec![Some(vec![Some(1), Some(4_294_967_295)]), Some(vec![]), Some(vec![Some(7)])];
+    let columns: Vec<ArrayRef> = vec![
+        strings(&["", "é \"q\"", "a longer text than a view holds"]),
+        Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])),
+        Arc::new(Int8Array::from(vec![-128, 0, 127])),
+        Arc::new(Int64Array::from(vec![Some(i64::MIN), None, Some(i64::MAX)])),
+        Arc::new(UInt64Array::from(vec![0, 1, u64::MAX])),
+        Arc::new(Float32Array::from(vec![0.1, -1e30, f32::INFINITY])),
+        Arc::new(Float64Array::from(vec![0.1, 5e-324, 1.797_693_134_862_315_7e308])),
+        Arc::new(Date32Array::from(vec![0, -719_162, 2_932_896])),
+        Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), None, Some(1_704_067_200_000_000)])),
+        Arc::new(TimestampNanosecondArray::from(vec![1, i64::MIN + 1, i64::MAX])),
+        strings(&["{\"a\": [1, 2]}", "null", "\"x\""]),
+        Arc::new(BinaryViewArray::from_iter_values([&b"\xFF\0"[..], b"", b"plain"])),
+        Arc::new(ListArray::from_iter_primitive::<UInt32Type, _, _>(lists)),
+    ];
+    let batch = batch(&schema, 0, 0, columns);
+    (schema, batch)
+}
+
+/// Decodes what the sink wrote.
+fn read_back(schema: &Schema, text: Vec<u8>, absent: &str, header: bool) -> RecordBatch {
+    let specs: Vec<ColumnSpec> = schema
+        .columns()
+        .iter()
+        .map(|column| {
+            let Column { name, column_type, nullable } = column;
+            json!({ "name": name, "type": column_type.to_string(), "nullable": nullable })
+        })
+        .map(|spec| serde_json::from_value(spec).expect("a column"))
+        .collect();
+    let mut decoder = TsvDecoder::new(&specs, schema, Some(absent), 1000, 1000);
+    let mut chunk = Chunk { bytes: text.into(), line_end: LineEnd::Any, utf8: false };
+    if header {
+        let end = chunk.bytes.iter().position(|byte| *byte == b'\n').expect("a header");
+        decoder.header(&chunk.bytes[..end]).expect("the header fits");
+        chunk.bytes = chunk.bytes.slice(end + 1);
+    }
+    let mut rejects = Rejects::default();
+    let decoded = decoder.decode(&chunk, Start { split: SplitId(0), record: 1, line: 1 }, &mut rejects);
+    assert!(rejects.is_empty(), "{:?}", rejects.take());
+    decoded.expect("decodes").records
+}
+
+#[test]
+fn what_is_written_reads_back_equal() {
+    let folder = Folder::new("roundtrip");
+    let (schema, batch) = all_types();
+    for header in [false, true] {
+        let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "header": header, "null": "\\N" });
+        let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
+        let written = worker.write(&batch).expect("written");
+        assert_eq!((written.accepted, written.rejects.len(), written.failed), (3, 0, 0));
+        worker.commit(true).expect("committed");
+        let text = fs::read(folder.path("a.tsv")).expect("there");
+        assert_eq!(text.starts_with(b"s\tb\ti8\t"), header);
+        let head = if header { text.iter().position(|byte| *byte == b'\n').expect("a header") + 1 } else { 0 };
+        assert_eq!(written.bytes, (text.len() - head) as u64);
+        assert_eq!(read_back(&schema, text, "\\N", header), batch.records);
+    }
+}
+
+#[test]
+fn values_are_written_plainly() {
+    let folder = Folder::new("plainly");
+    let (schema, batch) = all_types();
+    let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "separator": "|" });
+    let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
+    worker.write(&batch).expect("written");
+    worker.commit(true).expect("committed");
+    let text = fs::read(folder.path("a.tsv")).expect("there");
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[0],
+        "\ttrue\t-128\t-9223372036854775808\t0\t0.1\t0.1\t1970-01-01\t1969-12-31T23:59:59.999999Z\
+         \t1970-01-01T00:00:00.000000001Z\t{\"a\": [1, 2]}\t\u{fffd}\0\t1|4294967295"
+    );
+    assert_eq!(lines[1], "é \"q\"\t\t0\t\t1\t-1e+30\t5e-324\t0001-01-01\t\t1677-09-21T00:12:43.145224193Z\tnull\t\t");
+    assert!(lines[2].contains("\t2024-01-01T00:00:00Z\t"), "{}", lines[2]);
+}
+
+#[test]
+fn what_tsv_cannot_hold_is_a_reject() {
+    let folder = Folder::new("unrepresentable");
+    let schema = schema(&["n int8", "s string", "l list<string>", "d date"]);
+    let mut lists = arrow_array::builder::ListBuilder::new(arrow_array::builder::StringViewBuilder::new());
+    for item in ["a", "a", "a", "a,b", "a\tb", "a", "last"] {
+        lists.values().append_value(item);
+        lists.append(true);
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int8Array::from(vec![1, 2, 3, 4, 5, 6, 7])),
+        strings(&["a\tb", "a\nb", "a\rb", "x", "x", "x", "x"]),
+        Arc::new(lists.finish()),
+        Arc::new(Date32Array::from(vec![0, 0, 0, 0, 0, 3_000_000, 0])),
+    ];
+    let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv" });
+    let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
+    let written = worker.write(&batch(&schema, 0, 0, columns)).expect("written");
+    worker.commit(true).expect("committed");
+    assert_eq!(fs::read_to_string(folder.path("a.tsv")).expect("there"), "7\tx\tlast\t1970-01-01\n");
+    assert_eq!(written.accepted, 1);
+    let messages: Vec<(u64, &str, &str)> =
+        written.rejects.iter().map(|reject| (reject.position.record, reject.code.0, reject.message.as_str())).collect();
+    let line_end = "column `s`: tsv cannot hold a tab or line end";
+    assert_eq!(
+        messages,
+        [
+            (1, "unrepresentable", line_end),
+            (2, "unrepresentable", line_end),
+            (3, "unrepresentable", line_end),
+            (4, "unrepresentable", "column `l`: an item holds the separator"),
+            (5, "unrepresentable", "column `l`: tsv cannot hold a tab or line end"),
+            (6, "unrepresentable", "column `d`: the year is not between 0 and 9999"),
+        ]
+    );
+}
+
+#[test]
+fn lists_of_numbers_are_written_item_by_item() {
+    let folder = Folder::new("lists");
+    let schema = schema(&["a list<int32>", "b list<int64>", "c list<uint64>", "d list<int8>", "e list<float64>"]);
+    let row = |values: [i32; 2]| vec![Some(values.map(Some).to_vec())];
+    let cast = |list: ListArray, index: usize| {
+        arrow_cast::cast(&list, schema.arrow().field(index).data_type()).expect("a cast of numbers")
+    };
+    let columns: Vec<ArrayRef> = (0..5)
+        .map(|i| {
+            let values = if i == 2 { [1, 2] } else { [-1, 2] };
+            cast(ListArray::from_iter_primitive::<arrow_array::types::Int32Type, _, _>(row(values)), i)
+        })
+        .collect();
+    let batch = batch(&schema, 0, 0, columns);
+    for (separator, text, refused) in [
+        (";", "-1;2\t-1;2\t1;2\t-1;2\t-1.0;2.0\n", None),
+        ("-", "", Some("column `a`: an item holds the separator")),
+        (".", "", Some("column `e`: an item holds the separator")),
+    ] {
+        let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "separator": separator });
+        let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
+        let written = worker.write(&batch).expect("written");
+        worker.commit(true).expect("committed");
+        assert_eq!(fs::read_to_string(folder.path("a.tsv")).expect("there"), text);
+        assert_eq!(written.rejects.first().map(|reject| reject.message.as_str()), refused);
+    }
+}
+
+#[test]
+fn nothing_has_its_name_before_commit() {
+    let folder = Folder::new("atomic");
+    let schema = schema(&["s string"]);
+    folder.write("new/dir/a.tsv", b"old");
+    let spec = json!({ "path": folder.text("new/dir/a.tsv"), "format": "tsv" });
+    let compiled = sink(&spec, &schema);
+    let temporary = format!("new/dir/.a.tsv.tmp-{}", std::process::id());
+
+    let mut worker = compiled.stage.worker(Mode::Write).expect("a worker");
+    write_all(worker.as_mut(), &[(0, &["x"])]);
+    assert_eq!(folder.names(), [temporary.as_str(), "new/dir/a.tsv"]);
+    drop(worker);
+    assert_eq!(folder.names(), ["new/dir/a.tsv"]);
+    assert_eq!(fs::read(folder.path("new/dir/a.tsv")).expect("there"), b"old");
+
+    let mut worker = compiled.stage.worker(Mode::Write).expect("a worker");
+    write_all(worker.as_mut(), &[(0, &["x"])]);
+    assert_eq!(worker.commit(false), Ok(false), "a part of the input is not published");
+    drop(worker);
+    assert_eq!(fs::read(folder.path("new/dir/a.tsv")).expect("there"), b"old");
+
+    let mut worker = compiled.stage.worker(Mode::Write).expect("a worker");
+    write_all(worker.as_mut(), &[(0, &["x"]), (1, &["y", "z"])]);
+    worker.commit(true).expect("committed");
+    drop(worker);
+    assert_eq!(folder.names(), ["new/dir/a.tsv"]);
+    assert_eq!(fs::read(folder.path("new/dir/a.tsv")).expect("there"), b"x\ny\nz\n");
+}
+
+#[test]
+fn without_rows_the_file_is_empty_but_there() {
+    let folder = Folder::new("empty");
+    let spec = json!({ "path": folder.text("dir/a.tsv"), "format": "tsv", "header": true });
+    let mut worker = sink(&spec, &schema(&["s string", "t date"])).stage.worker(Mode::Write).expect("a worker");
+    worker.commit(true).expect("committed");
+    assert_eq!(fs::read(folder.path("dir/a.tsv")).expect("there"), b"s\tt\n");
+}
+
+#[test]
+fn each_split_can_have_its_file() {
+    let folder = Folder::new("split");
+    let spec = json!({ "path": folder.text("{split}/out-{split}.tsv"), "format": "tsv", "header": true });
+    let compiled = sink(&spec, &schema(&["s string"]));
+    let mut worker = compiled.stage.worker(Mode::Write).expect("a worker");
+    write_all(worker.as_mut(), &[(0, &["a"]), (0, &["b"]), (3, &[]), (12, &["c"])]);
+    let pid = std::process::id();
+    let hidden: Vec<String> =
+        ["00000", "00003", "00012"].iter().map(|split| format!("{split}/.out-{split}.tsv.tmp-{pid}")).collect();
+    assert_eq!(folder.names(), hidden);
+    worker.commit(true).expect("committed");
+    assert_eq!(folder.names(), ["00000/out-00000.tsv", "00003/out-00003.tsv", "00012/out-00012.tsv"]);
+    assert_eq!(fs::read(folder.path("00000/out-00000.tsv")).expect("there"), b"s\na\nb\n");
+    assert_eq!(fs::read(folder.path("00003/out-00003.tsv")).expect("there"), b"s\n");
+    assert_eq!(fs::read(folder.path("00012/out-00012.tsv")).expect("there"), b"s\nc\n");
+
+    let mut worker = compiled.stage.worker(Mode::Write).expect("a worker");
+    write_all(worker.as_mut(), &[(20, &["a"]), (21, &["b"])]);
+    drop(worker);
+    assert_eq!(folder.names().len(), 3, "nothing is left of files that were not committed");
+}
+
+#[test]
+fn gzip_is_byte_equal_and_python_reads_it() {
+    let folder = Folder::new("gzip");
+    let schema = schema(&["s string"]);
+    let values: Vec<String> = (0..5000).map(|i| format!("value {i}")).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let write = |name: &str, spec: Json| {
+        let mut full = spec;
+        full["path"] = json!(folder.text(name));
+        full["format"] = json!("tsv");
+        let mut worker = sink(&full, &schema).stage.worker(Mode::Write).expect("a worker");
+        write_all(worker.as_mut(), &[(0, &values), (1, &values)]);
+        worker.commit(true).expect("committed");
+        fs::read(folder.path(name)).expect("there")
+    };
+    let one = write("a.tsv.gz", json!({}));
+    assert_eq!(one, write("b.tsv.gz", json!({ "level": 6 })));
+    assert_eq!(one, write("c", json!({ "compression": "gzip" })));
+    assert_eq!(&one[3..8], [0; 5], "no name, no time");
+    assert!(write("d.gz", json!({ "level": 0 })).len() > 2 * one.len());
+    assert!(write("e.gz", json!({ "compression": "none" })).starts_with(b"value 0\n"));
+    let script = "import gzip, sys; print(sum(len(line) for line in gzip.open(sys.argv[1])))";
+    let length = 2 * values.iter().map(|value| value.len() + 1).sum::<usize>();
+    match Command::new("python3").args(["-c", script]).arg(folder.path("a.tsv.gz")).output() {
+        Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), length.to_string()),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "python3 cannot be run"),
+    }
+}
+
+#[test]
+fn a_rehearsal_shows_and_writes_nothing() {
+    let folder = Folder::new("rehearse");
+    let schema = schema(&["s string"]);
+    let rehearse = |path: &str| {
+        let spec = json!({ "path": folder.text(path), "format": "tsv" });
+        let mut worker = sink(&spec, &schema).stage.worker(Mode::Rehearse).expect("a worker");
+        let batches: [(u32, &[&str]); 4] = [(0, &[]), (0, &["a", "b", "c", "d"]), (0, &["e"]), (1, &["f"])];
+        let mut samples = Vec::new();
+        for (split, values) in batches {
+            let written = worker.write(&batch(&schema, split, 0, vec![strings(values)])).expect("rehearsed");
+            assert_eq!(written.accepted, values.len() as u64);
+            samples.push(written.samples);
+        }
+        worker.commit(true).expect("nothing to do");
+        samples
+    };
+    assert_eq!(rehearse("new/a.tsv"), [&[][..], &["a", "b", "c"], &[], &[]]);
+    assert_eq!(rehearse("new/{split}.tsv"), [&[][..], &["a", "b", "c"], &[], &["f"]]);
+    assert!(!folder.path("new").exists());
+}
+
+#[test]
+fn what_cannot_be_created_or_written_says_so() {
+    let folder = Folder::new("fails");
+    let schema = schema(&["s string"]);
+    folder.write("file", b"");
+    folder.write("dir/x", b"");
+    for path in ["file/a.tsv", "dir"] {
+        let spec = json!({ "path": folder.text(path), "format": "tsv" });
+        let failure = sink(&spec, &schema).stage.worker(Mode::Write).err().expect("cannot be created");
+        assert_eq!(failure.exit, Exit::CantCreate, "{failure}");
+        assert!(failure.message.contains("cannot create `"), "{failure}");
+    }
+    let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv" });
+    let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
+    fs::create_dir(folder.path("a.tsv")).expect("a folder in the way");
+    let failure = worker.commit(true).expect_err("cannot be renamed");
+    assert_eq!(failure.exit, Exit::Io);
+    assert!(failure.message.contains("a.tsv`"), "{failure}");
+    drop(worker);
+    assert_eq!(folder.names(), ["dir/x", "file"]);
+}
+
+/// A device that is always full stands for a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_io_failure() {
+    use crate::formats::compression::Output;
+    for gzip in [None, Some(6)] {
+        let file = fs::File::options().write(true).open("/dev/full").expect("the device");
+        let mut output = Output::new(file, gzip);
+        let result = output.write_all(&[b'x'; 100]).and_then(|()| output.finish());
+        assert_eq!(result.expect_err("full").kind(), std::io::ErrorKind::StorageFull);
+    }
+}
+
+#[test]
+fn specs_that_make_no_sense_are_problems() {
+    let base = json!({ "path": "a.tsv", "format": "tsv" });
+    let cases = [
+        ("path", json!("out/"), "`out/` names no file"),
+        ("path", json!(""), "`` names no file"),
+        ("separator", json!("\t"), "a `separator` is one ASCII character"),
+        ("separator", json!(""), "a `separator` is one ASCII character"),
+        ("null", json!("a\tb"), "`null` must not contain a tab"),
+        ("level", json!(3), "`level` has no effect"),
+        ("level", json!(10), "level 10 is not between 0 and 9"),
+        ("format", json!("csv"), "unknown variant `csv`"),
+        ("columns", json!([]), "unknown field `columns`"),
+    ];
+    for (key, value, message) in cases {
+        let mut spec = base.clone();
+        spec[key] = value;
+        let problems = compile(&spec, &schema(&["s string"]), &Value::Table(Table::new())).err().expect(message);
+        assert!(problems.iter().any(|problem| problem.contains(message)), "{message}: {problems:?}");
+    }
+    let nested = Schema::new(vec![Column {
+        name: "a\tb".into(),
+        column_type: ColumnType::List(Box::new(ColumnType::Json)),
+        nullable: false,
+    }]);
+    let spec = json!({ "path": "a.tsv", "format": "tsv", "header": true });
+    let problems = compile(&spec, &nested, &Value::Table(Table::new())).err().expect("two problems");
+    assert_eq!(
+        problems,
+        ["tsv cannot hold column `a\tb`: list<json>", "column `a\tb` has a tab or line end in its name"]
+    );
+}
+
+#[test]
+fn what_the_environment_does_not_tell_is_not_complained_of() {
+    let unknown = ["path", "separator"].map(|key| (key.to_owned(), Value::Unknown));
+    let table = Value::Table(unknown.into_iter().collect());
+    let spec = json!({ "path": "", "separator": "", "format": "tsv", "level": 3 });
+    assert!(compile(&spec, &schema(&["s string"]), &table).is_ok());
+}
+
+#[test]
+fn the_plan_says_what_will_be_written() {
+    let spec = json!({ "path": "out/{split}.tsv.gz", "format": "tsv", "level": 9 });
+    let compiled = sink(&spec, &schema(&["s string"]));
+    assert_eq!(compiled.notes, ["tsv to `out/{split}.tsv.gz`, one file per split", "gzip, level 9"]);
+    assert_eq!(compiled.workers, Workers::One("one writer keeps the input's order"));
+    assert_eq!(compiled.stage.delivery(), Delivery::Ordered);
+    assert!(compiled.output.is_none());
+    let mut generator = schemars::SchemaGenerator::default();
+    let _ = (super::KIND.schema)(&mut generator);
+    let text = serde_json::to_string(generator.definitions()).expect("JSON");
+    for key in ["path", "format", "header", "null", "separator", "compression", "level"] {
+        assert!(text.contains(&format!("\"{key}\"")), "{key}: {text}");
+    }
+}
+
+#[test]
+fn a_rejected_row_is_told_by_its_columns() {
+    let folder = Folder::new("told");
+    let schema = schema(&["s string"]);
+    let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv" });
+    let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
+    let batch = batch(&schema, 4, 0, vec![strings(&["a\tb"])]);
+    let written = worker.write(&batch).expect("written");
+    assert_eq!(written.rejects[0].record, row_json::row(&batch.records, 0).as_bytes());
+    assert_eq!(written.rejects[0].split, SplitId(4));
+}

@@ -1,0 +1,8 @@
+//! Tests against real memcached servers; for servers that misbehave, a listener or a proxy stands in.
+
+mod acknowledged;
+mod faults;
+mod rig;
+mod spec;
+mod unacknowledged;
+mod verified;

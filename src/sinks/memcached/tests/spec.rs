@@ -1,0 +1,250 @@
+//! What the compiler says of a spec, and what it makes of one.
+
+use super::{super::*, rig::*};
+use crate::{
+    batch::{Column, Schema},
+    spec::{BatchSize, Format, Problems, Severity},
+};
+
+/// A table of the spec, as the compiler hands it to a kind.
+fn table(toml: &str) -> Value {
+    let mut problems = Problems::default();
+    let document = crate::spec::Document::parse("job.toml", toml, Format::Toml, &mut problems);
+    assert!(problems.is_empty(), "{problems:?}");
+    document.root
+}
+
+/// Runs `work` in the context of a sink with this table, and says what problems there were.
+fn with_context<T>(table: &Value, work: impl FnOnce(&mut Context<'_>) -> T) -> (T, Vec<String>) {
+    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type, nullable: true };
+    let input = Schema::new(vec![
+        column("k", ColumnType::String),
+        column("v", ColumnType::Binary),
+        column("r", ColumnType::String),
+        column("n", ColumnType::Int64),
+    ]);
+    let mut problems = Problems::default();
+    let mut context = Context {
+        path: Path::default().key("sinks.cache"),
+        table,
+        common: &["type", "input"],
+        input: Some(&input),
+        batch: BatchSize { rows: 1, bytes: 1 },
+        max_record_bytes: 1 << 20,
+        seed: 0,
+        definitions: &Default::default(),
+        sources: &Default::default(),
+        problems: &mut problems,
+    };
+    let result = work(&mut context);
+    let told = problems.iter().map(|problem| {
+        let place = match &problem.place {
+            Place::Value(path) | Place::Key(path) | Place::Inside(path, _) => path.to_string(),
+            other => format!("{other:?}"),
+        };
+        let note = if problem.severity == Severity::Note { "note " } else { "" };
+        format!("{note}{} at {place}: {}", problem.code, problem.message)
+    });
+    (result, told.collect())
+}
+
+const SOUND: &str = "key = 'k'\nvalue = 'v'\n";
+
+#[test]
+fn each_bad_value_is_a_problem_in_its_place() {
+    for (toml, expected) in [
+        ("servers = { a = 'h:1' }", &[][..]),
+        ("servers = { a = '[::1]:11211' }\nverify = { sample = 1 }\nexpire = '3650d'", &[]),
+        ("servers = {}", &["value at sinks.cache.servers: `servers` names no server"]),
+        (
+            "route = 'r'\nservers = { a = 'h', b = 'h:1', c = 'h:0', d = ':1', e = 'h:70000', f = 'a b:1', g = '::1:1', h = 'h:+1' }",
+            &[
+                "value at sinks.cache.servers.a: expected `host:port`, an IPv6 address in brackets",
+                "value at sinks.cache.servers.c: expected `host:port`, an IPv6 address in brackets",
+                "value at sinks.cache.servers.d: expected `host:port`, an IPv6 address in brackets",
+                "value at sinks.cache.servers.e: expected `host:port`, an IPv6 address in brackets",
+                "value at sinks.cache.servers.f: expected `host:port`, an IPv6 address in brackets",
+                "value at sinks.cache.servers.g: expected `host:port`, an IPv6 address in brackets",
+                "value at sinks.cache.servers.h: expected `host:port`, an IPv6 address in brackets",
+            ],
+        ),
+        (
+            "servers = { a = 'h:1', b = 'h:2' }",
+            &["missing-key at sinks.cache: missing key `route`: it picks one of the 2 servers"],
+        ),
+        (
+            "servers = { a = 'h:1' }\nverify = { sample = 0 }\nretry = { timeout = '0s' }\nexpire = '3651d'",
+            &[
+                "value at sinks.cache.verify.sample: a sample of 0 keys verifies nothing",
+                "value at sinks.cache.retry.timeout: nothing is done within a `timeout` of 0",
+                "value at sinks.cache.expire: memcached keeps no value longer than ten years",
+            ],
+        ),
+    ] {
+        let table = table(&format!("{SOUND}{toml}"));
+        let (sound, problems) = with_context(&table, |context| {
+            let spec: Spec = context.decode().expect("the table decodes");
+            check(&spec, context)
+        });
+        assert_eq!(problems, expected, "{toml}");
+        assert_eq!(sound, expected.is_empty(), "{toml}");
+    }
+}
+
+#[test]
+fn what_is_not_known_yet_is_no_problem() {
+    let mut table = table(&format!("{SOUND}servers = {{ a = 'h:1' }}\nverify = {{ sample = 1 }}\nexpire = '1s'"));
+    for path in ["servers.a", "verify.sample", "expire"] {
+        *table.get_mut(&Path::default().key(path)).expect("it is there") = Value::Unknown;
+    }
+    let (sound, problems) = with_context(&table, |context| {
+        let spec: Spec = context.decode().expect("the table decodes");
+        check(&spec, context)
+    });
+    assert_eq!((sound, problems), (true, vec![]));
+}
+
+#[test]
+fn unknown_keys_and_words_are_problems() {
+    for (toml, expected) in [
+        ("ack = 'each'", "unknown-value at sinks.cache.ack: unknown `each`"),
+        ("routes = 'r'", "unknown-key at sinks.cache.routes: unknown key `routes`"),
+        ("verify = { samples = 1, sample = 1 }", "unknown-key at sinks.cache.verify.samples: unknown key `samples`"),
+    ] {
+        let table = table(&format!("{SOUND}{toml}\nservers = {{ a = 'h:1' }}"));
+        let (_, problems) = with_context(&table, |context| context.decode::<Spec>().is_some());
+        assert_eq!(problems, [expected]);
+    }
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let table = table(&format!("{SOUND}servers = {{ only = 'h:1' }}"));
+    let (decoded, problems) = with_context(&table, |context| context.decode::<Spec>());
+    assert_eq!(problems, [""; 0]);
+    let shared = Shared::new(&decoded.expect("the table decodes"));
+    assert_eq!((shared.ack, shared.verify, shared.expire, shared.flags), (Ack::Batch, None, 0, 0));
+    assert_eq!(shared.max_value_bytes, 1_048_516);
+    assert_eq!(
+        shared.notes(),
+        ["servers only → h:1", "every batch acknowledged", "3 attempts of 3s, backoff 20ms doubling"]
+    );
+}
+
+#[test]
+fn a_plan_tells_of_every_option() {
+    let toml = "route = 'r'\nservers = { b = 'h:2', a = 'h:1' }\nack = 'none'\nverify = { sample = 9 }\nexpire = '90s'
+        flags = 7\nmax_value_bytes = '1KiB'\nretry = { attempts = 5, backoff = '1s', timeout = '2s' }";
+    let table = table(&format!("{SOUND}{toml}"));
+    let (decoded, _) = with_context(&table, |context| context.decode::<Spec>());
+    let shared = Shared::new(&decoded.expect("the table decodes"));
+    assert_eq!((shared.flags, shared.max_value_bytes, shared.route("a"), shared.route("c")), (7, 1024, Some(1), None));
+    let notes = [
+        "servers b → h:2, a → h:1",
+        "acknowledged once, at the end",
+        "5 attempts of 2s, backoff 1s doubling",
+        "verify a sample of 9 keys",
+        "values expire after 1m30s",
+    ];
+    assert_eq!(shared.notes(), notes);
+}
+
+#[test]
+fn pauses_double_and_differ() {
+    let retry = Retry { backoff: millis(100), ..Retry::default() };
+    for (attempt, full) in [(1, 100), (2, 200), (3, 400), (u32::MAX, 104_857_600 / 2)] {
+        let pause = pause(&retry, attempt).as_millis();
+        assert!(pause * 2 >= full && pause <= full * 2, "{attempt}: {pause}");
+    }
+    assert_ne!(pause(&retry, 9), pause(&retry, 9));
+}
+
+#[test]
+fn a_row_is_refused_once() {
+    let error = |row, message: &str| RowError { row, message: message.to_owned() };
+    let mut errors = vec![error(3, "key"), error(1, "value"), error(3, "value")];
+    first_per_row(&mut errors);
+    assert_eq!(errors, [error(1, "value"), error(3, "key")]);
+}
+
+#[test]
+fn types_are_checked() {
+    for (toml, expected) in [
+        ("key = 'n'\nvalue = 'v'", "type at sinks.cache.key: `key` must be `string`, and this is `int64`"),
+        ("key = 'v'\nvalue = 'v'", "type at sinks.cache.key: `key` must be `string`, and this is `binary`"),
+        (
+            "key = 'k'\nvalue = 'n'",
+            "type at sinks.cache.value: `value` must be `binary` or `string`, and this is `int64`",
+        ),
+        (
+            "key = 'k'\nvalue = 'k'\nroute = 'n'",
+            "type at sinks.cache.route: `route` must be `string`, and this is `int64`",
+        ),
+    ] {
+        let table = table(&format!("{toml}\nservers = {{ a = 'h:1' }}"));
+        let (compiled, problems) = with_context(&table, |context| (KIND.compile)(context).is_some());
+        assert_eq!((compiled, &problems[..]), (false, &[expected.to_owned()][..]));
+    }
+}
+
+#[test]
+fn all_mistakes_come_at_once() {
+    let table = table("key = 'kk'\nvalue = 'n'\nservers = { a = 'h' }");
+    let (_, problems) = with_context(&table, |context| (KIND.compile)(context).is_some());
+    let codes: Vec<&str> = problems.iter().filter_map(|problem| problem.split(": ").next()).collect();
+    let expected = ["value at sinks.cache.servers.a", "expression at sinks.cache.key", "type at sinks.cache.value"];
+    assert_eq!(codes, expected);
+}
+
+#[test]
+fn an_expression_that_is_not_known_yet_is_only_noted() {
+    let mut table = table(&format!("{SOUND}servers = {{ a = 'h:1' }}"));
+    *table.get_mut(&Path::default().key("key")).expect("it is there") = Value::Unknown;
+    let (compiled, problems) = with_context(&table, |context| (KIND.compile)(context).is_some());
+    let expected = "note unchecked at sinks.cache.key: this cannot be checked before its value is known";
+    assert_eq!((compiled, &problems[..]), (false, &[expected.to_owned()][..]));
+}
+
+#[test]
+fn a_compiled_sink_writes_what_its_expressions_say() {
+    let server = Daemon::start(&[]);
+    let toml = format!(
+        "key = \"'k' || (10 % n)\"\nvalue = 'v'\nroute = 'r'\nservers = {{ a = '{}' }}\nverify = {{ sample = 9 }}",
+        server.address
+    );
+    let table = table(&toml);
+    let (compiled, problems) = with_context(&table, |context| (KIND.compile)(context));
+    let compiled = compiled.unwrap_or_else(|| panic!("{problems:?}"));
+    assert_eq!((compiled.output, compiled.workers), (None, Workers::Default(2)));
+    assert_eq!(compiled.stage.delivery(), Delivery::Any);
+
+    let mut batch = batch(&[
+        (None, Some(b"one"), Some("a")),
+        (None, Some(b"two"), Some("a")),
+        (None, Some(b"three"), Some("b")),
+        (None, Some(b"four"), Some("a")),
+    ]);
+    let numbers: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![7, 0, 2, 4]));
+    let columns = batch.records.columns().iter().cloned().chain([numbers]);
+    let columns = ["k", "v", "r", "n"].into_iter().zip(columns).map(|(name, column)| (name, column, true));
+    batch.records = arrow_array::RecordBatch::try_from_iter_with_nullable(columns).expect("columns of equal length");
+
+    let mut worker = compiled.stage.worker(Mode::Write).expect("a worker needs no server yet");
+    let written = worker.write(&batch).expect("the sink can go on");
+    let rejects: Vec<_> = written.rejects.iter().map(|reject| (reject.code.0, reject.position.record)).collect();
+    assert_eq!((written.accepted, rejects), (2, vec![("expression", 2), ("no_route", 3)]));
+    assert_eq!((server.get("k3"), server.get("k2")), (Some(b"one".to_vec()), Some(b"four".to_vec())));
+    assert_eq!(worker.commit(true), Ok(true));
+    let verified = compiled.stage.verify().expect("the server answers").expect("the spec asks for it");
+    assert_eq!((verified.checked, verified.found), (2, 2));
+}
+
+#[test]
+fn the_schema_names_every_key() {
+    let schema = (KIND.schema)(&mut schemars::SchemaGenerator::default());
+    let keys = schema.get("properties").and_then(|keys| keys.as_object()).expect("a table's schema");
+    let expected = ["key", "value", "route", "servers", "ack", "verify", "retry", "expire", "flags", "max_value_bytes"];
+    assert_eq!(keys.keys().collect::<Vec<_>>(), expected);
+    assert_eq!(schema.get("required"), Some(&serde_json::json!(["key", "value", "servers"])));
+    assert_eq!(schema.get("additionalProperties"), Some(&serde_json::json!(false)));
+}

@@ -1,0 +1,330 @@
+//! The `files` source: one split per file, found by glob, read in blocks, optionally renamed, moved or
+//! deleted once all of it is stored.
+
+mod done;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt, fs, io,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use glob::{MatchOptions, Pattern};
+use schemars::{JsonSchema, Schema as JsonSchemaText, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
+
+use self::{done::Done, reader::FileReader};
+use crate::{
+    batch::{Schema, SplitId},
+    failure::{Exit, Failure},
+    formats::{
+        Decoder, Format,
+        blocks::Newline,
+        columns::{self, ColumnSpec},
+        compression::Compression,
+        tsv::TsvDecoder,
+    },
+    kind::{Compiled, Context, Kind, Workers},
+    spec::{BatchSize, Place, Problem, Value},
+    stage::{Detail, Source, SourceWorker, Split, SplitReader},
+};
+
+/// The `files` source.
+pub(super) const KIND: Kind<dyn Source> = Kind {
+    name: "files",
+    schema: |generator| generator.subschema_for::<FilesSpec>(),
+    check: |context| {
+        context.decode::<FilesSpec>();
+    },
+    compile,
+};
+
+/// Reads files.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "FilesSource")]
+struct FilesSpec {
+    /// The files: a path or glob, or a list of them. `*` matches no file whose name begins with a dot.
+    path: Paths,
+    /// What the files hold.
+    format: Format,
+    /// Does each file begin with the names of its fields? Columns are then found by name, and fields that are
+    /// not declared are passed over.
+    #[serde(default)]
+    header: bool,
+    /// What ends a record.
+    #[serde(default)]
+    newline: Newline,
+    /// The text that means that there is no value, such as `\N`. Unless given, an empty field means that in
+    /// nullable columns other than text and lists.
+    null: Option<String>,
+    /// The columns, in the order of the fields.
+    columns: Vec<ColumnSpec>,
+    /// How the files are compressed.
+    #[serde(default)]
+    compression: Compression,
+    /// What becomes of a file once all of it is stored.
+    done: Option<Done>,
+}
+
+fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
+    let spec = context.decode::<FilesSpec>()?;
+    build(spec, context)
+}
+
+/// The source that `spec` describes.
+fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
+    let before = context.problems.iter().count();
+    let at = context.path.key("columns");
+    let schema = columns::schema(&spec.columns, &at, context.problems);
+    check(&spec, context);
+    let schema = schema.filter(|_| context.problems.iter().count() == before)?;
+    let notes = notes(&spec);
+    let (batch, max_record) = (context.batch, context.max_record_bytes);
+    let plan = Arc::new(Plan { spec, schema: schema.clone(), batch, max_record });
+    Some(Compiled { stage: Box::new(Files { plan }), output: Some(schema), workers: Workers::Threads, notes })
+}
+
+/// Records what is wrong with keys by themselves.
+fn check(spec: &FilesSpec, context: &mut Context<'_>) {
+    if spec.path.0.is_empty() {
+        context.problem("path", "path", "no path is given");
+    }
+    for (i, path) in spec.path.0.iter().enumerate() {
+        if let Err(error) = Pattern::new(path) {
+            let at = context.path.key("path");
+            let at = if spec.path.0.len() > 1 { at.index(i) } else { at };
+            let message = format!("`{path}` is no glob: {}", error.msg);
+            context.problems.push(Problem::new("path", Place::value(at), message));
+        }
+    }
+    for (i, column) in spec.columns.iter().enumerate() {
+        if !columns::fits_text(&column.column_type) {
+            let at = Place::value(context.path.key("columns").index(i));
+            let message = format!("column `{}`: tsv cannot hold {}", column.name, column.column_type);
+            context.problems.push(Problem::new("columns", at, message));
+        }
+    }
+    match spec.done.as_ref().and_then(Done::rule_broken) {
+        Some((key, message)) if is_known(context.table, key) => context.problem(key, "done", message),
+        _ => {}
+    }
+}
+
+/// Is the value at a dotted key known? While a spec is only checked, one from the environment may not be.
+fn is_known(table: &Value, key: &str) -> bool {
+    let mut value = table;
+    for step in key.split('.') {
+        match value {
+            Value::Unknown => return false,
+            Value::Table(table) => match table.get(step) {
+                Some(next) => value = next,
+                None => return true,
+            },
+            _ => return true,
+        }
+    }
+    *value != Value::Unknown
+}
+
+/// What `runner plan` says.
+fn notes(spec: &FilesSpec) -> Vec<String> {
+    let compression = match spec.compression {
+        Compression::Auto => "gzip where named .gz",
+        Compression::None => "not compressed",
+        Compression::Gzip => "gzip",
+    };
+    let header = if spec.header { ", fields by header" } else { "" };
+    let mut notes = vec![format!("tsv from {}", spec.path), format!("{compression}{header}")];
+    notes.extend(spec.done.as_ref().map(|done| format!("each file, once stored: {done}")));
+    notes
+}
+
+/// Paths and globs: one text or a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Paths(Vec<String>);
+
+impl fmt::Display for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, path) in self.0.iter().enumerate() {
+            write!(f, "{}`{path}`", if i == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Paths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PathsVisitor)
+    }
+}
+
+struct PathsVisitor;
+
+impl<'de> Visitor<'de> for PathsVisitor {
+    type Value = Paths;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path or glob, or a list of them")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Paths, E> {
+        Ok(Paths(vec![text.to_owned()]))
+    }
+
+    /// Stands for a path from the environment that is not known while a spec is only checked.
+    fn visit_unit<E: de::Error>(self) -> Result<Paths, E> {
+        self.visit_str("")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Paths, A::Error> {
+        let mut paths = Vec::new();
+        while let Some(path) = list.next_element()? {
+            paths.push(path);
+        }
+        Ok(Paths(paths))
+    }
+}
+
+impl JsonSchema for Paths {
+    fn schema_name() -> Cow<'static, str> {
+        "Paths".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> JsonSchemaText {
+        json_schema!({
+            "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" }, "minItems": 1 }]
+        })
+    }
+}
+
+/// What all workers share.
+struct Plan {
+    spec: FilesSpec,
+    schema: Schema,
+    batch: BatchSize,
+    max_record: usize,
+}
+
+impl Plan {
+    /// A decoder for one file.
+    fn decoder(&self) -> Box<dyn Decoder> {
+        let FilesSpec { columns, null, format, .. } = &self.spec;
+        match format {
+            Format::Tsv => {
+                Box::new(TsvDecoder::new(columns, &self.schema, null.as_deref(), self.batch.rows, self.max_record))
+            }
+        }
+    }
+}
+
+struct Files {
+    plan: Arc<Plan>,
+}
+
+impl Source for Files {
+    fn splits(&self) -> Result<Vec<Split>, Failure> {
+        let mut files = Vec::new();
+        for pattern in &self.plan.spec.path.0 {
+            files.extend(list(pattern)?);
+        }
+        files.sort();
+        files.dedup();
+        if let Some(Done::Move(_)) = self.plan.spec.done {
+            names_differ(&files)?;
+        }
+        files.into_iter().map(|path| freeze(&path)).collect()
+    }
+
+    fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
+        Ok(Box::new(Files { plan: Arc::clone(&self.plan) }))
+    }
+
+    fn done(&self, split: &Split) -> Result<Option<String>, Failure> {
+        match (&self.plan.spec.done, &split.detail) {
+            (Some(done), Detail::File { path, .. }) => done.run(path).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl SourceWorker for Files {
+    fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
+        Ok(Box::new(FileReader::open(&self.plan, id, split)?))
+    }
+}
+
+/// How names match once they are found: hidden ones only where the pattern has the dot, too.
+const MATCH: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
+/// The files that a path or glob means. A file whose very name it is goes before any meaning as a glob.
+fn list(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
+    let literal = Path::new(pattern);
+    if literal.is_file() {
+        return Ok(vec![plain(literal)]);
+    }
+    let spec = |error: glob::PatternError| Failure::new(Exit::Spec, format!("`{pattern}` is no glob: {}", error.msg));
+    // Asked to pass over hidden names, `glob` does so even where the pattern has the dot, and it panics on
+    // names that are not UTF-8. So it lists all, and what it found is matched once more.
+    let listed = MatchOptions { require_literal_leading_dot: false, ..MATCH };
+    let again = Pattern::new(&plain(literal).to_string_lossy()).map_err(spec)?;
+    let mut files = Vec::new();
+    for found in glob::glob_with(pattern, listed).map_err(spec)? {
+        let path = plain(&found.map_err(|error| Failure::reading(error.path(), error.error()))?);
+        // A name that cannot be looked up is kept: opening it will say why.
+        let is_dir = fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        if !is_dir && again.matches_path_with(&path, MATCH) {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(Failure::new(Exit::InputMissing, format!("no file matches `{pattern}`")));
+    }
+    Ok(files)
+}
+
+/// A path without `.` and doubled slashes, so that two spellings of one file are one.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
+}
+
+/// Files that are all moved into one folder must not replace each other there.
+fn names_differ(files: &[PathBuf]) -> Result<(), Failure> {
+    let mut seen = HashMap::new();
+    for path in files {
+        if let Some(other) = seen.insert(path.file_name(), path) {
+            let (one, two) = (other.display(), path.display());
+            let message = format!("`{one}` and `{two}` have the same name, so `done.move` would lose one of them");
+            return Err(Failure::new(Exit::Spec, message));
+        }
+    }
+    Ok(())
+}
+
+/// The file as it is now.
+fn freeze(path: &Path) -> Result<Split, Failure> {
+    let metadata = fs::metadata(path).map_err(|error| Failure::reading(path, &error))?;
+    Ok(Split { name: path.display().to_string(), detail: detail(path, &metadata) })
+}
+
+fn detail(path: &Path, metadata: &fs::Metadata) -> Detail {
+    Detail::File { path: path.to_owned(), size: metadata.len(), modified: metadata.modified().ok() }
+}
+
+/// Is the file still what was listed?
+fn unchanged(split: &Split, path: &Path, metadata: io::Result<fs::Metadata>) -> Result<(), Failure> {
+    let now = metadata.map_err(|error| Failure::reading(path, &error))?;
+    if detail(path, &now) == split.detail {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Io, format!("`{}` has changed since it was listed", path.display())))
+}

@@ -1,0 +1,106 @@
+//! The source from spec to rows, on real files.
+
+mod damage;
+mod decode;
+mod list;
+mod shape;
+
+use std::io::Write;
+
+use flate2::write::GzEncoder;
+use serde_json::{Value as Json, json};
+
+use super::{FilesSpec, build};
+use crate::{
+    batch::{Rejects, SplitId, json as row_json},
+    failure::Failure,
+    formats::testing::Folder,
+    kind::{Compiled, Context},
+    spec::{BatchSize, Definitions, Path, Problems, Table, Value},
+    stage::{Source, Split},
+};
+
+/// How a test reads: the size of batches and the longest record.
+#[derive(Clone, Copy)]
+struct Limits {
+    rows: usize,
+    bytes: usize,
+    record: usize,
+}
+
+const LIMITS: Limits = Limits { rows: 1000, bytes: 1 << 16, record: (16 << 20) };
+
+/// What came of reading: rows as `record:line json`, rejects as `record:line code message`.
+#[derive(Debug, Default, PartialEq)]
+struct Read {
+    rows: Vec<String>,
+    rejects: Vec<String>,
+    failure: Option<Failure>,
+}
+
+fn compile(spec: &Json, limits: Limits) -> Result<Compiled<dyn Source>, Vec<String>> {
+    let decoded: FilesSpec = serde_json::from_value(spec.clone()).map_err(|error| vec![error.to_string()])?;
+    let mut problems = Problems::default();
+    let table = Value::Table(Table::new());
+    let mut context = Context {
+        path: Path::default().key("sources.in"),
+        table: &table,
+        common: &[],
+        input: None,
+        batch: BatchSize { rows: limits.rows, bytes: limits.bytes },
+        max_record_bytes: limits.record,
+        seed: 0,
+        definitions: &Definitions::new(),
+        sources: &Default::default(),
+        problems: &mut problems,
+    };
+    let compiled = build(decoded, &mut context);
+    compiled.ok_or_else(|| problems.iter().map(|problem| format!("{:?} {}", problem.place, problem.message)).collect())
+}
+
+fn source(spec: &Json) -> Compiled<dyn Source> {
+    compile(spec, LIMITS).expect("a sound spec")
+}
+
+fn read_split(source: &dyn Source, split: &Split) -> Read {
+    let mut read = Read::default();
+    let mut rejects = Rejects::default();
+    let mut worker = source.worker().expect("a worker");
+    let result = worker.open(SplitId(7), split).and_then(|mut reader| {
+        let mut seq = 0;
+        while let Some(batch) = reader.next_batch(&mut rejects)? {
+            assert_eq!((batch.origin.split, batch.origin.seq), (SplitId(7), seq));
+            seq += 1;
+            for row in 0..batch.rows() {
+                let at = batch.origin.position(row);
+                read.rows.push(format!("{}:{} {}", at.record, at.line, row_json::row(&batch.records, row)));
+            }
+        }
+        assert_eq!(Some(reader.bytes_read()), split.size());
+        Ok(())
+    });
+    read.failure = result.err();
+    for reject in rejects.take() {
+        let at = reject.position;
+        read.rejects.push(format!("{}:{} {} {}", at.record, at.line, reject.code.0, reject.message));
+    }
+    read
+}
+
+/// Reads one file that holds `bytes`; `spec` lacks only the path.
+fn read_bytes(folder: &Folder, name: &str, bytes: &[u8], spec: &Json, limits: Limits) -> Read {
+    folder.write(name, bytes);
+    let mut spec = spec.clone();
+    spec["path"] = json!(folder.text(name));
+    spec["format"] = json!("tsv");
+    let compiled = compile(&spec, limits).expect("a sound spec");
+    let splits = compiled.stage.splits().expect("a split");
+    assert_eq!(splits.len(), 1);
+    read_split(compiled.stage.as_ref(), &splits[0])
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+    encoder.write_all(bytes).expect("into memory");
+    encoder.finish().expect("into memory")
+}

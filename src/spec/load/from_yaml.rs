@@ -1,0 +1,254 @@
+//! YAML text to values and their places.
+//!
+//! A first pass over the events finds the places and refuses what the job language does not have (tags,
+//! merge keys, several documents) or what would grow without bound (aliases, nesting). Only then is the
+//! text given to the deserializer, which knows what a plain `1e3` or `yes` means.
+
+use std::{collections::HashMap, ops::Range};
+
+use indexmap::IndexMap;
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+
+use super::{MAX_DEPTH, empty, stop, too_deep};
+use crate::spec::{
+    Place, Problem, Value,
+    mark::{Children, Mark},
+};
+
+/// A spec may have this many values once every alias is replaced by what it stands for.
+const MAX_VALUES: usize = 100_000;
+
+/// Parses a whole spec, or says what is wrong with its syntax.
+pub(super) fn parse(text: &str) -> Result<(Value, Mark), Vec<Problem>> {
+    let mut scan = Scan::new(text);
+    let marks = match scan.document() {
+        Ok(marks) => marks,
+        Err(problem) => {
+            scan.problems.push(*problem);
+            None
+        }
+    };
+    if !scan.problems.is_empty() {
+        return Err(scan.problems);
+    }
+    let Some(marks) = marks else { return Ok(empty()) };
+    match serde_yaml::from_str::<Value>(text) {
+        Ok(mut root) => {
+            known(&mut root);
+            Ok((root, marks))
+        }
+        Err(error) => {
+            let at = error.location().map_or(0, |location| location.index()).min(text.len());
+            let message = error.to_string();
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            Err(vec![Problem::new("syntax", Place::Text(at..at), message)])
+        }
+    }
+}
+
+/// This deserializer has one word for null and for nothing known; in a text it is always null.
+fn known(value: &mut Value) {
+    match value {
+        Value::Unknown => *value = Value::Null,
+        Value::List(items) => items.iter_mut().for_each(known),
+        Value::Table(table) => table.values_mut().for_each(known),
+        _ => {}
+    }
+}
+
+/// The first pass.
+struct Scan<'t> {
+    text: &'t str,
+    /// The byte at which each character starts: the parser counts characters.
+    bytes: Vec<usize>,
+    parser: Parser<'t, StrInput<'t>>,
+    /// What each finished anchor stands for.
+    anchors: HashMap<usize, Extent>,
+    /// Values so far, aliases replaced.
+    values: usize,
+    problems: Vec<Problem>,
+}
+
+/// How much an alias stands for.
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    values: usize,
+    depth: usize,
+}
+
+impl Extent {
+    fn add(&mut self, child: Extent) {
+        self.values = self.values.saturating_add(child.values);
+        self.depth = self.depth.max(child.depth + 1);
+    }
+}
+
+type Found<'t> = (Event<'t>, Range<usize>);
+
+impl<'t> Scan<'t> {
+    fn new(text: &'t str) -> Self {
+        let bytes = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        let parser = Parser::new_from_str(text);
+        Scan { text, bytes, parser, anchors: HashMap::new(), values: 0, problems: Vec::new() }
+    }
+
+    /// The marks of the only document; `None` where the text is empty.
+    fn document(&mut self) -> Result<Option<Mark>, Box<Problem>> {
+        let mut marks = None;
+        loop {
+            let (event, range) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(marks),
+                Event::DocumentStart(_) if marks.is_some() => {
+                    return Err(stop("syntax", range, "a job spec is one YAML document"));
+                }
+                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+                node => marks = Some(self.node((node, range), 1)?.0),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Found<'t>, Box<Problem>> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => {
+                let range = self.range(span);
+                Ok((event, range))
+            }
+            Some(Err(error)) => Err(self.syntax(&error)),
+            None => Ok((Event::StreamEnd, self.text.len()..self.text.len())),
+        }
+    }
+
+    fn node(&mut self, (event, range): Found<'t>, depth: usize) -> Result<(Mark, Extent), Box<Problem>> {
+        if depth > MAX_DEPTH {
+            return Err(too_deep(range));
+        }
+        let mut extent = Extent { values: 1, depth: 1 };
+        let (mark, anchor) = match event {
+            Event::Alias(id) => return self.alias(id, range, depth),
+            Event::Scalar(_, style, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), &range);
+                let range = self.with_header(range, style);
+                (Mark { key: None, value: range, children: Children::None }, anchor)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), &range);
+                (self.sequence(range, depth, &mut extent)?, anchor)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), &range);
+                (self.mapping(range, depth, &mut extent)?, anchor)
+            }
+            _ => return Err(stop("syntax", range, "a value was expected here")),
+        };
+        self.count(1, &mark.value)?;
+        if anchor != 0 {
+            self.anchors.insert(anchor, extent);
+        }
+        Ok((mark, extent))
+    }
+
+    fn alias(&mut self, id: usize, range: Range<usize>, depth: usize) -> Result<(Mark, Extent), Box<Problem>> {
+        let Some(&extent) = self.anchors.get(&id) else {
+            return Err(stop("alias", range, "an alias cannot stand inside what it stands for"));
+        };
+        if depth + extent.depth > MAX_DEPTH {
+            return Err(too_deep(range));
+        }
+        self.count(extent.values, &range)?;
+        Ok((Mark { key: None, value: range, children: Children::None }, extent))
+    }
+
+    fn sequence(&mut self, start: Range<usize>, depth: usize, extent: &mut Extent) -> Result<Mark, Box<Problem>> {
+        let mut items = Vec::new();
+        loop {
+            let (event, range) = self.next()?;
+            if event == Event::SequenceEnd {
+                let value = self.collection(start, range, items.last());
+                return Ok(Mark { key: None, value, children: Children::List(items) });
+            }
+            let (mark, child) = self.node((event, range), depth + 1)?;
+            extent.add(child);
+            items.push(mark);
+        }
+    }
+
+    fn mapping(&mut self, start: Range<usize>, depth: usize, extent: &mut Extent) -> Result<Mark, Box<Problem>> {
+        let mut entries: IndexMap<String, Mark> = IndexMap::new();
+        loop {
+            let (event, key) = self.next()?;
+            let name = match event {
+                Event::MappingEnd => {
+                    let value = self.collection(start, key, entries.last().map(|(_, mark)| mark));
+                    return Ok(Mark { key: None, value, children: Children::Table(entries) });
+                }
+                Event::Scalar(name, _, 0, tag) => {
+                    self.refuse_tag(tag.as_deref(), &key);
+                    name.into_owned()
+                }
+                _ => return Err(stop("syntax", key, "a key must be written out as text")),
+            };
+            self.check_key(&name, &key, entries.get(&name));
+            let value = self.next()?;
+            let (mark, child) = self.node(value, depth + 1)?;
+            extent.add(child);
+            entries.insert(name, Mark { key: Some(key), ..mark });
+        }
+    }
+
+    /// A block scalar is said to start with its first line; its `|` or `>` belongs to it too.
+    fn with_header(&self, range: Range<usize>, style: ScalarStyle) -> Range<usize> {
+        let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        let header = self.text.get(..range.start).filter(|_| block).and_then(|before| before.rfind(['|', '>']));
+        header.unwrap_or(range.start)..range.end
+    }
+
+    fn check_key(&mut self, name: &str, key: &Range<usize>, first: Option<&Mark>) {
+        if let Some(Mark { key: Some(first), .. }) = first {
+            let line = self.text.get(..first.start).map_or(0, |before| before.matches('\n').count()) + 1;
+            let message = format!("`{name}` is already set on line {line}");
+            self.problems.push(Problem::new("duplicate-key", Place::Text(key.clone()), message));
+        }
+        if name == "<<" {
+            let help = Some("write the keys out, or put the whole table behind an alias".to_owned());
+            let problem = Problem::new("merge-key", Place::Text(key.clone()), "merge keys are not supported");
+            self.problems.push(problem.help(help));
+        }
+    }
+
+    fn refuse_tag(&mut self, tag: Option<&Tag>, range: &Range<usize>) {
+        if let Some(tag) = tag {
+            let message = format!("tags are not supported: `{tag}`");
+            self.problems.push(Problem::new("tag", Place::Text(range.clone()), message));
+        }
+    }
+
+    fn count(&mut self, values: usize, range: &Range<usize>) -> Result<(), Box<Problem>> {
+        self.values = self.values.saturating_add(values);
+        if self.values <= MAX_VALUES {
+            return Ok(());
+        }
+        let message = format!("with every alias replaced, a spec may have {MAX_VALUES} values at most");
+        Err(stop("alias", range.clone(), message))
+    }
+
+    /// A collection in brackets ends at the bracket; one in lines ends with its last value.
+    fn collection(&self, start: Range<usize>, end: Range<usize>, last: Option<&Mark>) -> Range<usize> {
+        let bracketed = self.text.get(start.start..).is_some_and(|text| text.starts_with(['{', '[']));
+        match last {
+            Some(mark) if !bracketed => start.start..mark.value.end.max(start.start),
+            _ => start.start..end.end.max(start.start),
+        }
+    }
+
+    fn range(&self, span: Span) -> Range<usize> {
+        let byte = |index: usize| self.bytes.get(index).copied().unwrap_or(self.text.len());
+        let start = byte(span.start.index());
+        start..byte(span.end.index()).max(start)
+    }
+
+    fn syntax(&self, error: &ScanError) -> Box<Problem> {
+        let range = self.range(Span::empty(*error.marker()));
+        stop("syntax", range, error.info().to_lowercase())
+    }
+}

@@ -1,0 +1,108 @@
+//! `--set limits.rejects=5`: overrides from the command line.
+
+use std::ops::Range;
+
+use super::{Document, Path, Step, Table, Value, load::parse_value, mark::Mark};
+
+/// One override, as typed, and where its parts stand in what was typed.
+#[derive(Clone, Debug)]
+pub(super) struct Override {
+    pub(super) path: Path,
+    /// As shown: `--set limits.rejects=5`.
+    pub(super) text: String,
+    /// The places of the path's steps in `text`.
+    pub(super) steps: Vec<Range<usize>>,
+    /// The place of the value in `text`, and of the values in it.
+    pub(super) mark: Mark,
+}
+
+/// What precedes an override where it is shown.
+const OPTION: &str = "--set ";
+
+impl Document {
+    /// Applies one override, `path=value`. The path is dotted; a key with other characters is quoted, a place
+    /// in a list is `[0]`. The value is a TOML value, or else text as it stands. Missing tables are made.
+    ///
+    /// # Errors
+    /// There is no `=`, the path is malformed, or it leads through something that is no table or list.
+    pub fn set(&mut self, typed: &str) -> Result<(), String> {
+        let (steps, value_at) = parse_path(typed)?;
+        let text = format!("{OPTION}{typed}");
+        let written = &typed[value_at..];
+        let (value, mark) = parse_value(written)
+            .unwrap_or_else(|| (Value::Text(written.to_owned()), Mark { value: 0..written.len(), ..Mark::default() }));
+        let path = Path(steps.iter().map(|(step, _)| step.clone()).collect());
+        if self.root != Value::Unknown {
+            insert(&mut self.root, &path, value)?;
+        }
+        let steps = steps.into_iter().map(|(_, at)| at.start + OPTION.len()..at.end + OPTION.len()).collect();
+        self.overrides.push(Override { path, text, steps, mark: mark.shift(OPTION.len() + value_at) });
+        Ok(())
+    }
+}
+
+fn insert(root: &mut Value, path: &Path, value: Value) -> Result<(), String> {
+    let mut at = root;
+    for (i, step) in path.0.iter().enumerate() {
+        let here = || Path(path.0[..i].to_vec());
+        at = match (step, at) {
+            (Step::Key(key), Value::Table(table)) => {
+                table.entry(key.clone()).or_insert_with(|| Value::Table(Table::new()))
+            }
+            (Step::Index(index), Value::List(items)) => {
+                let length = items.len();
+                items.get_mut(*index).ok_or_else(|| format!("`{}` has {length} items; the first is `[0]`", here()))?
+            }
+            (Step::Key(_), other) => return Err(format!("`{}` is {}, not a table", here(), other.describe())),
+            (Step::Index(_), other) => return Err(format!("`{}` is {}, not a list", here(), other.describe())),
+        };
+    }
+    *at = value;
+    Ok(())
+}
+
+/// A step of a path, and where it stands.
+type PlacedStep = (Step, Range<usize>);
+
+/// The steps of the path, and where the value begins.
+fn parse_path(typed: &str) -> Result<(Vec<PlacedStep>, usize), String> {
+    let mut steps = Vec::new();
+    let mut at = 0;
+    loop {
+        let rest = &typed[at..];
+        let (step, length) = if rest.starts_with('[') && !steps.is_empty() { index(rest)? } else { key(rest)? };
+        steps.push((step, at..at + length));
+        at += length;
+        match typed[at..].chars().next() {
+            Some('.') => at += 1,
+            Some('[') => {}
+            Some('=') => return Ok((steps, at + 1)),
+            _ => return Err("expected `path=value`, such as `limits.rejects=5`".to_owned()),
+        }
+    }
+}
+
+/// `[3]` at the front.
+fn index(rest: &str) -> Result<(Step, usize), String> {
+    let malformed = || "a place in a list is written `[0]`".to_owned();
+    let end = rest.find(']').ok_or_else(malformed)?;
+    let index = rest[1..end].parse().map_err(|_| malformed())?;
+    Ok((Step::Index(index), end + 1))
+}
+
+/// A bare or quoted key at the front.
+fn key(rest: &str) -> Result<(Step, usize), String> {
+    if let Some(quote) = rest.chars().next().filter(|c| matches!(c, '"' | '\'')) {
+        let end = rest[1..].find(quote).ok_or_else(|| format!("the key has no closing `{quote}`"))?;
+        return Ok((Step::Key(rest[1..=end].to_owned()), end + 2));
+    }
+    let end = rest.find(['.', '[', '=']).unwrap_or(rest.len());
+    match &rest[..end] {
+        "" => Err("expected `path=value`, such as `limits.rejects=5`".to_owned()),
+        name => Ok((Step::Key(name.to_owned()), end)),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/set.rs"]
+mod tests;

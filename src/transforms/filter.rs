@@ -1,0 +1,100 @@
+//! `filter`: keeps the records for which an expression is true.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{
+    batch::{Batch, ColumnType, RejectCode, Rejects},
+    expr::{self, Expr},
+    failure::Failure,
+    kind::{Compiled, Context, Kind, Workers},
+    stage::{Transform, TransformWorker},
+};
+
+/// The `filter` kind.
+pub(super) const KIND: Kind<dyn Transform> = Kind {
+    name: "filter",
+    schema: |generator| generator.subschema_for::<FilterSpec>(),
+    check: |context| {
+        context.decode::<FilterSpec>();
+    },
+    compile,
+};
+
+/// Keeps the records for which `where` is true; null counts as false.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FilterSpec {
+    /// A boolean SQL expression over the input's columns.
+    r#where: String,
+    /// What becomes of the other records.
+    #[serde(default)]
+    otherwise: Otherwise,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Otherwise {
+    /// They are dropped, and counted as filtered.
+    #[default]
+    Drop,
+    /// They are rejects.
+    Reject,
+}
+
+fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
+    let spec: FilterSpec = context.decode()?;
+    let condition = context.expr("where", &spec.r#where)?;
+    if *condition.column_type() != ColumnType::Bool {
+        let message = format!("`where` must be true or false, this is a {}", condition.column_type());
+        context.problem("where", "type", message);
+        return None;
+    }
+    let word = if spec.otherwise == Otherwise::Reject { "rejects" } else { "drops" };
+    let notes = vec![format!("keeps {condition}, {word} the rest")];
+    let output = Some(context.input().clone());
+    let filter = Filter { condition: Arc::new(condition), text: spec.r#where, otherwise: spec.otherwise };
+    Some(Compiled { stage: Box::new(filter), output, workers: Workers::Threads, notes })
+}
+
+struct Filter {
+    condition: Arc<Expr>,
+    text: String,
+    otherwise: Otherwise,
+}
+
+impl Transform for Filter {
+    fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
+        let message = format!("not so: {}", self.text);
+        Ok(Box::new(Worker { condition: Arc::clone(&self.condition), otherwise: self.otherwise, message }))
+    }
+}
+
+struct Worker {
+    condition: Arc<Expr>,
+    otherwise: Otherwise,
+    message: String,
+}
+
+impl TransformWorker for Worker {
+    fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
+        let mut errors = Vec::new();
+        let keep = expr::predicate(&self.condition, &batch, &mut errors);
+        let kept = keep.true_count();
+        if kept == batch.rows() {
+            return Ok(batch);
+        }
+        for error in &errors {
+            rejects.push(&batch, error.row as usize, RejectCode("expression"), error.message.as_str());
+        }
+        if self.otherwise == Otherwise::Reject {
+            let failed = |row: &usize| errors.iter().any(|error| error.row as usize == *row);
+            for row in (0..keep.len()).filter(|row| !keep.value(*row) && !failed(row)) {
+                rejects.push(&batch, row, RejectCode("filter"), self.message.as_str());
+            }
+        }
+        Ok(batch.pick(keep.values().set_indices_u32().collect()))
+    }
+}
