@@ -66,9 +66,15 @@ pub(super) struct Cells<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum Span<'a> {
-    Rows { seed: u64, rows: Rows<'a> },
+    Rows {
+        seed: u64,
+        rows: Rows<'a>,
+    },
     /// Items `offsets[i]..offsets[i + 1]` are those of list `parents[i]`.
-    Items { parents: &'a [Parent], offsets: &'a [i32] },
+    Items {
+        parents: &'a [Parent],
+        offsets: &'a [i32],
+    },
 }
 
 impl<'a> Cells<'a> {

@@ -38,7 +38,7 @@ use crate::{
     expr::RowError,
     failure::{Exit, Failure},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{BatchSize, Place, Problem, Table, Value, nearest},
+    spec::{BatchSize, Path, Place, Problem, Problems, Severity, Step, Table, Value, nearest},
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
 };
 
@@ -120,15 +120,20 @@ struct Makes {
     row_bytes: usize,
 }
 
-fn compile(context: &mut Context<'_>) -> Option<Compiled<Generate>> {
+fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
+    let errors = |problems: &Problems| problems.iter().filter(|found| found.severity == Severity::Error).count();
+    let before = errors(context.problems);
     let keys = keys(context);
     let name = context.path.0.last().map(|step| match step {
-        crate::spec::Step::Key(name) => name.clone(),
-        crate::spec::Step::Index(i) => i.to_string(),
+        Step::Key(name) => name.clone(),
+        Step::Index(i) => i.to_string(),
     });
     let (definition, count, splits) = keys;
     let record = record(context, &name.unwrap_or_default(), definition.as_deref(), count);
     let (record, count, splits) = (record?, count?, splits.ok()?);
+    if errors(context.problems) > before {
+        return None;
+    }
     let schema = record.schema();
     let items = record.fields.iter().map(|field| field.node.most_items()).max().unwrap_or(1).min(MAX_ITEMS);
     let most_rows = (i32::MAX as u64 / items.max(1)) as usize;
@@ -136,7 +141,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<Generate>> {
     let sample = count.min((SAMPLE_ROWS * 64 / items.max(1)).clamp(1, SAMPLE_ROWS)) as usize;
     if sample > 0 {
         let columns = makes.rows(0, sample).0;
-        let sampled = Batch::new(records(&relaxed(&makes.schema), columns, sample), Origin::derived(SplitId(0), 0, sample));
+        let sampled =
+            Batch::new(records(&relaxed(&makes.schema), columns, sample), Origin::derived(SplitId(0), 0, sample));
         makes.row_bytes = sampled.bytes().div_ceil(sample);
     }
     let splits = splits.unwrap_or_else(|| count.div_ceil(SPLIT_ROWS).clamp(1, MAX_SPLITS)).min(count.max(1));
@@ -181,9 +187,7 @@ fn record(context: &mut Context<'_>, source: &str, definition: Option<&str>, cou
         Some(Err(Bad)) => return None,
         None => None,
     };
-    let before = context.problems.iter().count();
     let fields = compile::merge(fields, &path, overrides, context.problems);
-    let unknown = context.problems.iter().count() > before;
     let mut compiler = Compiler {
         seed: context.seed,
         definitions: context.definitions,
@@ -191,11 +195,11 @@ fn record(context: &mut Context<'_>, source: &str, definition: Option<&str>, cou
         problems: context.problems,
         following: Vec::new(),
     };
-    compiler.record(source, &fields, count, None).filter(|_| !unknown)
+    compiler.record(source, &fields, count, None)
 }
 
 /// The `fields` of a definition, and where they stand; its `primary_key` is checked on the way.
-fn fields<'v>(context: &mut Context<'v>, name: &str) -> Option<(&'v Table, crate::spec::Path)> {
+fn fields<'v>(context: &mut Context<'v>, name: &str) -> Option<(&'v Table, Path)> {
     let Some(definition) = context.definitions.get(name) else {
         let message = format!("there is no definition named `{name}`");
         let help = nearest(name, context.definitions.keys().map(String::as_str));
@@ -203,9 +207,8 @@ fn fields<'v>(context: &mut Context<'v>, name: &str) -> Option<(&'v Table, crate
         context.problems.push(Problem::new("unknown-definition", place, message).help(help));
         return None;
     };
-    let path = crate::spec::Path::default().entry("definitions").entry(name);
-    let mut args =
-        Args::open(definition, path.clone(), &["primary_key", "fields"], &[], context.problems).ok()?;
+    let path = Path::default().entry("definitions").entry(name);
+    let mut args = Args::open(definition, path.clone(), &["primary_key", "fields"], &[], context.problems).ok()?;
     let key: Result<Option<Vec<Value>>, Bad> = args.optional("primary_key");
     let fields_path = path.entry("fields");
     let Some(fields) = args.raw("fields") else {
@@ -315,3 +318,5 @@ impl Makes {
     }
 }
 
+#[cfg(test)]
+mod tests;

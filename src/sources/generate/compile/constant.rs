@@ -36,9 +36,8 @@ pub(super) fn array(value: &Value, path: &Path, problems: &mut Problems) -> Resu
                 Some(same) => return Ok(one_list(same.array())),
             };
             // A list of lists.
-            let arrays: Vec<(ArrayRef, ColumnType)> = items
-                .map(|(i, item)| array(item, &path.index(i), problems))
-                .collect::<Result<_, Bad>>()?;
+            let arrays: Vec<(ArrayRef, ColumnType)> =
+                items.map(|(i, item)| array(item, &path.index(i), problems)).collect::<Result<_, Bad>>()?;
             let wanted = item_type.or_else(|| arrays.first().map(|(_, t)| t.clone()));
             if let Some(i) = arrays.iter().position(|(_, t)| Some(t) != wanted.as_ref()) {
                 let message = "the items of a list are all of one type";
@@ -64,7 +63,8 @@ fn one_list((items, item_type): (ArrayRef, ColumnType)) -> (ArrayRef, ColumnType
 
 /// Values of one type; integers among numbers with a point are such numbers too. `None` for lists.
 fn same(values: &[Value], path: &Path, problems: &mut Problems) -> Result<Option<Same>, Bad> {
-    let at = |i: usize| if values.len() == 1 && !matches!(values[0], Value::List(_)) { path.clone() } else { path.index(i) };
+    let at =
+        |i: usize| if values.len() == 1 && !matches!(values[0], Value::List(_)) { path.clone() } else { path.index(i) };
     if values.is_empty() {
         problems.push(Problem::new("empty", Place::value(path.clone()), "an empty list has no type"));
         return Err(Bad);
@@ -95,7 +95,9 @@ fn same(values: &[Value], path: &Path, problems: &mut Problems) -> Result<Option
 
 fn all<T: Read>(values: &[Value]) -> Option<Vec<T>> {
     // Text that was put in from the environment stays text.
-    let readable = |value: &Value| if matches!(value, Value::Substituted(_)) && T::EXPECTED != "text" { None } else { T::read(value) };
+    let readable = |value: &Value| {
+        if matches!(value, Value::Substituted(_)) && T::EXPECTED != "text" { None } else { T::read(value) }
+    };
     values.iter().map(readable).collect()
 }
 

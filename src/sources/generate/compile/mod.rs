@@ -147,7 +147,8 @@ impl Compiler<'_> {
         let mut found = table.iter().filter_map(|(key, value)| Some((named(key)?, value)));
         let first = found.next();
         for (second, _) in found {
-            let message = format!("a field has one generator, and here are two: `{}` and `{second}`", first.map_or("", |f| f.0));
+            let message =
+                format!("a field has one generator, and here are two: `{}` and `{second}`", first.map_or("", |f| f.0));
             self.problems.push(Problem::new("two-generators", Place::key(path.entry(second)), message));
         }
         let locale = matches!(first, Some(("fake" | "template", _)));
@@ -180,14 +181,8 @@ impl Compiler<'_> {
                 return Err(Bad);
             }
         };
-        let call = Call {
-            name,
-            value,
-            path: path.entry(name),
-            unique,
-            locale: table.get("locale"),
-            outer: path.clone(),
-        };
+        let call =
+            Call { name, value, path: path.entry(name), unique, locale: table.get("locale"), outer: path.clone() };
         Ok((call, unique))
     }
 

@@ -125,7 +125,10 @@ pub(super) fn chance(compiler: &mut Compiler<'_>, call: &Call<'_>) -> Result<Pla
 
 pub(super) fn date(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scope<'_>) -> Result<Plain, Bad> {
     let mut args = compiler.args(call, &["from", "to"])?;
-    let (from, to) = (time(&mut args, "from", "a date such as `2024-12-31`", day), time(&mut args, "to", "a date such as `2024-12-31`", day));
+    let (from, to) = (
+        time(&mut args, "from", "a date such as `2024-12-31`", day),
+        time(&mut args, "to", "a date such as `2024-12-31`", day),
+    );
     let show = |days: i64| {
         let mut text = String::new();
         crate::sources::generate::text::day(days as i32, &mut text);
@@ -161,6 +164,7 @@ fn micros(text: &str) -> Option<i64> {
         return Some(moment.timestamp_micros());
     }
     let plain = text.replacen(' ', "T", 1);
-    let local = plain.parse::<NaiveDateTime>().ok().or_else(|| plain.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0))?;
+    let local =
+        plain.parse::<NaiveDateTime>().ok().or_else(|| plain.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0))?;
     Some(local.and_utc().timestamp_micros())
 }

@@ -1,10 +1,6 @@
 //! The fields of a record, each compiled after those it reads.
 
-use super::{
-    Compiler, Scope,
-    args::Bad,
-    structure,
-};
+use super::{Compiler, Scope, args::Bad, structure};
 use crate::{
     batch::Column,
     sources::generate::record::{Field, Record},

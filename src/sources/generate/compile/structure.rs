@@ -155,12 +155,7 @@ pub(super) fn reference(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Sco
 
 impl Compiler<'_> {
     /// The column of another source with what it depends on, and the source's number of rows.
-    fn parent(
-        &mut self,
-        call: &Call<'_>,
-        source: &str,
-        column: &str,
-    ) -> Result<(Record, Option<u64>), Bad> {
+    fn parent(&mut self, call: &Call<'_>, source: &str, column: &str) -> Result<(Record, Option<u64>), Bad> {
         let (sources, definitions) = (self.sources, self.definitions);
         let generated = |value: &Value| match value {
             Value::Table(table) => table.get("type").and_then(String::read).is_some_and(|kind| kind == "generate"),
@@ -205,7 +200,9 @@ fn is_distinct(node: &Node) -> bool {
         Make::Int(Ints::Range { pick, .. }) | Make::Date(Ints::Range { pick, .. }) => picked(pick),
         Make::Timestamp(Ints::Range { pick, .. }) | Make::Float(Floats::Grid { pick, .. }) => picked(pick),
         Make::Int(Ints::Choice(Choice { pick, .. })) | Make::Bool(Choice { pick, .. }) => picked(pick),
-        Make::Float(Floats::Choice(Choice { pick, .. })) | Make::Text(Texts::Choice(Choice { pick, .. })) => picked(pick),
+        Make::Float(Floats::Choice(Choice { pick, .. })) | Make::Text(Texts::Choice(Choice { pick, .. })) => {
+            picked(pick)
+        }
         Make::Text(Texts::Pattern(pattern)) => pattern.distinct.is_some(),
         Make::Ref(reference) => picked(&reference.pick),
         make => matches!(make, Make::Text(Texts::Uuid)),

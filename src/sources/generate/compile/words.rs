@@ -179,7 +179,9 @@ pub(super) fn template(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scop
                     find(compiler, name, locale, place)
                 } else {
                     let message = format!("`{name}` is neither a field of the record nor a fake");
-                    compiler.problems.push(Problem::new("unknown-name", place, message).help(nearest(name, legal).filter(short)));
+                    compiler
+                        .problems
+                        .push(Problem::new("unknown-name", place, message).help(nearest(name, legal).filter(short)));
                     Err(Bad)
                 };
                 pieces.extend(found.ok().map(|faker| Piece::Fake(faker, hash(PIECES, i as u64))));

@@ -2,9 +2,7 @@
 
 use fake::{
     faker::impls::address::CityNameGenFn,
-    locales::{
-        AR_SA, CY_GB, DE_DE, Data, EN, FA_IR, FR_FR, IT_IT, JA_JP, NL_NL, PT_BR, PT_PT, TR_TR, ZH_CN, ZH_TW,
-    },
+    locales::{AR_SA, CY_GB, DE_DE, Data, EN, FA_IR, FR_FR, IT_IT, JA_JP, NL_NL, PT_BR, PT_PT, TR_TR, ZH_CN, ZH_TW},
 };
 
 /// The words of a locale.

@@ -7,9 +7,7 @@ use fake::{
         automotive::raw::LicencePlate,
         barcode::raw::{Isbn, Isbn10, Isbn13},
         creditcard::raw::CreditCardNumber,
-        filesystem::raw::{
-            DirPath, FileExtension, FileName, FilePath, MimeType, Semver, SemverStable, SemverUnstable,
-        },
+        filesystem::raw::{DirPath, FileExtension, FileName, FilePath, MimeType, Semver, SemverStable, SemverUnstable},
         finance::raw::{Bic, Isin},
         picsum::raw::{Image, ImageBlur, ImageGrayscale, ImageWithSeed},
     },
@@ -82,9 +80,7 @@ fn licence_plate(locale: Locale) -> Option<Faker> {
 
 fn health_insurance_code(locale: Locale) -> Option<Faker> {
     match locale {
-        Locale::FrFr => {
-            Some(|rng, out| out.push_str(&HealthInsuranceCode(FR_FR).fake_with_rng::<String, _>(rng)))
-        }
+        Locale::FrFr => Some(|rng, out| out.push_str(&HealthInsuranceCode(FR_FR).fake_with_rng::<String, _>(rng))),
         _ => None,
     }
 }
