@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     batch::Schema,
     expr::{self, Expr},
-    spec::{self, Definitions, Path, Place, Problem, Problems, Value},
+    spec::{self, Definitions, Path, Place, Problem, Problems, Table, Value},
 };
 
 /// One kind of source, transform or sink: `S` is `dyn Source`, `dyn Transform` or `dyn Sink`.
@@ -71,6 +71,8 @@ pub struct Context<'a> {
     pub seed: u64,
     /// The job's generator definitions.
     pub definitions: &'a Definitions,
+    /// The job's `[sources]` as written, by name: a generator may refer to another one's rows.
+    pub sources: &'a Table,
     /// What is wrong so far.
     pub problems: &'a mut Problems,
 }
@@ -129,6 +131,7 @@ impl<'a> Context<'a> {
             max_record_bytes: 16 << 20,
             seed: 0,
             definitions: &NONE,
+            sources: &NONE,
             problems,
         }
     }

@@ -15,14 +15,17 @@ use crate::{
     event::StageId,
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
-    spec::{Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Value, digest, nearest},
+    spec::{Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, nearest},
     transforms,
 };
 
 /// Compiles a spec. Every problem is recorded; there is a plan only where none of them is an error.
 pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
     let job = JobSpec::decode(&document.root, problems)?;
-    let mut compiler = Compiler { job: &job, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
+    let none = Table::new();
+    let sources = document.root.get(&Path::default().key("sources")).and_then(Value::as_table).unwrap_or(&none);
+    let mut compiler =
+        Compiler { job: &job, sources, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
     compiler.check_ends();
     for spec in order(&job, compiler.problems) {
         let stage = compiler.stage(spec);
@@ -55,6 +58,8 @@ fn beside(spec: &str) -> PathBuf {
 
 struct Compiler<'a> {
     job: &'a JobSpec,
+    /// The `[sources]` tables as written.
+    sources: &'a Table,
     problems: &'a mut Problems,
     /// Stages met so far; `None` where one has a problem, so that those behind it stay silent about it.
     done: HashMap<&'a str, Option<StageId>>,
@@ -127,6 +132,7 @@ impl<'a> Compiler<'a> {
             max_record_bytes: self.job.limits.max_record_bytes.0 as usize,
             seed: self.job.seed,
             definitions: &self.job.definitions,
+            sources: self.sources,
             problems: self.problems,
         };
         let known = inputs.schema.is_some() && (kind.side.is_none() || inputs.side.is_some());
