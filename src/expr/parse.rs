@@ -136,6 +136,8 @@ fn syntax_error(error: &ParserError, parser: &Parser<'_>, places: &Places) -> Ex
 fn sentence(message: &str) -> String {
     if let Some((expected, found)) = message.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: ")) {
         let found = if found == "EOF" { "the end".to_owned() } else { format!("`{found}`") };
+        let sign = expected.chars().all(|c| c.is_ascii_punctuation());
+        let expected = if sign { format!("`{expected}`") } else { expected.to_owned() };
         return format!("expected {expected}, found {found}");
     }
     let mut chars = message.trim_end_matches('.').chars();
