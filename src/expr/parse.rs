@@ -34,6 +34,12 @@ pub(super) fn parse(text: &str) -> Result<(ast::Expr, Places), Box<ExprError>> {
     let tree = parser.parse_expr().map_err(|error| Box::new(syntax_error(&error, &parser, &places)))?;
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
+        // The parser takes an operator where a value should stand for a column of that name.
+        let last = parser.get_current_token();
+        if matches!(&last.token, Token::Word(word) if matches!(word.keyword, Keyword::AND | Keyword::OR)) {
+            let message = format!("expected an expression, found `{}`", last.token);
+            return Err(ExprError::boxed(places.from(last.span.start), message, None));
+        }
         let message = format!("expected one expression, but `{}` follows it", rest.token);
         return Err(ExprError::boxed(places.from(rest.span.start), message, None));
     }

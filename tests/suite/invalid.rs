@@ -92,7 +92,7 @@ fn both_spellings_say_the_same() {
 #[test]
 fn machines_are_told_the_same_places() {
     for spec in specs() {
-        let text = fs::read_to_string(beside(&spec)).unwrap();
+        let (_, _, text) = check(&[&spec]);
         let places: Vec<&str> = text.lines().filter_map(|line| line.trim_start().strip_prefix("--> ")).collect();
         let found = findings(&spec);
         let place = |finding: &Value| {
