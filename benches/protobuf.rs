@@ -75,6 +75,7 @@ fn stage(input: &Schema) -> Box<dyn Transform> {
         batch: BatchSize { rows: BATCH, bytes: 1 << 20 },
         seed: 0,
         definitions: &Definitions::new(),
+        sources: &Default::default(),
         problems: &mut problems,
     });
     compiled.unwrap_or_else(|| panic!("{problems:?}")).stage

@@ -32,6 +32,7 @@ pub(super) const KIND: Kind<dyn Sink> = Kind {
     check: |context| {
         context.decode::<FilesSpec>();
     },
+    side: None,
     compile,
 };
 

@@ -1,8 +1,9 @@
 //! Where records come from. One file per kind; each holds all of that kind.
 
 mod files;
+mod generate;
 
 use crate::{kind::Kind, stage::Source};
 
 /// All kinds of sources.
-pub const KINDS: &[Kind<dyn Source>] = &[files::KIND];
+pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND];
