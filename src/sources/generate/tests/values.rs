@@ -61,6 +61,9 @@ fn decimals_are_exact() {
     for value in numbers("{ float = { min = 0, max = 10, decimals = 2 } }") {
         assert_eq!(format!("{value:.2}").parse::<f64>(), Ok(value));
     }
+    let tenths = numbers("{ float = { min = 0.05, max = 0.29, decimals = 1 } }");
+    assert!(tenths.iter().all(|value| [0.1, 0.2].contains(value)));
+    assert!(numbers("{ float = { min = 0.28, max = 0.29, decimals = 2 } }").contains(&0.29));
     for value in numbers("{ normal = { decimals = 3 } }") {
         assert_eq!(format!("{value:.3}").parse::<f64>(), Ok(value));
     }
