@@ -1,7 +1,7 @@
 //! Where records come from. One file per kind; each holds all of that kind.
 
 mod files;
-mod generate;
+pub mod generate;
 
 use crate::{kind::Kind, stage::Source};
 
