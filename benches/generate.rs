@@ -95,6 +95,7 @@ fn compile(fields: &str) -> Compiled<dyn Source> {
         table: section("sources").get("rows").unwrap_or(&Value::Null),
         common: &[],
         input: None,
+        side: None,
         batch: BatchSize::default(),
         max_record_bytes: 1 << 24,
         seed: 7,

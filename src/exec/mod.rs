@@ -61,7 +61,9 @@ pub struct Signals {
 /// Runs a plan to its end. Rejects are written and splits are settled on the way; everything that happens
 /// is told to the observer.
 pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mut dyn Observer) -> Outcome {
-    let rejects = plan.rejects.as_ref().map(|path| RejectFile::create(path, &plan.name)).transpose();
+    // A rehearsal leaves the rejects of the last real run alone.
+    let path = plan.rejects.as_ref().filter(|_| options.mode == Mode::Write);
+    let rejects = path.map(|path| RejectFile::create(path, &plan.name)).transpose();
     let launched = rejects.and_then(|rejects| Ok((launch::launch(plan, options)?, rejects)));
     match launched {
         Ok((run, rejects)) => Coordinator::new(plan, options, signals, observer, run, rejects).run(),

@@ -77,7 +77,7 @@ impl<'a> Compiler<'a> {
             }
         }
         for stage in self.job.stages().filter(|stage| stage.section != Section::Sinks) {
-            let read = self.job.stages().any(|reader| reader.inputs.iter().any(|(name, _)| *name == stage.name));
+            let read = self.job.stages().any(|reader| reads(reader).any(|(name, _)| *name == stage.name));
             if !read {
                 let message = format!("nothing reads `{}`", stage.name);
                 let help =
@@ -90,18 +90,18 @@ impl<'a> Compiler<'a> {
     fn stage(&mut self, spec: &'a StageSpec) -> Option<StageId> {
         match spec.section {
             Section::Sources => {
-                let compiled = self.kind(spec, sources::KINDS, None)?;
-                self.add(spec, compiled, Vec::new(), Role::Source, None)
+                let compiled = self.kind(spec, sources::KINDS, &Inputs::default())?;
+                self.add(spec, compiled, Inputs::default(), Role::Source)
             }
             Section::Transforms => {
-                let (inputs, schema) = self.inputs(spec).unzip();
-                let compiled = self.kind(spec, transforms::KINDS, schema.as_ref())?;
-                self.add(spec, compiled, inputs?, Role::Transform, schema.as_ref())
+                let inputs = self.inputs(spec).unwrap_or_default();
+                let compiled = self.kind(spec, transforms::KINDS, &inputs)?;
+                self.add(spec, compiled, inputs, Role::Transform)
             }
             Section::Sinks => {
-                let (inputs, schema) = self.inputs(spec).unzip();
-                let compiled = self.kind(spec, sinks::KINDS, schema.as_ref())?;
-                self.add(spec, compiled, inputs?, Role::Sink, schema.as_ref())
+                let inputs = self.inputs(spec).unwrap_or_default();
+                let compiled = self.kind(spec, sinks::KINDS, &inputs)?;
+                self.add(spec, compiled, inputs, Role::Sink)
             }
         }
     }
@@ -112,7 +112,7 @@ impl<'a> Compiler<'a> {
         &mut self,
         spec: &StageSpec,
         kinds: &'static [Kind<S>],
-        input: Option<&Schema>,
+        inputs: &Inputs,
     ) -> Option<(&'static str, Compiled<S>)> {
         let word = spec.kind.as_deref()?;
         let Some(kind) = kinds.iter().find(|kind| kind.name == word) else {
@@ -126,7 +126,8 @@ impl<'a> Compiler<'a> {
             path: spec.path.clone(),
             table: &spec.table,
             common: spec.section.common_keys(),
-            input,
+            input: inputs.schema.as_ref(),
+            side: inputs.side.as_ref().map(|(_, schema)| schema),
             batch: spec.common.batch.unwrap_or_default(),
             max_record_bytes: self.job.limits.max_record_bytes.0 as usize,
             seed: self.job.seed,
@@ -134,7 +135,8 @@ impl<'a> Compiler<'a> {
             sources: self.sources,
             problems: self.problems,
         };
-        if spec.broken || (input.is_none() && spec.section != Section::Sources) {
+        let known = inputs.schema.is_some() && (kind.side.is_none() || inputs.side.is_some());
+        if spec.broken || (!known && spec.section != Section::Sources) {
             (kind.check)(&mut context);
             return None;
         }
@@ -145,19 +147,46 @@ impl<'a> Compiler<'a> {
         &mut self,
         spec: &StageSpec,
         (kind, compiled): (&'static str, Compiled<S>),
-        inputs: Vec<StageId>,
+        inputs: Inputs,
         role: impl FnOnce(Box<S>) -> Role,
-        input: Option<&Schema>,
     ) -> Option<StageId> {
         let Compiled { stage, output, workers, notes } = compiled;
-        let partition = match (&spec.common.partition_by, input) {
-            (Some(text), Some(schema)) => Some(self.partition(spec, text, schema, workers)?),
+        let asked = match (&spec.common.partition_by, &inputs.schema) {
+            (Some(text), Some(schema)) => Some(self.partition(spec, text, schema, &workers)?),
             _ => None,
         };
-        let name = spec.name.clone();
-        self.stages.push(Stage { name, kind, role: role(stage), inputs, output, notes });
-        self.wishes.push(Wish { common: spec.common.clone(), workers, partition });
+        let (name, side) = (spec.name.clone(), inputs.side.map(|(id, _)| id));
+        self.stages.push(Stage { name, kind, role: role(stage), inputs: inputs.ids, side, output, notes });
+        self.wishes.push(Wish { common: spec.common.clone(), workers, partition: asked });
         Some(self.stages.len() - 1)
+    }
+
+    /// A stage takes its second input whole before the first. Were both to come from one source, that would
+    /// be held back by the first while the second waits for it, for ever.
+    fn no_shared_origin(&mut self, spec: &StageSpec, inputs: &Inputs) -> Option<()> {
+        let Some((side, _)) = &inputs.side else { return Some(()) };
+        let origins = self.origins(&[*side]);
+        let Some(shared) = self.origins(&inputs.ids).into_iter().find(|id| origins.contains(id)) else {
+            return Some(());
+        };
+        let (name, path) = (&self.stages[shared].name, spec.path.key("input"));
+        let message = format!("both inputs of `{}` come from `{name}`", spec.name);
+        let help = Some(format!("define `{name}` a second time under another name, and read each once"));
+        self.problems.push(Problem::new("shared-origin", Place::value(path), message).help(help));
+        None
+    }
+
+    /// The sources that the rows of these stages come from.
+    fn origins(&self, stages: &[StageId]) -> HashSet<StageId> {
+        let mut found = HashSet::new();
+        let mut left = stages.to_vec();
+        while let Some(id) = left.pop() {
+            if let Role::Source(_) = self.stages[id].role {
+                found.insert(id);
+            }
+            left.extend(self.stages[id].reads());
+        }
+        found
     }
 
     fn partition(
@@ -165,10 +194,14 @@ impl<'a> Compiler<'a> {
         spec: &StageSpec,
         text: &str,
         schema: &Schema,
-        workers: Workers,
+        workers: &Workers,
     ) -> Option<crate::expr::Expr> {
-        if let Workers::One(why) = workers {
-            let message = format!("this stage has one worker whatever is asked for: {why}");
+        let refused = match workers {
+            Workers::One(why) => Some(format!("this stage has one worker whatever is asked for: {why}")),
+            Workers::Keyed(key, _) => Some(format!("this stage divides its rows by {key}")),
+            Workers::Threads | Workers::Default(_) => None,
+        };
+        if let Some(message) = refused {
             self.problems.push(Problem::new("partition", Place::key(spec.path.key("partition_by")), message));
             return None;
         }
@@ -181,10 +214,25 @@ impl<'a> Compiler<'a> {
         Some(expr)
     }
 
-    /// The stages a stage reads and their common columns; `None` where an input is missing or has a problem.
-    fn inputs(&mut self, spec: &'a StageSpec) -> Option<(Vec<StageId>, Schema)> {
+    /// The stages a stage reads and their columns; `None` where an input is missing or has a problem.
+    fn inputs(&mut self, spec: &StageSpec) -> Option<Inputs> {
+        let (ids, schema) = self.common_input(&spec.inputs)?;
+        let side = match side(spec) {
+            None => None,
+            Some(named) => {
+                let (found, schema) = self.common_input(&[named])?;
+                Some((found[0], schema))
+            }
+        };
+        let inputs = Inputs { ids, schema: Some(schema), side };
+        self.no_shared_origin(spec, &inputs)?;
+        Some(inputs)
+    }
+
+    /// The stages of that name and the columns they have in common.
+    fn common_input(&mut self, inputs: &[(String, Path)]) -> Option<(Vec<StageId>, Schema)> {
         let mut found: Vec<(StageId, &Path)> = Vec::new();
-        for (name, path) in &spec.inputs {
+        for (name, path) in inputs {
             // An unknown name was reported when the stages were put in order.
             let id = (*self.done.get(name.as_str())?)?;
             found.push((id, path));
@@ -213,16 +261,37 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// What a stage reads.
+#[derive(Default)]
+struct Inputs {
+    ids: Vec<StageId>,
+    schema: Option<Schema>,
+    side: Option<(StageId, Schema)>,
+}
+
+/// The second input of a stage and where it is named, where its kind has one.
+fn side(spec: &StageSpec) -> Option<(String, Path)> {
+    let word = spec.kind.as_deref()?;
+    let key = transforms::KINDS.iter().find(|kind| kind.name == word)?.side?;
+    let Value::Table(table) = &spec.table else { return None };
+    let name = table.get(key)?.as_text()?;
+    (spec.section == Section::Transforms).then(|| (name.to_owned(), spec.path.key(key)))
+}
+
+/// All stages that a stage names, and where.
+fn reads(spec: &StageSpec) -> impl Iterator<Item = (String, Path)> {
+    spec.inputs.iter().cloned().chain(side(spec))
+}
+
 /// The stages so that inputs come before those that read them. Unknown inputs and cycles are recorded; a
 /// stage on or behind a cycle is left out.
 fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a StageSpec> {
     let known = |name: &str| job.stages().any(|stage| stage.name == name);
     for stage in job.stages() {
-        for (name, path) in stage.inputs.iter().filter(|(name, _)| !known(name)) {
+        for (name, path) in reads(stage).filter(|(name, _)| !known(name)) {
             let legal = job.stages().map(|other| other.name.as_str()).filter(|other| *other != stage.name);
             let message = format!("there is no stage named `{name}`");
-            problems
-                .push(Problem::new("unknown-input", Place::value(path.clone()), message).help(nearest(name, legal)));
+            problems.push(Problem::new("unknown-input", Place::value(path), message).help(nearest(&name, legal)));
         }
     }
     let mut ordered: Vec<&StageSpec> = Vec::new();
@@ -230,7 +299,7 @@ fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a StageSpec> {
     loop {
         let placed = |name: &str| !known(name) || ordered.iter().any(|done| done.name == name);
         let (ready, waiting): (Vec<_>, Vec<_>) =
-            left.iter().copied().partition(|stage| stage.inputs.iter().all(|(name, _)| placed(name)));
+            left.iter().copied().partition(|stage| reads(stage).all(|(name, _)| placed(&name)));
         if ready.is_empty() {
             report_cycles(&waiting, problems);
             return ordered;
@@ -256,11 +325,11 @@ fn way_back<'a>(start: &'a StageSpec, waiting: &[&'a StageSpec]) -> Option<Vec<&
     let mut ways: VecDeque<Vec<&StageSpec>> = VecDeque::from([vec![start]]);
     let mut met: HashSet<&str> = HashSet::new();
     while let Some(way) = ways.pop_front() {
-        for (name, _) in &way[way.len() - 1].inputs {
-            if *name == start.name {
+        for (name, _) in reads(way[way.len() - 1]) {
+            if name == start.name {
                 return Some(way.iter().map(|stage| stage.name.as_str()).chain([start.name.as_str()]).collect());
             }
-            let next = waiting.iter().find(|stage| stage.name == *name);
+            let next = waiting.iter().find(|stage| stage.name == name);
             if let Some(next) = next.filter(|stage| met.insert(&stage.name)) {
                 ways.push_back(way.iter().copied().chain([*next]).collect());
             }

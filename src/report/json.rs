@@ -104,6 +104,10 @@ pub struct StageReport {
     pub rejected: u64,
     /// Rows dropped on purpose.
     pub filtered: u64,
+    /// Rows kept by a stage that puts something out only at the end, or the second input of a join.
+    pub gathered: u64,
+    /// Rows made without one of the input: put out at the end, or items of lists.
+    pub made: u64,
     /// Rows not stored although they should have been.
     pub failed: u64,
     /// Bytes: read from the input, of memory for transforms, written by sinks.
@@ -184,9 +188,9 @@ pub struct ReasonReport {
 pub struct SplitsReport {
     /// How many there are.
     pub total: usize,
-    /// How many are wholly stored.
+    /// How many are wholly stored, their `done` action run.
     pub done: usize,
-    /// The first thousand of those that are not wholly stored, then of those that are.
+    /// The first thousand of those that are not done, then of those that are.
     pub list: Vec<SplitReport>,
 }
 
@@ -197,7 +201,8 @@ pub struct SplitReport {
     pub source: String,
     /// Its name.
     pub name: String,
-    /// `done`, `failed`, `incomplete`, `stopped` or `waiting`.
+    /// `done`; `stored`, where the run was stopped before the `done` action; `failed`, `incomplete`, `stopped`
+    /// or `waiting`.
     pub state: String,
     /// Why it failed, or what its `done` action did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -294,6 +299,8 @@ fn stage(tally: &Tally, id: usize) -> StageReport {
         rows_out: counts.rows.output,
         rejected: counts.rows.rejected,
         filtered: counts.rows.filtered,
+        gathered: counts.rows.gathered,
+        made: counts.rows.made,
         failed: counts.rows.failed,
         bytes: counts.bytes,
         busy_seconds: counts.busy.as_secs_f64(),
@@ -345,6 +352,7 @@ fn splits(tally: &Tally) -> SplitsReport {
             SplitState::Waiting => ("waiting", None),
             SplitState::Open | SplitState::Incomplete => ("incomplete", None),
             SplitState::Stopped => ("stopped", None),
+            SplitState::Stored => ("stored", None),
             SplitState::Failed(why) => ("failed", Some(why.clone())),
             SplitState::Done => ("done", split.action.clone()),
         };

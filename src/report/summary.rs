@@ -28,7 +28,7 @@ pub fn summary(tally: &Tally, outcome: &Outcome, exit: Exit, seconds: f64, dry_r
         let example = refused.samples.first().map_or(String::new(), |message| format!(", such as: {message}"));
         let _ = writeln!(text, "  rejected by {stage}: {} × {}{example}", grouped(refused.count), code.0);
     }
-    if let Some(path) = plan.rejects.as_ref().filter(|_| tally.rejected() > 0) {
+    if let Some(path) = plan.rejects.as_ref().filter(|_| tally.rejected() > 0 && !dry_run) {
         let _ = writeln!(text, "  rejects are in {}", path.display());
     }
     for (stage, counts) in plan.stages.iter().zip(&tally.stages) {
@@ -99,6 +99,7 @@ fn splits(text: &mut String, tally: &Tally) {
             SplitState::Failed(why) => format!("failed: {why}"),
             SplitState::Incomplete | SplitState::Open => "not wholly stored".to_owned(),
             SplitState::Stopped => "read in part".to_owned(),
+            SplitState::Stored => "stored, but its `done` action has not run".to_owned(),
             SplitState::Waiting | SplitState::Done => continue,
         };
         named += 1;

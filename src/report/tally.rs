@@ -67,7 +67,9 @@ pub(super) enum SplitState {
     Failed(String),
     /// Some of its records are not stored.
     Incomplete,
-    /// All of it is stored or rejected.
+    /// All of it is stored or rejected, but the run was stopped before its `done` action.
+    Stored,
+    /// All of it is stored or rejected, and its `done` action, if any, has run.
     Done,
 }
 
@@ -98,13 +100,14 @@ impl Tally {
     pub fn imbalances(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (stage, tally) in self.plan.stages.iter().zip(&self.stages) {
-            let Rows { input, output, rejected, filtered, failed } = tally.rows;
-            let accounted = output + rejected + filtered + failed;
-            if input != accounted {
-                found.push(format!("`{}` took {input} rows and accounts for {accounted}", stage.name));
+            let Rows { input, output, rejected, filtered, gathered, made, failed } = tally.rows;
+            let accounted = output + rejected + filtered + gathered + failed;
+            if input + made != accounted {
+                let came = input + made;
+                found.push(format!("`{}` took or made {came} rows and accounts for {accounted}", stage.name));
             }
-            let sent: u64 = stage.inputs.iter().map(|from| self.stages[*from].rows.output).sum();
-            if !stage.inputs.is_empty() && sent != input {
+            let sent: u64 = stage.reads().map(|from| self.stages[from].rows.output).sum();
+            if stage.reads().next().is_some() && sent != input {
                 found.push(format!("`{}` took {input} rows of {sent} that were sent to it", stage.name));
             }
         }
@@ -141,11 +144,12 @@ impl Observer for Tally {
                 Closed::Failed(failure) => self.set(*split, SplitState::Failed(failure.message.clone())),
             },
             Event::Settled { split, complete } => {
-                let state = if *complete { SplitState::Done } else { SplitState::Incomplete };
+                let state = if *complete { SplitState::Stored } else { SplitState::Incomplete };
                 self.set(*split, state);
             }
             Event::Done { split, action } => {
                 if let Some(known) = self.split(*split) {
+                    known.state = SplitState::Done;
                     known.action.clone_from(action);
                 }
             }
@@ -170,6 +174,8 @@ impl StageTally {
                 self.rows.output += rows.output;
                 self.rows.rejected += rows.rejected;
                 self.rows.filtered += rows.filtered;
+                self.rows.gathered += rows.gathered;
+                self.rows.made += rows.made;
                 self.rows.failed += rows.failed;
                 self.bytes += bytes;
                 self.busy += *busy;
@@ -248,7 +254,7 @@ impl Latencies {
 }
 
 impl SplitTally {
-    /// Is all of it stored or rejected?
+    /// Is there nothing left to do for it?
     pub(super) fn done(&self) -> bool {
         self.state == SplitState::Done
     }

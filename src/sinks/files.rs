@@ -29,6 +29,7 @@ pub(super) const KIND: Kind<dyn Sink> = Kind {
     check: |context| {
         context.decode::<FilesSpec>();
     },
+    side: None,
     compile,
 };
 

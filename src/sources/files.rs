@@ -44,6 +44,7 @@ pub(super) const KIND: Kind<dyn Source> = Kind {
     check: |context| {
         context.decode::<FilesSpec>();
     },
+    side: None,
     compile,
 };
 

@@ -20,6 +20,7 @@ pub(super) const KIND: Kind<dyn Transform> = Kind {
     check: |context| {
         context.decode::<FilterSpec>();
     },
+    side: None,
     compile,
 };
 

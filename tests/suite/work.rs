@@ -3,13 +3,18 @@
 use std::{
     fs,
     io::Write,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
+
+use crate::servers::{DEVICES, service};
 
 /// A folder that goes when the test is over.
 pub struct Work {
@@ -39,6 +44,14 @@ impl Work {
     pub fn with_proto() -> Self {
         let work = Work::new();
         work.file("proto/appsinstalled.proto", &fs::read_to_string(project("proto/appsinstalled.proto")).unwrap());
+        work
+    }
+
+    /// A folder with the project's `proto` folder and its `jobs/memc.toml`, and none of the servers' addresses
+    /// from the environment.
+    pub fn with_memc() -> Self {
+        let work = Work::with_proto();
+        work.file("jobs/memc.toml", fs::read_to_string(project("jobs/memc.toml")).unwrap());
         work
     }
 
@@ -86,18 +99,16 @@ impl Work {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
         command.args(args).current_dir(&self.root).env("NO_COLOR", "1");
+        // A test says what its runs see.
+        DEVICES.iter().for_each(|(_, variable)| drop(command.env_remove(variable)));
+        command.env_remove("APPS_INSTALLED");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
     /// Runs the program to its end.
     pub fn run(&self, args: &[&str]) -> Ran {
-        let output = self.command(args).stdin(Stdio::null()).output().unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        finished(&mut self.command(args))
     }
 
     /// Runs the program and expects this exit code.
@@ -105,11 +116,6 @@ impl Work {
         let ran = self.run(args);
         assert_eq!(ran.code, code, "runner {args:?}\n{}{}", ran.stdout, ran.stderr);
         ran
-    }
-
-    /// Starts the program and leaves it running.
-    pub fn start(&self, args: &[&str]) -> Child {
-        self.command(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Runs a job with `--format json` and gives the report.
@@ -125,6 +131,37 @@ impl Drop for Work {
         if !std::thread::panicking() {
             let _ = fs::remove_dir_all(&self.root);
         }
+    }
+}
+
+/// Waits for something to become true. What is slow here is the machine; what never comes fails the test.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Do the tests run as root, whom permission bits do not stop?
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Runs one of the programs in `tests/oracle`, in the folder of a test with its variables.
+pub fn oracle(work: &Work, program: &str, args: &[&str]) -> Ran {
+    let mut command = Command::new(service("RUNNER_TEST_PYTHON"));
+    command.arg(project("tests/oracle").join(program)).args(args).current_dir(&work.root);
+    command.envs(work.env.iter().map(|(name, value)| (name, value)));
+    finished(&mut command)
+}
+
+fn finished(command: &mut Command) -> Ran {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
     }
 }
 

@@ -45,13 +45,14 @@ use crate::{
 pub use self::fakes::{FakeInfo, names};
 
 /// The kind.
-pub const KIND: Kind<dyn Source> = Kind {
+pub(super) const KIND: Kind<dyn Source> = Kind {
     name: "generate",
     schema,
     check: |context| {
         compile(context);
     },
     compile,
+    side: None,
 };
 
 /// One generator as people see it.

@@ -34,18 +34,13 @@ fn compile_values(root: &Value, name: &str, batch: BatchSize, seed: u64) -> Resu
     let mut own = section("sources").get(name).and_then(Value::as_table).expect("the source").clone();
     own.shift_remove("type");
     let mut problems = Problems::default();
-    let compiled = (KIND.compile)(&mut Context {
-        path: Path::default().entry("sources").entry(name),
-        table: &Value::Table(own),
-        common: &["concurrency"],
-        input: None,
-        batch,
-        max_record_bytes: 1 << 24,
-        seed,
-        definitions: section("definitions"),
-        sources: section("sources"),
-        problems: &mut problems,
-    });
+    let own = Value::Table(own);
+    let mut context = Context::of("", &own, None, &mut problems);
+    context.path = Path::default().entry("sources").entry(name);
+    context.common = &["concurrency"];
+    (context.batch, context.seed) = (batch, seed);
+    (context.definitions, context.sources) = (section("definitions"), section("sources"));
+    let compiled = (KIND.compile)(&mut context);
     let shown = |place: &Place| match place {
         Place::Key(path) => format!("key {path}"),
         Place::Value(path) => path.to_string(),

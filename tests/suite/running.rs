@@ -1,0 +1,78 @@
+//! The program while it runs: what it says so far, and signals to it.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+};
+
+use crate::work::{Ran, Work, until};
+
+/// A started program; it ends with the test.
+pub struct Running {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+    stdout: Arc<Mutex<String>>,
+}
+
+impl Running {
+    pub fn start(work: &Work, args: &[&str]) -> Running {
+        Running::spawn(&mut work.command(args))
+    }
+
+    fn spawn(command: &mut Command) -> Running {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (said, stdout) = (Arc::default(), Arc::default());
+        let readers = vec![
+            collect(child.stderr.take().unwrap(), Arc::clone(&said)),
+            collect(child.stdout.take().unwrap(), Arc::clone(&stdout)),
+        ];
+        Running { child, said, readers, stdout }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has said this on standard error.
+    pub fn wait_for(&self, text: &str) {
+        until(&format!("it says `{text}`"), || self.said.lock().unwrap().contains(text));
+    }
+
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ran {
+        let mut code = None;
+        until("it ends", || {
+            code = self.child.try_wait().unwrap();
+            code.is_some()
+        });
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        let [stdout, stderr] = [&self.stdout, &self.said].map(|text| text.lock().unwrap().clone());
+        Ran { code: code.unwrap().code().unwrap_or(-1), stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(from: impl std::io::Read + Send + 'static, text: Arc<Mutex<String>>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = String::new();
+        while from.read_line(&mut line).is_ok_and(|len| len > 0) {
+            text.lock().unwrap().push_str(&line);
+            line.clear();
+        }
+    })
+}

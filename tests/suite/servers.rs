@@ -1,0 +1,203 @@
+//! memcached servers for one test alone, and what stands between the program and a server to make trouble.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use crate::work::{Work, is_root, until};
+
+/// The device types of `jobs/memc.toml`, and the variable that names the server of each.
+pub const DEVICES: [(&str, &str); 4] =
+    [("idfa", "MEMC_IDFA"), ("gaid", "MEMC_GAID"), ("adid", "MEMC_ADID"), ("dvid", "MEMC_DVID")];
+
+const ADVICE: &str = "run scripts/with-services cargo test";
+
+/// The value of a variable that `scripts/with-services` sets.
+pub fn service(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: {ADVICE}"))
+}
+
+/// What the server at an address holds for a key.
+pub fn get(address: &str, key: &str) -> Option<Vec<u8>> {
+    memcache::connect(format!("memcache://{address}?protocol=ascii&timeout=10")).unwrap().get(key).unwrap()
+}
+
+/// One memcached server; it ends with the test.
+pub struct Memcached {
+    child: Child,
+    pub address: String,
+}
+
+impl Memcached {
+    pub fn start(args: &[&str]) -> Memcached {
+        let work = Work::new();
+        fs::set_permissions(work.path(""), fs::Permissions::from_mode(0o777)).unwrap();
+        let ports = work.path("ports");
+        let mut command = launcher();
+        command.args(["-l", "127.0.0.1", "-p", "-1", "-U", "0", "-t", "1"]).args(args);
+        command.env("MEMCACHED_PORT_FILENAME", &ports).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap_or_else(|error| panic!("memcached does not start, {error}: {ADVICE}"));
+        let mut port = None;
+        until("memcached says its port", || {
+            let text = fs::read_to_string(&ports).unwrap_or_default();
+            port = text.lines().find_map(|line| line.strip_prefix("TCP INET: ")).map(str::to_owned);
+            port.is_some()
+        });
+        let address = format!("127.0.0.1:{}", port.unwrap());
+        until("memcached answers", || TcpStream::connect(&address).is_ok());
+        Memcached { child, address }
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        get(&self.address, key)
+    }
+
+    /// How many items it holds.
+    pub fn items(&self) -> usize {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.write_all(b"stats\r\nquit\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let found = text.lines().find_map(|line| line.strip_prefix("STAT curr_items "));
+        found.unwrap_or_else(|| panic!("no count in {text}")).trim().parse().unwrap()
+    }
+}
+
+impl Drop for Memcached {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// memcached as another user than root, and ended with the tests should they be killed.
+fn launcher() -> Command {
+    let setpriv = Command::new("setpriv").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if setpriv.is_err() {
+        let mut command = Command::new("memcached");
+        if is_root() {
+            command.args(["-u", "nobody"]);
+        }
+        return command;
+    }
+    let mut command = Command::new("setpriv");
+    if is_root() {
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    }
+    command.args(["--pdeathsig", "TERM", "memcached"]);
+    command
+}
+
+/// A server per device type, in the order of [`DEVICES`].
+pub struct Servers(pub [Memcached; 4]);
+
+impl Servers {
+    pub fn start() -> Servers {
+        Servers([(); 4].map(|()| Memcached::start(&["-m", "64"])))
+    }
+
+    /// Points a folder's runs at these servers.
+    pub fn in_env(&self, work: Work) -> Work {
+        DEVICES.iter().zip(&self.0).fold(work, |work, ((_, variable), server)| work.env(variable, &server.address))
+    }
+
+    pub fn of(&self, device: &str) -> &Memcached {
+        &self.0[DEVICES.iter().position(|(name, _)| *name == device).unwrap()]
+    }
+
+    /// How many items each holds.
+    pub fn items(&self) -> [usize; 4] {
+        [0, 1, 2, 3].map(|i| self.0[i].items())
+    }
+}
+
+/// An address where nobody listens.
+pub fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// Takes connections and never answers. It lives as long as the value.
+pub fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+/// Ends every connection as soon as it is made.
+pub fn hangs_up() -> String {
+    let (listener, address) = silent();
+    thread::spawn(move || listener.incoming().for_each(drop));
+    address
+}
+
+/// Stands before a server and passes nothing on until it is told to.
+pub struct Hold {
+    pub address: String,
+    open: Arc<(Mutex<bool>, Condvar)>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Hold {
+    pub fn before(server: &Memcached) -> Hold {
+        let (listener, address) = silent();
+        let hold = Hold { address, open: Arc::default(), bytes: Arc::default() };
+        let (open, bytes, behind) = (Arc::clone(&hold.open), Arc::clone(&hold.bytes), server.address.clone());
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (open, bytes, behind) = (Arc::clone(&open), Arc::clone(&bytes), behind.clone());
+                thread::spawn(move || forward(client, &behind, &open, &bytes));
+            }
+        });
+        hold
+    }
+
+    /// Waits until something has been sent to the server.
+    pub fn wait(&self) {
+        until("something is sent to the server", || self.bytes.load(Ordering::SeqCst) > 0);
+    }
+
+    /// Passes on what was held, and all that follows.
+    pub fn release(&self) {
+        *self.open.0.lock().unwrap() = true;
+        self.open.1.notify_all();
+    }
+}
+
+/// Lets the two greet each other, takes the first bytes, waits, then passes on both ways until either end is
+/// closed.
+fn forward(mut client: TcpStream, behind: &str, open: &(Mutex<bool>, Condvar), bytes: &AtomicUsize) -> Option<()> {
+    let mut server = TcpStream::connect(behind).ok()?;
+    let mut first = vec![0; 1 << 16];
+    let mut len = client.read(&mut first).ok()?;
+    if &first[..len] == b"mn\r\n" {
+        server.write_all(b"mn\r\n").ok()?;
+        server.read_exact(&mut first[..4]).ok()?;
+        client.write_all(&first[..4]).ok()?;
+        len = client.read(&mut first).ok()?;
+    }
+    bytes.fetch_add(len, Ordering::SeqCst);
+    drop(open.1.wait_while(open.0.lock().ok()?, |open| !*open).ok()?);
+    server.write_all(&first[..len]).ok()?;
+    let (mut back, mut to) = (server.try_clone().ok()?, client.try_clone().ok()?);
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut back, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+    });
+    let _ = std::io::copy(&mut client, &mut server);
+    let _ = server.shutdown(Shutdown::Both);
+    Some(())
+}
