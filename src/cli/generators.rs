@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::out;
 use crate::{
     failure::Exit,
-    sources::generate::{generators as all, names},
+    sources::{fakes, generators as all},
 };
 
 /// Prints every generator with an example of its use, then every name behind `fake` with an example value.
@@ -15,7 +15,7 @@ pub(super) fn generators() -> Exit {
         let _ = writeln!(text, "  {:<10} {:<62} {}", info.name, info.about, info.example);
     }
     text.push_str("\nNames behind `fake`\n\n");
-    for info in names() {
+    for info in fakes() {
         let _ = writeln!(text, "  {:<28} {}", info.name, info.example);
     }
     out(&text);

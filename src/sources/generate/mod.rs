@@ -45,7 +45,7 @@ use crate::{
 pub use self::fakes::{FakeInfo, names};
 
 /// The kind.
-pub const KIND: Kind<dyn Source> = Kind {
+pub(super) const KIND: Kind<dyn Source> = Kind {
     name: "generate",
     schema,
     check: |context| {

@@ -37,6 +37,7 @@ fn compile_values(root: &Value, name: &str, batch: BatchSize, seed: u64) -> Resu
     let own = Value::Table(own);
     let mut context = Context::of("", &own, None, &mut problems);
     context.path = Path::default().entry("sources").entry(name);
+    context.common = &["concurrency"];
     (context.batch, context.seed) = (batch, seed);
     (context.definitions, context.sources) = (section("definitions"), section("sources"));
     let compiled = (KIND.compile)(&mut context);
