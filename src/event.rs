@@ -148,8 +148,8 @@ pub enum Closed {
     Failed(Failure),
 }
 
-/// What happened to the rows of a batch: `input = output + rejected + filtered + failed`, where a source's
-/// input are the records it read and a sink's output are the rows it accepted.
+/// What happened to the rows of a batch: `input + made = output + rejected + filtered + gathered + failed`,
+/// where a source's input are the records it read and a sink's output are the rows it accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Taken in.
@@ -160,6 +160,10 @@ pub struct Rows {
     pub rejected: u64,
     /// Dropped on purpose.
     pub filtered: u64,
+    /// Kept by a stage that puts something out only at the end, or the second input of a join.
+    pub gathered: u64,
+    /// Rows that a stage made without one of its input: what it put out at the end, or of a list's items.
+    pub made: u64,
     /// Not stored although they should have been.
     pub failed: u64,
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     batch::Schema,
     expr::{self, Expr},
-    spec::{self, Definitions, Path, Place, Problem, Problems, Value},
+    spec::{self, Definitions, Path, Place, Problem, Problems, Table, Value},
 };
 
 /// One kind of source, transform or sink: `S` is `dyn Source`, `dyn Transform` or `dyn Sink`.
@@ -19,6 +19,8 @@ pub struct Kind<S: ?Sized + 'static> {
     pub schema: fn(&mut SchemaGenerator) -> JsonSchema,
     /// Checks its keys alone, where its input is not known because of an earlier problem.
     pub check: fn(&mut Context<'_>),
+    /// The key that names its second input, where it has one: `with`.
+    pub side: Option<&'static str>,
     /// Compiles it. `None` where there were problems, which have been recorded in the context.
     pub compile: fn(&mut Context<'_>) -> Option<Compiled<S>>,
 }
@@ -36,12 +38,15 @@ pub struct Compiled<S: ?Sized> {
 }
 
 /// How many workers a stage wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Workers {
     /// As many as `limits.threads`: the stage is bound by the processor.
     Threads,
     /// So many unless the spec says otherwise.
     Default(usize),
+    /// So many unless the spec says otherwise; rows with equal values of the expression go to the same one, in
+    /// input order.
+    Keyed(Expr, usize),
     /// Never more than one, whatever the spec asks for; the phrase says why.
     One(&'static str),
 }
@@ -56,6 +61,8 @@ pub struct Context<'a> {
     pub common: &'static [&'static str],
     /// The columns of its input; sources have none.
     pub input: Option<&'a Schema>,
+    /// The columns of its second input, where its kind has one.
+    pub side: Option<&'a Schema>,
     /// How many rows and bytes a batch may have; for sources.
     pub batch: spec::BatchSize,
     /// A record of more bytes than this is a reject.
@@ -64,6 +71,8 @@ pub struct Context<'a> {
     pub seed: u64,
     /// The job's generator definitions.
     pub definitions: &'a Definitions,
+    /// The job's `[sources]` as written, by name: a generator may refer to another one's rows.
+    pub sources: &'a Table,
     /// What is wrong so far.
     pub problems: &'a mut Problems,
 }
@@ -102,6 +111,28 @@ pub fn bind(path: &Path, key: &str, text: &str, schema: &Schema, problems: &mut 
                 problems.push(Problem::new("expression", place, error.message).help(error.help));
             }
             None
+        }
+    }
+}
+
+#[cfg(test)]
+impl<'a> Context<'a> {
+    /// A context for tests of one kind: nothing but its table, its input, and room for problems. Change what
+    /// a test needs otherwise.
+    pub(crate) fn of(path: &str, table: &'a Value, input: Option<&'a Schema>, problems: &'a mut Problems) -> Self {
+        static NONE: std::sync::LazyLock<Definitions> = std::sync::LazyLock::new(Definitions::new);
+        Context {
+            path: Path::default().key(path),
+            table,
+            common: &[],
+            input,
+            side: None,
+            batch: spec::BatchSize::default(),
+            max_record_bytes: 16 << 20,
+            seed: 0,
+            definitions: &NONE,
+            sources: &NONE,
+            problems,
         }
     }
 }

@@ -8,6 +8,8 @@
 
 use std::{fmt, path::PathBuf, time::SystemTime};
 
+use arrow_array::RecordBatch;
+
 use crate::{
     batch::{Batch, Reject, Rejects, SplitId},
     failure::Failure,
@@ -104,6 +106,30 @@ pub trait SplitReader {
 pub trait Transform: Send + Sync {
     /// A worker for one thread.
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure>;
+
+    /// Does it gather rows and put out what it made of them only after the last one? Input that it has
+    /// gathered then counts as stored when the whole run is.
+    fn gathers(&self) -> bool {
+        false
+    }
+
+    /// Where it reads a second input: what takes that input, all of it, before the first batch of the other
+    /// reaches any worker.
+    fn side(&self) -> Option<Box<dyn Side>> {
+        None
+    }
+}
+
+/// Takes the second input of a transform, in one thread, and leaves what it made of it in the shared half.
+pub trait Side: Send {
+    /// One more batch.
+    ///
+    /// # Errors
+    /// The stage cannot go on: the input is larger than memory allows.
+    fn add(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<(), Failure>;
+
+    /// That was all; what was made of it must be ready for the workers when this returns.
+    fn finish(self: Box<Self>) -> Result<(), Failure>;
 }
 
 /// One thread's half of a transform.
@@ -111,11 +137,17 @@ pub trait TransformWorker: Send {
     /// Takes a batch and returns what it became, with the same split and sequence number. A batch whose
     /// rows were all dropped is returned empty: it still carries the order and the acknowledgement.
     /// Every row of the input is either in the result, in `rejects`, or dropped on purpose; the executor
-    /// counts the last as filtered.
+    /// counts the last as filtered, or as gathered where [`Transform::gathers`] says so.
     ///
     /// # Errors
     /// The stage cannot go on at all.
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure>;
+
+    /// What a gathering transform puts out after its last input, a batch at a time; called until it answers
+    /// `None`. Not called where something is missing from the input: then there is no right answer.
+    fn finish(&mut self) -> Result<Option<RecordBatch>, Failure> {
+        Ok(None)
+    }
 }
 
 /// Where records go.
@@ -128,6 +160,11 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// The output cannot be created or reached at all.
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure>;
+
+    /// The files that it writes as a whole, as the spec names them: nothing else in a job may write the same.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// Reads back what was written, after all workers are closed without error; `None` where the spec
     /// does not ask for it.
@@ -143,6 +180,8 @@ pub enum Delivery {
     Any,
     /// All batches in input order: by split, then by sequence number. The stage has one worker.
     Ordered,
+    /// All batches of a split to one worker, in order; a worker's splits one after the other, in order.
+    BySplit,
 }
 
 /// Does a run write, or only show what it would write?
@@ -161,6 +200,13 @@ pub trait SinkWorker: Send {
     /// # Errors
     /// The sink cannot go on at all; none of the batch's rows count as accepted.
     fn write(&mut self, batch: &Batch) -> Result<Written, Failure>;
+
+    /// Called after the last batch of a split where batches come in order ([`Delivery::Ordered`],
+    /// [`Delivery::BySplit`]). Says whether all that was accepted so far is durable now; output of rows that
+    /// are not durable is held back.
+    fn end_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
+        Ok(false)
+    }
 
     /// Makes durable whatever [`Written::durable`] said was not yet, and says whether it is. Called once,
     /// after the last batch. `whole` is false where the run was stopped or something was lost on the way: a

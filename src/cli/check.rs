@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Compiled,
     args::{Check, CheckFormat},
-    compile, complain, err, out, show,
+    check_sets, compile, complain, err, out, show, told,
 };
 use crate::{
     failure::{Exit, Failure},
@@ -22,6 +22,9 @@ pub(super) fn check(args: &Check) -> Exit {
             return failure.exit;
         }
     };
+    if let Err(failure) = check_sets(&specs, &args.set) {
+        return told(failure);
+    }
     let mut worst = Exit::Done;
     for path in &specs {
         match compile(path, &args.set, Mode::Check) {

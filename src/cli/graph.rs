@@ -2,7 +2,7 @@
 
 use super::{
     args::{Graph, GraphFormat},
-    out, plan_of,
+    check_sets, out, plan_of, told,
 };
 use crate::{
     failure::Exit,
@@ -12,6 +12,9 @@ use crate::{
 
 /// Prints the drawing.
 pub(super) fn graph(args: &Graph) -> Exit {
+    if let Err(failure) = check_sets(std::slice::from_ref(&args.spec), &args.set) {
+        return told(failure);
+    }
     match plan_of(&args.spec, &args.set, Mode::Check) {
         Ok(plan) => {
             out(&match args.format {

@@ -3,12 +3,17 @@
 mod args;
 mod check;
 mod completions;
+mod generators;
 mod graph;
 mod plan;
 mod run;
 mod schema;
 
-use std::{ffi::OsString, io::Write, path::Path};
+use std::{
+    ffi::OsString,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use clap::{CommandFactory, Parser};
 
@@ -35,6 +40,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Plan(plan)) => plan::plan(&plan),
         Some(Command::Graph(graph)) => graph::graph(&graph),
         Some(Command::Schema(schema)) => schema::schema(&schema),
+        Some(Command::Generators) => generators::generators(),
         Some(Command::Completions(completions)) => completions::completions(&completions),
         None if args.run.specs.is_empty() => {
             let _ = Args::command().print_help();
@@ -56,23 +62,45 @@ fn compile(path: &Path, sets: &[String], mode: Mode) -> Result<Compiled, Failure
     let mut problems = Problems::default();
     let mut document = spec::load(path, &mut problems)?;
     for set in sets {
-        document.set(set).map_err(|why| Failure::new(Exit::Usage, format!("--set {set}: {why}")))?;
+        let malformed = |why| Failure::new(Exit::Usage, format!("--set {set}: {why}"));
+        if document.has_place_of(set).map_err(malformed)? {
+            document.set(set).map_err(malformed)?;
+        }
     }
     document.interpolate(mode, &|name| std::env::var(name).ok(), &mut problems);
     let plan = crate::plan::compile(&document, &mut problems).filter(|_| !problems.any_error());
     Ok(Compiled { document, problems, plan })
 }
 
+/// Is every `--set` meant for one of these specs? A misspelt stage must not pass for another spec's.
+fn check_sets(specs: &[PathBuf], sets: &[String]) -> Result<(), Failure> {
+    for set in sets {
+        let malformed = |why| Failure::new(Exit::Usage, format!("--set {set}: {why}"));
+        let mut found = false;
+        for path in specs {
+            // What is wrong with the text is said when the spec is compiled.
+            found |= spec::load(path, &mut Problems::default())?.has_place_of(set).map_err(malformed)?;
+        }
+        if !found {
+            return Err(Failure::new(Exit::Usage, format!("--set {set}: no spec has such a stage or definition")));
+        }
+    }
+    Ok(())
+}
+
 /// The plan of a spec, for commands that can do nothing without; what is wrong is printed.
 fn plan_of(path: &Path, sets: &[String], mode: Mode) -> Result<Plan, Exit> {
-    let compiled = compile(path, sets, mode).map_err(|failure| {
-        complain(&failure);
-        failure.exit
-    })?;
+    let compiled = compile(path, sets, mode).map_err(told)?;
     if compiled.problems.any_error() {
         show(&compiled);
     }
     compiled.plan.ok_or(Exit::Spec)
+}
+
+/// Prints a failure for people; its exit code is the answer.
+fn told(failure: Failure) -> Exit {
+    complain(&failure);
+    failure.exit
 }
 
 /// Prints the problems of a spec for people.

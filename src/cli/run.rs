@@ -16,7 +16,7 @@ use signal_hook::{
 };
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{args::Run, complain, err, out, plan_of};
+use super::{args::Run, check_sets, complain, err, out, plan_of, told};
 use crate::{
     exec::{self, Options, Outcome, Signals},
     failure::{Exit, Failure},
@@ -33,6 +33,9 @@ pub(super) fn run(args: &Run) -> Exit {
     if args.specs.is_empty() {
         complain(&Failure::new(Exit::Usage, "name a job spec: runner run SPEC…"));
         return Exit::Usage;
+    }
+    if let Err(failure) = check_sets(&args.specs, &args.set) {
+        return told(failure);
     }
     let screen = Screen::new();
     trouble_to(&screen);

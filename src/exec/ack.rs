@@ -35,7 +35,7 @@ impl Tracker {
     /// The first acknowledgement of a split: the one its reader holds until it has read it all.
     pub(super) fn open(self: &Arc<Self>, split: SplitId) -> Ack {
         self.state(split).outstanding.fetch_add(1, Ordering::Relaxed);
-        Ack { split, tracker: Arc::clone(self), answered: false }
+        Ack { split, tracker: Some(Arc::clone(self)), answered: false }
     }
 
     fn state(&self, split: SplitId) -> &SplitState {
@@ -62,15 +62,27 @@ impl Tracker {
 #[must_use = "dropping it marks the split incomplete"]
 pub(super) struct Ack {
     split: SplitId,
-    tracker: Arc<Tracker>,
+    /// `None` for what a stage puts out at the end: no split of the input stands behind it.
+    tracker: Option<Arc<Tracker>>,
     answered: bool,
 }
 
 impl Ack {
+    /// For rows that no split of the input stands behind.
+    pub(super) fn of_none(split: SplitId) -> Ack {
+        Ack { split, tracker: None, answered: false }
+    }
+
+    fn answer(&self, good: bool) {
+        if let Some(tracker) = &self.tracker {
+            tracker.answer(self.split, good);
+        }
+    }
+
     /// This part is stored, rejected or dropped on purpose.
     pub(super) fn acknowledge(mut self) {
         self.answered = true;
-        self.tracker.answer(self.split, true);
+        self.answer(true);
     }
 
     pub(super) fn split(&self) -> SplitId {
@@ -80,14 +92,17 @@ impl Ack {
 
 impl Clone for Ack {
     fn clone(&self) -> Self {
-        self.tracker.open(self.split)
+        match &self.tracker {
+            Some(tracker) => tracker.open(self.split),
+            None => Ack::of_none(self.split),
+        }
     }
 }
 
 impl Drop for Ack {
     fn drop(&mut self) {
         if !self.answered {
-            self.tracker.answer(self.split, false);
+            self.answer(false);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -130,7 +130,8 @@ impl<'a> Coordinator<'a> {
         self.sum.rejected += rejects.len() as u64;
         for reject in rejects {
             self.settling.rejected(reject.split, 1);
-            let file = &self.run.splits[reject.split.0 as usize].name;
+            // What a stage made at the end is of no file.
+            let file = self.run.splits.get(reject.split.0 as usize).map_or("", |split| split.name.as_str());
             let stage = &self.plan.stages[stage].name;
             let written = self.rejects.as_mut().map_or(Ok(()), |out| out.write(stage, file, reject));
             if let Err(failure) = written {
@@ -244,10 +245,8 @@ impl<'a> Coordinator<'a> {
     }
 
     fn finish(mut self) -> Outcome {
-        // The last worker's last words may lie behind its `WorkerEnded` of another worker.
-        while let Ok(event) = self.run.events.try_recv() {
-            self.take(event);
-        }
+        self.drain();
+        self.answer_late();
         if !self.outcome.too_many_rejects && !within(self.plan.limits.rejects, self.sum) {
             self.too_many_rejects();
         }
@@ -261,6 +260,25 @@ impl<'a> Coordinator<'a> {
         self.outcome.unfinished = self.run.splits.len() - self.finished;
         self.observer.tick();
         self.outcome
+    }
+
+    /// Takes the events that are there.
+    fn drain(&mut self) {
+        while let Ok(event) = self.run.events.try_recv() {
+            self.take(event);
+        }
+    }
+
+    /// Input that was gathered is stored once everything is.
+    fn answer_late(&mut self) {
+        let late = std::mem::take(&mut *self.run.shared.late.lock().unwrap_or_else(PoisonError::into_inner));
+        for ack in late.into_values() {
+            if !self.run.shared.partial.load(Ordering::SeqCst) {
+                ack.acknowledge();
+            }
+            // One at a time: nobody else makes room for the events.
+            self.drain();
+        }
     }
 
     /// Reads back from sinks that are asked to. A server that could not be written to is not asked again.

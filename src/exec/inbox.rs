@@ -14,46 +14,65 @@ use crate::batch::SplitId;
 
 /// The sending end of a pool's input, shared by all pools before it.
 #[derive(Debug)]
-pub(super) struct Inbox {
-    order: Option<Mutex<Reorder>>,
-    route: Route,
+pub(super) enum Inbox {
+    /// As they come.
+    Any(QueueSender),
+    /// In order, each worker's splits for itself.
+    Ordered(Vec<Ordered>),
+    /// In order, then divided among the workers by key.
+    Keyed(Ordered, Partition, Vec<QueueSender>),
 }
 
+/// The way to one worker, or to a partition: messages leave in input order.
 #[derive(Debug)]
-enum Route {
-    /// One queue that all workers take from.
-    Any(QueueSender),
-    /// A queue per worker; rows go by the hash of their key.
-    Keyed(Partition, Vec<QueueSender>),
+pub(super) struct Ordered {
+    order: Mutex<Reorder>,
+    queue: Option<QueueSender>,
+}
+
+impl Ordered {
+    pub(super) fn new(order: Reorder, queue: Option<QueueSender>) -> Self {
+        Ordered { order: Mutex::new(order), queue }
+    }
+
+    /// Puts a message in and hands on all that are in order now. They leave under the lock: two senders
+    /// must not overtake each other on the way to the queue.
+    fn send(&self, message: Message, hand: impl Fn(Message)) {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        order.put(message);
+        while let Some(next) = order.take() {
+            hand(next);
+        }
+    }
+
+    fn rest(&mut self) -> Vec<Message> {
+        self.order.get_mut().unwrap_or_else(PoisonError::into_inner).drain()
+    }
+
+    fn queue(&self) -> &QueueSender {
+        self.queue.as_ref().expect("the way to a worker has a queue")
+    }
 }
 
 impl Inbox {
-    /// Batches go to whichever worker is free.
-    pub(super) fn any(queue: QueueSender) -> Self {
-        Inbox { order: None, route: Route::Any(queue) }
-    }
-
-    /// Batches go to the one worker in input order.
-    pub(super) fn ordered(queue: QueueSender, order: Reorder) -> Self {
-        Inbox { order: Some(Mutex::new(order)), route: Route::Any(queue) }
-    }
-
-    /// Rows go to the worker that their key belongs to, in input order.
-    pub(super) fn keyed(partition: Partition, queues: Vec<QueueSender>, order: Reorder) -> Self {
-        Inbox { order: Some(Mutex::new(order)), route: Route::Keyed(partition, queues) }
-    }
-
     /// Hands a message in, waiting for room.
     pub(super) fn send(&self, message: Message) {
-        let Some(order) = &self.order else {
-            return self.route.send(message);
-        };
-        // Messages leave under the lock: two senders must not overtake each other on the way to the queue.
-        let mut order = order.lock().unwrap_or_else(PoisonError::into_inner);
-        order.put(message);
-        while let Some(next) = order.take() {
-            self.route.send(next);
+        match self {
+            Inbox::Any(queue) => queue.send(message),
+            Inbox::Ordered(workers) => {
+                let worker = &workers[message.place.split.0 as usize % workers.len()];
+                worker.send(message, |next| worker.queue().send(next));
+            }
+            Inbox::Keyed(order, partition, queues) => {
+                order.send(message, |next| divide(partition, next, queues));
+            }
         }
+    }
+}
+
+fn divide(partition: &Partition, message: Message, queues: &[QueueSender]) {
+    for (part, queue) in partition.divide(message, queues.len()).into_iter().zip(queues) {
+        queue.send(part);
     }
 }
 
@@ -61,21 +80,15 @@ impl Drop for Inbox {
     /// The last pool before this one has ended. What still waits for a place that will never come, because
     /// the run was stopped, goes on as it is.
     fn drop(&mut self) {
-        if let Some(order) = &mut self.order {
-            let rest = order.get_mut().unwrap_or_else(PoisonError::into_inner).drain();
-            rest.into_iter().for_each(|message| self.route.send(message));
-        }
-    }
-}
-
-impl Route {
-    fn send(&self, message: Message) {
         match self {
-            Route::Any(queue) => queue.send(message),
-            Route::Keyed(partition, queues) => {
-                for (part, queue) in partition.divide(message, queues.len()).into_iter().zip(queues) {
-                    queue.send(part);
+            Inbox::Any(_) => {}
+            Inbox::Ordered(workers) => {
+                for worker in workers {
+                    worker.rest().into_iter().for_each(|message| worker.queue().send(message));
                 }
+            }
+            Inbox::Keyed(order, partition, queues) => {
+                order.rest().into_iter().for_each(|message| divide(partition, message, queues));
             }
         }
     }

@@ -15,19 +15,19 @@ use super::{
     Options,
     ack::Tracker,
     gate::Gate,
-    inbox::{Inbox, Reorder},
+    inbox::{Inbox, Ordered, Reorder},
     partition::Partition,
     queue::{Gauge, QueueReceiver, QueueSender, queue},
     read::{Reader, Reading},
-    work::Worker,
+    work::{Ready, Worker},
     worker::{Chain, Outgoing, Outlet, Shared},
-    write::Writer,
+    write::{Held, Writer},
 };
 use crate::{
     batch::SplitId,
     event::{Event, StageId},
     failure::{Exit, Failure},
-    plan::{Intake, Plan, Pool, PoolId, Role},
+    plan::{DEFAULT_QUEUE, Edge, Intake, Plan, Pool, PoolId, Role},
     stage::{Mode, Split},
 };
 
@@ -59,7 +59,8 @@ enum Task {
 pub(super) fn launch(plan: &Arc<Plan>, options: &Options) -> Result<Launched, Failure> {
     let (sender, events) = crossbeam_channel::bounded(EVENTS);
     let listed = list(plan)?;
-    let source_of = listed.iter().flat_map(|(stage, splits)| splits.iter().map(|_| *stage)).collect();
+    let of_splits = listed.iter().flat_map(|(stage, splits)| splits.iter().map(|_| *stage));
+    let source_of = of_splits.chain(gathering(plan)).collect();
     let splits: Vec<Split> = listed.iter().flat_map(|(_, splits)| splits.iter().cloned()).collect();
     let shared = Arc::new(Shared {
         plan: Arc::clone(plan),
@@ -67,6 +68,7 @@ pub(super) fn launch(plan: &Arc<Plan>, options: &Options) -> Result<Launched, Fa
         stop: AtomicBool::new(false),
         partial: AtomicBool::new(false),
         source_of,
+        late: Mutex::default(),
     });
     let tracker = Tracker::new(splits.len(), sender);
     let builder = Builder { plan, options, shared: &shared, tracker, listed: &listed };
@@ -85,6 +87,12 @@ pub(super) fn launch(plan: &Arc<Plan>, options: &Options) -> Result<Launched, Fa
 
 fn list(plan: &Plan) -> Result<Vec<(StageId, Vec<Split>)>, Failure> {
     plan.sources().map(|(stage, source)| Ok((stage, source.splits()?))).collect()
+}
+
+/// For every worker of a pool that gathers, its stage: what it puts out at the end is a split of its own.
+fn gathering(plan: &Plan) -> impl Iterator<Item = StageId> {
+    let pools = plan.pools.iter().filter(|pool| plan.stages[pool.head].role.gathers());
+    pools.flat_map(|pool| std::iter::repeat_n(pool.head, pool.workers))
 }
 
 /// Each source with the number of its first split.
@@ -132,19 +140,22 @@ impl Builder<'_> {
     /// The work of every thread of every pool. Pools are made from the sinks back, so that the inboxes a
     /// pool writes to exist; an inbox closes when the last worker that writes to it has ended.
     fn tasks(&self) -> Result<(Tasks, Gauges), Failure> {
-        let mut inboxes: BTreeMap<PoolId, Arc<Inbox>> = BTreeMap::new();
+        // By pool, and whether it is the way into its second input.
+        let mut inboxes: BTreeMap<(PoolId, bool), Arc<Inbox>> = BTreeMap::new();
         let mut tasks = Vec::new();
         let mut gauges = Vec::new();
         for (id, pool) in self.plan.pools.iter().enumerate().rev() {
-            let outlet = Outlet(
-                pool.next
-                    .iter()
-                    .map(|edge| Outgoing { inbox: Arc::clone(&inboxes[&edge.to]), lanes: edge.lanes.clone() })
-                    .collect(),
-            );
+            let outgoing = |edge: &Edge| {
+                let inbox = Arc::clone(&inboxes[&(edge.to, edge.side)]);
+                Outgoing { inbox, lanes: edge.lanes.clone() }
+            };
+            let outlet = Outlet(pool.next.iter().map(outgoing).collect());
             let (inbox, receivers) = self.intake(id, pool, &mut gauges);
-            tasks.push(self.pool(id, pool, receivers, &outlet)?);
-            inboxes.extend(inbox.map(|inbox| (id, Arc::new(inbox))));
+            let side = self.plan.stages[pool.head].side.map(|_| queue(DEFAULT_QUEUE, self.queue_bytes()));
+            let (side_sender, side_receiver) = side.unzip();
+            tasks.push(self.pool(id, pool, receivers, side_receiver, &outlet)?);
+            inboxes.extend(inbox.map(|inbox| ((id, false), Arc::new(inbox))));
+            inboxes.extend(side_sender.map(|sender| ((id, true), Arc::new(Inbox::Any(sender)))));
         }
         tasks.reverse();
         Ok((tasks, gauges))
@@ -161,27 +172,26 @@ impl Builder<'_> {
             Intake::Splits => (None, Vec::new()),
             Intake::Any => {
                 let (sender, receiver) = make();
-                (Some(Inbox::any(sender)), vec![receiver; pool.workers])
+                (Some(Inbox::Any(sender)), vec![receiver; pool.workers])
             }
-            Intake::Ordered => {
-                let (sender, receiver) = make();
-                (Some(Inbox::ordered(sender, self.reorder(pool))), vec![receiver; pool.workers])
+            Intake::Ordered | Intake::BySplit => {
+                let (senders, receivers): (Vec<QueueSender>, _) = (0..pool.workers).map(|_| make()).unzip();
+                let ordered = |(worker, sender)| Ordered::new(self.reorder(pool, worker, pool.workers), Some(sender));
+                (Some(Inbox::Ordered(senders.into_iter().enumerate().map(ordered).collect())), receivers)
             }
             Intake::Keyed(_) => {
                 let (senders, receivers): (Vec<QueueSender>, _) = (0..pool.workers).map(|_| make()).unzip();
                 let partition = Partition::new(Arc::clone(self.plan), id);
-                (Some(Inbox::keyed(partition, senders, self.reorder(pool))), receivers)
+                (Some(Inbox::Keyed(Ordered::new(self.reorder(pool, 0, 1), None), partition, senders)), receivers)
             }
         }
     }
 
-    fn reorder(&self, pool: &Pool) -> Reorder {
-        let arrivals = self
-            .shared
-            .source_of
-            .iter()
-            .enumerate()
-            .filter_map(|(split, source)| pool.arrivals.get(source).map(|lanes| (SplitId(split as u32), *lanes)));
+    /// The order of the splits that come to one of so many workers, which have them in turn.
+    fn reorder(&self, pool: &Pool, worker: usize, workers: usize) -> Reorder {
+        let splits = self.shared.source_of.iter().enumerate().skip(worker).step_by(workers);
+        let arrivals =
+            splits.filter_map(|(split, source)| pool.arrivals.get(source).map(|lanes| (SplitId(split as u32), *lanes)));
         Reorder::new(arrivals.collect())
     }
 
@@ -193,8 +203,8 @@ impl Builder<'_> {
             .iter()
             .map(|pool| match pool.intake {
                 Intake::Splits => 0,
-                Intake::Any | Intake::Ordered => 1,
-                Intake::Keyed(_) => pool.workers,
+                Intake::Any => 1,
+                Intake::Ordered | Intake::BySplit | Intake::Keyed(_) => pool.workers,
             })
             .sum();
         self.plan.limits.memory.0 as usize / 2 / queues.max(1)
@@ -209,6 +219,7 @@ impl Builder<'_> {
         id: PoolId,
         pool: &Pool,
         receivers: Vec<QueueReceiver>,
+        side: Option<QueueReceiver>,
         outlet: &Outlet,
     ) -> Result<Vec<Task>, Failure> {
         match &self.plan.stages[pool.head].role {
@@ -223,11 +234,15 @@ impl Builder<'_> {
                 };
                 (0..workers).map(reader).collect()
             }
-            Role::Transform(_) => {
+            Role::Transform(transform) => {
+                let mut side = side.and_then(|queue| Some((queue, transform.side()?)));
+                let ready = side.is_some().then(Ready::default);
+                let mut own = self.own_splits(pool.head);
                 let worker = |queue| {
                     let (shared, chain) = (Arc::clone(self.shared), Chain::open(self.plan, id)?);
                     let (stage, batch, outlet) = (pool.head, pool.batch, outlet.clone());
-                    Ok(Task::Work(Worker { shared, stage, queue, batch, chain, outlet }))
+                    let (ready, side, own) = (ready.clone(), side.take(), own.next().unwrap_or(SplitId(0)));
+                    Ok(Task::Work(Worker { shared, stage, queue, batch, chain, outlet, own, ready, side }))
                 };
                 receivers.into_iter().map(worker).collect()
             }
@@ -235,12 +250,19 @@ impl Builder<'_> {
                 let writer = |queue| {
                     let worker = Some(sink.worker(self.options.mode)?);
                     let (shared, outlet) = (Arc::clone(self.shared), outlet.clone());
-                    let (stage, batch) = (pool.head, pool.batch);
-                    Ok(Task::Write(Writer::new(shared, stage, queue, worker, batch, outlet)))
+                    let (stage, batch, held) = (pool.head, pool.batch, Held::default());
+                    let ordered = matches!(pool.intake, Intake::Ordered | Intake::BySplit);
+                    Ok(Task::Write(Writer { shared, stage, queue, worker, batch, ordered, outlet, held }))
                 };
                 receivers.into_iter().map(writer).collect()
             }
         }
+    }
+
+    /// The splits of what a stage puts out at the end, one per worker.
+    fn own_splits(&self, stage: StageId) -> impl Iterator<Item = SplitId> + use<> {
+        let all = self.shared.source_of.clone().into_iter().enumerate();
+        all.filter(move |(_, source)| *source == stage).map(|(split, _)| SplitId(split as u32))
     }
 
     fn reading(&self, stage: StageId) -> Reading {

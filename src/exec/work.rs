@@ -1,17 +1,21 @@
-//! The loop of a pool of transforms: take a message, apply, pass on.
+//! The loop of a pool of transforms: take a message, apply, pass on; at the end, put out what was gathered.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
+    time::Instant,
+};
 
 use super::{
     ack::Ack,
-    message::Message,
+    message::{Message, Place},
     queue::QueueReceiver,
-    worker::{Chain, Outlet, Shared},
+    worker::{Chain, Outlet, Shared, guard},
 };
 use crate::{
-    batch::Batch,
-    event::{Event, StageId},
+    batch::{Batch, Rejects, SplitId},
+    event::{Event, Rows, StageId},
     spec::BatchSize,
+    stage::Side,
 };
 
 /// One thread of a pool of transforms.
@@ -23,20 +27,59 @@ pub(super) struct Worker {
     pub(super) batch: Option<BatchSize>,
     pub(super) chain: Chain,
     pub(super) outlet: Outlet,
+    /// The split that what it puts out at the end belongs to.
+    pub(super) own: SplitId,
+    /// Where there is a second input: what the workers wait for.
+    pub(super) ready: Option<Ready>,
+    /// Of one worker, where there is a second input: its way in and what takes it.
+    pub(super) side: Option<(QueueReceiver, Box<dyn Side>)>,
+}
+
+/// Opens when a pool's second input has been taken; says whether all of it was.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ready(Arc<(Mutex<Option<bool>>, Condvar)>);
+
+impl Ready {
+    fn open(&self, whole: bool) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(whole);
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) -> bool {
+        let state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.1.wait_while(state, |state| state.is_none()).unwrap_or_else(PoisonError::into_inner);
+        state.unwrap_or(false)
+    }
 }
 
 impl Worker {
     pub(super) fn run(mut self) {
+        if let (Some((queue, side)), Some(ready)) = (self.side.take(), &self.ready) {
+            ready.open(self.take_side(&queue, side));
+        }
+        if self.ready.as_ref().is_some_and(|ready| !ready.wait()) {
+            self.chain.give_up();
+        }
         let mut wait = Instant::now();
-        while let Some(Message { place, batch, ack, credit }) = self.queue.recv() {
+        while let Some(message) = self.queue.recv() {
             let idle = wait.elapsed();
-            let batch = batch.map(|batch| self.apply(batch, &ack));
-            let start = Instant::now();
-            self.outlet.send(&self.shared, Message { place, batch, ack, credit });
+            let start = self.take(message);
             self.shared.send(Event::Waited { stage: self.stage, idle, blocked: start.elapsed() });
             wait = Instant::now();
         }
+        self.finish();
         self.shared.send(Event::WorkerEnded { stage: self.stage });
+    }
+
+    /// Applies the chain to a message and passes it on; answers when it began to do that.
+    fn take(&mut self, Message { place, batch, ack, credit }: Message) -> Instant {
+        let batch = batch.map(|batch| self.apply(batch, &ack));
+        if self.chain.gathers() {
+            self.shared.late(ack.clone());
+        }
+        let start = Instant::now();
+        self.outlet.send(&self.shared, Message { place, batch, ack, credit });
+        start
     }
 
     /// Applies the chain to a batch, in parts where the spec asks for smaller ones.
@@ -49,5 +92,56 @@ impl Worker {
             })
         });
         Batch::concat(parts.collect()).expect("a batch has one part at least, and all have the same columns")
+    }
+
+    /// Takes the second input to its end. False where some of it is missing: then no answer would be right.
+    fn take_side(&self, queue: &QueueReceiver, mut side: Box<dyn Side>) -> bool {
+        let (shared, stage) = (&self.shared, self.stage);
+        let mut sound = true;
+        while let Some(Message { place, batch, ack, .. }) = queue.recv() {
+            if let Some(batch) = batch {
+                let (start, input, bytes) = (Instant::now(), batch.rows() as u64, batch.bytes() as u64);
+                let mut rejects = Rejects::default();
+                if sound && let Err(failure) = guard(&shared.plan, stage, || side.add(batch, &mut rejects)) {
+                    shared.fail(stage, failure);
+                    sound = false;
+                }
+                let rejected = rejects.len() as u64;
+                shared.rejected(stage, rejects.take());
+                let rest = input - rejected;
+                let (gathered, failed) = if sound { (rest, 0) } else { (0, rest) };
+                let rows = Rows { input, rejected, gathered, failed, ..Rows::default() };
+                shared.send(Event::Worked { stage, split: place.split, rows, bytes, busy: start.elapsed() });
+            }
+            if sound {
+                shared.late(ack);
+            }
+        }
+        if let Err(failure) = guard(&shared.plan, stage, || side.finish()) {
+            shared.fail(stage, failure);
+            sound = false;
+        }
+        sound && !shared.partial.load(Ordering::SeqCst)
+    }
+
+    /// Puts out what was gathered. Where something is missing from the input nothing is: a sum over a part
+    /// is a wrong sum.
+    fn finish(&mut self) {
+        if !self.chain.gathers() {
+            return;
+        }
+        let mut seq = 0;
+        if !self.shared.partial.load(Ordering::SeqCst) {
+            while let Some(batch) = self.chain.finish(&self.shared, self.own, seq) {
+                self.send(seq, Some(batch.unwrap_or_else(|lost| lost)));
+                seq += 1;
+            }
+        }
+        self.send(seq, None);
+    }
+
+    fn send(&self, seq: u64, batch: Option<Batch>) {
+        let place = Place { split: self.own, seq, lane: 0 };
+        self.outlet.send(&self.shared, Message { place, batch, ack: Ack::of_none(self.own), credit: None });
     }
 }

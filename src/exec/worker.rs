@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use arrow_array::RecordBatch;
 use crossbeam_channel::Sender;
 
 use super::{
+    ack::Ack,
     inbox::Inbox,
     message::{Message, Place},
 };
@@ -38,8 +39,10 @@ pub(super) struct Shared {
     pub(super) stop: AtomicBool,
     /// Something is missing from the input or was lost on the way: what is whole or absent must stay absent.
     pub(super) partial: AtomicBool,
-    /// The source of every split.
+    /// The source of every split; behind them, for what gathering stages put out at the end, those stages.
     pub(super) source_of: Vec<StageId>,
+    /// Acknowledgements of input that was gathered: they are given when the whole run is stored.
+    pub(super) late: Mutex<BTreeMap<SplitId, Ack>>,
 }
 
 impl Shared {
@@ -54,6 +57,14 @@ impl Shared {
         self.stop.store(true, Ordering::SeqCst);
         self.send(Event::Failed { stage, failure });
         self.send(Event::Stopping { why: StopReason::Failure });
+    }
+
+    /// Keeps an acknowledgement until the end of the run; one of each split is enough.
+    pub(super) fn late(&self, ack: Ack) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = late.insert(ack.split(), ack) {
+            other.acknowledge();
+        }
     }
 
     pub(super) fn rejected(&self, stage: StageId, rejects: Vec<Reject>) {
@@ -114,6 +125,7 @@ pub(super) struct Chain {
 struct Link {
     stage: StageId,
     worker: Box<dyn TransformWorker>,
+    gathers: bool,
     broken: bool,
 }
 
@@ -124,7 +136,7 @@ impl Chain {
         let mut links = Vec::new();
         for &stage in [pool.head].iter().chain(&pool.fused) {
             if let Role::Transform(transform) = &plan.stages[stage].role {
-                links.push(Link { stage, worker: transform.worker()?, broken: false });
+                links.push(Link { stage, worker: transform.worker()?, gathers: transform.gathers(), broken: false });
             }
         }
         let output = plan.stages[pool.last()].output.as_ref();
@@ -133,8 +145,12 @@ impl Chain {
 
     /// Runs a batch through all links. `Err` holds what is left of a batch that a failing link lost: an
     /// empty one in its place.
-    pub(super) fn apply(&mut self, shared: &Shared, mut batch: Batch) -> Result<Batch, Batch> {
-        for link in &mut self.links {
+    pub(super) fn apply(&mut self, shared: &Shared, batch: Batch) -> Result<Batch, Batch> {
+        self.apply_from(0, shared, batch)
+    }
+
+    fn apply_from(&mut self, first: usize, shared: &Shared, mut batch: Batch) -> Result<Batch, Batch> {
+        for link in &mut self.links[first..] {
             let (split, seq, input) = (batch.origin.split, batch.origin.seq, batch.rows() as u64);
             match link.apply(shared, batch) {
                 Some(output) => batch = output,
@@ -151,6 +167,37 @@ impl Chain {
             }
         }
         Ok(batch)
+    }
+
+    /// Does its first transform put something out at the end?
+    pub(super) fn gathers(&self) -> bool {
+        self.links.first().is_some_and(|link| link.gathers)
+    }
+
+    /// Nothing more is expected of the first transform: a row it was to be given is missing.
+    pub(super) fn give_up(&mut self) {
+        if let Some(link) = self.links.first_mut() {
+            link.broken = true;
+        }
+    }
+
+    /// The next batch of what the first transform puts out at the end, run through the others.
+    pub(super) fn finish(&mut self, shared: &Shared, split: SplitId, seq: u64) -> Option<Result<Batch, Batch>> {
+        let link = self.links.first_mut().filter(|link| !link.broken)?;
+        let start = Instant::now();
+        let records = match guard(&shared.plan, link.stage, || link.worker.finish()) {
+            Ok(records) => records?,
+            Err(failure) => {
+                link.broken = true;
+                shared.fail(link.stage, failure);
+                return None;
+            }
+        };
+        let made = records.num_rows() as u64;
+        let rows = Rows { made, output: made, ..Rows::default() };
+        shared.send(Event::Worked { stage: link.stage, split, rows, bytes: 0, busy: start.elapsed() });
+        let batch = Batch::new(records, Origin::derived(split, seq, made as usize));
+        Some(self.apply_from(1, shared, batch))
     }
 
     fn lost(&self, split: SplitId, seq: u64) -> Batch {
@@ -171,8 +218,11 @@ impl Link {
             Ok(output) => {
                 let (out, rejected) = (output.rows() as u64, rejects.len() as u64);
                 shared.rejected(self.stage, rejects.take());
-                let filtered = input.saturating_sub(out + rejected);
-                let rows = Rows { input, output: out, rejected, filtered, failed: 0 };
+                let gone = input.saturating_sub(out + rejected);
+                let (filtered, gathered) = if self.gathers { (0, gone) } else { (gone, 0) };
+                // A list's items become more rows than there were.
+                let made = (out + rejected).saturating_sub(input);
+                let rows = Rows { input, output: out, rejected, filtered, gathered, made, failed: 0 };
                 shared.send(Event::Worked { stage: self.stage, split, rows, bytes, busy: start.elapsed() });
                 Some(output)
             }

@@ -23,32 +23,30 @@ use crate::{
 
 /// One thread of a sink.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
-    stage: StageId,
-    queue: QueueReceiver,
+    pub(super) shared: Arc<Shared>,
+    pub(super) stage: StageId,
+    pub(super) queue: QueueReceiver,
     /// `None` once it has failed.
-    worker: Option<Box<dyn SinkWorker>>,
+    pub(super) worker: Option<Box<dyn SinkWorker>>,
     /// The most it is handed at once.
-    batch: Option<BatchSize>,
-    outlet: Outlet,
-    /// Of splits with rows that are accepted but not durable yet: one acknowledgement each.
-    held: BTreeMap<SplitId, Ack>,
-    /// How many rows those are.
-    held_rows: u64,
+    pub(super) batch: Option<BatchSize>,
+    /// Do batches come in order, so that the end of a split means something?
+    pub(super) ordered: bool,
+    pub(super) outlet: Outlet,
+    pub(super) held: Held,
+}
+
+/// What is accepted but not durable yet.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Of every split with such rows one acknowledgement.
+    acks: BTreeMap<SplitId, Ack>,
+    /// Messages with such rows, for the stages that read this one.
+    output: Vec<Message>,
+    rows: u64,
 }
 
 impl Writer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        stage: StageId,
-        queue: QueueReceiver,
-        worker: Option<Box<dyn SinkWorker>>,
-        batch: Option<BatchSize>,
-        outlet: Outlet,
-    ) -> Self {
-        Writer { shared, stage, queue, worker, batch, outlet, held: BTreeMap::new(), held_rows: 0 }
-    }
-
     pub(super) fn run(mut self) {
         let mut wait = Instant::now();
         while let Some(message) = self.queue.recv() {
@@ -61,24 +59,76 @@ impl Writer {
         self.shared.send(Event::WorkerEnded { stage: self.stage });
     }
 
-    /// Writes one message; returns how long passing its output on took.
-    fn take(&mut self, message: Message) -> Duration {
-        let Message { place, batch, ack, credit } = message;
+    /// Writes one message; returns how long passing output on took.
+    fn take(&mut self, Message { place, batch, ack, credit }: Message) -> Duration {
+        let Some(batch) = batch else {
+            return self.end_split(Message { place, batch: None, ack, credit });
+        };
         let mut safe = true;
-        let mut output = batch.as_ref().map(|batch| self.nothing_of(batch));
-        for part in batch.as_ref().map(|batch| self.parts(batch)).unwrap_or_default() {
+        let mut output = self.nothing_of(&batch);
+        for part in self.parts(&batch) {
             let written = self.write(&part, &ack);
             safe &= written.durable || written.accepted == 0;
-            output = written.output.or(output);
+            output = written.output.unwrap_or(output);
         }
+        // The rows have left the source's memory: what is held back must not keep the source from reading on
+        // to the end of the split, where it is let go.
+        let message = Message { place, batch: Some(output), ack: ack.clone(), credit: None };
+        if !safe || !self.held.output.is_empty() {
+            self.held.hold(ack, message, self.outlet.is_empty());
+            return Duration::ZERO;
+        }
+        ack.acknowledge();
+        self.pass_on(message)
+    }
+
+    /// A split has no more. Where the sink makes it durable now, what was held is let go.
+    fn end_split(&mut self, message: Message) -> Duration {
+        let split = message.place.split;
+        if let (true, Some(worker)) = (self.ordered, &mut self.worker) {
+            match guard(&self.shared.plan, self.stage, || worker.end_split(split)) {
+                Ok(true) => self.release(),
+                Ok(false) => {}
+                Err(failure) => {
+                    self.worker = None;
+                    self.shared.fail(self.stage, failure);
+                    self.withdraw();
+                }
+            }
+        }
+        if self.held.output.is_empty() {
+            return self.pass_on(message);
+        }
+        let ack = message.ack.clone();
+        self.held.hold(ack, Message { credit: None, ..message }, false);
+        Duration::ZERO
+    }
+
+    fn pass_on(&self, message: Message) -> Duration {
         let start = Instant::now();
-        self.outlet.send(&self.shared, Message { place, batch: output, ack: ack.clone(), credit });
-        if safe {
-            ack.acknowledge();
-        } else if let Some(held) = self.held.insert(ack.split(), ack) {
-            held.acknowledge();
-        }
+        self.outlet.send(&self.shared, message);
         start.elapsed()
+    }
+
+    /// What was held is durable.
+    fn release(&mut self) {
+        let Held { acks, output, .. } = std::mem::take(&mut self.held);
+        output.into_iter().for_each(|message| self.outlet.send(&self.shared, message));
+        acks.into_values().for_each(Ack::acknowledge);
+    }
+
+    /// What was held will not be stored. Its messages go on empty: order is kept by them.
+    fn withdraw(&mut self) {
+        let Held { acks, output, rows } = std::mem::take(&mut self.held);
+        for message in output {
+            let batch = message.batch.as_ref().map(|batch| self.nothing_of(batch));
+            self.outlet.send(&self.shared, Message { batch, ..message });
+        }
+        drop(acks);
+        if rows > 0 {
+            self.shared.partial.store(true, Ordering::SeqCst);
+            self.shared.send(Event::Withdrawn { stage: self.stage, rows });
+        }
     }
 
     /// Cuts a batch to the size the spec asks for. A sink that others read gets batches whole: its output
@@ -107,8 +157,8 @@ impl Writer {
             input: batch.rows() as u64,
             output: written.accepted,
             rejected: written.rejects.len() as u64,
-            filtered: 0,
             failed: written.failed,
+            ..Rows::default()
         };
         self.shared.rejected(self.stage, std::mem::take(&mut written.rejects));
         if written.failed > 0 {
@@ -116,7 +166,7 @@ impl Writer {
             drop(ack.clone());
         }
         if !written.durable {
-            self.held_rows += written.accepted;
+            self.held.rows += written.accepted;
         }
         let (failure, samples) = (written.failure.take(), std::mem::take(&mut written.samples));
         let (stage, split) = (self.stage, batch.origin.split);
@@ -150,7 +200,7 @@ impl Writer {
             Some(worker) => guard(&self.shared.plan, self.stage, || worker.commit(whole)),
         };
         match durable {
-            Ok(true) => std::mem::take(&mut self.held).into_values().for_each(Ack::acknowledge),
+            Ok(true) => self.release(),
             Ok(false) => self.withdraw(),
             Err(failure) => {
                 self.shared.fail(self.stage, failure);
@@ -158,11 +208,18 @@ impl Writer {
             }
         }
     }
+}
 
-    fn withdraw(&mut self) {
-        self.held.clear();
-        if self.held_rows > 0 {
-            self.shared.send(Event::Withdrawn { stage: self.stage, rows: self.held_rows });
+impl Held {
+    /// Holds a message back, unless nobody reads it, and an acknowledgement of its split.
+    fn hold(&mut self, ack: Ack, message: Message, unread: bool) {
+        if let Some(other) = self.acks.insert(ack.split(), ack) {
+            other.acknowledge();
+        }
+        if unread {
+            message.ack.acknowledge();
+        } else {
+            self.output.push(message);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! From a decoded spec to a plan, or to every problem it has.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    path::{Path as FilePath, PathBuf},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
+    path::{Component, Path as FilePath, PathBuf},
     thread::available_parallelism,
 };
 
@@ -11,23 +11,29 @@ use super::{
     pools::{Wish, pools},
 };
 use crate::{
-    batch::{ColumnType, Schema},
+    batch::{Column, ColumnType, Schema},
     event::StageId,
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
-    spec::{Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, digest, nearest},
+    spec::{
+        Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, near, nearest,
+    },
     transforms,
 };
 
 /// Compiles a spec. Every problem is recorded; there is a plan only where none of them is an error.
 pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
     let job = JobSpec::decode(&document.root, problems)?;
-    let mut compiler = Compiler { job: &job, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
-    compiler.check_ends();
+    let none = Table::new();
+    let sources = document.root.get(&Path::default().key("sources")).and_then(Value::as_table).unwrap_or(&none);
+    let mut compiler =
+        Compiler { job: &job, sources, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
+    compiler.check_ends(&document.root);
     for spec in order(&job, compiler.problems) {
         let stage = compiler.stage(spec);
         compiler.done.insert(&spec.name, stage);
     }
+    compiler.check_files();
     let Compiler { stages, wishes, .. } = compiler;
     if problems.any_error() {
         return None;
@@ -55,6 +61,8 @@ fn beside(spec: &str) -> PathBuf {
 
 struct Compiler<'a> {
     job: &'a JobSpec,
+    /// The `[sources]` tables as written.
+    sources: &'a Table,
     problems: &'a mut Problems,
     /// Stages met so far; `None` where one has a problem, so that those behind it stay silent about it.
     done: HashMap<&'a str, Option<StageId>>,
@@ -64,39 +72,85 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     /// A job needs a source and a sink, and everything made must be used.
-    fn check_ends(&mut self) {
-        for (section, word) in [(Section::Sources, "source"), (Section::Sinks, "sink")] {
-            if !self.job.stages().any(|stage| stage.section == section) {
-                let message = format!("the job has no {word}");
+    fn check_ends(&mut self, root: &Value) {
+        for (section, stages) in [(Section::Sources, &self.job.sources), (Section::Sinks, &self.job.sinks)] {
+            if stages.is_empty() && !is_meant(root, section) {
+                let message = format!("the job has no {section}");
                 self.problems.push(Problem::new("no-stage", Place::key(Path::default()), message));
             }
         }
+        let Some(read) = self.read() else { return };
         for stage in self.job.stages().filter(|stage| stage.section != Section::Sinks) {
-            let read = self.job.stages().any(|reader| reader.inputs.iter().any(|(name, _)| *name == stage.name));
-            if !read {
+            if !read.contains(stage.name.as_str()) {
                 let message = format!("nothing reads `{}`", stage.name);
-                let help =
-                    Some(format!("name it as the `input` of a transform or a sink: `input = \"{}\"`", stage.name));
+                let help = Some(format!("name `{}` as the `input` of a transform or a sink", stage.name));
                 self.problems.push(Problem::new("unused", Place::key(stage.path.clone()), message).help(help));
             }
+        }
+    }
+
+    /// The names of the stages that others read, or mean to. `None` where that cannot be said: an input is
+    /// missing or far from any name, or there is no sink.
+    fn read(&self) -> Option<HashSet<&'a str>> {
+        if self.job.sinks.is_empty() {
+            return None;
+        }
+        let mut read = HashSet::new();
+        for stage in self.job.stages().filter(|stage| stage.section != Section::Sources) {
+            if stage.inputs.is_empty() {
+                return None;
+            }
+            for (name, _) in reads(stage) {
+                let same = self.job.stages().find(|other| other.name == name).map(|other| other.name.as_str());
+                read.insert(same.or_else(|| near(&name, others(self.job, stage)))?);
+            }
+        }
+        Some(read)
+    }
+
+    /// A file is written by one sink, or by the run itself: the last of two would replace what the first wrote.
+    fn check_files(&mut self) {
+        let key = |section: &str| Path::default().key(section).key("path");
+        let own = [("rejects", &self.job.rejects), ("report", &self.job.report)];
+        let own = own.into_iter().filter_map(|(section, path)| Some((path.clone()?, key(section))));
+        let sinks = self.stages.iter().flat_map(|stage| match &stage.role {
+            Role::Sink(sink) => {
+                let at = Path::default().key(Section::Sinks.key()).entry(&stage.name).key("path");
+                sink.files().into_iter().map(|file| (file, at.clone())).collect()
+            }
+            _ => Vec::new(),
+        });
+        let mut written: HashMap<PathBuf, Path> = HashMap::new();
+        let mut twice = Vec::new();
+        // One that only the environment knows is empty while a spec is checked.
+        for (file, at) in own.chain(sinks).filter(|(file, _)| !file.as_os_str().is_empty()) {
+            let plain = file.components().filter(|part| *part != Component::CurDir).collect();
+            match written.entry(plain) {
+                Entry::Occupied(first) => twice.push((file, first.get().clone(), at)),
+                Entry::Vacant(free) => _ = free.insert(at),
+            }
+        }
+        for (file, first, at) in twice {
+            let message = format!("`{}` is already written by `{first}`", file.display());
+            self.problems.push(Problem::new("same-file", Place::value(at), message));
         }
     }
 
     fn stage(&mut self, spec: &'a StageSpec) -> Option<StageId> {
         match spec.section {
             Section::Sources => {
-                let compiled = self.kind(spec, sources::KINDS, None)?;
-                self.add(spec, compiled, Vec::new(), Role::Source, None)
+                let compiled = self.kind(spec, sources::KINDS, &Inputs::default())?;
+                self.add(spec, compiled, Inputs::default(), Role::Source)
             }
             Section::Transforms => {
-                let (inputs, schema) = self.inputs(spec).unzip();
-                let compiled = self.kind(spec, transforms::KINDS, schema.as_ref())?;
-                self.add(spec, compiled, inputs?, Role::Transform, schema.as_ref())
+                let inputs = self.inputs(spec).unwrap_or_default();
+                let compiled = self.kind(spec, transforms::KINDS, &inputs)?;
+                self.add(spec, compiled, inputs, Role::Transform)
             }
             Section::Sinks => {
-                let (inputs, schema) = self.inputs(spec).unzip();
-                let compiled = self.kind(spec, sinks::KINDS, schema.as_ref())?;
-                self.add(spec, compiled, inputs?, Role::Sink, schema.as_ref())
+                let inputs = self.inputs(spec).unwrap_or_default();
+                let compiled = self.kind(spec, sinks::KINDS, &inputs)?;
+                self.add(spec, compiled, inputs, Role::Sink)
             }
         }
     }
@@ -107,7 +161,7 @@ impl<'a> Compiler<'a> {
         &mut self,
         spec: &StageSpec,
         kinds: &'static [Kind<S>],
-        input: Option<&Schema>,
+        inputs: &Inputs,
     ) -> Option<(&'static str, Compiled<S>)> {
         let word = spec.kind.as_deref()?;
         let Some(kind) = kinds.iter().find(|kind| kind.name == word) else {
@@ -121,14 +175,17 @@ impl<'a> Compiler<'a> {
             path: spec.path.clone(),
             table: &spec.table,
             common: spec.section.common_keys(),
-            input,
+            input: inputs.schema.as_ref(),
+            side: inputs.side.as_ref().map(|(_, schema)| schema),
             batch: spec.common.batch.unwrap_or_default(),
             max_record_bytes: self.job.limits.max_record_bytes.0 as usize,
             seed: self.job.seed,
             definitions: &self.job.definitions,
+            sources: self.sources,
             problems: self.problems,
         };
-        if spec.broken || (input.is_none() && spec.section != Section::Sources) {
+        let known = inputs.schema.is_some() && (kind.side.is_none() || inputs.side.is_some());
+        if spec.broken || (!known && spec.section != Section::Sources) {
             (kind.check)(&mut context);
             return None;
         }
@@ -139,19 +196,46 @@ impl<'a> Compiler<'a> {
         &mut self,
         spec: &StageSpec,
         (kind, compiled): (&'static str, Compiled<S>),
-        inputs: Vec<StageId>,
+        inputs: Inputs,
         role: impl FnOnce(Box<S>) -> Role,
-        input: Option<&Schema>,
     ) -> Option<StageId> {
         let Compiled { stage, output, workers, notes } = compiled;
-        let partition = match (&spec.common.partition_by, input) {
-            (Some(text), Some(schema)) => Some(self.partition(spec, text, schema, workers)?),
+        let asked = match (&spec.common.partition_by, &inputs.schema) {
+            (Some(text), Some(schema)) => Some(self.partition(spec, text, schema, &workers)?),
             _ => None,
         };
-        let name = spec.name.clone();
-        self.stages.push(Stage { name, kind, role: role(stage), inputs, output, notes });
-        self.wishes.push(Wish { common: spec.common.clone(), workers, partition });
+        let (name, side) = (spec.name.clone(), inputs.side.map(|(id, _)| id));
+        self.stages.push(Stage { name, kind, role: role(stage), inputs: inputs.ids, side, output, notes });
+        self.wishes.push(Wish { common: spec.common.clone(), workers, partition: asked });
         Some(self.stages.len() - 1)
+    }
+
+    /// A stage takes its second input whole before the first. Were both to come from one source, that would
+    /// be held back by the first while the second waits for it, for ever.
+    fn no_shared_origin(&mut self, spec: &StageSpec, inputs: &Inputs) -> Option<()> {
+        let Some((side, _)) = &inputs.side else { return Some(()) };
+        let origins = self.origins(&[*side]);
+        let Some(shared) = self.origins(&inputs.ids).into_iter().find(|id| origins.contains(id)) else {
+            return Some(());
+        };
+        let (name, path) = (&self.stages[shared].name, spec.path.key("input"));
+        let message = format!("both inputs of `{}` come from `{name}`", spec.name);
+        let help = Some(format!("define `{name}` a second time under another name, and read each once"));
+        self.problems.push(Problem::new("shared-origin", Place::value(path), message).help(help));
+        None
+    }
+
+    /// The sources that the rows of these stages come from.
+    fn origins(&self, stages: &[StageId]) -> HashSet<StageId> {
+        let mut found = HashSet::new();
+        let mut left = stages.to_vec();
+        while let Some(id) = left.pop() {
+            if let Role::Source(_) = self.stages[id].role {
+                found.insert(id);
+            }
+            left.extend(self.stages[id].reads());
+        }
+        found
     }
 
     fn partition(
@@ -159,26 +243,45 @@ impl<'a> Compiler<'a> {
         spec: &StageSpec,
         text: &str,
         schema: &Schema,
-        workers: Workers,
+        workers: &Workers,
     ) -> Option<crate::expr::Expr> {
-        if let Workers::One(why) = workers {
-            let message = format!("this stage has one worker whatever is asked for: {why}");
+        let refused = match workers {
+            Workers::One(why) => Some(format!("`partition_by` has no effect, for this stage has one worker: {why}")),
+            Workers::Keyed(key, _) => Some(format!("this stage divides its rows by {key}")),
+            Workers::Threads | Workers::Default(_) => None,
+        };
+        if let Some(message) = refused {
             self.problems.push(Problem::new("partition", Place::key(spec.path.key("partition_by")), message));
             return None;
         }
         let expr = crate::kind::bind(&spec.path, "partition_by", text, schema, self.problems)?;
         if matches!(expr.column_type(), ColumnType::List(_) | ColumnType::Binary) {
-            let message = format!("a {} cannot be a key: it has no text", expr.column_type());
+            let message = format!("rows cannot be partitioned by a `{}`", expr.column_type());
             self.problems.push(Problem::new("type", Place::value(spec.path.key("partition_by")), message));
             return None;
         }
         Some(expr)
     }
 
-    /// The stages a stage reads and their common columns; `None` where an input is missing or has a problem.
-    fn inputs(&mut self, spec: &'a StageSpec) -> Option<(Vec<StageId>, Schema)> {
+    /// The stages a stage reads and their columns; `None` where an input is missing or has a problem.
+    fn inputs(&mut self, spec: &StageSpec) -> Option<Inputs> {
+        let (ids, schema) = self.common_input(&spec.inputs)?;
+        let side = match side(spec) {
+            None => None,
+            Some(named) => {
+                let (found, schema) = self.common_input(&[named])?;
+                Some((found[0], schema))
+            }
+        };
+        let inputs = Inputs { ids, schema: Some(schema), side };
+        self.no_shared_origin(spec, &inputs)?;
+        Some(inputs)
+    }
+
+    /// The stages of that name and the columns they have in common.
+    fn common_input(&mut self, inputs: &[(String, Path)]) -> Option<(Vec<StageId>, Schema)> {
         let mut found: Vec<(StageId, &Path)> = Vec::new();
-        for (name, path) in &spec.inputs {
+        for (name, path) in inputs {
             // An unknown name was reported when the stages were put in order.
             let id = (*self.done.get(name.as_str())?)?;
             found.push((id, path));
@@ -194,9 +297,9 @@ impl<'a> Compiler<'a> {
             match &schema {
                 Some((first, wanted)) if *wanted != output => {
                     let message = format!("`{}` and `{first}` have different columns", stage.name);
-                    let help = Some(format!("`{first}`: {wanted}; `{}`: {output}", stage.name));
+                    let help = difference((first, wanted), (&stage.name, &output));
                     let place = Place::value((*path).clone());
-                    self.problems.push(Problem::new("input-columns", place, message).help(help));
+                    self.problems.push(Problem::new("input-columns", place, message).help(Some(help)));
                     return None;
                 }
                 Some(_) => {}
@@ -207,16 +310,38 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// What a stage reads.
+#[derive(Default)]
+struct Inputs {
+    ids: Vec<StageId>,
+    schema: Option<Schema>,
+    side: Option<(StageId, Schema)>,
+}
+
+/// The second input of a stage and where it is named, where its kind has one.
+fn side(spec: &StageSpec) -> Option<(String, Path)> {
+    let word = spec.kind.as_deref()?;
+    let key = transforms::KINDS.iter().find(|kind| kind.name == word)?.side?;
+    let Value::Table(table) = &spec.table else { return None };
+    let name = table.get(key)?.as_text()?;
+    (spec.section == Section::Transforms).then(|| (name.to_owned(), spec.path.key(key)))
+}
+
+/// All stages that a stage names, and where.
+fn reads(spec: &StageSpec) -> impl Iterator<Item = (String, Path)> {
+    spec.inputs.iter().cloned().chain(side(spec))
+}
+
 /// The stages so that inputs come before those that read them. Unknown inputs and cycles are recorded; a
 /// stage on or behind a cycle is left out.
 fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a StageSpec> {
     let known = |name: &str| job.stages().any(|stage| stage.name == name);
-    for stage in job.stages() {
-        for (name, path) in stage.inputs.iter().filter(|(name, _)| !known(name)) {
-            let legal = job.stages().map(|other| other.name.as_str()).filter(|other| *other != stage.name);
+    // Where there is no source, that is what is wrong.
+    for stage in job.stages().filter(|_| !job.sources.is_empty()) {
+        for (name, path) in reads(stage).filter(|(name, _)| !known(name)) {
+            let help = nearest(&name, others(job, stage));
             let message = format!("there is no stage named `{name}`");
-            problems
-                .push(Problem::new("unknown-input", Place::value(path.clone()), message).help(nearest(name, legal)));
+            problems.push(Problem::new("unknown-input", Place::value(path), message).help(help));
         }
     }
     let mut ordered: Vec<&StageSpec> = Vec::new();
@@ -224,7 +349,7 @@ fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a StageSpec> {
     loop {
         let placed = |name: &str| !known(name) || ordered.iter().any(|done| done.name == name);
         let (ready, waiting): (Vec<_>, Vec<_>) =
-            left.iter().copied().partition(|stage| stage.inputs.iter().all(|(name, _)| placed(name)));
+            left.iter().copied().partition(|stage| reads(stage).all(|(name, _)| placed(&name)));
         if ready.is_empty() {
             report_cycles(&waiting, problems);
             return ordered;
@@ -234,14 +359,55 @@ fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a StageSpec> {
     }
 }
 
-/// Of the stages that wait for each other, names each that reads itself by way of others. There is at
-/// least one: every waiting stage waits for another.
-fn report_cycles(waiting: &[&StageSpec], problems: &mut Problems) {
-    for stage in waiting {
-        if let Some(way) = way_back(stage, waiting) {
-            let message = format!("`{}` reads itself: {}", stage.name, way.join(" ← "));
-            problems.push(Problem::new("cycle", Place::value(stage.path.key("input")), message));
+/// The stages that `stage` might read: all but itself.
+fn others<'a>(job: &'a JobSpec, stage: &StageSpec) -> impl Iterator<Item = &'a str> {
+    job.stages().map(|other| other.name.as_str()).filter(move |other| *other != stage.name)
+}
+
+/// Is a section without stages there all the same, misspelt or not a table? Then that has been said.
+fn is_meant(root: &Value, section: Section) -> bool {
+    let Value::Table(table) = root else { return false };
+    table.iter().any(|(key, value)| match key == section.key() {
+        true => !matches!(value, Value::Table(_) | Value::Null),
+        false => near(key, [section.key()]).is_some(),
+    })
+}
+
+/// The first column in which two schemas differ.
+fn difference((one, left): (&str, &Schema), (other, right): (&str, &Schema)) -> String {
+    let columns = left.columns().iter().zip(right.columns());
+    match columns.enumerate().find(|(_, (left, right))| left != right) {
+        Some((i, (left, right))) => {
+            let number = i + 1;
+            format!("column {number} of `{one}` is `{}`, that of `{other}` `{}`", show(left), show(right))
         }
+        None => format!("`{one}` has {} columns, `{other}` {}", left.columns().len(), right.columns().len()),
+    }
+}
+
+fn show(column: &Column) -> String {
+    let nullable = if column.nullable { ", nullable" } else { "" };
+    format!("{} {}{nullable}", column.name, column.column_type)
+}
+
+/// Names each cycle among the stages that wait for each other, once. There is at least one: every waiting
+/// stage waits for another.
+fn report_cycles(waiting: &[&StageSpec], problems: &mut Problems) {
+    let mut named: HashSet<&str> = HashSet::new();
+    for stage in waiting {
+        let Some(way) = way_back(stage, waiting) else { continue };
+        if way.iter().any(|name| named.contains(name)) {
+            continue;
+        }
+        named.extend(&way);
+        let shown: Vec<String> = way.iter().map(|name| format!("`{name}`")).collect();
+        let message = match way.as_slice() {
+            [_, _] => format!("`{}` reads itself", stage.name),
+            _ => format!("`{}` reads itself: {}", stage.name, shown.join(" ← ")),
+        };
+        let input = reads(stage).find(|(name, _)| *name == way[1]);
+        let place = input.map_or_else(|| stage.path.key("input"), |(_, path)| path);
+        problems.push(Problem::new("cycle", Place::value(place), message));
     }
 }
 
@@ -250,11 +416,11 @@ fn way_back<'a>(start: &'a StageSpec, waiting: &[&'a StageSpec]) -> Option<Vec<&
     let mut ways: VecDeque<Vec<&StageSpec>> = VecDeque::from([vec![start]]);
     let mut met: HashSet<&str> = HashSet::new();
     while let Some(way) = ways.pop_front() {
-        for (name, _) in &way[way.len() - 1].inputs {
-            if *name == start.name {
+        for (name, _) in reads(way[way.len() - 1]) {
+            if name == start.name {
                 return Some(way.iter().map(|stage| stage.name.as_str()).chain([start.name.as_str()]).collect());
             }
-            let next = waiting.iter().find(|stage| stage.name == *name);
+            let next = waiting.iter().find(|stage| stage.name == name);
             if let Some(next) = next.filter(|stage| met.insert(&stage.name)) {
                 ways.push_back(way.iter().copied().chain([*next]).collect());
             }

@@ -45,6 +45,9 @@ fn pool_lines(text: &mut String, plan: &Plan, pool: &Pool) {
         Intake::Ordered => {
             let _ = write!(tail, ", queue of {} batches, in input order", pool.queue);
         }
+        Intake::BySplit => {
+            let _ = write!(tail, ", queue of {} batches each, a split to one worker", pool.queue);
+        }
         Intake::Keyed(expr) => {
             let _ = write!(tail, ", queue of {} batches each, partitioned by {expr}", pool.queue);
         }

@@ -55,6 +55,6 @@ pub fn dot(plan: &Plan) -> String {
 
 fn edges(plan: &Plan, mut draw: impl FnMut(&Stage, &Stage)) {
     for stage in &plan.stages {
-        stage.inputs.iter().for_each(|input| draw(&plan.stages[*input], stage));
+        stage.reads().for_each(|input| draw(&plan.stages[input], stage));
     }
 }

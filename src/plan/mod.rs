@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub use compile::compile;
 pub use explain::explain;
 pub use graph::{dot, mermaid};
+pub use pools::DEFAULT_QUEUE;
 #[cfg(test)]
 pub(crate) use pools::{Wish, pools};
 pub use schema::schema;
@@ -65,6 +66,8 @@ pub struct Stage {
     pub role: Role,
     /// The stages it reads.
     pub inputs: Vec<StageId>,
+    /// Its second input, which it takes whole before the first: the `with` of a join.
+    pub side: Option<StageId>,
     /// The columns it puts out.
     pub output: Option<Schema>,
     /// Short phrases about it.
@@ -113,6 +116,8 @@ pub enum Intake {
     Any,
     /// All messages in input order, to its one worker.
     Ordered,
+    /// All messages of a split to the same worker, in order.
+    BySplit,
     /// Rows with equal values of this expression to the same worker, in input order.
     Keyed(Expr),
 }
@@ -122,8 +127,17 @@ pub enum Intake {
 pub struct Edge {
     /// The reading pool.
     pub to: PoolId,
+    /// Is it the pool's second input?
+    pub side: bool,
     /// For every source, what to add to a message's lane: the lanes of other edges come before.
     pub lanes: BTreeMap<StageId, u32>,
+}
+
+impl Stage {
+    /// All stages it reads, the second input last.
+    pub fn reads(&self) -> impl Iterator<Item = StageId> {
+        self.inputs.iter().copied().chain(self.side)
+    }
 }
 
 impl Plan {
@@ -163,6 +177,11 @@ impl Role {
     /// Does nothing come after it, unless it has output?
     pub fn is_sink(&self) -> bool {
         matches!(self, Role::Sink(_))
+    }
+
+    /// Does it put out at the end what it made of its input?
+    pub fn gathers(&self) -> bool {
+        matches!(self, Role::Transform(transform) if transform.gathers())
     }
 
     /// How batches must be handed to it.

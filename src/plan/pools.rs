@@ -1,6 +1,7 @@
 //! Which stages share a worker, and how messages find their way between pools.
 //!
-//! A transform is fused into the stage before it when it has one input, that input has no other reader,
+//! A transform is fused into the stage before it when it has one input, that input has no other reader, it
+//! does not gather,
 //! and the spec asks for nothing of its own (`concurrency`, `queue`, `partition_by`, `batch`): a batch then stays
 //! in one core's cache. Sinks and sources always head a pool.
 
@@ -10,7 +11,7 @@ use super::{Edge, Intake, Pool, Role, Stage};
 use crate::{event::StageId, expr::Expr, kind::Workers, spec::Common, stage::Delivery};
 
 /// Batches that wait before a pool unless the spec says otherwise.
-const DEFAULT_QUEUE: usize = 4;
+pub const DEFAULT_QUEUE: usize = 4;
 
 /// What the spec and the kind say of a stage's workers.
 #[derive(Debug)]
@@ -37,26 +38,33 @@ pub(crate) fn pools(stages: &[Stage], wishes: Vec<Wish>, threads: usize) -> Vec<
 fn fusible(stages: &[Stage], id: StageId, wish: &Wish) -> bool {
     let stage = &stages[id];
     let [input] = stage.inputs[..] else { return false };
-    let readers = stages.iter().filter(|reader| reader.inputs.contains(&input)).count();
+    let readers = stages.iter().filter(|reader| reader.reads().any(|read| read == input)).count();
     let common = &wish.common;
     let own = common.concurrency.is_some() || common.queue.is_some() || common.batch.is_some();
-    let own = own || wish.partition.is_some();
+    let own = own || wish.partition.is_some() || stage.side.is_some() || stage.role.gathers();
     matches!(stage.role, Role::Transform(_)) && !matches!(stages[input].role, Role::Sink(_)) && readers == 1 && !own
 }
 
 fn pool(stage: &Stage, head: StageId, wish: Wish, threads: usize) -> Pool {
     let delivery = stage.role.delivery();
-    let intake = match (&stage.role, wish.partition) {
+    let (key, wanted) = match wish.workers {
+        Workers::Keyed(key, default) => (Some(key), Workers::Default(default)),
+        other => (None, other),
+    };
+    let intake = match (&stage.role, wish.partition.or(key)) {
         (Role::Source(_), _) => Intake::Splits,
         (_, Some(expr)) => Intake::Keyed(expr),
-        (_, None) if delivery == Delivery::Ordered => Intake::Ordered,
-        (_, None) => Intake::Any,
+        (_, None) => match delivery {
+            Delivery::Any => Intake::Any,
+            Delivery::Ordered => Intake::Ordered,
+            Delivery::BySplit => Intake::BySplit,
+        },
     };
     let asked = wish.common.concurrency;
-    let (workers, remark) = match wish.workers {
+    let (workers, remark) = match wanted {
         Workers::One(why) => (1, (asked.unwrap_or(1) > 1).then_some(why)),
         Workers::Threads => (asked.unwrap_or(threads), None),
-        Workers::Default(default) => (asked.unwrap_or(default), None),
+        Workers::Default(default) | Workers::Keyed(_, default) => (asked.unwrap_or(default), None),
     };
     let queue = match stage.role {
         Role::Source(_) => 0,
@@ -75,11 +83,16 @@ fn connect(stages: &[Stage], pools: &mut [Pool]) {
         if let Role::Source(_) = stages[head].role {
             pools[to].arrivals.insert(head, 1);
         }
+        let find = |pools: &[Pool], input| pools.iter().position(|pool: &Pool| pool.last() == input);
+        if let Some(from) = stages[head].side.and_then(|side| find(pools, side)) {
+            pools[from].next.push(Edge { to, side: true, lanes: BTreeMap::new() });
+        }
         for &input in &stages[head].inputs {
-            let from = pools.iter().position(|pool| pool.last() == input).expect("inputs are compiled before");
-            let lanes = arrivals_behind(&pools[from]);
+            let from = find(pools, input).expect("inputs are compiled before");
+            let lanes = arrivals_behind(stages, &pools[from]);
             let before = std::mem::take(&mut pools[to].arrivals);
-            let edge = Edge { to, lanes: lanes.keys().map(|s| (*s, before.get(s).copied().unwrap_or(0))).collect() };
+            let lanes_before = lanes.keys().map(|source| (*source, before.get(source).copied().unwrap_or(0)));
+            let edge = Edge { to, side: false, lanes: lanes_before.collect() };
             pools[from].next.push(edge);
             let mut sum = before;
             lanes.into_iter().for_each(|(source, n)| *sum.entry(source).or_default() += n);
@@ -88,10 +101,12 @@ fn connect(stages: &[Stage], pools: &mut [Pool]) {
     }
 }
 
-/// How many messages leave a pool per batch of each source: a keyed one divides every message.
-fn arrivals_behind(pool: &Pool) -> BTreeMap<StageId, u32> {
+/// How many messages leave a pool per batch of each source: a keyed one divides every message, and one that
+/// gathers is a source of its own for what it puts out at the end.
+fn arrivals_behind(stages: &[Stage], pool: &Pool) -> BTreeMap<StageId, u32> {
     let parts = if matches!(pool.intake, Intake::Keyed(_)) { pool.workers as u32 } else { 1 };
-    pool.arrivals.iter().map(|(source, n)| (*source, n * parts)).collect()
+    let own = stages[pool.head].role.gathers().then_some((pool.head, 1));
+    pool.arrivals.iter().map(|(source, n)| (*source, n * parts)).chain(own).collect()
 }
 
 impl Pool {

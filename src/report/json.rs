@@ -104,6 +104,10 @@ pub struct StageReport {
     pub rejected: u64,
     /// Rows dropped on purpose.
     pub filtered: u64,
+    /// Rows kept by a stage that puts something out only at the end, or the second input of a join.
+    pub gathered: u64,
+    /// Rows made without one of the input: put out at the end, or items of lists.
+    pub made: u64,
     /// Rows not stored although they should have been.
     pub failed: u64,
     /// Bytes: read from the input, of memory for transforms, written by sinks.
@@ -295,6 +299,8 @@ fn stage(tally: &Tally, id: usize) -> StageReport {
         rows_out: counts.rows.output,
         rejected: counts.rows.rejected,
         filtered: counts.rows.filtered,
+        gathered: counts.rows.gathered,
+        made: counts.rows.made,
         failed: counts.rows.failed,
         bytes: counts.bytes,
         busy_seconds: counts.busy.as_secs_f64(),

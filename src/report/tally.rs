@@ -100,13 +100,14 @@ impl Tally {
     pub fn imbalances(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (stage, tally) in self.plan.stages.iter().zip(&self.stages) {
-            let Rows { input, output, rejected, filtered, failed } = tally.rows;
-            let accounted = output + rejected + filtered + failed;
-            if input != accounted {
-                found.push(format!("`{}` took {input} rows and accounts for {accounted}", stage.name));
+            let Rows { input, output, rejected, filtered, gathered, made, failed } = tally.rows;
+            let accounted = output + rejected + filtered + gathered + failed;
+            if input + made != accounted {
+                let came = input + made;
+                found.push(format!("`{}` took or made {came} rows and accounts for {accounted}", stage.name));
             }
-            let sent: u64 = stage.inputs.iter().map(|from| self.stages[*from].rows.output).sum();
-            if !stage.inputs.is_empty() && sent != input {
+            let sent: u64 = stage.reads().map(|from| self.stages[from].rows.output).sum();
+            if stage.reads().next().is_some() && sent != input {
                 found.push(format!("`{}` took {input} rows of {sent} that were sent to it", stage.name));
             }
         }
@@ -173,6 +174,8 @@ impl StageTally {
                 self.rows.output += rows.output;
                 self.rows.rejected += rows.rejected;
                 self.rows.filtered += rows.filtered;
+                self.rows.gathered += rows.gathered;
+                self.rows.made += rows.made;
                 self.rows.failed += rows.failed;
                 self.bytes += bytes;
                 self.busy += *busy;

@@ -1,9 +1,10 @@
 //! Where records go. One file per kind; each holds all of that kind.
 
+mod discard;
 mod files;
 mod memcached;
 
 use crate::{kind::Kind, stage::Sink};
 
 /// All kinds of sinks.
-pub const KINDS: &[Kind<dyn Sink>] = &[files::KIND, memcached::KIND];
+pub const KINDS: &[Kind<dyn Sink>] = &[discard::KIND, files::KIND, memcached::KIND];

@@ -1,8 +1,10 @@
 //! Where records come from. One file per kind; each holds all of that kind.
 
 mod files;
+mod generate;
 
+pub use self::generate::{FakeInfo, GeneratorInfo, definitions_schema, generators, names as fakes};
 use crate::{kind::Kind, stage::Source};
 
 /// All kinds of sources.
-pub const KINDS: &[Kind<dyn Source>] = &[files::KIND];
+pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND];

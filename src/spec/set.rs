@@ -41,6 +41,25 @@ impl Document {
     }
 }
 
+impl Document {
+    /// Does this spec have the stage or definition that an override is of? Overrides of anything else are of
+    /// every job. What is given for several specs is meant for those that have it.
+    ///
+    /// # Errors
+    /// The override is malformed.
+    pub fn has_place_of(&self, typed: &str) -> Result<bool, String> {
+        let (steps, _) = parse_path(typed)?;
+        let (Some((Step::Key(section), _)), Some((name, _))) = (steps.first(), steps.get(1)) else {
+            return Ok(true);
+        };
+        if !["sources", "transforms", "sinks", "definitions"].contains(&section.as_str()) {
+            return Ok(true);
+        }
+        let place = Path(vec![Step::Key(section.clone()), name.clone()]);
+        Ok(self.root == Value::Unknown || self.root.get(&place).is_some())
+    }
+}
+
 fn insert(root: &mut Value, path: &Path, value: Value) -> Result<(), String> {
     let mut at = root;
     for (i, step) in path.0.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! The executor's behaviour, shown with stages that do just what a test needs.
 
+mod end;
 mod flow;
 mod order;
 mod stages;

@@ -153,6 +153,9 @@ pub(super) struct Collect {
     /// Called before each write.
     pub(super) before: Arc<dyn Fn(&Batch) -> Result<(), Failure> + Send + Sync>,
     pub(super) durable: bool,
+    /// Does the end of a split make its rows durable? Noted in `ended`.
+    pub(super) ends_splits: bool,
+    pub(super) ended: Arc<Mutex<Vec<String>>>,
     /// What `commit` was told, if it was called.
     pub(super) committed: Arc<Mutex<Option<bool>>>,
     workers: Arc<AtomicUsize>,
@@ -166,6 +169,8 @@ impl Collect {
             largest: Arc::default(),
             before: Arc::new(|_| Ok(())),
             durable: true,
+            ends_splits: false,
+            ended: Arc::default(),
             committed: Arc::default(),
             workers: Arc::default(),
         }
@@ -199,6 +204,11 @@ impl SinkWorker for Collector {
         self.of.rows.lock().expect("no test panics here").entry(self.number).or_default().extend(numbers(batch));
         let output = Some(batch.clone());
         Ok(Written { accepted: batch.rows() as u64, durable: self.of.durable, output, ..Written::default() })
+    }
+
+    fn end_split(&mut self, split: SplitId) -> Result<bool, Failure> {
+        self.of.ended.lock().expect("no test panics here").push(format!("end {}", split.0));
+        Ok(self.of.ends_splits)
     }
 
     fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
@@ -252,6 +262,30 @@ impl Job {
         self.add(Role::Transform(Box::new(Sift(Arc::new(fate)))), inputs, common, None)
     }
 
+    pub(super) fn transform(
+        &mut self,
+        transform: impl Transform + 'static,
+        inputs: &[usize],
+        side: Option<usize>,
+        workers: usize,
+    ) -> usize {
+        let common = Common { concurrency: Some(workers), ..Common::default() };
+        let id = self.add(Role::Transform(Box::new(transform)), inputs, common, None);
+        self.stages[id].side = side;
+        id
+    }
+
+    pub(super) fn keyed(
+        &mut self,
+        transform: impl Transform + 'static,
+        inputs: &[usize],
+        workers: usize,
+        key: &str,
+    ) -> usize {
+        let common = Common { concurrency: Some(workers), ..Common::default() };
+        self.add(Role::Transform(Box::new(transform)), inputs, common, Some(key))
+    }
+
     pub(super) fn sink(&mut self, sink: &Collect, inputs: &[usize], common: Common, key: Option<&str>) -> usize {
         self.add(Role::Sink(Box::new(sink.clone())), inputs, common, key)
     }
@@ -262,7 +296,15 @@ impl Job {
         let workers = if ordered { Workers::One("test") } else { Workers::Default(1) };
         let partition = key.map(|text| crate::expr::compile(text, &schema()).expect("a legal key"));
         let (output, inputs) = (Some(schema()), inputs.to_vec());
-        self.stages.push(Stage { name: format!("s{id}"), kind: "test", role, inputs, output, notes: Vec::new() });
+        self.stages.push(Stage {
+            name: format!("s{id}"),
+            kind: "test",
+            role,
+            inputs,
+            side: None,
+            output,
+            notes: Vec::new(),
+        });
         self.wishes.push(Wish { common, workers, partition });
         id
     }

@@ -52,6 +52,7 @@ pub(super) const KIND: Kind<dyn Sink> = Kind {
     check: |context| {
         context.decode::<Spec>();
     },
+    side: None,
     compile,
 };
 

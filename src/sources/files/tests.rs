@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     formats::testing::Folder,
     kind::{Compiled, Context},
-    spec::{BatchSize, Definitions, Path, Problems, Table, Value},
+    spec::{BatchSize, Problems, Table, Value},
     stage::{Source, Split},
 };
 
@@ -42,17 +42,9 @@ fn compile(spec: &Json, limits: Limits) -> Result<Compiled<dyn Source>, Vec<Stri
     let decoded: FilesSpec = serde_json::from_value(spec.clone()).map_err(|error| vec![error.to_string()])?;
     let mut problems = Problems::default();
     let table = Value::Table(Table::new());
-    let mut context = Context {
-        path: Path::default().key("sources.in"),
-        table: &table,
-        common: &[],
-        input: None,
-        batch: BatchSize { rows: limits.rows, bytes: limits.bytes },
-        max_record_bytes: limits.record,
-        seed: 0,
-        definitions: &Definitions::new(),
-        problems: &mut problems,
-    };
+    let mut context = Context::of("sources.in", &table, None, &mut problems);
+    context.batch = BatchSize { rows: limits.rows, bytes: limits.bytes };
+    context.max_record_bytes = limits.record;
     let compiled = build(decoded, &mut context);
     compiled.ok_or_else(|| problems.iter().map(|problem| format!("{:?} {}", problem.place, problem.message)).collect())
 }

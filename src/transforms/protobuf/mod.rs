@@ -48,6 +48,7 @@ pub(super) const KIND: Kind<dyn Transform> = Kind {
     check: |context| {
         context.decode::<Spec>();
     },
+    side: None,
     compile,
 };
 

@@ -3,7 +3,7 @@
 use super::{super::*, rig::*};
 use crate::{
     batch::{Column, Schema},
-    spec::{BatchSize, Format, Problems, Severity},
+    spec::{Format, Problems, Severity},
 };
 
 /// A table of the spec, as the compiler hands it to a kind.
@@ -24,17 +24,7 @@ fn with_context<T>(table: &Value, work: impl FnOnce(&mut Context<'_>) -> T) -> (
         column("n", ColumnType::Int64),
     ]);
     let mut problems = Problems::default();
-    let mut context = Context {
-        path: Path::default().key("sinks.cache"),
-        table,
-        common: &["type", "input"],
-        input: Some(&input),
-        batch: BatchSize { rows: 1, bytes: 1 },
-        max_record_bytes: 1 << 20,
-        seed: 0,
-        definitions: &Default::default(),
-        problems: &mut problems,
-    };
+    let mut context = Context::of("sinks.cache", table, Some(&input), &mut problems);
     let result = work(&mut context);
     let told = problems.iter().map(|problem| {
         let place = match &problem.place {
@@ -106,7 +96,7 @@ fn what_is_not_known_yet_is_no_problem() {
 #[test]
 fn unknown_keys_and_words_are_problems() {
     for (toml, expected) in [
-        ("ack = 'each'", "unknown-value at sinks.cache.ack: unknown `each`"),
+        ("ack = 'each'", "unknown-value at sinks.cache.ack: unknown value `each`"),
         ("routes = 'r'", "unknown-key at sinks.cache.routes: unknown key `routes`"),
         ("verify = { samples = 1, sample = 1 }", "unknown-key at sinks.cache.verify.samples: unknown key `samples`"),
     ] {
@@ -214,7 +204,8 @@ fn a_compiled_sink_writes_what_its_expressions_say() {
     let table = table(&toml);
     let (compiled, problems) = with_context(&table, |context| (KIND.compile)(context));
     let compiled = compiled.unwrap_or_else(|| panic!("{problems:?}"));
-    assert_eq!((compiled.output, compiled.workers), (None, Workers::Default(2)));
+    assert_eq!(compiled.output, None);
+    assert!(matches!(compiled.workers, Workers::Default(2)));
     assert_eq!(compiled.stage.delivery(), Delivery::Any);
 
     let mut batch = batch(&[

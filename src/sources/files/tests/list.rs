@@ -142,7 +142,7 @@ fn the_plan_says_what_will_be_done() {
     let spec = json!({ "path": "x/*.gz", "format": "tsv", "columns": ["a string", "b list<int8>"], "header": true,
         "done": { "rename": ".{name}" } });
     let compiled = source(&spec);
-    assert_eq!(compiled.workers, Workers::Threads);
+    assert!(matches!(compiled.workers, Workers::Threads));
     assert_eq!(compiled.output.expect("columns").to_string(), "a string, b list<int8>");
     assert_eq!(
         compiled.notes,

@@ -6,7 +6,7 @@ use super::Folder;
 use crate::{
     batch::{Column, Schema},
     kind::{Compiled, Context, Workers},
-    spec::{BatchSize, Definitions, Path, Place, Problem, Problems, Step, Value},
+    spec::{Place, Problem, Problems, Value},
     stage::Transform,
     transforms::protobuf::{Spec, build},
 };
@@ -19,17 +19,7 @@ fn compile(spec: &Spec, columns: &[&str]) -> (Option<Compiled<dyn Transform>>, V
     });
     let input = Schema::new(columns.collect());
     let mut problems = Problems::default();
-    let mut context = Context {
-        path: Path(vec![Step::Key("transforms".into()), Step::Key("packed".into())]),
-        table: &Value::Null,
-        common: &[],
-        input: Some(&input),
-        batch: BatchSize { rows: 1, bytes: 1 },
-        max_record_bytes: 1 << 20,
-        seed: 0,
-        definitions: &Definitions::new(),
-        problems: &mut problems,
-    };
+    let mut context = Context::of("transforms.packed", &Value::Null, Some(&input), &mut problems);
     let compiled = build(&mut context, spec);
     (compiled, problems.iter().cloned().collect())
 }
@@ -80,7 +70,7 @@ fn a_good_spec_says_what_it_does() {
     let compiled = compiled.unwrap();
     let output = compiled.output.unwrap().to_string();
     assert_eq!(output, "apps list<uint32>?, latitude float64?, other string?, value binary");
-    assert_eq!(compiled.workers, Workers::Threads);
+    assert!(matches!(compiled.workers, Workers::Threads));
     let notes = [
         format!("message `UserApps` of `{}` into `value`", good.schema),
         "fields from columns: `apps`, `lat` from `latitude`".to_owned(),

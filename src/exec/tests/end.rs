@@ -1,0 +1,219 @@
+//! What happens at the end of the input and of splits: gathered rows come out, second inputs are there before
+//! the first, output waits for its split to be durable.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, Ordering},
+};
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+
+use super::stages::{Collect, Count, Fate, Job, numbers, schema};
+use crate::{
+    batch::{Batch, Rejects},
+    failure::{Exit, Failure},
+    spec::Common,
+    stage::{Delivery, Side, Transform, TransformWorker},
+};
+
+fn rows(values: Vec<i64>) -> RecordBatch {
+    RecordBatch::try_new(schema().arrow(), vec![Arc::new(Int64Array::from(values)) as ArrayRef]).expect("one column")
+}
+
+/// Puts out the sum of its rows, then their number.
+#[derive(Clone, Default)]
+struct Sum {
+    sum: i64,
+    count: i64,
+    told: usize,
+}
+
+impl Transform for Sum {
+    fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn gathers(&self) -> bool {
+        true
+    }
+}
+
+impl TransformWorker for Sum {
+    fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch, Failure> {
+        self.sum += numbers(&batch).iter().sum::<i64>();
+        self.count += batch.rows() as i64;
+        Ok(batch.pick(Vec::new()))
+    }
+
+    fn finish(&mut self) -> Result<Option<RecordBatch>, Failure> {
+        self.told += 1;
+        Ok([None, Some(rows(vec![self.sum])), Some(rows(vec![self.count])), None][self.told].take())
+    }
+}
+
+#[test]
+fn a_gathering_transform_puts_out_its_result_after_the_last_row() {
+    let (count, sink) = (Count::new(3, 4, 5), Collect::new(Delivery::Ordered));
+    let mut job = Job::new();
+    let source = job.source(&count, 3);
+    let sum = job.transform(Sum::default(), &[source], None, 1);
+    let after = job.sift(&[sum], 0, |n| if n == 60 { Fate::Drop } else { Fate::Keep });
+    job.sink(&sink, &[after], Common::default(), None);
+    let ran = job.run();
+    assert_eq!(sink.all(), [(0..60).sum::<i64>()], "the number is dropped by the transform behind");
+    assert_eq!(ran.outcome.exit(), Exit::Done);
+    assert_eq!(*count.done.lock().expect("no panic"), [0, 1, 2], "gathered input is done when the run is");
+}
+
+#[test]
+fn nothing_is_put_out_of_input_that_is_not_whole() {
+    let (count, sink) = (Count { fails_at: Some((2, 1)), ..Count::new(3, 4, 5) }, Collect::new(Delivery::Ordered));
+    let mut job = Job::new();
+    let source = job.source(&count, 1);
+    let sum = job.transform(Sum::default(), &[source], None, 1);
+    job.sink(&sink, &[sum], Common::default(), None);
+    let ran = job.run();
+    assert_eq!((ran.outcome.exit(), sink.all()), (Exit::Io, vec![]));
+    assert!(count.done.lock().expect("no panic").is_empty(), "what was gathered of whole splits is lost too");
+}
+
+#[test]
+fn keyed_gathering_puts_out_worker_by_worker() {
+    let sink = Collect::new(Delivery::Ordered);
+    let mut job = Job::new();
+    let source = job.source(&Count::new(3, 4, 5), 2);
+    let sum = job.keyed(Sum::default(), &[source], 3, "n % 9");
+    job.sink(&sink, &[sum], Common::default(), None);
+    job.run();
+    let all = sink.all();
+    let (sums, counts): (Vec<i64>, Vec<i64>) = all.chunks(2).map(|pair| (pair[0], pair[1])).unzip();
+    assert_eq!((sums.len(), sums.iter().sum::<i64>(), counts.iter().sum::<i64>()), (3, (0..60).sum(), 60));
+}
+
+/// Adds to each row the sum of all rows of its second input.
+#[derive(Clone, Default)]
+struct Plus {
+    sum: Arc<AtomicI64>,
+    fails: bool,
+}
+
+impl Transform for Plus {
+    fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn side(&self) -> Option<Box<dyn Side>> {
+        Some(Box::new(self.clone()))
+    }
+}
+
+impl Side for Plus {
+    fn add(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<(), Failure> {
+        if self.fails {
+            return Err(Failure::new(Exit::Unavailable, "too large"));
+        }
+        self.sum.fetch_add(numbers(&batch).iter().sum(), Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl TransformWorker for Plus {
+    fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch, Failure> {
+        let sum = self.sum.load(Ordering::SeqCst);
+        let values = numbers(&batch).into_iter().map(|n| n + sum).collect();
+        Ok(Batch { records: rows(values), origin: batch.origin })
+    }
+}
+
+#[test]
+fn the_second_input_is_whole_before_the_first_is_looked_at() {
+    for workers in [1, 3] {
+        let (first, second) = (Count::new(4, 5, 6), Count::new(3, 100, 10));
+        let sink = Collect::new(Delivery::Ordered);
+        let mut job = Job::new();
+        let (left, right) = (job.source(&first, 2), job.source(&second, 1));
+        let plus = job.transform(Plus::default(), &[left], Some(right), workers);
+        job.sink(&sink, &[plus], Common::default(), None);
+        let ran = job.run();
+        let sum: i64 = (0..3000).sum();
+        assert_eq!(sink.all(), (0..120).map(|n| n + sum).collect::<Vec<_>>());
+        assert_eq!((ran.outcome.unfinished, second.done.lock().expect("no panic").len()), (0, 3));
+    }
+}
+
+#[test]
+fn a_second_input_that_fails_stores_nothing() {
+    for (plus, fails_at) in [(Plus { fails: true, ..Plus::default() }, None), (Plus::default(), Some((0, 1)))] {
+        let (first, second) = (Count::new(4, 5, 6), Count { fails_at, ..Count::new(1, 3, 3) });
+        let sink = Collect::new(Delivery::Ordered);
+        let mut job = Job::new();
+        let (left, right) = (job.source(&first, 2), job.source(&second, 1));
+        let plus = job.transform(plus, &[left], Some(right), 2);
+        job.sink(&sink, &[plus], Common::default(), None);
+        let ran = job.run();
+        assert_eq!(sink.all(), Vec::<i64>::new());
+        assert_ne!(ran.outcome.exit(), Exit::Done);
+        assert!(first.done.lock().expect("no panic").is_empty() && second.done.lock().expect("no panic").is_empty());
+    }
+}
+
+#[test]
+fn splits_go_whole_and_in_order_to_one_worker_each() {
+    let mut sink = Collect::new(Delivery::BySplit);
+    sink.durable = false;
+    sink.ends_splits = true;
+    let count = Count::new(7, 5, 10);
+    let mut job = Job::new();
+    let source = job.source(&count, 4);
+    let sift = job.sift(&[source], 3, |_| Fate::Keep);
+    job.sink(&sink, &[sift], Common { concurrency: Some(3), ..Common::default() }, None);
+    let ran = job.run();
+    let rows = sink.rows.lock().expect("no panic").clone();
+    for (worker, rows) in rows {
+        let expected: Vec<i64> = (0..7).filter(|s| s % 3 == worker as i64).flat_map(|s| s * 50..s * 50 + 50).collect();
+        assert_eq!(rows, expected, "worker {worker}");
+    }
+    assert_eq!((ran.outcome.exit(), count.done.lock().expect("no panic").len()), (Exit::Done, 7));
+}
+
+#[test]
+fn output_waits_until_its_split_is_durable() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (mut main, mut lookup) = (Collect::new(Delivery::Ordered), Collect::new(Delivery::Ordered));
+    (main.durable, main.ends_splits) = (false, true);
+    main.ended = Arc::clone(&log);
+    let to_log = Arc::clone(&log);
+    lookup.before = Arc::new(move |batch| {
+        to_log.lock().expect("no panic").push(format!("lookup {}", numbers(batch)[0]));
+        Ok(())
+    });
+    let mut job = Job::new();
+    let source = job.source(&Count::new(3, 2, 5), 1);
+    let middle = job.sink(&main, &[source], Common::default(), None);
+    job.sink(&lookup, &[middle], Common::default(), None);
+    let ran = job.run();
+    assert_eq!((lookup.all(), ran.outcome.exit()), ((0..30).collect(), Exit::Done));
+    let log = log.lock().expect("no panic");
+    for (split, first) in [(0, 0), (1, 10), (2, 20)] {
+        let at = |what: String| log.iter().position(|line| *line == what).expect("it happened");
+        assert!(at(format!("end {split}")) < at(format!("lookup {first}")), "{log:?}");
+    }
+}
+
+#[test]
+fn output_of_rows_that_are_taken_back_never_leaves() {
+    let (mut main, lookup) = (Collect::new(Delivery::Ordered), Collect::new(Delivery::Ordered));
+    main.durable = false;
+    let count = Count { fails_at: Some((1, 1)), ..Count::new(2, 2, 5) };
+    let mut job = Job::new();
+    let source = job.source(&count, 1);
+    let middle = job.sink(&main, &[source], Common::default(), None);
+    job.sink(&lookup, &[middle], Common::default(), None);
+    let ran = job.run();
+    assert_eq!((lookup.all(), ran.outcome.exit()), (vec![], Exit::Io));
+    assert!(count.done.lock().expect("no panic").is_empty());
+}
