@@ -9,7 +9,7 @@ use crate::{
     apps::{App, apps, per_device, text},
     running::Running,
     servers::{DEVICES, Hold, Memcached, Servers, get, hangs_up, nobody, service, silent},
-    work::{Ran, Work, gzip, oracle, stage, until},
+    work::{Ran, Work, gzip, oracle, project, stage, until},
 };
 
 const JOB: &str = "jobs/memc.toml";
@@ -112,6 +112,19 @@ fn the_job_loads_an_export_and_every_key_is_there() {
     let found = read_back(&work, &[".part-0.tsv.gz", ".part-1.tsv.gz", ".part-2.tsv.gz"]);
     assert_eq!(counts(&found), [3_000, 3_000, 3_000, 0, 0, 0]);
     assert_eq!(found["same_bytes"], 3_000);
+}
+
+/// The README's first command, on fewer records.
+#[test]
+fn the_made_up_export_is_made_and_loaded_by_one_command() {
+    let (work, servers) = folder(&[]);
+    let maker = fs::read_to_string(project("jobs/appsinstalled.toml")).unwrap();
+    work.file("jobs/appsinstalled.toml", maker);
+    work.expect(0, &["--set", "sources.apps.count=3000", "jobs/appsinstalled.toml", JOB]);
+    let files = [".part-00000.tsv.gz", ".part-00001.tsv.gz", ".part-00002.tsv.gz"];
+    assert_eq!(work.list(DATA), files);
+    assert_eq!(counts(&read_back(&work, &files)), [3_000, 3_000, 3_000, 0, 0, 0]);
+    assert_eq!(servers.items().iter().sum::<usize>(), 3_000);
 }
 
 /// When the file's entry in its folder last changed.

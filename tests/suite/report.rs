@@ -53,9 +53,10 @@ fn json(text: &str) -> Value {
 fn balances(report: &Value) {
     let mut sent = None;
     for stage in report["stages"].as_array().unwrap() {
-        let [input, output, rejected, filtered, failed] =
-            ["rows_in", "rows_out", "rejected", "filtered", "failed"].map(|key| stage[key].as_u64().unwrap());
-        assert_eq!(input, output + rejected + filtered + failed, "{stage}");
+        let [input, made, output, rejected, filtered, gathered, failed] =
+            ["rows_in", "made", "rows_out", "rejected", "filtered", "gathered", "failed"]
+                .map(|key| stage[key].as_u64().unwrap());
+        assert_eq!(input + made, output + rejected + filtered + gathered + failed, "{stage}");
         assert_eq!(sent.unwrap_or(input), input, "{stage}");
         sent = Some(output);
     }
