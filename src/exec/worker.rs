@@ -21,6 +21,7 @@ use super::{
     ack::Ack,
     inbox::Inbox,
     message::{Message, Place},
+    verdict::Latch,
 };
 use crate::{
     batch::{Batch, Origin, Reject, Rejects, SplitId},
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) source_of: Vec<StageId>,
     /// Acknowledgements of input that was gathered: they are given when the whole run is stored.
     pub(super) late: Mutex<BTreeMap<SplitId, Ack>>,
+    /// Of every pool: opens when its sink may commit.
+    pub(super) verdicts: Vec<Latch>,
 }
 
 impl Shared {
