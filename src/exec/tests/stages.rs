@@ -143,6 +143,9 @@ impl TransformWorker for Sift {
     }
 }
 
+/// What a test does before a batch is written.
+type BeforeWrite = dyn Fn(&Batch) -> Result<(), Failure> + Send + Sync;
+
 /// A sink that remembers which worker was handed what.
 #[derive(Clone)]
 pub(super) struct Collect {
@@ -151,7 +154,7 @@ pub(super) struct Collect {
     /// The largest batch it was handed.
     pub(super) largest: Arc<AtomicUsize>,
     /// Called before each write.
-    pub(super) before: Arc<dyn Fn(&Batch) -> Result<(), Failure> + Send + Sync>,
+    pub(super) before: Arc<BeforeWrite>,
     pub(super) durable: bool,
     /// Does the end of a split make its rows durable? Noted in `ended`.
     pub(super) ends_splits: bool,
