@@ -166,15 +166,6 @@ impl Member {
         self.database.lock().within.contains(&self.id)
     }
 
-    /// Rolls back what is not committed.
-    pub(super) fn abandon(&mut self) {
-        let mut state = self.database.lock();
-        if self.pending(&state) {
-            let message = format!("rows for database `{}` were given up", self.database.path.display());
-            self.database.roll_back(&mut state, Failure::new(Exit::Io, message));
-        }
-    }
-
     /// Has it rows that are not committed?
     fn pending(&self, state: &State) -> bool {
         self.wrote == Some(state.transaction) && !state.connection.is_autocommit()

@@ -406,6 +406,6 @@ impl Sink for Sqlite {
         // The table is made, or not, as a whole.
         let ways = member.within(|connection, path| table::prepare(connection, path, &plan.layout))?;
         member.finish()?;
-        Ok(Box::new(Writer { plan, member, ways, text: Vec::new() }))
+        Ok(Box::new(Writer { plan, member: Some(member), ways, text: Vec::new() }))
     }
 }

@@ -30,7 +30,8 @@ const UNFIT: RejectCode = RejectCode("bad_value");
 /// The sink's one worker.
 pub(super) struct Writer {
     pub(super) plan: Arc<Plan>,
-    pub(super) member: Member,
+    /// `None` once the last commit is done: the file is closed then, not some time later.
+    pub(super) member: Option<Member>,
     pub(super) ways: Ways,
     /// Room for the text of a value.
     pub(super) text: Vec<u8>,
@@ -39,6 +40,7 @@ pub(super) struct Writer {
 impl SinkWorker for Writer {
     fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
         let Writer { plan, member, ways, text } = self;
+        let member = member.as_mut().ok_or_else(|| over(plan))?;
         let stored =
             member.within(|connection, path| Insert::new(plan, ways, (connection, path), batch, text).run())?;
         let Stored { accepted, returned, mut rejects, bytes } = stored;
@@ -48,18 +50,23 @@ impl SinkWorker for Writer {
     }
 
     fn end_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
-        self.member.end()
+        self.member.as_mut().ok_or_else(|| over(&self.plan))?.end()
     }
 
-    /// Rows of a split that has not been ended are not kept: the split will be read again.
+    /// Rows of a split that has not been ended are not kept where something is missing: the split will be read
+    /// again.
     fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
-        if !whole && self.member.is_within() {
-            self.member.abandon();
+        let mut member = self.member.take().ok_or_else(|| over(&self.plan))?;
+        if !whole && member.is_within() {
             return Ok(false);
         }
-        self.member.finish()?;
+        member.finish()?;
         Ok(true)
     }
+}
+
+fn over(plan: &Plan) -> Failure {
+    Failure::new(Exit::Bug, format!("database `{}` was closed already", plan.database.display()))
 }
 
 /// The accepted rows as the database has them.
@@ -300,34 +307,26 @@ impl<'a> Insert<'a> {
         Failure::new(Exit::Io, format!("database `{path}`, table `{table}`, given back: {why}"))
     }
 
-    /// The keys of the rows that the last statement wrote. They only grow; where nothing is between the last
-    /// one and the largest before, they are all that is between.
+    /// The keys of the rows that the last statement wrote: each is one more than the largest before.
     fn keys_of(&mut self, rows: usize) -> Result<(), Failure> {
         let (before, last) = (self.last_key, self.connection.last_insert_rowid());
+        if last - before != rows as i64 {
+            let message = format!("table `{}` gave {rows} rows the keys from {before} to {last}", self.ways.table);
+            return Err(Failure::new(Exit::Bug, message));
+        }
+        self.keys.extend(before + 1..=last);
         self.last_key = last;
-        if last - before == rows as i64 {
-            self.keys.extend(before + 1..=last);
-            return Ok(());
-        }
-        let keys = self.keys_after(before).map_err(|error| self.failed(&error))?;
-        if keys.len() != rows {
-            let message = format!("table `{}` gave {} keys to {rows} rows", self.ways.table, keys.len());
-            return Err(Failure::new(Exit::Io, message));
-        }
-        self.keys.extend(keys);
         Ok(())
-    }
-
-    fn keys_after(&self, key: i64) -> rusqlite::Result<Vec<i64>> {
-        let name = quote(&self.layout.returned[0].name);
-        let sql = format!("SELECT {name} FROM {} WHERE {name} > ?1 ORDER BY {name}", quote(&self.ways.table));
-        self.connection.prepare(&sql)?.query_map([key], |row| row.get(0))?.collect()
     }
 
     /// The largest key the table ever had.
     fn largest_key(&self) -> rusqlite::Result<i64> {
-        let sql = "SELECT max(seq) FROM sqlite_sequence WHERE name = ?1";
-        self.connection.query_row(sql, [&self.ways.table], |row| Ok(row.get::<_, Option<i64>>(0)?.unwrap_or(0)))
+        let (key, table) = (quote(&self.layout.returned[0].name), quote(&self.ways.table));
+        let sql = format!(
+            "SELECT max(ifnull((SELECT max(seq) FROM sqlite_sequence WHERE name = ?1), 0), \
+                        ifnull((SELECT max({key}) FROM {table}), 0))"
+        );
+        self.connection.query_row(&sql, [&self.ways.table], |row| row.get(0))
     }
 
     /// Binds a row's values after the first `before` parameters; a row that SQLite cannot hold is refused.
