@@ -206,7 +206,7 @@ fn rows_that_violate_a_constraint_are_rejects_and_have_no_lookup_row() {
     assert_eq!(stage(&report, "main")["rejected"], 297);
     let rejects = work.json_lines("out/rejects.ndjson");
     assert_eq!(rejects.len(), 297);
-    assert_eq!((&rejects[0]["code"], &rejects[0]["stage"]), (&Value::from("constraint"), &Value::from("main")));
+    assert_eq!((&rejects[0]["reason"], &rejects[0]["stage"]), (&Value::from("constraint"), &Value::from("main")));
     assert_eq!(rejects[0]["message"], "UNIQUE constraint failed: sample_table.town");
 }
 

@@ -343,8 +343,12 @@ fn check_new_table(spec: &SqliteSpec, layout: &Layout, context: &mut Context<'_>
             context.problem(key, "columns", "a column's name holds a NUL");
         }
     }
-    let made: Vec<&Column> =
-        layout.returned.iter().filter(|column| !layout.written.iter().any(|w| w.name == column.name)).collect();
+    let mut made: Vec<&Column> = Vec::new();
+    for column in &layout.returned {
+        if !layout.written.iter().chain(made.iter().copied()).any(|other| other.name == column.name) {
+            made.push(column);
+        }
+    }
     if let [_, _, ..] = made[..] {
         let names = ticked(made.iter().map(|column| &column.name));
         context.problem("returning", "columns", format!("a new table can make one column itself, not {names}"));

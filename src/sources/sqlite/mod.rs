@@ -7,7 +7,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::{num::NonZeroU64, path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, sync::Arc, time};
 
 use rusqlite::{Connection, OpenFlags};
 use schemars::JsonSchema;
@@ -19,7 +19,7 @@ use crate::{
     failure::{Exit, Failure},
     formats::columns::{self, ColumnSpec},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{BatchSize, Place, Problem, Value, nearest},
+    spec::{BatchSize, Duration, Place, Problem, Value, nearest},
     sqlite::{self, TableColumn, quote, quoted},
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
 };
@@ -51,6 +51,13 @@ struct SqliteSpec {
     /// About so many rows make a split, where the table has row numbers and they have no gaps.
     #[serde(default = "default_split_rows")]
     split_rows: NonZeroU64,
+    /// How long another process that holds the file's lock is waited for.
+    #[serde(default = "default_busy")]
+    busy_timeout: Duration,
+}
+
+fn default_busy() -> Duration {
+    Duration(time::Duration::from_secs(5))
 }
 
 fn default_split_rows() -> NonZeroU64 {
@@ -60,16 +67,13 @@ fn default_split_rows() -> NonZeroU64 {
 /// Row numbers may be far apart; more splits than this are not made.
 const MAX_SPLITS: u64 = 10_000;
 
-/// How long a lock of another process is waited for.
-const BUSY: Duration = Duration::from_secs(5);
-
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let spec = context.decode::<SqliteSpec>()?;
     let before = context.problems.iter().count();
     let schema = columns::schema(&spec.columns, &context.path.key("columns"), context.problems);
     check(&spec, context);
     let schema = schema.filter(|_| context.problems.iter().count() == before)?;
-    let (batch, max_record) = (context.batch, context.max_record_bytes);
+    let (batch, max_record, busy) = (context.batch, context.max_record_bytes, spec.busy_timeout.0);
     let (input, note) = match (spec.table, spec.query) {
         (Some(table), _) => {
             let note =
@@ -79,7 +83,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
         (None, query) => (Input::Query(query?), format!("a query on `{}`, read-only, one split", spec.database)),
     };
     let database = PathBuf::from(spec.database);
-    let plan = Plan { database, input, columns: spec.columns, schema: schema.clone(), batch, max_record };
+    let plan = Plan { database, input, columns: spec.columns, schema: schema.clone(), batch, max_record, busy };
     let stage = Box::new(Sqlite(Arc::new(plan)));
     Some(Compiled { stage, output: Some(schema), workers: Workers::Threads, notes: vec![note] })
 }
@@ -123,6 +127,7 @@ struct Plan {
     schema: Schema,
     batch: BatchSize,
     max_record: usize,
+    busy: time::Duration,
 }
 
 /// What is read.
@@ -185,7 +190,7 @@ impl Plan {
         let path = std::fs::canonicalize(path).map_err(|error| Failure::reading(path, &error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| self.failed(&error))?;
-        sqlite::prepare(&connection, BUSY).map_err(|error| self.failed(&error))?;
+        sqlite::prepare(&connection, self.busy).map_err(|error| self.failed(&error))?;
         Ok(connection)
     }
 

@@ -198,7 +198,7 @@ fn batches_have_the_size_asked_for_and_it_changes_nothing() {
     let home = Home::new("batch", NUMBERS);
     let keys = home.keys("table = 't'\ncolumns = ['id int64', 'name string']");
     let whole = read(compile(&keys, BATCH, 1 << 20).expect("sound").stage.as_ref()).expect("read");
-    for (rows, bytes, batches) in [(1, 1 << 20, 10), (3, 1 << 20, 4), (1000, 1, 10), (1000, 50, 5), (5, 1 << 20, 2)] {
+    for (rows, bytes, batches) in [(1, 1 << 20, 10), (3, 1 << 20, 4), (1000, 1, 10), (1000, 40, 5), (5, 1 << 20, 2)] {
         let source = compile(&keys, BatchSize { rows, bytes }, 1 << 20).expect("sound").stage;
         assert_eq!(read(source.as_ref()).expect("read"), whole);
         let mut worker = source.worker().expect("a worker");
@@ -287,6 +287,6 @@ fn a_lock_of_another_process_is_a_service_that_does_not_answer() {
     let home = Home::new("locked", NUMBERS);
     let other = Connection::open(home.0.path("a.db")).expect("a database");
     other.execute_batch("BEGIN EXCLUSIVE").expect("a lock");
-    let failure = refused(home.source("table = 't'\ncolumns = ['id int8']").splits());
+    let failure = refused(home.source("table = 't'\ncolumns = ['id int8']\nbusy_timeout = '50ms'").splits());
     assert_eq!(failure.exit, Exit::Unavailable, "{failure}");
 }

@@ -65,7 +65,9 @@ fn compile(keys: &str, input: &Schema) -> Result<Compiled<dyn Sink>, Vec<String>
     let list: Vec<String> = problems
         .iter()
         .map(|problem| {
-            let (Place::Value(path) | Place::Key(path)) = &problem.place else { panic!("{problem:?}") };
+            let (Place::Value(path) | Place::Key(path) | Place::Inside(path, _)) = &problem.place else {
+                panic!("{problem:?}")
+            };
             let help = problem.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));
             format!("{} {path}: {}{help}", problem.code, problem.message)
         })

@@ -60,7 +60,10 @@ fn mistakes_are_told_at_their_place() {
             ],
         ),
         ("", &["columns out.table: column `Id` is there twice: SQLite takes `A` and `a` for one name"]),
-        ("columns = ['name']\nreturning = ['id int46']", &["columns[0]"]),
+        (
+            "columns = ['name']\nreturning = ['id int46']",
+            &["value out.returning[0]: `int46` is no column type; did you mean `int16`?"],
+        ),
         ("busy_timeout = '5 s'", &["busy_timeout"]),
         ("create = 'always'", &["create"]),
         ("mode = 'replace'", &["mode"]),
