@@ -3,8 +3,9 @@
 mod discard;
 mod files;
 mod memcached;
+mod sqlite;
 
 use crate::{kind::Kind, stage::Sink};
 
 /// All kinds of sinks.
-pub const KINDS: &[Kind<dyn Sink>] = &[discard::KIND, files::KIND, memcached::KIND];
+pub const KINDS: &[Kind<dyn Sink>] = &[discard::KIND, files::KIND, memcached::KIND, sqlite::KIND];

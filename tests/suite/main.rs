@@ -12,5 +12,6 @@ mod invalid;
 mod memc;
 mod report;
 mod running;
+mod sample_tables;
 mod servers;
 mod work;
