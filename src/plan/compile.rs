@@ -179,6 +179,7 @@ impl<'a> Compiler<'a> {
             side: inputs.side.as_ref().map(|(_, schema)| schema),
             batch: spec.common.batch.unwrap_or_default(),
             max_record_bytes: self.job.limits.max_record_bytes.0 as usize,
+            memory: usize::try_from(self.job.limits.memory.0).unwrap_or(usize::MAX),
             seed: self.job.seed,
             definitions: &self.job.definitions,
             sources: self.sources,

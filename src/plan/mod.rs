@@ -188,6 +188,7 @@ impl Role {
     fn delivery(&self) -> Delivery {
         match self {
             Role::Sink(sink) => sink.delivery(),
+            Role::Transform(transform) if transform.ordered() => Delivery::Ordered,
             Role::Source(_) | Role::Transform(_) => Delivery::Any,
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     batch::{Batch, Rejects},
     failure::{Exit, Failure},
     spec::Common,
-    stage::{Delivery, Side, Transform, TransformWorker},
+    stage::{Delivery, Made, Side, Transform, TransformWorker},
 };
 
 fn rows(values: Vec<i64>) -> RecordBatch {
@@ -45,9 +45,9 @@ impl TransformWorker for Sum {
         Ok(batch.pick(Vec::new()))
     }
 
-    fn finish(&mut self) -> Result<Option<RecordBatch>, Failure> {
+    fn finish(&mut self) -> Result<Option<Made>, Failure> {
         self.told += 1;
-        Ok([None, Some(rows(vec![self.sum])), Some(rows(vec![self.count])), None][self.told].take())
+        Ok([None, Some(rows(vec![self.sum])), Some(rows(vec![self.count])), None][self.told].take().map(Made::from))
     }
 }
 
