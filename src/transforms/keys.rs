@@ -45,20 +45,16 @@ impl Encoder {
 /// Floats that SQL holds for equal become the same bits.
 fn plain(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
-        DataType::Float32 => {
-            Arc::new(
-                column
-                    .as_primitive::<Float32Type>()
-                    .unary::<_, Float32Type>(|n| if n.is_nan() { f32::NAN } else { n + 0.0 }),
-            )
-        }
-        DataType::Float64 => {
-            Arc::new(
-                column
-                    .as_primitive::<Float64Type>()
-                    .unary::<_, Float64Type>(|n| if n.is_nan() { f64::NAN } else { n + 0.0 }),
-            )
-        }
+        DataType::Float32 => Arc::new(
+            column
+                .as_primitive::<Float32Type>()
+                .unary::<_, Float32Type>(|n| if n.is_nan() { f32::NAN } else { n + 0.0 }),
+        ),
+        DataType::Float64 => Arc::new(
+            column
+                .as_primitive::<Float64Type>()
+                .unary::<_, Float64Type>(|n| if n.is_nan() { f64::NAN } else { n + 0.0 }),
+        ),
         _ => Arc::clone(column),
     }
 }
