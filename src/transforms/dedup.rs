@@ -181,3 +181,80 @@ impl TransformWorker for Worker {
         Ok(self.out.as_mut().and_then(Output::next))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::{
+        failure::Exit,
+        transforms::testing::{Input, compile, input, problems, rows_of, run},
+    };
+
+    const COLUMNS: &str = "k string?, f float64?, n int64";
+
+    fn rows() -> Input {
+        input(
+            COLUMNS,
+            &[
+                &[json!(["a", 1.0, 0]), json!([null, 0.0, 1]), json!(["a", 2.0, 2])],
+                &[json!(["b", null, 3]), json!([null, -0.0, 4]), json!(["a", 1.0, 5])],
+            ],
+        )
+    }
+
+    #[test]
+    fn one_row_of_each_key_stays() {
+        let table = [
+            (json!({ "by": ["k"] }), vec![0, 1, 3]),
+            (json!({ "by": ["k"], "keep": "last" }), vec![3, 4, 5]),
+            (json!({ "by": ["k", "f"] }), vec![0, 1, 2, 3]),
+            (json!({ "by": ["f", "k"], "keep": "last" }), vec![2, 3, 4, 5]),
+            (json!({ "by": ["n"], "keep": "first" }), vec![0, 1, 2, 3, 4, 5]),
+        ];
+        for (spec, expected) in table {
+            let found: Vec<i64> = rows_of(&KIND, &spec, &rows(), None)
+                .iter()
+                .map(|row| serde_json::from_str::<Json>(row).expect("JSON")[2].as_i64().expect("a number"))
+                .collect();
+            assert_eq!(found, expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn rows_are_divided_by_what_has_a_text() {
+        let workers = |by: Json| match compile(&KIND, &json!({ "by": by }), (&rows().schema, None), 1) {
+            Ok(Compiled { workers: Workers::Keyed(key, 1), .. }) => key.to_string(),
+            Ok(Compiled { workers: Workers::One(why), .. }) => why.to_owned(),
+            _ => String::new(),
+        };
+        assert_eq!(workers(json!(["f", "k"])), "k");
+        assert_eq!(workers(json!(["f"])), "no column of the key has a text to divide rows by");
+    }
+
+    #[test]
+    fn keys_and_rows_are_held_within_the_memory() {
+        let rows: Vec<Json> =
+            (0..5000).map(|n| json!([format!("a key with a long name, number {n}"), 1.0, n])).collect();
+        let rows = input(COLUMNS, &[&rows]);
+        for keep in ["first", "last"] {
+            let spec = json!({ "by": ["k"], "keep": keep });
+            let failure = run(&KIND, &spec, &rows, None, 100_000).expect_err("too large");
+            assert_eq!(failure.exit, Exit::Unavailable);
+            assert!(failure.message.starts_with("the keys and rows to tell apart take "), "{failure}");
+            assert_eq!(run(&KIND, &spec, &rows, None, 8 << 20).expect("it fits").rows.len(), 5000);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let table = [
+            (json!({ "by": [] }), "empty | t.by | there is no column to tell rows apart by"),
+            (json!({ "by": ["kk"] }), "unknown-column | t.by[0] | there is no column `kk` | did you mean `k`?"),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(problems(&KIND, &spec, COLUMNS, None), [expected], "{spec}");
+        }
+    }
+}

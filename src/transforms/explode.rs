@@ -50,7 +50,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         return None;
     };
     let ColumnType::List(item) = &column.column_type else {
-        let message = format!("`{}` is no list but a {}", spec.column, column.column_type);
+        let message = format!("`{}` is no list, its type is {}", spec.column, column.column_type);
         context.problem("column", "type", message);
         return None;
     };
@@ -108,5 +108,58 @@ impl TransformWorker for Explode {
         let columns = batch.records.columns().iter().enumerate().map(column).collect::<Result<_, _>>()?;
         let records = fits(RecordBatch::try_new(Arc::clone(&self.output.arrow()), columns))?;
         Ok(Batch { records, origin })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::transforms::testing::{compile, input, problems, run};
+
+    const COLUMNS: &str = "id int64, tags list<string>?, n int64?";
+
+    #[test]
+    fn every_item_becomes_a_row() {
+        let rows = input(
+            COLUMNS,
+            &[
+                &[json!([1, ["a", null, "a text that is longer than a view"], 7]), json!([2, [], null])],
+                &[json!([3, null, 9]), json!([4, ["b"], 8])],
+            ],
+        );
+        let items = [r#"[1,"a",7]"#, "[1,null,7]", r#"[1,"a text that is longer than a view",7]"#, r#"[4,"b",8]"#];
+        let ran = run(&KIND, &json!({ "column": "tags" }), &rows, None, 0).expect("nothing fails");
+        assert_eq!((ran.rows, ran.dropped, ran.rejects), (items.map(String::from).to_vec(), 2, vec![]));
+        let outer = json!({ "column": "tags", "outer": true, "into": "tag" });
+        let ran = run(&KIND, &outer, &rows, None, 0).expect("nothing fails");
+        let all = [items[0], items[1], items[2], "[2,null,null]", "[3,null,9]", items[3]];
+        assert_eq!((ran.rows, ran.dropped), (all.map(String::from).to_vec(), 0));
+        let Ok(compiled) = compile(&KIND, &outer, (&rows.schema, None), 0) else { panic!("it is sound") };
+        assert_eq!(compiled.output.expect("it has output").to_string(), "id int64, tag string?, n int64?");
+    }
+
+    #[test]
+    fn rows_know_the_record_they_came_from() {
+        let rows = input(COLUMNS, &[&[json!([1, ["a", "b"], 7]), json!([2, ["c"], null])]]);
+        let Ok(compiled) = compile(&KIND, &json!({ "column": "tags" }), (&rows.schema, None), 0) else { panic!() };
+        let mut worker = compiled.stage.worker().expect("a worker");
+        let out = worker.apply(rows.batches[0].slice(1, 1), &mut Rejects::default()).expect("it works");
+        assert_eq!((out.rows(), out.origin.position(0).line), (1, 2));
+        let out = worker.apply(rows.batches[0].clone(), &mut Rejects::default()).expect("it works");
+        assert_eq!((0..3).map(|row| out.origin.position(row).line).collect::<Vec<_>>(), [1, 1, 2]);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let table = [
+            (json!({ "column": "tag" }), "unknown-column | t.column | there is no column `tag` | did you mean `tags`?"),
+            (json!({ "column": "n" }), "type | t.column | `n` is no list, its type is int64"),
+            (json!({ "column": "tags", "into": "n" }), "columns | t.into | two columns would be named `n`"),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(problems(&KIND, &spec, COLUMNS, None), [expected], "{spec}");
+        }
     }
 }

@@ -12,6 +12,8 @@ mod sample;
 mod select;
 mod slots;
 mod sort;
+#[cfg(test)]
+mod testing;
 
 use crate::{kind::Kind, stage::Transform};
 

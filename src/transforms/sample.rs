@@ -192,3 +192,72 @@ impl TransformWorker for ReservoirWorker {
         Ok(self.out.as_mut().and_then(Output::next))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::{
+        failure::Exit,
+        transforms::testing::{Input, input, problems, rows_of, run},
+    };
+
+    fn numbers(batches: usize, rows: usize) -> Input {
+        let batch = |seq: usize| (seq * rows..(seq + 1) * rows).map(|n| json!([n])).collect::<Vec<Json>>();
+        let batches: Vec<Vec<Json>> = (0..batches).map(batch).collect();
+        input("n int64", &batches.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    fn sampled(spec: &Json, input: &Input) -> Vec<u64> {
+        rows_of(&KIND, spec, input, None).iter().map(|row| row.trim_matches(['[', ']']).parse().expect("one")).collect()
+    }
+
+    #[test]
+    fn a_share_of_rows_stays_whatever_the_batches_are() {
+        let spec = json!({ "share": 0.1 });
+        let found = sampled(&spec, &numbers(1, 20_000));
+        assert!((1_850..2_150).contains(&found.len()), "{}", found.len());
+        assert_eq!(found, sampled(&spec, &numbers(40, 500)));
+        let halves = found.iter().filter(|n| **n < 10_000).count();
+        assert!((900..1_100).contains(&halves), "{halves}");
+        assert_eq!(sampled(&json!({ "share": 1 }), &numbers(2, 50)).len(), 100);
+        assert_eq!(sampled(&json!({ "share": 0.0 }), &numbers(2, 50)).len(), 0);
+    }
+
+    #[test]
+    fn rows_of_one_record_have_a_chance_each() {
+        let one = numbers(1, 1).batches.remove(0);
+        let many = Input { schema: numbers(1, 1).schema, batches: vec![one.pick(vec![0; 1000])] };
+        let found = sampled(&json!({ "share": 0.5 }), &many).len();
+        assert!((430..570).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn so_many_rows_stay_in_order() {
+        let spec = json!({ "rows": 1000 });
+        let found = sampled(&spec, &numbers(20, 500));
+        assert_eq!(found.len(), 1000);
+        assert!(found.is_sorted_by(|a, b| a < b));
+        assert_eq!(found, sampled(&spec, &numbers(5, 2000)), "whatever the batches are");
+        let halves = found.iter().filter(|n| **n < 5_000).count();
+        assert!((430..570).contains(&halves), "{halves}");
+        assert_eq!(sampled(&spec, &numbers(3, 100)), (0..300).collect::<Vec<_>>());
+        assert_eq!(sampled(&spec, &numbers(0, 0)), Vec::<u64>::new());
+        let failure = run(&KIND, &spec, &numbers(20, 500), None, 10_000).expect_err("too large");
+        assert_eq!(failure.exit, Exit::Unavailable);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let table = [
+            (json!({}), "missing-key | key t | a `sample` needs either `rows` or `share`"),
+            (json!({ "rows": 5, "share": 0.5 }), "conflict | key t | a `sample` needs either `rows` or `share`"),
+            (json!({ "rows": 0 }), "range | t.rows | a sample has one row at least"),
+            (json!({ "share": 1.5 }), "range | t.share | a share is from 0 to 1"),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(problems(&KIND, &spec, "n int64", None), [expected], "{spec}");
+        }
+    }
+}

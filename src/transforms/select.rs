@@ -200,3 +200,110 @@ pub(super) fn refuse(batch: &Batch, mut errors: Vec<RowError>, rejects: &mut Rej
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::transforms::testing::{compile, input, problems, rows_of, run};
+
+    const COLUMNS: &str = "id int64, name string?, price float64?";
+
+    #[test]
+    fn columns_stay_go_are_renamed_and_computed() {
+        let rows = input(COLUMNS, &[&[json!([1, "a", 2.5])], &[], &[json!([2, null, null])]]);
+        let table = [
+            (json!({ "columns": { "x": "id * 2", "id": "name" } }), "x int64, id string?", [r#"[2,"a"]"#, "[4,null]"]),
+            (json!({ "keep": ["price", "id"] }), "price float64?, id int64", ["[2.5,1]", "[null,2]"]),
+            (json!({ "drop": ["name", "price"] }), "id int64", ["[1]", "[2]"]),
+            (
+                json!({ "rename": { "id": "name", "name": "id" } }),
+                "name int64, id string?, price float64?",
+                [r#"[1,"a",2.5]"#, "[2,null,null]"],
+            ),
+            (
+                json!({ "drop": ["price"], "rename": { "id": "key" }, "columns": { "price": "coalesce(price, 0.0)" } }),
+                "key int64, name string?, price float64",
+                [r#"[1,"a",2.5]"#, "[2,null,0.0]"],
+            ),
+        ];
+        for (spec, schema, expected) in table {
+            let compiled = compile(&KIND, &spec, (&rows.schema, None), 0).unwrap_or_else(|found| panic!("{found:?}"));
+            assert_eq!(compiled.output.expect("it has output").to_string(), schema, "{spec}");
+            assert_eq!(rows_of(&KIND, &spec, &rows, None), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn plain_columns_are_not_copied() {
+        let rows = input(COLUMNS, &[&[json!([1, "a text that is longer than a view", 2.5])]]);
+        let spec = json!({ "keep": ["id"], "columns": { "title": "name", "more": "id + 1" } });
+        let Ok(compiled) = compile(&KIND, &spec, (&rows.schema, None), 0) else { panic!("it is sound") };
+        let mut worker = compiled.stage.worker().expect("a worker");
+        let out = worker.apply(rows.batches[0].clone(), &mut Rejects::default()).expect("it works");
+        let (before, after) = (rows.batches[0].records.columns(), out.records.columns());
+        assert!(Arc::ptr_eq(&before[0], &after[0]) && Arc::ptr_eq(&before[1], &after[1]));
+    }
+
+    #[test]
+    fn a_record_that_fails_is_rejected_alone() {
+        let rows = input(COLUMNS, &[&[json!([0, "a", 1.0]), json!([2, "b", 1.0])], &[json!([0, "c", 1.0])]]);
+        let spec = json!({ "columns": { "a": "10 // id", "b": "cast(name as int64)", "c": "name" } });
+        let ran = run(&KIND, &spec, &rows, None, 0).expect("nothing fails as a whole");
+        assert_eq!(ran.rows, Vec::<String>::new());
+        let codes: Vec<&str> = ran.rejects.iter().map(|line| &line[..12]).collect();
+        assert_eq!(codes, ["1 expression", "2 expression", "3 expression"]);
+        assert!(ran.rejects[0].contains("division by zero"), "{:?}", ran.rejects);
+        let ran =
+            run(&KIND, &json!({ "columns": { "a": "10 // id", "c": "name" } }), &rows, None, 0).expect("the same");
+        assert_eq!((ran.rows, ran.rejects.len()), (vec![r#"[5,"b"]"#.to_owned()], 2));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let table = [
+            (json!({}), vec!["missing-key | key t | a `select` needs `columns`, `keep`, `drop` or `rename`"]),
+            (
+                json!({ "keep": ["id"], "drop": ["id"] }),
+                vec![
+                    "conflict | key t.drop | `drop` beside `keep` means nothing | `keep` names all that stay, the others go",
+                ],
+            ),
+            (
+                json!({ "keep": ["id", "nme", "id"] }),
+                vec![
+                    "unknown-column | t.keep[1] | there is no column `nme` | did you mean `name`?",
+                    "columns | t.keep[2] | column `id` is named twice",
+                ],
+            ),
+            (
+                json!({ "rename": { "prize": "x", "id": "name" } }),
+                vec!["unknown-column | key t.rename.prize | there is no column `prize` | did you mean `price`?"],
+            ),
+            (
+                json!({ "rename": { "id": "name" } }),
+                vec!["columns | t.rename.name | two columns would be named `name`"],
+            ),
+            (
+                json!({ "keep": ["id"], "rename": { "name": "x" } }),
+                vec!["columns | key t.rename.name | column `name` does not stay"],
+            ),
+            (
+                json!({ "keep": ["id"], "columns": { "id": "price" } }),
+                vec!["columns | key t.columns.id | two columns would be named `id`"],
+            ),
+            (
+                json!({ "columns": { "a.b": "id + prize" }, "drop": ["nam"] }),
+                vec![
+                    "unknown-column | t.drop[0] | there is no column `nam` | did you mean `name`?",
+                    "expression | t.columns.a.b[5..10] | there is no column `prize` | did you mean `price`?",
+                ],
+            ),
+            (json!({ "drop": ["id", "name", "price"] }), vec!["empty | key t | no column would be left"]),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(problems(&KIND, &spec, COLUMNS, None), expected, "{spec}");
+        }
+    }
+}

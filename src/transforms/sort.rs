@@ -166,3 +166,84 @@ impl Worker {
         fits(take_record_batch(&all, &UInt32Array::from(order)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::transforms::testing::{input, problems, rows_of, run};
+
+    const COLUMNS: &str = "a int64?, b string?, n int64";
+
+    #[test]
+    fn rows_come_in_order_and_equal_ones_as_they_came() {
+        let rows = input(
+            COLUMNS,
+            &[
+                &[json!([2, "x", 0]), json!([null, "B", 1]), json!([1, "a", 2])],
+                &[json!([2, "x", 3]), json!([1, null, 4]), json!([-5, "b", 5])],
+            ],
+        );
+        let table = [
+            (json!(["a"]), [5, 2, 4, 0, 3, 1]),
+            (json!(["a desc"]), [0, 3, 2, 4, 5, 1]),
+            (json!(["a DESC ", "b  asc"]), [0, 3, 2, 4, 5, 1]),
+            (json!(["b desc", "n desc"]), [3, 0, 5, 2, 1, 4]),
+            (json!(["lower(b) desc", "abs(a) asc"]), [0, 3, 5, 1, 2, 4]),
+            (json!(["n % 2", "n desc"]), [4, 2, 0, 5, 3, 1]),
+        ];
+        for (by, expected) in table {
+            let found = rows_of(&KIND, &json!({ "by": by }), &rows, None);
+            let order: Vec<i64> = found
+                .iter()
+                .map(|row| serde_json::from_str::<Json>(row).expect("JSON")[2].as_i64().expect("a number"))
+                .collect();
+            assert_eq!(order, expected, "{by}");
+        }
+        assert_eq!(rows_of(&KIND, &json!({ "by": ["a"] }), &input(COLUMNS, &[]), None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn many_rows_come_in_several_batches() {
+        let rows: Vec<Json> = (0..20_000).map(|n| json!([n * 7919 % 20_000, null, n])).collect();
+        let rows = input(COLUMNS, &[&rows]);
+        let found = run(&KIND, &json!({ "by": ["a"] }), &rows, None, 16 << 20).expect("it fits").rows;
+        let sorted = found.iter().enumerate().all(|(n, row)| row.starts_with(&format!("[{n},")));
+        assert!(found.len() == 20_000 && sorted);
+        let failure = run(&KIND, &json!({ "by": ["a"] }), &rows, None, 1 << 19).expect_err("too large");
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert!(failure.message.starts_with("the rows to sort take "), "{failure}");
+    }
+
+    #[test]
+    fn a_column_may_be_named_like_a_direction() {
+        let rows = input("desc int64", &[&[json!([1]), json!([2])]]);
+        assert_eq!(rows_of(&KIND, &json!({ "by": ["\"desc\" desc"] }), &rows, None), ["[2]", "[1]"]);
+    }
+
+    #[test]
+    fn rows_that_cannot_be_placed_are_rejects() {
+        let rows = input(COLUMNS, &[&[json!([0, "x", 0]), json!([2, "y", 1])]]);
+        let ran = run(&KIND, &json!({ "by": ["1 // a"] }), &rows, None, 1 << 20).expect("nothing fails as a whole");
+        assert_eq!(ran.rows, [r#"[2,"y",1]"#]);
+        assert_eq!(ran.rejects, ["1 expression division by zero: `1 // 0`"]);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let table = [
+            (json!({ "by": [] }), vec!["empty | t.by | there is nothing to sort by"]),
+            (
+                json!({ "by": ["a", "c desc", "b dsc"] }),
+                vec![
+                    "expression | t.by[1][0..1] | there is no column `c` | did you mean `a`?",
+                    "expression | t.by[2][2..5] | expected one expression, but `dsc` follows it",
+                ],
+            ),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(problems(&KIND, &spec, COLUMNS, None), expected, "{spec}");
+        }
+    }
+}

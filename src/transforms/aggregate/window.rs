@@ -59,7 +59,7 @@ pub(super) fn compile(context: &mut Context<'_>, spec: &WindowSpec) -> Option<Wi
         ColumnType::Date | ColumnType::Timestamp => (ColumnType::Timestamp, 1),
         ColumnType::TimestampNs => (ColumnType::TimestampNs, 1000),
         other => {
-            let message = format!("`time` must be a date or a timestamp, this is a {other}");
+            let message = format!("`time` must be a date or a timestamp, not {other}");
             context.problems.push(Problem::new("type", Place::value(at.entry("time")), message));
             return None;
         }

@@ -52,18 +52,19 @@ impl On {
             let pair = match (left.find(left_name), right.find(right_name)) {
                 (Some(a), Some(b)) if a.1.column_type == b.1.column_type => Some((a.0, b.0)),
                 (Some((_, a)), Some((_, b))) => {
-                    let message = format!(
-                        "`{left_name}` is a {} on the left and `{right_name}` a {} on the right",
-                        a.column_type, b.column_type
-                    );
+                    let (a, b) = (&a.column_type, &b.column_type);
+                    let message = format!("`{left_name}` is {a} on the left, `{right_name}` is {b} on the right");
                     let help = Some("bring both to one type with `cast` in a `select`".to_owned());
                     context.problems.push(Problem::new("type", right_place, message).help(help));
                     None
                 }
                 (a, b) => {
-                    let missing = [(a, left_place, left_name, left), (b, right_place, right_name, right)];
-                    for (_, place, name, schema) in missing.into_iter().filter(|(found, ..)| found.is_none()) {
-                        context.problems.push(unknown_column(place, name, schema));
+                    let missing =
+                        [(a, left_place, left_name, left, "left"), (b, right_place, right_name, right, "right")];
+                    for (_, place, name, schema, side) in missing.into_iter().filter(|(found, ..)| found.is_none()) {
+                        let mut problem = unknown_column(place, name, schema);
+                        problem.message += &format!(" on the {side}");
+                        context.problems.push(problem);
                     }
                     None
                 }
