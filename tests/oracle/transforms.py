@@ -24,7 +24,7 @@ SALES = [
     ("price", "float64", "double"),
     ("gift", "bool", "boolean"),
     ("day", "date", "date"),
-    ("at", "timestamp", "timestamp"),
+    ("moment", "timestamp", "timestamp"),
     ("tags", "list<string>", "varchar[]"),
 ]
 ITEMS = [("item", "int32", "integer"), ("shop_name", "string", "varchar"), ("label", "string", "varchar"), ("weight", "float64", "double")]
@@ -39,7 +39,7 @@ AGGREGATES = {
     "lowest": ("min(price)", "min(price)"),
     "highest": ("max(price)", "max(price)"),
     "first_day": ("min(day)", "min(day)"),
-    "last_at": ("max(at)", "max(at)"),
+    "last_at": ("max(moment)", "max(moment)"),
     "least_shop": ("min(shop || '!')", "min(shop || '!')"),
     "any_gift": ("max(gift)", "max(gift)"),
     "mean_item": ("avg(item)", "avg(item)"),
@@ -72,21 +72,21 @@ def cases():
     yield "aggregate of all", {"type": "aggregate", "columns": CALLS}, f"select {SQL_CALLS} from sales", False
     yield "aggregate of none", [{"type": "filter", "where": "id < 0"}, {"type": "aggregate", "columns": CALLS}], f"select {SQL_CALLS} from sales where id < 0", False
     for every, interval in [("12h", "12 hours"), ("7d", "7 days"), ("5h", "5 hours")]:
-        bucket = f"time_bucket(interval '{interval}', at)"
+        bucket = f"time_bucket(interval '{interval}', moment)"
         yield f"window of {every}", [
-            {"type": "filter", "where": "at is not null"},
-            {"type": "aggregate", "by": ["shop"], "columns": {"n": "count(*)", "total": "sum(price)"}, "window": {"time": "at", "every": every}},
-        ], f"select shop, {bucket} as window_start, {bucket} + interval '{interval}' as window_end, count(*) as n, sum(price) as total from sales where at is not null group by all", False
-    for by in [["price"], ["price desc", "id"], ["shop", "at desc", "id"], ["gift desc", "item", "id desc"], ["day", "lower(shop) desc", "id"]]:
+            {"type": "filter", "where": "moment is not null"},
+            {"type": "aggregate", "by": ["shop"], "columns": {"n": "count(*)", "total": "sum(price)"}, "window": {"time": "moment", "every": every}},
+        ], f"select shop, {bucket} as window_start, {bucket} + interval '{interval}' as window_end, count(*) as n, sum(price) as total from sales where moment is not null group by all", False
+    for by in [["price"], ["price desc", "id"], ["shop", "moment desc", "id"], ["gift desc", "item", "id desc"], ["day", "lower(shop) desc", "id"]]:
         yield f"sort by {by}", {"type": "sort", "by": by}, f"select * from sales order by {', '.join(by)}" + ("" if any("id" in term for term in by) else ", id"), True
     yield "first of each", {"type": "dedup", "by": ["shop", "item"]}, "select * from sales qualify row_number() over (partition by shop, item order by id) = 1", False
     yield "last of each", {"type": "dedup", "by": ["shop", "gift"], "keep": "last"}, "select * from sales qualify row_number() over (partition by shop, gift order by id desc) = 1", False
     yield "last of each, three workers", {"type": "dedup", "by": ["item"], "keep": "last", "concurrency": 3}, "select * from sales qualify row_number() over (partition by item order by id desc) = 1", False
-    others = "id, shop, item, price, gift, day, at"
+    others = "id, shop, item, price, gift, day, moment"
     yield "explode", {"type": "explode", "column": "tags"}, f"select {others}, unnest(tags) as tags from sales", False
     yield "explode, outer", {"type": "explode", "column": "tags", "into": "tag", "outer": True}, f"select {others}, unnest(case when len(tags) > 0 then tags else [null] end) as tag from sales", False
     yield "select", {"type": "select", "columns": {"k": "id", "twice": "item * 2", "x": "coalesce(shop, '?') || '-' || item"}}, "select id as k, item::bigint * 2 as twice, coalesce(shop, '?') || '-' || item as x from sales", False
-    yield "select what stays", {"type": "select", "drop": ["tags", "at"], "rename": {"id": "key"}, "columns": {"at": "year(day)"}}, "select id as key, shop, item, price, gift, day, year(day) as at from sales", False
+    yield "select what stays", {"type": "select", "drop": ["tags", "moment"], "rename": {"id": "key"}, "columns": {"moment": "year(day)"}}, "select id as key, shop, item, price, gift, day, year(day) as moment from sales", False
 
 
 def write(path, rows):

@@ -155,7 +155,7 @@ Cleo, Queen       2  t6
 
 3 rows of counted, and no more
 1 record rejected on the way
-  crew: fields: 3 fields instead of 2 (data/crew2.tsv:2)
+  crew: field_count: expected 2 fields, found 3 (data/crew2.tsv:2)
 ";
     assert_eq!(preview(&work, &["counted"]), counted);
     assert_eq!(preview(&work, &["out"]), counted, "a sink shows its input");
