@@ -41,9 +41,9 @@ pub(super) fn ends(job: &JobSpec, stages: &[Stage], name: Option<&str>) -> Resul
     }
 }
 
-/// A sink that rows of these stages come from.
+/// A sink that rows of these stages come from: the last on the way.
 fn sink_behind(stages: &[Stage], ends: &[StageId]) -> Option<StageId> {
-    leading_to(stages, ends).into_keys().find(|id| stages[*id].role.is_sink())
+    leading_to(stages, ends).into_keys().rev().find(|id| stages[*id].role.is_sink())
 }
 
 /// These stages and all they read, in order, with the places they have then.
@@ -84,4 +84,80 @@ pub(super) fn cut(
         (Stage { inputs: moved(&stage.inputs), side, ..stage }, wish)
     });
     kept.chain([(last, wish)]).unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        spec::{Problems, Value},
+        stage::{Delivery, Mode, SinkWorker},
+    };
+
+    struct Nothing;
+
+    impl Sink for Nothing {
+        fn delivery(&self) -> Delivery {
+            Delivery::Any
+        }
+
+        fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
+            Err(Failure::new(Exit::Bug, "it is never run"))
+        }
+    }
+
+    /// Sinks alone, but for the plan's edges there is no difference: `a` and `b` read nothing, `main` reads `b`,
+    /// `lookup` reads `main`.
+    fn stages() -> (Vec<Stage>, Vec<Wish>) {
+        let stage = |name: &str, inputs: &[StageId], side| Stage {
+            name: name.to_owned(),
+            kind: "test",
+            role: Role::Sink(Box::new(Nothing)),
+            inputs: inputs.to_vec(),
+            side,
+            output: None,
+            notes: Vec::new(),
+        };
+        let wish = || Wish { common: Common::default(), workers: Workers::Default(1), partition: None };
+        let stages = [("a", &[][..], None), ("b", &[], None), ("main", &[1], Some(0)), ("lookup", &[2], None)];
+        stages.into_iter().map(|(name, inputs, side)| (stage(name, inputs, side), wish())).unzip()
+    }
+
+    fn job() -> JobSpec {
+        let sink = json!({ "type": "discard", "input": "x" });
+        let text = json!({ "name": "test", "sinks": { "lookup": sink, "main": sink } });
+        let value: Value = serde_json::from_value(text).expect("any JSON is a value");
+        JobSpec::decode(&value, &mut Problems::default()).expect("it has a name")
+    }
+
+    #[test]
+    fn only_what_leads_to_the_rows_stays() {
+        let (stages, wishes) = stages();
+        let (stages, wishes) = cut(stages, wishes, &[1], Box::new(Nothing));
+        let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+        assert_eq!((names, wishes.len()), (vec!["b", "preview"], 2));
+        assert_eq!(stages[1].inputs, [0]);
+        let (stages, _) = cut(self::stages().0, self::stages().1, &[2], Box::new(Nothing));
+        assert_eq!(
+            (stages.len(), &stages[2].inputs[..], stages[2].side, &stages[3].inputs[..]),
+            (4, &[1][..], Some(0), &[2][..])
+        );
+    }
+
+    #[test]
+    fn rows_of_a_sink_cannot_be_shown() {
+        let (mut stages, _) = stages();
+        let failure = ends(&job(), &stages, Some("lookup")).expect_err("its rows come from a sink");
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.message.contains("come from the sink `main`"), "{failure}");
+        let failure = ends(&job(), &stages, Some("man")).expect_err("there is none");
+        assert_eq!(failure.message, "there is no stage named `man`; did you mean `main`?");
+        // Without a name the first sink whose rows come from no other.
+        stages.drain(..2);
+        stages.iter_mut().for_each(|stage| stage.inputs.retain(|input| *input == 2));
+        stages[1].inputs = vec![0];
+        assert_eq!(ends(&job(), &stages, None), Ok(Vec::new()));
+    }
 }
