@@ -14,4 +14,5 @@ mod report;
 mod running;
 mod sample_tables;
 mod servers;
+mod transforms;
 mod work;
