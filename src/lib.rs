@@ -57,7 +57,7 @@
 //! - A pool is a rayon pool of its own with one loop per worker: waiting for a queue never starves another
 //!   stage, and a stage's `concurrency` is exactly its pool's size. A connection belongs to one worker.
 //! - Adjacent transforms are fused into the stage before them unless the spec asks for workers, a queue, a
-//!   batch size or a partition of their own.
+//!   batch size or a partition of their own, or they gather rows, need them in order, or read a second input.
 //! - Every worker passes on exactly one message for each it takes, also when its stage has failed. So every
 //!   run ends, and stages that need input order can restore it. Sources read ahead no further than their
 //!   share of `limits.memory`, and the lowest split being read is never held back.

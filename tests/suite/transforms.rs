@@ -183,6 +183,42 @@ fn preview_says_what_is_wrong() {
 }
 
 #[test]
+fn preview_stops_before_the_first_sink() {
+    let work = Work::new();
+    work.file("data/rows.tsv", "Ann\nBob\n");
+    work.file(
+        "job.toml",
+        r#"
+        name = "chain"
+        [sources.rows]
+        type = "files"
+        path = "data/rows.tsv"
+        format = "tsv"
+        columns = ["name string"]
+        [sinks.lookup]
+        type = "sqlite"
+        input = "main"
+        database = "out/lookup.db"
+        table = "people"
+        create = "if_missing"
+        [sinks.main]
+        type = "sqlite"
+        input = "rows"
+        database = "out/main.db"
+        table = "people"
+        create = "if_missing"
+        returning = ["id"]
+    "#,
+    );
+    let rows = "name\nstring\n──────\nAnn\nBob\n\n2 rows of rows, and no more\n";
+    assert_eq!(preview(&work, &["main"]), rows);
+    assert_eq!(preview(&work, &[]), rows, "`lookup` stands first, but reads `main`");
+    let ran = work.expect(64, &["preview", "job.toml", "lookup"]);
+    assert!(ran.stderr.contains("the rows of `lookup` come from the sink `main`"), "{}", ran.stderr);
+    assert_eq!(work.list(""), ["data", "job.toml"]);
+}
+
+#[test]
 fn preview_stops_when_it_has_enough() {
     let work = crews("");
     let lines: String = (0..300_000).map(|n| format!("t{n}\tn1\n")).collect();

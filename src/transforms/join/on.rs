@@ -47,32 +47,38 @@ impl On {
             context.problems.push(Problem::new("empty", Place::value(at), "a join needs a column to join on"));
             return None;
         }
-        let mut found = Vec::new();
-        for (left_name, right_name, left_place, right_place) in named {
-            let pair = match (left.find(left_name), right.find(right_name)) {
-                (Some(a), Some(b)) if a.1.column_type == b.1.column_type => Some((a.0, b.0)),
-                (Some((_, a)), Some((_, b))) => {
-                    let (a, b) = (&a.column_type, &b.column_type);
-                    let message = format!("`{left_name}` is {a} on the left, `{right_name}` is {b} on the right");
-                    let help = Some("bring both to one type with `cast` in a `select`".to_owned());
-                    context.problems.push(Problem::new("type", right_place, message).help(help));
-                    None
-                }
-                (a, b) => {
-                    let missing =
-                        [(a, left_place, left_name, left, "left"), (b, right_place, right_name, right, "right")];
-                    for (_, place, name, schema, side) in missing.into_iter().filter(|(found, ..)| found.is_none()) {
-                        let mut problem = unknown_column(place, name, schema);
-                        problem.message += &format!(" on the {side}");
-                        context.problems.push(problem);
-                    }
-                    None
-                }
-            };
-            found.push(pair);
-        }
-        found.into_iter().collect()
+        let pairs: Vec<Option<(usize, usize)>> = named
+            .into_iter()
+            .map(|(a, b, a_place, b_place)| pair(context, (left, a, a_place), (right, b, b_place)))
+            .collect();
+        pairs.into_iter().collect()
     }
+}
+
+/// A side, the name of a column there, and where it stands in the spec.
+type Named<'a> = (&'a Schema, &'a str, Place);
+
+/// The places of two columns that must agree. They have one type.
+fn pair(context: &mut Context<'_>, left: Named<'_>, right: Named<'_>) -> Option<(usize, usize)> {
+    let (a, b) = (left.0.find(left.1), right.0.find(right.1));
+    if let (Some((a, left_column)), Some((b, right_column))) = (a, b) {
+        let (left_type, right_type) = (&left_column.column_type, &right_column.column_type);
+        if left_type == right_type {
+            return Some((a, b));
+        }
+        let message = format!("`{}` is {left_type} on the left, `{}` is {right_type} on the right", left.1, right.1);
+        let help = Some("bring both to one type with `cast` in a `select`".to_owned());
+        context.problems.push(Problem::new("type", right.2, message).help(help));
+        return None;
+    }
+    for (found, (schema, name, place), side) in [(a, left, "left"), (b, right, "right")] {
+        if found.is_none() {
+            let mut problem = unknown_column(place, name, schema);
+            problem.message += &format!(" on the {side}");
+            context.problems.push(problem);
+        }
+    }
+    None
 }
 
 impl fmt::Display for On {
