@@ -36,6 +36,7 @@
 //! | [`kind`] | what a kind of stage is to the compiler |
 //! | [`spec`] | text → values → decoded job; problems and their places |
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
+//! | `postgres` | what the `postgres` sink and source share: connections, errors, values |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
 //! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
@@ -80,6 +81,7 @@ pub mod formats;
 pub mod kind;
 pub mod lock;
 pub mod plan;
+mod postgres;
 pub mod rejects;
 pub mod report;
 pub mod sinks;

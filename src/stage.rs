@@ -61,6 +61,15 @@ pub enum Detail {
         /// One past the last row.
         end: u64,
     },
+    /// Rows of a table with whole-number keys from `start` to `end`, both included.
+    Keys {
+        /// Lowest key.
+        start: i64,
+        /// Highest key.
+        end: i64,
+    },
+    /// All there is, in one go: the answer to a query.
+    Whole,
 }
 
 impl Split {
@@ -68,7 +77,7 @@ impl Split {
     pub fn size(&self) -> Option<u64> {
         match self.detail {
             Detail::File { size, .. } => Some(size),
-            Detail::Rows { .. } => None,
+            Detail::Rows { .. } | Detail::Keys { .. } | Detail::Whole => None,
         }
     }
 
@@ -76,7 +85,7 @@ impl Split {
     pub fn rows(&self) -> Option<u64> {
         match self.detail {
             Detail::Rows { start, end } => Some(end - start),
-            Detail::File { .. } => None,
+            Detail::File { .. } | Detail::Keys { .. } | Detail::Whole => None,
         }
     }
 }

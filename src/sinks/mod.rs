@@ -2,8 +2,9 @@
 
 mod files;
 mod memcached;
+mod postgres;
 
 use crate::{kind::Kind, stage::Sink};
 
 /// All kinds of sinks.
-pub const KINDS: &[Kind<dyn Sink>] = &[files::KIND, memcached::KIND];
+pub const KINDS: &[Kind<dyn Sink>] = &[files::KIND, memcached::KIND, postgres::KIND];

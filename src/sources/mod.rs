@@ -2,8 +2,9 @@
 
 mod files;
 mod generate;
+mod postgres;
 
 use crate::{kind::Kind, stage::Source};
 
 /// All kinds of sources.
-pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND];
+pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND, postgres::KIND];
