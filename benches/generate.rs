@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 
 use runner::{
     batch::{Rejects, SplitId},
-    kind::{Compiled, Context},
-    sources,
-    spec::{BatchSize, Document, Format, Path, Problems, Table, Value},
-    stage::Source,
+    plan::{Plan, compile},
+    spec::{Document, Format, Problems},
 };
 
 const MOVIE: &str = r#"
@@ -59,9 +57,10 @@ fn main() {
 
 /// Rows and bytes made within a time, after a warm-up.
 fn run(fields: &str, time: Duration) -> (u64, u64, Duration) {
-    let source = compile(fields);
-    let splits = source.stage.splits().expect("splits");
-    let mut worker = source.stage.worker().expect("a worker");
+    let plan = plan(fields);
+    let (_, source) = plan.sources().next().expect("the job has a source");
+    let splits = source.splits().expect("splits");
+    let mut worker = source.worker().expect("a worker");
     let (mut rows, mut bytes) = (0, 0);
     let mut start = None;
     for (i, split) in splits.iter().enumerate() {
@@ -83,24 +82,12 @@ fn run(fields: &str, time: Duration) -> (u64, u64, Duration) {
     (rows, bytes, start.map_or(time, |start| start.elapsed()))
 }
 
-fn compile(fields: &str) -> Compiled<dyn Source> {
-    let text = format!("[definitions.d.fields]\n{fields}\n[sources.rows]\ndefinition = \"d\"\ncount = 1000000000\n");
+/// A job with these fields; its sink is never opened.
+fn plan(fields: &str) -> Plan {
+    let job = "[sources.rows]\ntype = \"generate\"\ndefinition = \"d\"\ncount = 1000000000\n\
+               [sinks.none]\ntype = \"discard\"\ninput = \"rows\"\n";
+    let text = format!("name = \"bench\"\nseed = 7\n[definitions.d.fields]\n{fields}\n{job}");
     let mut problems = Problems::default();
-    let document = Document::parse("job.toml", &text, Format::Toml, &mut problems);
-    let none = Table::new();
-    let section = |key: &str| document.root.as_table().and_then(|root| root.get(key)?.as_table()).unwrap_or(&none);
-    let kind = sources::KINDS.iter().find(|kind| kind.name == "generate").expect("the kind");
-    let compiled = (kind.compile)(&mut Context {
-        path: Path::default().key("sources.rows"),
-        table: section("sources").get("rows").unwrap_or(&Value::Null),
-        common: &[],
-        input: None,
-        batch: BatchSize::default(),
-        max_record_bytes: 1 << 24,
-        seed: 7,
-        definitions: section("definitions"),
-        sources: section("sources"),
-        problems: &mut problems,
-    });
-    compiled.unwrap_or_else(|| panic!("{problems:?}"))
+    let document = Document::parse("bench.toml", &text, Format::Toml, &mut problems);
+    compile(&document, &mut problems).unwrap_or_else(|| panic!("{problems:?}"))
 }

@@ -8,10 +8,8 @@ use arrow_array::{ArrayRef, BinaryViewArray, Float64Array, ListArray, RecordBatc
 use arrow_buffer::OffsetBuffer;
 use runner::{
     batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId},
-    kind::Context,
-    spec::{BatchSize, Definitions, Path, Problems, Table, Value},
-    stage::Transform,
-    transforms::protobuf::KIND,
+    plan::{Plan, Role, compile},
+    spec::{Document, Format, Problems},
 };
 
 const ROWS: usize = 100_000;
@@ -20,8 +18,8 @@ const BATCH: usize = 8_192;
 const ROUNDS: usize = 10;
 
 fn main() {
-    let (schema, records) = records();
-    let stage = stage(&schema);
+    let (records, plan) = (records(), plan());
+    let Role::Transform(stage) = &plan.stages[1].role else { panic!("the second stage is the transform") };
     let mut worker = stage.worker().expect("a worker needs nothing");
     let mut rates: Vec<(f64, f64)> = (0..ROUNDS)
         .map(|_| {
@@ -47,7 +45,7 @@ fn main() {
 }
 
 /// Ids of one to four bytes, as in the logs that this stands for.
-fn records() -> (Schema, RecordBatch) {
+fn records() -> RecordBatch {
     let column = |name: &str, column_type| Column { name: name.into(), column_type, nullable: false };
     let apps = ColumnType::List(Box::new(ColumnType::UInt32));
     let schema =
@@ -58,25 +56,30 @@ fn records() -> (Schema, RecordBatch) {
     let place: ArrayRef = Arc::new((0..ROWS).map(|i| i as f64 / 1000.0).collect::<Float64Array>());
     let apps: ArrayRef = Arc::new(ListArray::new(item, offsets, Arc::new(ids), None));
     let records = RecordBatch::try_new(schema.arrow(), vec![apps, Arc::clone(&place), place]);
-    (schema, records.expect("the columns are of the schema"))
+    records.expect("the columns are of the schema")
 }
 
-fn stage(input: &Schema) -> Box<dyn Transform> {
-    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/proto/appsinstalled.proto");
-    let text = |text: &str| Value::Text(text.to_owned());
-    let table = [("schema", text(schema)), ("message", text("UserApps")), ("into", text("value"))]
-        .map(|(k, v)| (k.to_owned(), v));
+/// The transform of a job; its source is never opened.
+fn plan() -> Plan {
+    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/proto/appsinstalled.proto");
+    let text = format!(
+        r#"name = "bench"
+        [sources.rows]
+        type = "files"
+        path = "none.tsv"
+        format = "tsv"
+        columns = ["apps list<uint32>", "lat float64", "lon float64"]
+        [transforms.packed]
+        type = "protobuf"
+        input = "rows"
+        schema = '{proto}'
+        message = "UserApps"
+        into = "value"
+        [sinks.none]
+        type = "discard"
+        input = "packed""#
+    );
     let mut problems = Problems::default();
-    let compiled = (KIND.compile)(&mut Context {
-        path: Path::default(),
-        table: &Value::Table(Table::from(table)),
-        common: &[],
-        input: Some(input),
-        batch: BatchSize { rows: BATCH, bytes: 1 << 20 },
-        seed: 0,
-        definitions: &Definitions::new(),
-        sources: &Default::default(),
-        problems: &mut problems,
-    });
-    compiled.unwrap_or_else(|| panic!("{problems:?}")).stage
+    let document = Document::parse("bench.toml", &text, Format::Toml, &mut problems);
+    compile(&document, &mut problems).unwrap_or_else(|| panic!("{problems:?}"))
 }

@@ -78,7 +78,11 @@ impl RejectFile {
 
     /// Makes what was written so far durable: before a split is called done.
     pub fn sync(&mut self) -> Result<(), Failure> {
-        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync_data());
+        let synced = self.out.flush().and_then(|()| match self.out.get_ref().sync_data() {
+            // A device or pipe, such as `/dev/null`, has nothing to make durable.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced,
+        });
         synced.map_err(|error| Failure::writing(&self.path, &error))
     }
 }

@@ -170,6 +170,11 @@ pub trait Sink: Send + Sync {
     /// The output cannot be created or reached at all.
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure>;
 
+    /// The files that it writes as a whole, as the spec names them: nothing else in a job may write the same.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// Reads back what was written, after all workers are closed without error; `None` where the spec
     /// does not ask for it.
     fn verify(&self) -> Result<Option<Verified>, Failure> {

@@ -42,6 +42,8 @@ pub(super) enum Command {
     Graph(Graph),
     /// Prints the JSON Schema of job specs or of reports
     Schema(Schema),
+    /// Lists what the `generate` source can make, with examples
+    Generators,
     /// Prints a completion script for a shell
     Completions(Completions),
 }

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod completions;
+mod generators;
 mod graph;
 mod plan;
 mod run;
@@ -39,6 +40,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Plan(plan)) => plan::plan(&plan),
         Some(Command::Graph(graph)) => graph::graph(&graph),
         Some(Command::Schema(schema)) => schema::schema(&schema),
+        Some(Command::Generators) => generators::generators(),
         Some(Command::Completions(completions)) => completions::completions(&completions),
         None if args.run.specs.is_empty() => {
             let _ = Args::command().print_help();

@@ -26,8 +26,8 @@ pub(super) struct QueueReceiver {
     gauge: Arc<Gauge>,
 }
 
-/// What lies in the queue. A message counts from before it is sent until it is received, so the marks may
-/// name one batch per waiting sender more than the queue can hold.
+/// What lies in the queue. A message counts from before it is sent until after it is received, so the marks
+/// may name one batch more per sender that waits and per receiver that is taking one.
 #[derive(Debug)]
 pub(super) struct Gauge {
     limit: usize,

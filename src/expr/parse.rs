@@ -34,6 +34,12 @@ pub(super) fn parse(text: &str) -> Result<(ast::Expr, Places), Box<ExprError>> {
     let tree = parser.parse_expr().map_err(|error| Box::new(syntax_error(&error, &parser, &places)))?;
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
+        // The parser takes an operator where a value should stand for a column of that name.
+        let last = parser.get_current_token();
+        if matches!(&last.token, Token::Word(word) if matches!(word.keyword, Keyword::AND | Keyword::OR)) {
+            let message = format!("expected an expression, found `{}`", last.token);
+            return Err(ExprError::boxed(places.from(last.span.start), message, None));
+        }
         let message = format!("expected one expression, but `{}` follows it", rest.token);
         return Err(ExprError::boxed(places.from(rest.span.start), message, None));
     }
@@ -136,6 +142,8 @@ fn syntax_error(error: &ParserError, parser: &Parser<'_>, places: &Places) -> Ex
 fn sentence(message: &str) -> String {
     if let Some((expected, found)) = message.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: ")) {
         let found = if found == "EOF" { "the end".to_owned() } else { format!("`{found}`") };
+        let sign = expected.chars().all(|c| c.is_ascii_punctuation());
+        let expected = if sign { format!("`{expected}`") } else { expected.to_owned() };
         return format!("expected {expected}, found {found}");
     }
     let mut chars = message.trim_end_matches('.').chars();

@@ -57,9 +57,14 @@ pub fn schema(specs: &[ColumnSpec], at: &Path, problems: &mut Problems) -> Optio
     let mut sound = true;
     for (i, spec) in specs.iter().enumerate() {
         let earlier = specs[..i].iter().any(|other| other.name == spec.name);
-        let wrong = earlier.then(|| format!("column `{}` is declared twice", spec.name)).or_else(|| rule_broken(spec));
-        if let Some(message) = wrong {
-            problems.push(Problem::new("columns", Place::value(at.index(i)), message));
+        let wrong = match earlier {
+            true => Some((None, format!("column `{}` is declared twice", spec.name))),
+            false => rule_broken(spec).map(|(key, message)| (Some(key), message)),
+        };
+        if let Some((key, message)) = wrong {
+            let at = at.index(i);
+            let at = key.map_or_else(|| at.clone(), |key| at.key(key));
+            problems.push(Problem::new("columns", Place::value(at), message));
             sound = false;
         }
     }
@@ -71,21 +76,23 @@ pub fn schema(specs: &[ColumnSpec], at: &Path, problems: &mut Problems) -> Optio
     sound.then(|| Schema::new(specs.iter().map(column).collect()))
 }
 
-/// The first rule that a declaration breaks by itself.
-fn rule_broken(spec: &ColumnSpec) -> Option<String> {
+/// The first rule that a declaration breaks by itself, and the key that does.
+fn rule_broken(spec: &ColumnSpec) -> Option<(&'static str, String)> {
     let list = matches!(spec.column_type, ColumnType::List(_));
     let name = &spec.name;
     if spec.separator.is_some() && !list {
-        return Some(format!("column `{name}` is no list, so it has no `separator`"));
+        return Some(("separator", format!("column `{name}` is no list, so it has no `separator`")));
     }
     if spec.separator.as_ref().is_some_and(|text| !is_separator(text)) {
-        return Some("a `separator` is one ASCII character, but no letter, digit, tab or line end".to_owned());
+        let message = "a `separator` is one ASCII character, but no letter, digit, tab or line end";
+        return Some(("separator", message.to_owned()));
     }
-    match spec.invalid {
-        Invalid::DropItems if !list => Some(format!("column `{name}` is no list, so it has no items to drop")),
-        Invalid::Null if !spec.nullable => Some(format!("column `{name}` needs `nullable = true` to become null")),
-        _ => None,
-    }
+    let message = match spec.invalid {
+        Invalid::DropItems if !list => format!("column `{name}` is no list, so it has no items to drop"),
+        Invalid::Null if !spec.nullable => format!("column `{name}` needs `nullable = true` to become null"),
+        _ => return None,
+    };
+    Some(("invalid", message))
 }
 
 /// May this text stand between the items of a list?
@@ -188,7 +195,8 @@ impl Visitor<'_> for TypeVisitor {
 fn parse_type<E: de::Error>(text: &str) -> Result<ColumnType, E> {
     text.parse::<ColumnType>().map_err(|error| {
         let help = spec::nearest(&error.unknown, ColumnType::names().chain(["list<T>"]));
-        E::custom(format!("`{}` is no column type; {}", error.unknown, help.unwrap_or_default()))
+        // The line after the first is the hint: see `spec::decode`.
+        E::custom(format!("`{}` is no column type\n{}", error.unknown, help.unwrap_or_default()))
     })
 }
 
@@ -247,8 +255,8 @@ mod tests {
     #[test]
     fn mistakes_name_what_would_be_right() {
         let cases = [
-            (r#""apps list<uint23>""#, "`uint23` is no column type; did you mean `uint32`?"),
-            (r#"{"name": "a", "type": "text"}"#, "`text` is no column type; legal here: `bool`"),
+            (r#""apps list<uint23>""#, "`uint23` is no column type\ndid you mean `uint32`?"),
+            (r#"{"name": "a", "type": "text"}"#, "`text` is no column type\nlegal here: `bool`"),
             (r#""apps""#, "`apps` has no type"),
             (r#"{"name": "a", "typ": "string"}"#, "unknown field `typ`"),
             (r#"{"name": "a"}"#, "missing field `type`"),

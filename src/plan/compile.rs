@@ -1,8 +1,8 @@
 //! From a decoded spec to a plan, or to every problem it has.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    path::{Path as FilePath, PathBuf},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
+    path::{Component, Path as FilePath, PathBuf},
     thread::available_parallelism,
 };
 
@@ -11,11 +11,13 @@ use super::{
     pools::{Wish, pools},
 };
 use crate::{
-    batch::{ColumnType, Schema},
+    batch::{Column, ColumnType, Schema},
     event::StageId,
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
-    spec::{Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, nearest},
+    spec::{
+        Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, near, nearest,
+    },
     transforms,
 };
 
@@ -26,11 +28,12 @@ pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
     let sources = document.root.get(&Path::default().key("sources")).and_then(Value::as_table).unwrap_or(&none);
     let mut compiler =
         Compiler { job: &job, sources, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
-    compiler.check_ends();
+    compiler.check_ends(&document.root);
     for spec in order(&job, compiler.problems) {
         let stage = compiler.stage(spec);
         compiler.done.insert(&spec.name, stage);
     }
+    compiler.check_files();
     let Compiler { stages, wishes, .. } = compiler;
     if problems.any_error() {
         return None;
@@ -69,21 +72,67 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     /// A job needs a source and a sink, and everything made must be used.
-    fn check_ends(&mut self) {
-        for (section, word) in [(Section::Sources, "source"), (Section::Sinks, "sink")] {
-            if !self.job.stages().any(|stage| stage.section == section) {
-                let message = format!("the job has no {word}");
+    fn check_ends(&mut self, root: &Value) {
+        for (section, stages) in [(Section::Sources, &self.job.sources), (Section::Sinks, &self.job.sinks)] {
+            if stages.is_empty() && !is_meant(root, section) {
+                let message = format!("the job has no {section}");
                 self.problems.push(Problem::new("no-stage", Place::key(Path::default()), message));
             }
         }
+        let Some(read) = self.read() else { return };
         for stage in self.job.stages().filter(|stage| stage.section != Section::Sinks) {
-            let read = self.job.stages().any(|reader| reads(reader).any(|(name, _)| *name == stage.name));
-            if !read {
+            if !read.contains(stage.name.as_str()) {
                 let message = format!("nothing reads `{}`", stage.name);
-                let help =
-                    Some(format!("name it as the `input` of a transform or a sink: `input = \"{}\"`", stage.name));
+                let help = Some(format!("name `{}` as the `input` of a transform or a sink", stage.name));
                 self.problems.push(Problem::new("unused", Place::key(stage.path.clone()), message).help(help));
             }
+        }
+    }
+
+    /// The names of the stages that others read, or mean to. `None` where that cannot be said: an input is
+    /// missing or far from any name, or there is no sink.
+    fn read(&self) -> Option<HashSet<&'a str>> {
+        if self.job.sinks.is_empty() {
+            return None;
+        }
+        let mut read = HashSet::new();
+        for stage in self.job.stages().filter(|stage| stage.section != Section::Sources) {
+            if stage.inputs.is_empty() {
+                return None;
+            }
+            for (name, _) in reads(stage) {
+                let same = self.job.stages().find(|other| other.name == name).map(|other| other.name.as_str());
+                read.insert(same.or_else(|| near(&name, others(self.job, stage)))?);
+            }
+        }
+        Some(read)
+    }
+
+    /// A file is written by one sink, or by the run itself: the last of two would replace what the first wrote.
+    fn check_files(&mut self) {
+        let key = |section: &str| Path::default().key(section).key("path");
+        let own = [("rejects", &self.job.rejects), ("report", &self.job.report)];
+        let own = own.into_iter().filter_map(|(section, path)| Some((path.clone()?, key(section))));
+        let sinks = self.stages.iter().flat_map(|stage| match &stage.role {
+            Role::Sink(sink) => {
+                let at = Path::default().key(Section::Sinks.key()).entry(&stage.name).key("path");
+                sink.files().into_iter().map(|file| (file, at.clone())).collect()
+            }
+            _ => Vec::new(),
+        });
+        let mut written: HashMap<PathBuf, Path> = HashMap::new();
+        let mut twice = Vec::new();
+        // One that only the environment knows is empty while a spec is checked.
+        for (file, at) in own.chain(sinks).filter(|(file, _)| !file.as_os_str().is_empty()) {
+            let plain = file.components().filter(|part| *part != Component::CurDir).collect();
+            match written.entry(plain) {
+                Entry::Occupied(first) => twice.push((file, first.get().clone(), at)),
+                Entry::Vacant(free) => _ = free.insert(at),
+            }
+        }
+        for (file, first, at) in twice {
+            let message = format!("`{}` is already written by `{first}`", file.display());
+            self.problems.push(Problem::new("same-file", Place::value(at), message));
         }
     }
 
@@ -197,7 +246,7 @@ impl<'a> Compiler<'a> {
         workers: &Workers,
     ) -> Option<crate::expr::Expr> {
         let refused = match workers {
-            Workers::One(why) => Some(format!("this stage has one worker whatever is asked for: {why}")),
+            Workers::One(why) => Some(format!("`partition_by` has no effect, for this stage has one worker: {why}")),
             Workers::Keyed(key, _) => Some(format!("this stage divides its rows by {key}")),
             Workers::Threads | Workers::Default(_) => None,
         };
@@ -207,7 +256,7 @@ impl<'a> Compiler<'a> {
         }
         let expr = crate::kind::bind(&spec.path, "partition_by", text, schema, self.problems)?;
         if matches!(expr.column_type(), ColumnType::List(_) | ColumnType::Binary) {
-            let message = format!("a {} cannot be a key: it has no text", expr.column_type());
+            let message = format!("rows cannot be partitioned by a `{}`", expr.column_type());
             self.problems.push(Problem::new("type", Place::value(spec.path.key("partition_by")), message));
             return None;
         }
@@ -248,9 +297,9 @@ impl<'a> Compiler<'a> {
             match &schema {
                 Some((first, wanted)) if *wanted != output => {
                     let message = format!("`{}` and `{first}` have different columns", stage.name);
-                    let help = Some(format!("`{first}`: {wanted}; `{}`: {output}", stage.name));
+                    let help = difference((first, wanted), (&stage.name, &output));
                     let place = Place::value((*path).clone());
-                    self.problems.push(Problem::new("input-columns", place, message).help(help));
+                    self.problems.push(Problem::new("input-columns", place, message).help(Some(help)));
                     return None;
                 }
                 Some(_) => {}
@@ -287,11 +336,12 @@ fn reads(spec: &StageSpec) -> impl Iterator<Item = (String, Path)> {
 /// stage on or behind a cycle is left out.
 fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a StageSpec> {
     let known = |name: &str| job.stages().any(|stage| stage.name == name);
-    for stage in job.stages() {
+    // Where there is no source, that is what is wrong.
+    for stage in job.stages().filter(|_| !job.sources.is_empty()) {
         for (name, path) in reads(stage).filter(|(name, _)| !known(name)) {
-            let legal = job.stages().map(|other| other.name.as_str()).filter(|other| *other != stage.name);
+            let help = nearest(&name, others(job, stage));
             let message = format!("there is no stage named `{name}`");
-            problems.push(Problem::new("unknown-input", Place::value(path), message).help(nearest(&name, legal)));
+            problems.push(Problem::new("unknown-input", Place::value(path), message).help(help));
         }
     }
     let mut ordered: Vec<&StageSpec> = Vec::new();
@@ -309,14 +359,55 @@ fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a StageSpec> {
     }
 }
 
-/// Of the stages that wait for each other, names each that reads itself by way of others. There is at
-/// least one: every waiting stage waits for another.
-fn report_cycles(waiting: &[&StageSpec], problems: &mut Problems) {
-    for stage in waiting {
-        if let Some(way) = way_back(stage, waiting) {
-            let message = format!("`{}` reads itself: {}", stage.name, way.join(" ← "));
-            problems.push(Problem::new("cycle", Place::value(stage.path.key("input")), message));
+/// The stages that `stage` might read: all but itself.
+fn others<'a>(job: &'a JobSpec, stage: &StageSpec) -> impl Iterator<Item = &'a str> {
+    job.stages().map(|other| other.name.as_str()).filter(move |other| *other != stage.name)
+}
+
+/// Is a section without stages there all the same, misspelt or not a table? Then that has been said.
+fn is_meant(root: &Value, section: Section) -> bool {
+    let Value::Table(table) = root else { return false };
+    table.iter().any(|(key, value)| match key == section.key() {
+        true => !matches!(value, Value::Table(_) | Value::Null),
+        false => near(key, [section.key()]).is_some(),
+    })
+}
+
+/// The first column in which two schemas differ.
+fn difference((one, left): (&str, &Schema), (other, right): (&str, &Schema)) -> String {
+    let columns = left.columns().iter().zip(right.columns());
+    match columns.enumerate().find(|(_, (left, right))| left != right) {
+        Some((i, (left, right))) => {
+            let number = i + 1;
+            format!("column {number} of `{one}` is `{}`, that of `{other}` `{}`", show(left), show(right))
         }
+        None => format!("`{one}` has {} columns, `{other}` {}", left.columns().len(), right.columns().len()),
+    }
+}
+
+fn show(column: &Column) -> String {
+    let nullable = if column.nullable { ", nullable" } else { "" };
+    format!("{} {}{nullable}", column.name, column.column_type)
+}
+
+/// Names each cycle among the stages that wait for each other, once. There is at least one: every waiting
+/// stage waits for another.
+fn report_cycles(waiting: &[&StageSpec], problems: &mut Problems) {
+    let mut named: HashSet<&str> = HashSet::new();
+    for stage in waiting {
+        let Some(way) = way_back(stage, waiting) else { continue };
+        if way.iter().any(|name| named.contains(name)) {
+            continue;
+        }
+        named.extend(&way);
+        let shown: Vec<String> = way.iter().map(|name| format!("`{name}`")).collect();
+        let message = match way.as_slice() {
+            [_, _] => format!("`{}` reads itself", stage.name),
+            _ => format!("`{}` reads itself: {}", stage.name, shown.join(" ← ")),
+        };
+        let input = reads(stage).find(|(name, _)| *name == way[1]);
+        let place = input.map_or_else(|| stage.path.key("input"), |(_, path)| path);
+        problems.push(Problem::new("cycle", Place::value(place), message));
     }
 }
 

@@ -23,8 +23,13 @@ pub fn schema() -> Schema {
         let table = json!({ "type": "object", "additionalProperties": { "oneOf": stages } });
         object(&mut job, "properties").insert(section.key().to_owned(), table);
     }
+    let definitions = sources::definitions_schema().to_value();
+    object(&mut job, "properties").insert("definitions".to_owned(), definitions);
     let definitions = generator.take_definitions(true);
     object(&mut job, "$defs").extend(definitions);
+    // Added last, said first: editors look for it there.
+    let dialect = json!("https://json-schema.org/draft/2020-12/schema");
+    job.ensure_object().shift_insert(0, "$schema".to_owned(), dialect);
     job
 }
 

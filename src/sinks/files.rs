@@ -7,7 +7,10 @@ mod output;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -99,6 +102,11 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
     if path_known && (spec.path.ends_with('/') || Path::new(&spec.path).file_name().is_none()) {
         context.problem("path", "path", format!("`{}` names no file", spec.path));
     }
+    for (place, word) in placeholders(&spec.path).filter(|(_, word)| path_known && *word != SPLIT) {
+        let place = Place::inside(context.path.key("path"), place);
+        let help = Some(format!("`{SPLIT}` stands for the number of the input split"));
+        context.problems.push(Problem::new("path", place, format!("there is no `{word}`")).help(help));
+    }
     if separator_known && !columns::is_separator(&spec.separator) {
         let message = "a `separator` is one ASCII character, but no letter, digit, tab or line end";
         context.problem("separator", "separator", message);
@@ -113,6 +121,14 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         }
         _ => {}
     }
+}
+
+/// The parts of a path in braces, and where they are.
+fn placeholders(path: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
+    path.match_indices('{').filter_map(|(start, _)| {
+        let end = start + path[start..].find('}')? + 1;
+        Some((start..end, &path[start..end]))
+    })
 }
 
 /// Records which columns of the input the format cannot hold.
@@ -151,6 +167,10 @@ impl Files {
 impl Sink for Files {
     fn delivery(&self) -> Delivery {
         Delivery::Ordered
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![PathBuf::from(&self.spec.path)]
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {

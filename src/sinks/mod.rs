@@ -1,5 +1,6 @@
 //! Where records go. One file per kind; each holds all of that kind.
 
+mod discard;
 mod files;
 mod memcached;
 mod postgres;
@@ -7,4 +8,4 @@ mod postgres;
 use crate::{kind::Kind, stage::Sink};
 
 /// All kinds of sinks.
-pub const KINDS: &[Kind<dyn Sink>] = &[files::KIND, memcached::KIND, postgres::KIND];
+pub const KINDS: &[Kind<dyn Sink>] = &[discard::KIND, files::KIND, memcached::KIND, postgres::KIND];

@@ -33,7 +33,7 @@ use crate::{
         tsv::TsvDecoder,
     },
     kind::{Compiled, Context, Kind, Workers},
-    spec::{BatchSize, Place, Problem, Value},
+    spec::{BatchSize, Path as SpecPath, Place, Problem, Value},
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
 };
 
@@ -96,7 +96,7 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sour
 
 /// Records what is wrong with keys by themselves.
 fn check(spec: &FilesSpec, context: &mut Context<'_>) {
-    if spec.path.0.is_empty() {
+    if spec.path.0.is_empty() || has_empty(context.table) {
         context.problem("path", "path", "no path is given");
     }
     for (i, path) in spec.path.0.iter().enumerate() {
@@ -117,6 +117,15 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
     match spec.done.as_ref().and_then(Done::rule_broken) {
         Some((key, message)) if is_known(context.table, key) => context.problem(key, "done", message),
         _ => {}
+    }
+}
+
+/// Is a path the empty text? One from the environment, which may not be known yet, is not.
+fn has_empty(table: &Value) -> bool {
+    let empty = |value: &Value| value.as_text() == Some("");
+    match table.get(&SpecPath::default().key("path")) {
+        Some(Value::List(items)) => items.iter().any(empty),
+        value => value.is_some_and(empty),
     }
 }
 

@@ -4,6 +4,7 @@ mod files;
 mod generate;
 mod postgres;
 
+pub use self::generate::{FakeInfo, GeneratorInfo, definitions_schema, generators, names as fakes};
 use crate::{kind::Kind, stage::Source};
 
 /// All kinds of sources.

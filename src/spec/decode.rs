@@ -9,13 +9,15 @@ mod deserializer;
 mod mistake;
 mod unknown;
 
+use std::ops::Range;
+
 use serde::de::DeserializeOwned;
 
 use self::{
     deserializer::ValueDeserializer,
     mistake::{Kind, Mistake},
 };
-use super::{Path, Place, Problem, Problems, Step, Value, nearest};
+use super::{Path, Place, Problem, Problems, Step, Value, near, nearest};
 
 /// After so many rounds the rest can wait until these mistakes are gone.
 const MAX_ROUNDS: usize = 300;
@@ -67,7 +69,7 @@ pub(super) fn decode_partly<T: DeserializeOwned>(
                 let place = join(path, &repair.as_written(&at));
                 let also = if at.0.is_empty() { also } else { &[] };
                 problems.push(problem(&mistake, place, repair.root.get(&at), also));
-                repair.mend(&at, mistake.kind)
+                repair.mend(&at, mistake.kind, also)
             }
         };
         if !goes_on {
@@ -93,9 +95,16 @@ struct Repair {
 
 impl Repair {
     /// Takes the cause of a mistake out of the tree; false where that is not possible.
-    fn mend(&mut self, at: &Path, kind: Kind) -> bool {
+    fn mend(&mut self, at: &Path, kind: Kind, also: &[&str]) -> bool {
         match (self.root.get_mut(at), kind) {
-            (Some(Value::Table(table)), Kind::UnknownKey { key, .. }) => table.shift_remove(&key).is_some(),
+            (Some(Value::Table(table)), Kind::UnknownKey { key, legal }) => {
+                // The key that was meant is not missing, too.
+                let meant = near(&key, legal.iter().chain(also).copied()).filter(|meant| legal.contains(meant));
+                if let Some(meant) = meant.filter(|meant| !table.contains_key(*meant)) {
+                    table.insert(meant.to_owned(), Value::Unknown);
+                }
+                table.shift_remove(&key).is_some()
+            }
             (Some(Value::Table(table)), Kind::MissingKey { key }) => {
                 table.insert(key.to_owned(), Value::Unknown) != Some(Value::Unknown)
             }
@@ -168,7 +177,8 @@ fn problem(mistake: &Mistake, place: Path, value: Option<&Value>, also: &[&str])
         Kind::MissingKey { key } => Problem::new("missing-key", Place::Key(place), format!("missing key `{key}`")),
         Kind::UnknownWord { word, legal } => {
             let help = if secret { one_of(legal) } else { nearest(word, legal.iter().copied()) };
-            let message = if secret { "unknown word from the environment".into() } else { format!("unknown `{word}`") };
+            let message =
+                if secret { "unknown value from the environment".into() } else { format!("unknown value `{word}`") };
             Problem::new("unknown-value", Place::Value(place), message).help(help)
         }
         Kind::Type { expected, found } => {
@@ -178,9 +188,29 @@ fn problem(mistake: &Mistake, place: Path, value: Option<&Value>, also: &[&str])
             let found = if secret { "the value" } else { found.as_str() };
             Problem::new("value", Place::Value(place), format!("{found} is out of range: expected {expected}"))
         }
-        Kind::Custom(message) => Problem::new("value", Place::Value(place), without_secrets(message, value)),
+        Kind::Custom(message) => custom(&without_secrets(message, value), place, value),
         Kind::Unknown => Problem::new("value", Place::Value(place), "the value is not known"),
     }
+}
+
+/// What a type's own code said: a sentence and, on a line of its own, what would be right. A sentence that
+/// begins with a word of the text in backticks is about that word.
+fn custom(message: &str, at: Path, value: Option<&Value>) -> Problem {
+    let (sentence, help) = match message.split_once('\n') {
+        Some((sentence, help)) => (sentence, Some(help.to_owned())),
+        None => (message, None),
+    };
+    let word = sentence.strip_prefix('`').and_then(|rest| rest.split('`').next());
+    let found = value.and_then(Value::as_text).zip(word).and_then(|(text, word)| only(text, word));
+    let place = found.map_or_else(|| Place::Value(at.clone()), |range| Place::inside(at.clone(), range));
+    Problem::new("value", place, sentence).help(help)
+}
+
+/// Where `text` has `word`, unless it has it twice, or is it.
+fn only(text: &str, word: &str) -> Option<Range<usize>> {
+    let mut found = text.match_indices(word).filter(|_| !word.is_empty() && text != word);
+    let (at, _) = found.next()?;
+    found.next().is_none().then_some(at..at + word.len())
 }
 
 fn one_of(legal: &[&str]) -> Option<String> {

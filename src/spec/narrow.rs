@@ -15,7 +15,8 @@ pub trait Narrow: Sized {
     /// Stands in where the text is not known yet; any harmless value.
     fn unknown() -> Self;
 
-    /// Parses the text. The error says what would be right, and never repeats the text: it may be a secret.
+    /// Parses the text. The error says what would be right, with a hint on a second line where there is one, and
+    /// never repeats the text: it may be a secret.
     ///
     /// # Errors
     /// The text is none.

@@ -149,16 +149,26 @@ impl Problems {
     }
 }
 
+/// The legal name that `name` may be a slip of the keyboard for.
+pub fn near<'a>(name: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    legal
+        .into_iter()
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 3)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters must be changed, added, left out or swapped to make one name the other, in any case.
+pub(super) fn distance(one: &str, other: &str) -> usize {
+    strsim::damerau_levenshtein(&one.to_lowercase(), &other.to_lowercase())
+}
+
 /// `did you mean `X`?` for the legal name nearest to `name`, or the list of legal names where none is near.
 pub fn nearest<'a>(name: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let legal: Vec<&str> = legal.into_iter().collect();
-    let near = legal
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 3)
-        .min();
-    match near {
-        Some((_, candidate)) => Some(format!("did you mean `{candidate}`?")),
+    match near(name, legal.iter().copied()) {
+        Some(candidate) => Some(format!("did you mean `{candidate}`?")),
         None if legal.is_empty() => None,
         None => Some(format!("legal here: {}", legal.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))),
     }

@@ -89,10 +89,10 @@ impl Narrow for Duration {
             let (number, after) = integer(rest).ok_or_else(expected)?;
             let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
             let (unit, after) = after.split_at(end);
-            let unknown = || format!("a duration's units are `us`, `ms`, `s`, `m`, `h`, `d`; {}", expected());
+            let unknown = || format!("{}\nthe units are `us`, `ms`, `s`, `m`, `h`, `d`", expected());
             let (_, micros) = TIMES.iter().find(|(name, _)| *name == unit).ok_or_else(unknown)?;
             if *micros >= last_unit {
-                return Err(format!("a duration's units go from large to small; {}", expected()));
+                return Err(format!("{}\nthe units go from large to small", expected()));
             }
             last_unit = *micros;
             let more = number.checked_mul(*micros).and_then(|part| total.checked_add(part));
@@ -131,7 +131,7 @@ impl Narrow for Bytes {
         let (number, unit) = integer(text).ok_or_else(expected)?;
         let unit = if unit.is_empty() { "B" } else { unit };
         let unknown =
-            || format!("a size's units are `B`, `KiB`, `MiB`, `GiB`, `TiB`, `kB`, `MB`, `GB`, `TB`; {}", expected());
+            || format!("{}\nthe units are `B`, `KiB`, `MiB`, `GiB`, `TiB`, `kB`, `MB`, `GB`, `TB`", expected());
         let (_, bytes) = SIZES.iter().find(|(name, _)| *name == unit).ok_or_else(unknown)?;
         number.checked_mul(*bytes).map(Bytes).ok_or_else(|| "the size is too large".to_owned())
     }

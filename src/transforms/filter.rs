@@ -49,7 +49,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let spec: FilterSpec = context.decode()?;
     let condition = context.expr("where", &spec.r#where)?;
     if *condition.column_type() != ColumnType::Bool {
-        let message = format!("`where` must be true or false, this is a {}", condition.column_type());
+        let message = format!("`where` must be `bool`, and this is `{}`", condition.column_type());
         context.problem("where", "type", message);
         return None;
     }

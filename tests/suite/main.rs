@@ -1,6 +1,9 @@
 //! The program as its users meet it: one binary of tests, each with a folder of its own, whole outputs
 //! compared. Tests that need servers take their addresses from `scripts/with-services`.
 
+#![allow(clippy::unwrap_used, reason = "what is not as expected fails the test, in helpers too")]
+#![allow(unreachable_pub, reason = "the modules of one program of tests")]
+
 mod apps;
 mod command;
 mod exits;

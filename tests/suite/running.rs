@@ -7,7 +7,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::work::{Ran, Work, until};
+use crate::work::{Ran, Work, soon};
 
 /// A started program; it ends with the test.
 pub struct Running {
@@ -38,7 +38,8 @@ impl Running {
 
     /// Waits until it has said this on standard error.
     pub fn wait_for(&self, text: &str) {
-        until(&format!("it says `{text}`"), || self.said.lock().unwrap().contains(text));
+        let said = soon(|| self.said.lock().unwrap().contains(text));
+        assert!(said, "it does not say `{text}` but\n{}", self.said.lock().unwrap());
     }
 
     pub fn signal(&self, name: &str) {
@@ -49,10 +50,11 @@ impl Running {
     /// Waits for its end.
     pub fn end(mut self) -> Ran {
         let mut code = None;
-        until("it ends", || {
+        let ended = soon(|| {
             code = self.child.try_wait().unwrap();
             code.is_some()
         });
+        assert!(ended, "it does not end; so far it says\n{}", self.said.lock().unwrap());
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());
         let [stdout, stderr] = [&self.stdout, &self.said].map(|text| text.lock().unwrap().clone());
         Ran { code: code.unwrap().code().unwrap_or(-1), stdout, stderr }

@@ -43,12 +43,11 @@ impl Work {
     /// A folder with the project's `proto` folder in it.
     pub fn with_proto() -> Self {
         let work = Work::new();
-        work.file("proto/appsinstalled.proto", &fs::read_to_string(project("proto/appsinstalled.proto")).unwrap());
+        work.file("proto/appsinstalled.proto", fs::read_to_string(project("proto/appsinstalled.proto")).unwrap());
         work
     }
 
-    /// A folder with the project's `proto` folder and its `jobs/memc.toml`, and none of the servers' addresses
-    /// from the environment.
+    /// A folder with the project's `proto` folder and its `jobs/memc.toml`.
     pub fn with_memc() -> Self {
         let work = Work::with_proto();
         work.file("jobs/memc.toml", fs::read_to_string(project("jobs/memc.toml")).unwrap());
@@ -100,8 +99,9 @@ impl Work {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
         command.args(args).current_dir(&self.root).env("NO_COLOR", "1");
         // A test says what its runs see.
-        DEVICES.iter().for_each(|(_, variable)| drop(command.env_remove(variable)));
-        command.env_remove("APPS_INSTALLED");
+        for variable in DEVICES.iter().map(|(_, variable)| *variable).chain(["APPS_INSTALLED"]) {
+            command.env_remove(variable);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -135,12 +135,20 @@ impl Drop for Work {
 }
 
 /// Waits for something to become true. What is slow here is the machine; what never comes fails the test.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
+    assert!(soon(holds), "waited in vain until {what}");
+}
+
+/// Does it become true within half a minute?
+pub fn soon(mut holds: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        if start.elapsed() > Duration::from_secs(30) {
+            return false;
+        }
         thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 /// Do the tests run as root, whom permission bits do not stop?

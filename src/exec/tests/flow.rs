@@ -72,7 +72,8 @@ fn queue_marks_stay_within_the_queue_and_its_waiting_senders() {
     let stage = job.sink(&sink, &[source], common, None);
     let ran = job.run();
     let high = ran.high[&stage];
-    assert!((1..=2 + 4).contains(&high), "{high} batches");
+    // The queue holds two; four readers may wait with one each; one may be on its way to the writer.
+    assert!((1..=2 + 4 + 1).contains(&high), "{high} batches");
 }
 
 #[test]

@@ -45,17 +45,13 @@ use crate::{
 pub use self::fakes::{FakeInfo, names};
 
 /// The kind.
-pub const KIND: Kind<dyn Source> = Kind {
+pub(super) const KIND: Kind<dyn Source> = Kind {
     name: "generate",
     schema,
     check: |context| {
         compile(context);
     },
-    compile: |context| {
-        let compiled = compile(context)?;
-        let Compiled { stage, output, workers, notes } = compiled;
-        Some(Compiled { stage: stage, output, workers, notes })
-    },
+    compile,
     side: None,
 };
 
@@ -91,15 +87,58 @@ fn schema(_: &mut SchemaGenerator) -> JsonSchema {
     json_schema!({
         "type": "object",
         "required": ["definition", "count"],
+        "additionalProperties": false,
         "properties": {
-            "definition": { "type": "string", "description": "The generator definition, by its name in `[definitions]`." },
+            "definition": { "type": "string", "description": "The definition of the records, by its name." },
             "count": { "type": "integer", "minimum": 0, "description": "How many rows are made." },
-            "overrides": { "type": "object", "description": "Fields of the definition that are made otherwise: constants or generators." },
+            "overrides": {
+                "type": "object", "additionalProperties": field_schema(),
+                "description": "Fields of the definition that are made otherwise.",
+            },
             "splits": {
                 "type": "integer", "minimum": 1, "maximum": MAX_SPLITS,
-                "description": "Into how many splits the rows are divided; by default each has about 65,536 rows.",
+                "description": "Into how many splits the rows are divided; by default each has about 65,536.",
             },
         },
+    })
+}
+
+/// The JSON Schema of a job's `definitions`.
+pub fn definitions_schema() -> JsonSchema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "required": ["fields"],
+            "additionalProperties": false,
+            "properties": {
+                "primary_key": {
+                    "type": "array", "items": { "type": "string" },
+                    "description": "The fields that tell records apart.",
+                },
+                "fields": {
+                    "type": "object", "minProperties": 1, "additionalProperties": field_schema(),
+                    "description": "The fields of a record, in the order of its columns.",
+                },
+            },
+        },
+    })
+}
+
+/// The JSON Schema of a field: a constant, or a table with one generator.
+fn field_schema() -> JsonSchema {
+    let mut keys = serde_json::Map::new();
+    for GeneratorInfo { name, about, .. } in generators() {
+        keys.insert(name.to_owned(), serde_json::json!({ "description": about }));
+    }
+    keys.insert("null_rate".into(), serde_json::json!({ "type": "number", "minimum": 0, "maximum": 1 }));
+    keys.insert("unique".into(), serde_json::json!({ "type": "boolean" }));
+    keys.insert("locale".into(), serde_json::json!({ "type": "string" }));
+    json_schema!({
+        "anyOf": [
+            { "type": ["boolean", "number", "string", "array"] },
+            { "type": "object", "properties": keys, "additionalProperties": false },
+        ],
     })
 }
 

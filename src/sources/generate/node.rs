@@ -218,7 +218,7 @@ fn object(members: &[Member], cells: &Cells<'_>, nulls: Option<NullBuffer>, made
     let columns: Vec<ArrayRef> =
         members.iter().map(|member| member.node.array(&cells.salted(member.salt), made)).collect();
     let index = std::cell::Cell::new(0);
-    strings(cells, None, |_, out| {
+    let text = strings(cells, None, |_, out| {
         let i = index.replace(index.get() + 1);
         let mut before = '{';
         for (member, column) in members.iter().zip(&columns) {
@@ -228,8 +228,8 @@ fn object(members: &[Member], cells: &Cells<'_>, nulls: Option<NullBuffer>, made
             before = ',';
         }
         out.push_str(if members.is_empty() { "{}" } else { "}" });
-    })
-    .pipe(|array| without(array, nulls))
+    });
+    without(text, nulls)
 }
 
 impl Bound {
@@ -249,12 +249,3 @@ impl Reference {
         made.columns[self.column].take().expect("a record makes all of its fields")
     }
 }
-
-/// Method order for what is otherwise a function around a long call.
-trait Pipe: Sized {
-    fn pipe<T>(self, then: impl FnOnce(Self) -> T) -> T {
-        then(self)
-    }
-}
-
-impl Pipe for ArrayRef {}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use crate::spec::{
     Bytes, Path, Place, Problem, Problems, Table, Value,
     decode::{Decoded, decode_partly},
+    problem::distance,
 };
 
 /// One stage: what is common to all kinds, checked, and the rest as written.
@@ -298,8 +299,27 @@ fn split(section: Section, value: &Value, path: &Path, problems: &mut Problems) 
             }
         }
     }
+    let required = if section == Section::Sources { &["type"][..] } else { &["type", "input"] };
+    for key in required {
+        clean &= !misspelt(key, &mut table, path, problems);
+    }
     let (shared, own) = table.into_iter().partition(|(key, _)| section.common_keys().contains(&key.as_str()));
     Split { shared, own, clean }
+}
+
+/// Is the required key there but for a letter? Then it is put right, its value unknown: it is not missing, too.
+/// The kind cannot tell: without a type there is none.
+fn misspelt(key: &str, table: &mut Table, path: &Path, problems: &mut Problems) -> bool {
+    if table.contains_key(key) {
+        return false;
+    }
+    let Some(slip) = table.keys().find(|other| distance(other, key) == 1).cloned() else { return false };
+    let help = Some(format!("did you mean `{key}`?"));
+    let problem = Problem::new("unknown-key", Place::Key(path.entry(&slip)), format!("unknown key `{slip}`"));
+    problems.push(problem.help(help));
+    table.shift_remove(&slip);
+    table.insert(key.to_owned(), Value::Unknown);
+    true
 }
 
 /// The stages named as input; `None` where there was a problem or they are not known.

@@ -33,21 +33,45 @@ pub(super) fn parse_value(text: &str) -> Option<(Value, Mark)> {
     value(&parsed, None, 1).ok()
 }
 
-/// One problem per line: what follows on the same line is mostly an echo of the first.
+/// One problem per line: what follows on the same line is mostly an echo of the first. So are the keys of a
+/// table that is there twice.
 fn syntax_problems(text: &str, errors: &[Error]) -> Vec<Problem> {
     let mut problems: Vec<Problem> = Vec::new();
     let mut last_line = None;
+    let mut repeated = 0..0;
     for error in errors {
         let span = error.span().unwrap_or(text.len()..text.len());
         let line = text.get(..span.start).map_or(0, |before| before.matches('\n').count());
-        if last_line == Some(line) {
+        let again = error.message() == "duplicate key";
+        if last_line == Some(line) || (again && repeated.contains(&span.start)) {
             continue;
         }
         last_line = Some(line);
-        let message = error.message().trim().replace('\n', ", ");
-        problems.push(Problem::new("syntax", Place::Text(span), message));
+        if again && is_header(text, span.start) {
+            let length = text[span.end..].find("\n[").unwrap_or(text.len() - span.end);
+            repeated = span.end..span.end + length;
+        }
+        problems.push(problem(text, error, span));
     }
     problems
+}
+
+/// The parser's own words, but where they would differ from what is said of YAML, or leave out what is meant.
+fn problem(text: &str, error: &Error, span: Range<usize>) -> Problem {
+    match error.message() {
+        "duplicate key" => {
+            let message = format!("`{}` is already set", text.get(span.clone()).unwrap_or_default());
+            Problem::new("duplicate-key", Place::Text(span), message)
+        }
+        deep if deep.starts_with("cannot recurse further") => *too_deep(span),
+        message => Problem::new("syntax", Place::Text(span), message.trim().replace('\n', ", ")),
+    }
+}
+
+/// Does what stands at `at` name a table?
+fn is_header(text: &str, at: usize) -> bool {
+    let line = text.get(..at).and_then(|before| before.rsplit('\n').next());
+    line.is_some_and(|line| line.trim_start().starts_with('['))
 }
 
 fn value(

@@ -64,6 +64,8 @@ struct Scan<'t> {
     parser: Parser<'t, StrInput<'t>>,
     /// What each finished anchor stands for.
     anchors: HashMap<usize, Extent>,
+    /// Where the brackets that are not closed yet stand.
+    open: Vec<usize>,
     /// Values so far, aliases replaced.
     values: usize,
     problems: Vec<Problem>,
@@ -89,7 +91,7 @@ impl<'t> Scan<'t> {
     fn new(text: &'t str) -> Self {
         let bytes = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
         let parser = Parser::new_from_str(text);
-        Scan { text, bytes, parser, anchors: HashMap::new(), values: 0, problems: Vec::new() }
+        Scan { text, bytes, parser, anchors: HashMap::new(), open: Vec::new(), values: 0, problems: Vec::new() }
     }
 
     /// The marks of the only document; `None` where the text is empty.
@@ -161,9 +163,11 @@ impl<'t> Scan<'t> {
 
     fn sequence(&mut self, start: Range<usize>, depth: usize, extent: &mut Extent) -> Result<Mark, Box<Problem>> {
         let mut items = Vec::new();
+        self.open(&start);
         loop {
             let (event, range) = self.next()?;
             if event == Event::SequenceEnd {
+                self.close(&start);
                 let value = self.collection(start, range, items.last());
                 return Ok(Mark { key: None, value, children: Children::List(items) });
             }
@@ -175,10 +179,12 @@ impl<'t> Scan<'t> {
 
     fn mapping(&mut self, start: Range<usize>, depth: usize, extent: &mut Extent) -> Result<Mark, Box<Problem>> {
         let mut entries: IndexMap<String, Mark> = IndexMap::new();
+        self.open(&start);
         loop {
             let (event, key) = self.next()?;
             let name = match event {
                 Event::MappingEnd => {
+                    self.close(&start);
                     let value = self.collection(start, key, entries.last().map(|(_, mark)| mark));
                     return Ok(Mark { key: None, value, children: Children::Table(entries) });
                 }
@@ -206,8 +212,8 @@ impl<'t> Scan<'t> {
     fn check_key(&mut self, name: &str, key: &Range<usize>, first: Option<&Mark>) {
         if let Some(Mark { key: Some(first), .. }) = first {
             let line = self.text.get(..first.start).map_or(0, |before| before.matches('\n').count()) + 1;
-            let message = format!("`{name}` is already set on line {line}");
-            self.problems.push(Problem::new("duplicate-key", Place::Text(key.clone()), message));
+            let problem = Problem::new("duplicate-key", Place::Text(key.clone()), format!("`{name}` is already set"));
+            self.problems.push(problem.help(Some(format!("it was set first on line {line}"))));
         }
         if name == "<<" {
             let help = Some("write the keys out, or put the whole table behind an alias".to_owned());
@@ -219,7 +225,8 @@ impl<'t> Scan<'t> {
     fn refuse_tag(&mut self, tag: Option<&Tag>, range: &Range<usize>) {
         if let Some(tag) = tag {
             let message = format!("tags are not supported: `{tag}`");
-            self.problems.push(Problem::new("tag", Place::Text(range.clone()), message));
+            let problem = Problem::new("tag", Place::Text(self.word(range.start)), message);
+            self.problems.push(problem.help(Some("put text that begins with `!` in quotes".to_owned())));
         }
     }
 
@@ -234,11 +241,32 @@ impl<'t> Scan<'t> {
 
     /// A collection in brackets ends at the bracket; one in lines ends with its last value.
     fn collection(&self, start: Range<usize>, end: Range<usize>, last: Option<&Mark>) -> Range<usize> {
-        let bracketed = self.text.get(start.start..).is_some_and(|text| text.starts_with(['{', '[']));
         match last {
-            Some(mark) if !bracketed => start.start..mark.value.end.max(start.start),
+            Some(mark) if !self.bracketed(&start) => start.start..mark.value.end.max(start.start),
             _ => start.start..end.end.max(start.start),
         }
+    }
+
+    fn bracketed(&self, start: &Range<usize>) -> bool {
+        self.text.get(start.start..).is_some_and(|text| text.starts_with(['{', '[']))
+    }
+
+    fn open(&mut self, start: &Range<usize>) {
+        if self.bracketed(start) {
+            self.open.push(start.start);
+        }
+    }
+
+    fn close(&mut self, start: &Range<usize>) {
+        if self.bracketed(start) {
+            self.open.pop();
+        }
+    }
+
+    /// What stands at `at`, up to the next space, comma or bracket.
+    fn word(&self, at: usize) -> Range<usize> {
+        let rest = self.text.get(at..).unwrap_or_default();
+        at..at + rest.find(|c: char| c.is_whitespace() || ",]}".contains(c)).unwrap_or(rest.len())
     }
 
     fn range(&self, span: Span) -> Range<usize> {
@@ -247,8 +275,46 @@ impl<'t> Scan<'t> {
         start..byte(span.end.index()).max(start)
     }
 
+    /// The parser's own words, but for the mistakes that people make most.
     fn syntax(&self, error: &ScanError) -> Box<Problem> {
-        let range = self.range(Span::empty(*error.marker()));
-        stop("syntax", range, error.info().to_lowercase())
+        let at = self.range(Span::empty(*error.marker()));
+        let info = error.info().to_lowercase();
+        if info.contains("tab")
+            && let Some(tab) = self.tab(at.start)
+        {
+            return stop("syntax", tab, "a tab cannot indent a line: YAML takes spaces");
+        }
+        let (message, range, help) = match info.as_str() {
+            unknown if unknown.contains("unknown anchor") => (
+                format!("there is no anchor for `{}`", &self.text[self.word(at.start)]),
+                self.word(at.start),
+                "put text that begins with `*` or `&` in quotes".to_owned(),
+            ),
+            _ if let Some(open) = self.open.last() => {
+                let line = self.text.get(..*open).map_or(0, |before| before.matches('\n').count()) + 1;
+                (info, at, format!("is the bracket that opens on line {line} closed?"))
+            }
+            "mapping values are not allowed in this context" => {
+                ("a second `: ` on one line".to_owned(), at, "put text that has `: ` in it in quotes".to_owned())
+            }
+            keyless if keyless.ends_with("did not find expected key") => {
+                ("expected a key".to_owned(), at, "the keys of one table stand below each other".to_owned())
+            }
+            _ => return stop("syntax", at, info),
+        };
+        Box::new(stop("syntax", range, message).help(Some(help)))
+    }
+
+    /// The first tab that indents a line, from the line of `at` on.
+    fn tab(&self, at: usize) -> Option<Range<usize>> {
+        let mut start = self.text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+        for line in self.text[start..].split_inclusive('\n') {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            if let Some(tab) = indent.find('\t') {
+                return Some(start + tab..start + tab + 1);
+            }
+            start += line.len();
+        }
+        None
     }
 }

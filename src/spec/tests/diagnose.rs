@@ -1,3 +1,5 @@
+//! Tests of `spec::diagnose`.
+
 use super::*;
 use crate::spec::{Format, JobSpec, Mode};
 

@@ -1,3 +1,5 @@
+//! Tests of `spec::digest`.
+
 use super::*;
 use crate::spec::{Document, Format, Mode, Problems};
 

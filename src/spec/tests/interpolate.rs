@@ -1,3 +1,5 @@
+//! Tests of `spec::interpolate`.
+
 use super::*;
 use crate::spec::{Format, Severity};
 

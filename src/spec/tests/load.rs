@@ -1,3 +1,5 @@
+//! Tests of `spec::load`.
+
 use super::*;
 use crate::failure::Exit;
 
@@ -79,14 +81,16 @@ fn yaml_values_are_what_they_look_like() {
 #[test]
 fn mistakes_of_syntax_have_a_place() {
     let toml: &[(&str, &[&str])] = &[
-        ("a = 1\na = 2", &["2:1 syntax duplicate key"]),
+        ("a = 1\na = 2", &["2:1 duplicate-key `a` is already set"]),
+        // The keys of a table that is there twice are no further mistakes; those of the next table are.
+        ("[a]\nb = 1\n[a]\nb = 2\n[c]\nd = 1\nd = 2", &["3:2 duplicate-key `a`", "7:1 duplicate-key `d`"]),
         ("a = \nb = ]\n", &["1:5 syntax", "2:5 syntax"]),
         ("a = 'ü\nb = 1", &["1:7 syntax"]),
         ("a = 99999999999999999999999999999999999999999999", &["1:5 syntax the integer is too large"]),
         ("a = 1e999", &["1:5 syntax the number is too large"]),
     ];
     let yaml: &[(&str, &[&str])] = &[
-        ("a: 1\nb: 2\na: 3\nb: 4", &["3:1 duplicate-key `a` is already set on line 1", "4:1 duplicate-key"]),
+        ("a: 1\nb: 2\na: 3\nb: 4", &["3:1 duplicate-key `a` is already set", "4:1 duplicate-key"]),
         ("a: 1\na: 2\n  b: 3", &["2:1 duplicate-key", "3:4 syntax"]),
         ("a: !x 1", &["1:4 tag tags are not supported: `!x`"]),
         ("a: !!str 1", &["1:4 tag tags"]),
@@ -94,7 +98,10 @@ fn mistakes_of_syntax_have_a_place() {
         ("a: 1\n---\nb: 2", &["2:1 syntax a job spec is one YAML document"]),
         ("? [a]\n: 1", &["1:3 syntax a key must be written out as text"]),
         ("a: &x\n  b: *x", &["2:6 alias an alias cannot stand inside"]),
-        ("a: *x", &["1:4 syntax"]),
+        ("a: *x", &["1:4 syntax there is no anchor for `*x`"]),
+        ("a: [*x]", &["1:5 syntax there is no anchor for `*x`"]),
+        ("a: [1, [2]\nb: 3", &["2:1 syntax invalid indentation in flow"]),
+        ("a: |\n  \tx\nb:\n\tc: 1", &["4:1 syntax a tab cannot indent"]),
         ("a: 'x", &["syntax"]),
         ("ü: [1,", &["syntax"]),
     ];

@@ -1,3 +1,5 @@
+//! Tests of `spec::locate`.
+
 use super::*;
 use crate::spec::{Mode, Problems};
 

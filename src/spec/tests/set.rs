@@ -1,3 +1,5 @@
+//! Tests of `spec::set`.
+
 use super::*;
 use crate::spec::{Format, Problems};
 

@@ -1,3 +1,5 @@
+//! Tests of `spec::units`.
+
 use super::*;
 use crate::spec::{Path, Problems, Value, decode};
 

@@ -96,7 +96,7 @@ fn what_is_not_known_yet_is_no_problem() {
 #[test]
 fn unknown_keys_and_words_are_problems() {
     for (toml, expected) in [
-        ("ack = 'each'", "unknown-value at sinks.cache.ack: unknown `each`"),
+        ("ack = 'each'", "unknown-value at sinks.cache.ack: unknown value `each`"),
         ("routes = 'r'", "unknown-key at sinks.cache.routes: unknown key `routes`"),
         ("verify = { samples = 1, sample = 1 }", "unknown-key at sinks.cache.verify.samples: unknown key `samples`"),
     ] {

@@ -80,6 +80,11 @@ fn same(values: &[Value], path: &Path, problems: &mut Problems) -> Result<Option
     if values.iter().all(text) {
         return Ok(all::<String>(values).map(|texts| Same::Texts(texts.into_iter().map(Into::into).collect())));
     }
+    let large = |value: &Value| matches!(value, Value::Int(_)) && i64::read(value).is_none();
+    if let Some(i) = values.iter().position(large) {
+        wrong(&values[i], &at(i), i64::EXPECTED, problems);
+        return Err(Bad);
+    }
     if let Some(read) = all(values).map(Same::Ints).or_else(|| all(values).map(Same::Floats)) {
         return Ok(Some(read));
     }

@@ -116,10 +116,8 @@ impl Compiler<'_> {
         };
         let beside = self.beside(table, path);
         let call = self.call(table, path);
-        let (nulls, (mut call, unique)) = (beside?, call?);
-        call.unique = unique;
-        let plain = self.generator(&call, scope)?;
-        let Plain { make, column_type, nullable } = plain;
+        let (nulls, call) = (beside?, call?);
+        let Plain { make, column_type, nullable } = self.generator(&call, scope)?;
         Ok(Node { make, nulls, column_type, nullable: nullable || nulls > 0 })
     }
 
@@ -142,48 +140,44 @@ impl Compiler<'_> {
     }
 
     /// Finds the generator among the keys of a table.
-    fn call<'v>(&mut self, table: &'v Table, path: &Path) -> Result<(Call<'v>, bool), Bad> {
-        let named = |key: &str| GENERATORS.iter().map(|(name, ..)| *name).find(|name| *name == key);
-        let mut found = table.iter().filter_map(|(key, value)| Some((named(key)?, value)));
+    fn call<'v>(&mut self, table: &'v Table, path: &Path) -> Result<Call<'v>, Bad> {
+        let mut found = table.iter().filter_map(|(key, value)| Some((generator_named(key)?, value)));
         let first = found.next();
         for (second, _) in found {
-            let message =
-                format!("a field has one generator, and here are two: `{}` and `{second}`", first.map_or("", |f| f.0));
+            let message = format!("a field has one generator, and `{second}` is a second one");
             self.problems.push(Problem::new("two-generators", Place::key(path.entry(second)), message));
         }
-        let locale = matches!(first, Some(("fake" | "template", _)));
-        let beside = |key: &str| BESIDE.contains(&key) || (locale && key == "locale");
-        for key in table.keys().filter(|key| !beside(key) && named(key).is_none()) {
-            let names = GENERATORS.iter().map(|(name, ..)| *name);
-            let (code, message, help) = match first {
-                None => ("unknown-generator", format!("there is no generator `{key}`"), nearest(key, names)),
-                Some(_) => {
-                    let legal = BESIDE.iter().copied().chain(locale.then_some("locale"));
-                    ("unknown-key", format!("unknown key `{key}`"), nearest(key, legal))
-                }
+        self.check_keys(table, path, first.map(|(name, _)| name));
+        let (name, value) = first.ok_or(Bad)?;
+        let unique = match table.get("unique") {
+            None => false,
+            Some(value) => <bool as args::Read>::read(value).ok_or_else(|| {
+                args::wrong(value, &path.entry("unique"), "a boolean", self.problems);
+                Bad
+            })?,
+        };
+        Ok(Call { name, value, path: path.entry(name), unique, locale: table.get("locale"), outer: path.clone() })
+    }
+
+    /// Refuses keys that are neither a generator nor may stand beside the one that was found.
+    fn check_keys(&mut self, table: &Table, path: &Path, generator: Option<&str>) {
+        let locale = matches!(generator, Some("fake" | "template")).then_some("locale");
+        let beside = || BESIDE.iter().copied().chain(locale);
+        let names = || GENERATORS.iter().map(|(name, ..)| *name);
+        let others = table.keys().filter(|key| generator_named(key).is_none() && beside().all(|legal| legal != *key));
+        for key in others {
+            let (code, message, help) = match generator {
+                None => ("unknown-generator", format!("there is no generator `{key}`"), nearest(key, names())),
+                Some(_) => ("unknown-key", format!("unknown key `{key}`"), nearest(key, beside())),
             };
             self.problems.push(Problem::new(code, Place::key(path.entry(key)), message).help(help));
         }
-        let Some((name, value)) = first else {
-            if table.keys().all(|key| beside(key)) {
-                let names: Vec<String> = GENERATORS.iter().map(|(name, ..)| format!("`{name}`")).collect();
-                let help = Some(format!("generators: {}", names.join(", ")));
-                let message = "this names no generator";
-                self.problems.push(Problem::new("unknown-generator", Place::value(path.clone()), message).help(help));
-            }
-            return Err(Bad);
-        };
-        let unique = match table.get("unique").map(|value| (value, <bool as args::Read>::read(value))) {
-            None => false,
-            Some((_, Some(unique))) => unique,
-            Some((value, None)) => {
-                args::wrong(value, &path.entry("unique"), "a boolean", self.problems);
-                return Err(Bad);
-            }
-        };
-        let call =
-            Call { name, value, path: path.entry(name), unique, locale: table.get("locale"), outer: path.clone() };
-        Ok((call, unique))
+        if generator.is_none() && table.keys().all(|key| beside().any(|legal| legal == key)) {
+            let names: Vec<String> = names().map(|name| format!("`{name}`")).collect();
+            let help = Some(format!("generators: {}", names.join(", ")));
+            let place = Place::value(path.clone());
+            self.problems.push(Problem::new("unknown-generator", place, "this names no generator").help(help));
+        }
     }
 
     fn generator(&mut self, call: &Call<'_>, scope: Scope<'_>) -> Result<Plain, Bad> {
@@ -252,6 +246,11 @@ impl Compiler<'_> {
         self.problems.push(Problem::new("unique", place, message).help(Some(help.to_owned())));
         Err(Bad)
     }
+}
+
+/// The generator of that name, as a name that lives as long as the program.
+fn generator_named(key: &str) -> Option<&'static str> {
+    GENERATORS.iter().map(|(name, ..)| *name).find(|name| *name == key)
 }
 
 /// A chance from 0 to 1 as a threshold for 64 random bits; `u64::MAX` stands for always.

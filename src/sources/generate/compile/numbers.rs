@@ -67,7 +67,10 @@ pub(super) fn float(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scope<'
         compiler.refuse_unique(call, "without `decimals` there is no end of them")?;
         return Ok(Plain::new(Make::Float(Floats::Range { min, max }), ColumnType::Float64));
     };
+    // Rounded to the nearest, so that `0.29` of two decimals is 29, and then back into the range.
     let (low, high) = ((min * scale).round(), (max * scale).round());
+    let low = if low / scale < min { low + 1.0 } else { low };
+    let high = if high / scale > max { high - 1.0 } else { high };
     if low.abs().max(high.abs()) > (1_u64 << 53) as f64 {
         return Err(args.problem("decimals", "range", "numbers this large do not have so many decimals"));
     }

@@ -173,18 +173,8 @@ pub(super) fn template(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scop
             }
             Part::Name(name, range) => {
                 let place = Place::inside(call.path.clone(), range.clone());
-                let mut legal: Vec<&str> = scope.record.names().collect();
-                legal.extend(fakes::every_name().map(|name| -> &str { name }));
-                let found = if fakes::is_known(name) {
-                    find(compiler, name, locale, place)
-                } else {
-                    let message = format!("`{name}` is neither a field of the record nor a fake");
-                    compiler
-                        .problems
-                        .push(Problem::new("unknown-name", place, message).help(nearest(name, legal).filter(short)));
-                    Err(Bad)
-                };
-                pieces.extend(found.ok().map(|faker| Piece::Fake(faker, hash(PIECES, i as u64))));
+                let faker = part_faker(compiler, name, locale, scope, place);
+                pieces.extend(faker.map(|faker| Piece::Fake(faker, hash(PIECES, i as u64))));
             }
         }
     }
@@ -192,8 +182,27 @@ pub(super) fn template(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scop
     if pieces.len() < parts.len() { Err(Bad) } else { Ok(text(Texts::Template(pieces))) }
 }
 
+/// The fake that a name in a template stands for.
+fn part_faker(
+    compiler: &mut Compiler<'_>,
+    name: &str,
+    locale: Locale,
+    scope: Scope<'_>,
+    place: Place,
+) -> Option<Faker> {
+    if fakes::is_known(name) {
+        return find(compiler, name, locale, place).ok();
+    }
+    let mut legal: Vec<&str> = scope.record.names().collect();
+    legal.extend(fakes::every_name().map(|name| -> &str { name }));
+    let message = format!("`{name}` is neither a field of the record nor a fake");
+    let help = nearest(name, legal).filter(|help| short(help));
+    compiler.problems.push(Problem::new("unknown-name", place, message).help(help));
+    None
+}
+
 /// A list of all fakes is no help; the command that lists them is.
-fn short(help: &String) -> bool {
+fn short(help: &str) -> bool {
     help.starts_with("did you mean")
 }
 
@@ -221,7 +230,7 @@ fn find(compiler: &mut Compiler<'_>, name: &str, locale: Locale, place: Place) -
     let problem = match fakes::find(name, locale) {
         Ok(faker) => return Ok(faker),
         Err(fakes::Missing::Name) => {
-            let help = nearest(name, fakes::every_name()).filter(short);
+            let help = nearest(name, fakes::every_name()).filter(|help| short(help));
             let help = help.unwrap_or_else(|| "`runner generators` lists them all".to_owned());
             Problem::new("unknown-fake", place, format!("there is no fake `{name}`")).help(Some(help))
         }

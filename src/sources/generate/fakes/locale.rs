@@ -1,12 +1,11 @@
 //! The locales that the `fake` crate has words for.
 
-use fake::{
-    faker::impls::address::CityNameGenFn,
-    locales::{AR_SA, CY_GB, DE_DE, Data, EN, FA_IR, FR_FR, IT_IT, JA_JP, NL_NL, PT_BR, PT_PT, TR_TR, ZH_CN, ZH_TW},
+use fake::locales::{
+    AR_SA, CY_GB, DE_DE, Data, EN, FA_IR, FR_FR, IT_IT, JA_JP, NL_NL, PT_BR, PT_PT, TR_TR, ZH_CN, ZH_TW,
 };
 
 /// The words of a locale.
-pub(super) trait Words: Data + CityNameGenFn + Copy {
+pub(super) trait Words: Data + Copy {
     /// The locale as the crate's fakers want it.
     const LOCALE: Self;
 }

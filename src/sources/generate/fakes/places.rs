@@ -1,7 +1,5 @@
 //! Addresses, countries, languages.
 
-use fake::{Fake, faker::address::raw::CityName};
-
 use super::{
     Entry, Rng, Words, global, local,
     tables::{LANGUAGE_CODES, LANGUAGES, LOCALES},
@@ -37,11 +35,6 @@ pub(super) const ALL: &[Entry] = &[
 fn city<L: Words>(rng: &mut Rng, out: &mut String) {
     let prefix = rng.below(5) == 0;
     let template = if prefix { L::ADDRESS_CITY_WITH_PREFIX_TPL } else { L::ADDRESS_CITY_TPL };
-    // German and Dutch towns follow rules of their own in the crate.
-    if std::any::type_name::<L>().ends_with("DE_DE") || std::any::type_name::<L>().ends_with("NL_NL") {
-        out.push_str(&CityName(L::LOCALE).fake_with_rng::<String, _>(rng));
-        return;
-    }
     fill(template, out, |key, out| {
         out.push_str(match key {
             "CityPrefix" => pick(rng, L::ADDRESS_CITY_PREFIX),

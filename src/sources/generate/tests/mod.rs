@@ -37,6 +37,7 @@ fn compile_values(root: &Value, name: &str, batch: BatchSize, seed: u64) -> Resu
     let own = Value::Table(own);
     let mut context = Context::of("", &own, None, &mut problems);
     context.path = Path::default().entry("sources").entry(name);
+    context.common = &["concurrency"];
     (context.batch, context.seed) = (batch, seed);
     (context.definitions, context.sources) = (section("definitions"), section("sources"));
     let compiled = (KIND.compile)(&mut context);
@@ -166,16 +167,16 @@ fn values_do_not_change_from_version_to_version() {
     let row = &rows_of(EVERYTHING)[7];
     let made = |column: &str| row[column].to_string();
     for (column, wanted) in [
-        ("id", "0"),
-        ("each", "0"),
-        ("price", "0"),
-        ("town", "0"),
-        ("weighted", "0"),
-        ("day", "0"),
-        ("moment", "0"),
-        ("tags", "0"),
-        ("owner", "0"),
-        ("line", "0"),
+        ("id", "\"8b93c06f-a3e2-4df9-b5eb-09641aade5df\""),
+        ("each", "1203"),
+        ("price", "8.3"),
+        ("town", "\"Earth\""),
+        ("weighted", "3.5"),
+        ("day", "\"2020-07-28\""),
+        ("moment", "\"2020-08-03T07:28:45.544220\""),
+        ("tags", "[\"quisquam\"]"),
+        ("owner", "\"905014c5-8cc3-4280-9dd5-02d21ca54d2f\""),
+        ("line", "\"45: MacGyver and Connelly and Sons <u90@padberg.info>\""),
     ] {
         assert_eq!((column, made(column).as_str()), (column, wanted), "{row:#}");
     }

@@ -1,0 +1,56 @@
+//! `discard`: takes every row and keeps none. For measuring a job without its output, and for jobs whose
+//! rejects are what one wants to see.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{
+    batch::Batch,
+    failure::Failure,
+    kind::{Compiled, Context, Kind, Workers},
+    stage::{Delivery, Mode, Sink, SinkWorker, Written},
+};
+
+/// The `discard` kind.
+pub(super) const KIND: Kind<dyn Sink> = Kind {
+    name: "discard",
+    schema: |generator| generator.subschema_for::<DiscardSpec>(),
+    check: |context| {
+        context.decode::<DiscardSpec>();
+    },
+    compile,
+    side: None,
+};
+
+/// Takes every row and keeps none.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DiscardSpec {}
+
+fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
+    let DiscardSpec {} = context.decode()?;
+    let notes = vec!["keeps nothing".to_owned()];
+    Some(Compiled { stage: Box::new(Discard), output: None, workers: Workers::Default(1), notes })
+}
+
+struct Discard;
+
+impl Sink for Discard {
+    fn delivery(&self) -> Delivery {
+        Delivery::Any
+    }
+
+    fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
+        Ok(Box::new(Discard))
+    }
+}
+
+impl SinkWorker for Discard {
+    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
+        Ok(Written { accepted: batch.rows() as u64, durable: true, ..Written::default() })
+    }
+
+    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
+        Ok(true)
+    }
+}
