@@ -88,8 +88,21 @@ pub(crate) fn takes(to: &Type, column_type: &ColumnType) -> bool {
         // bytes as text are a slip in the spec.
         (_, _) => !matches!(
             to.name(),
-            "bool" | "int2" | "int4" | "int8" | "float4" | "float8" | "numeric" | "money" | "bytea" | "date" | "time"
-                | "timetz" | "timestamp" | "timestamptz" | "interval"
+            "bool"
+                | "int2"
+                | "int4"
+                | "int8"
+                | "float4"
+                | "float8"
+                | "numeric"
+                | "money"
+                | "bytea"
+                | "date"
+                | "time"
+                | "timetz"
+                | "timestamp"
+                | "timestamptz"
+                | "interval"
         ),
     }
 }
@@ -429,7 +442,8 @@ mod tests {
     }
 
     fn array(dimensions: i32, items: &[Option<i64>]) -> Vec<u8> {
-        let mut raw: Vec<u8> = [dimensions, 1, 20, items.len() as i32, 1].iter().flat_map(|n| n.to_be_bytes()).collect();
+        let mut raw: Vec<u8> =
+            [dimensions, 1, 20, items.len() as i32, 1].iter().flat_map(|n| n.to_be_bytes()).collect();
         for item in items {
             raw.extend(item.map_or(-1_i32, |_| 8).to_be_bytes());
             raw.extend(item.iter().flat_map(|item| item.to_be_bytes()));
@@ -444,7 +458,10 @@ mod tests {
         let raws: Vec<Option<&[u8]>> = vec![Some(&good), Some(&bad), Some(&empty), None];
         let null = "{\"c\":null}";
         let (shown, codes) = read("list<int8>", false, &raws);
-        assert_eq!((shown, codes), ((["{\"c\":[1,null]}", null, "{\"c\":[]}", null].map(String::from)).to_vec(), vec!["bad_number"]));
+        assert_eq!(
+            (shown, codes),
+            ((["{\"c\":[1,null]}", null, "{\"c\":[]}", null].map(String::from)).to_vec(), vec!["bad_number"])
+        );
         let (shown, codes) = read("list<int8>", true, &raws);
         assert_eq!((shown[1].as_str(), codes), ("{\"c\":[7,8]}", vec![]));
         let square = array(2, &[]);

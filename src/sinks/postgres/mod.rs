@@ -30,9 +30,9 @@ use self::{
     worker::Worker,
 };
 use crate::{
-    postgres::{Server, Session},
     failure::{Exit, Failure},
     kind::{Compiled, Context, Kind, Workers},
+    postgres::{Server, Session},
     stage::{Delivery, Mode, Sink, SinkWorker},
 };
 

@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use crate::{
     batch::{Column, ColumnType, Schema},
-    postgres::{STATEMENT_TIMEOUT, TableName, Url, is_known, quoted, wire_type},
     kind::Context,
+    postgres::{STATEMENT_TIMEOUT, TableName, Url, is_known, quoted, wire_type},
     spec::{Duration, Path, Place, Problem, Retry, nearest},
 };
 
@@ -191,7 +191,10 @@ impl Plan {
             self.url.note(),
             format!("table `{}`{create}", self.table.written),
             format!("{how}, one connection per worker, one transaction per split"),
-            format!("{attempts} attempts, {timeout} to connect, {} for a statement, backoff {backoff} doubling", self.statement_timeout),
+            format!(
+                "{attempts} attempts, {timeout} to connect, {} for a statement, backoff {backoff} doubling",
+                self.statement_timeout
+            ),
         ];
         for Written { column, .. } in &self.columns {
             if holds_nanoseconds(&column.column_type) {
@@ -221,7 +224,14 @@ fn table(text: &str, context: &mut Context<'_>) -> Option<TableName> {
     }
 }
 
-fn item_problem(context: &mut Context<'_>, key: &str, i: usize, code: &'static str, message: String, help: Option<String>) {
+fn item_problem(
+    context: &mut Context<'_>,
+    key: &str,
+    i: usize,
+    code: &'static str,
+    message: String,
+    help: Option<String>,
+) {
     let place = Place::value(at(context, key).index(i));
     context.problems.push(Problem::new(code, place, message).help(help));
 }

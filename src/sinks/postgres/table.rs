@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     batch::ColumnType,
-    postgres::{Nature, Server, Session, Trouble, gives, takes},
     failure::{Exit, Failure},
+    postgres::{Nature, Server, Session, Trouble, gives, takes},
     spec::nearest,
 };
 
@@ -73,7 +73,7 @@ fn create(plan: &Plan, session: &Session) -> Result<(), Trouble> {
 }
 
 /// The statement that makes the table.
-fn ddl(plan: &Plan) -> String {
+pub(super) fn ddl(plan: &Plan) -> String {
     let made = plan.returning.iter().filter(|returned| returned.made);
     let key = made.map(|returned| format!("{} bigint generated always as identity primary key", returned.quoted));
     let columns = plan.columns.iter().map(|Written { column, quoted, .. }| {

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     batch::{Batch, RejectCode, Rejects, SplitId, json},
-    postgres::{Nature, Raw, Server, Session, Trouble, Values},
     failure::{Exit, Failure},
+    postgres::{Nature, Raw, Server, Session, Trouble, Values},
     stage::{SinkWorker, Written},
 };
 
@@ -139,7 +139,9 @@ impl Worker {
             let Split { rows, .. } = self.split;
             let why = if self.plan.returning.is_empty() { "it is too large" } else { "its ids are known to others" };
             let split = self.split.name();
-            let message = format!("the transaction was lost and cannot be done again, {why}; {rows} rows of {split} are not stored");
+            let message = format!(
+                "the transaction was lost and cannot be done again, {why}; {rows} rows of {split} are not stored"
+            );
             return Err(Failure::new(Exit::Unavailable, format!("{}: {}: {message}", self.server, trouble.message)));
         }
         self.server.after(attempt, trouble)
@@ -230,8 +232,12 @@ impl Worker {
                 Err(Unfinished::Lost(trouble)) => self.after(attempt, &trouble)?,
                 Err(Unfinished::Unknown(trouble)) => {
                     let (rows, split) = (self.split.rows, self.split.name());
-                    let what = format!("the outcome of COMMIT is unknown, so {rows} rows of {split} may or may not be stored");
-                    return Err(Failure::new(Exit::Unavailable, format!("{}: {what}: {}", self.server, trouble.message)));
+                    let what =
+                        format!("the outcome of COMMIT is unknown, so {rows} rows of {split} may or may not be stored");
+                    return Err(Failure::new(
+                        Exit::Unavailable,
+                        format!("{}: {what}: {}", self.server, trouble.message),
+                    ));
                 }
             }
             attempt += 1;
@@ -248,7 +254,8 @@ impl Worker {
         session.run("select 1").map_err(Unfinished::Lost)?;
         let committed = session.run("commit");
         self.open = false;
-        committed.map_err(|trouble| if trouble.answered { Unfinished::Lost(trouble) } else { Unfinished::Unknown(trouble) })
+        committed
+            .map_err(|trouble| if trouble.answered { Unfinished::Lost(trouble) } else { Unfinished::Unknown(trouble) })
     }
 
     /// The accepted rows with what came back.

@@ -111,29 +111,17 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
         return None;
     }
     let ((from, name), schema) = (from?, schema?);
-    let divided = spec.key.as_ref().map_or_else(
-        || "one split".to_owned(),
-        |key| format!("splits of about {} rows by `{key}`", spec.split_rows),
-    );
+    let divided = spec
+        .key
+        .as_ref()
+        .map_or_else(|| "one split".to_owned(), |key| format!("splits of about {} rows by `{key}`", spec.split_rows));
     let notes = vec![spec.url.note(), format!("{name}, {divided}"), "one connection per worker".to_owned()];
     let (batch, max_record) = (context.batch, context.max_record_bytes);
     let Spec { url, columns, split_rows, retry, statement_timeout, .. } = spec;
     let output = Some(schema.clone());
     let server = Mutex::new(None);
-    let plan = Plan {
-        url,
-        from,
-        name,
-        columns,
-        schema,
-        key,
-        split_rows,
-        retry,
-        statement_timeout,
-        batch,
-        max_record,
-        server,
-    };
+    let plan =
+        Plan { url, from, name, columns, schema, key, split_rows, retry, statement_timeout, batch, max_record, server };
     // Without a key there is one split: one worker reads it, more would only connect.
     let workers = match plan.key {
         Some(_) => Workers::Default(WORKERS),

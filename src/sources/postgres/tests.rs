@@ -1,10 +1,13 @@
 //! Keys of the source and what they compile to; what it reads is tested with a server.
 
 use super::*;
-use crate::spec::{Format, Problems, Value, load};
+use crate::spec::{Document, Format, Problems, Value};
 
 fn value(toml: &str) -> Value {
-    load(toml, Format::Toml).unwrap().root
+    let mut problems = Problems::default();
+    let document = Document::parse("job.toml", toml, Format::Toml, &mut problems);
+    assert!(problems.is_empty(), "{problems:?}");
+    document.root
 }
 
 fn compiled(toml: &str) -> Result<Compiled<dyn Source>, Vec<String>> {
@@ -61,6 +64,10 @@ fn ranges_make_up_the_whole() {
 fn the_plan_says_how_it_reads() {
     let toml = "url = { env = 'A' }\ntable = 'public.t'\ncolumns = ['a int64']\nkey = 'a'";
     let notes = compiled(toml).map(|compiled| compiled.notes).unwrap();
-    let expected = ["server from the variable `A`", "table `public.t`, splits of about 100000 rows by `a`", "one connection per worker"];
+    let expected = [
+        "server from the variable `A`",
+        "table `public.t`, splits of about 100000 rows by `a`",
+        "one connection per worker",
+    ];
     assert_eq!(notes, expected);
 }
