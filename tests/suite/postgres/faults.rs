@@ -77,15 +77,13 @@ struct Gate(Child);
 
 impl Gate {
     fn shut(database: &Database) -> Gate {
-        let sql = "begin; select * from gate for update; select pg_sleep(600)";
+        // The session is idle from then on, so that it ends with its client.
         let program = service("POSTGRES_BIN") + "/psql";
         let mut command = Command::new(program);
-        command
-            .args([&database.url(), "-X", "-c", sql])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let gate = Gate(command.spawn().unwrap());
+        command.args([&database.url(), "-X"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut gate = Gate(command.spawn().unwrap());
+        let stdin = gate.0.stdin.as_mut().unwrap();
+        stdin.write_all(b"begin; select * from gate for update;\n").unwrap();
         until("the gate is shut", || {
             database.ask("select 1 from pg_locks where relation = 'gate'::regclass limit 1") == "1"
         });
