@@ -36,6 +36,7 @@
 //! | [`kind`] | what a kind of stage is to the compiler |
 //! | [`spec`] | text → values → decoded job; problems and their places |
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
+//! | `postgres` | what the `postgres` sink and source share: connections, errors, values |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
 //! | `sqlite` | what the `sqlite` sink and source share |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
@@ -81,6 +82,7 @@ pub mod formats;
 pub mod kind;
 pub mod lock;
 pub mod plan;
+mod postgres;
 pub mod rejects;
 pub mod report;
 pub mod sinks;

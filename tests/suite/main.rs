@@ -10,6 +10,7 @@ mod exits;
 mod house;
 mod invalid;
 mod memc;
+mod postgres;
 mod report;
 mod running;
 mod sample_tables;

@@ -1,0 +1,117 @@
+//! What the `postgres` source and sink share: where the server is, one connection, what its errors mean, and
+//! values as they come back.
+
+mod session;
+mod trouble;
+mod url;
+mod values;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+pub(crate) use self::{
+    session::{Server, Session},
+    trouble::{Nature, Trouble},
+    url::Url,
+    values::{Raw, Values, gives, takes, wire_type},
+};
+use crate::spec::{self, Retry};
+
+/// Limit of one statement unless the spec says otherwise.
+pub(crate) const STATEMENT_TIMEOUT: spec::Duration = spec::Duration(Duration::from_secs(60));
+
+/// Waits longer than this are taken for it, so that no sum of times overflows.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An identifier longer than this is cut by the server, silently.
+const LONGEST_NAME: usize = 63;
+
+/// A table by name, perhaps with its schema: `t`, `public.t`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TableName {
+    /// As it was written.
+    pub(crate) written: String,
+    /// Quoted, for statements.
+    pub(crate) quoted: String,
+}
+
+impl TableName {
+    /// The table that `text` names.
+    pub(crate) fn parse(text: &str) -> Result<TableName, String> {
+        let parts: Vec<&str> = text.split('.').collect();
+        if parts.len() > 2 {
+            return Err(format!("`{text}` is no table: expected `table` or `schema.table`"));
+        }
+        let quoted: Vec<String> = parts.iter().map(|part| quoted(part)).collect::<Result<_, _>>()?;
+        Ok(TableName { written: text.to_owned(), quoted: quoted.join(".") })
+    }
+}
+
+/// An identifier in quotes.
+pub(crate) fn quoted(name: &str) -> Result<String, String> {
+    if name.is_empty() {
+        return Err("an identifier is empty".to_owned());
+    }
+    if name.contains('\0') {
+        return Err(format!("`{}` has a zero byte in it", name.escape_debug()));
+    }
+    if name.len() > LONGEST_NAME {
+        return Err(format!("`{name}` has {} bytes; PostgreSQL's names have at most {LONGEST_NAME}", name.len()));
+    }
+    Ok(format!("\"{}\"", name.replace('"', "\"\"")))
+}
+
+/// How long to wait after attempt number `attempt`: doubled each time, less up to half of it at random so that
+/// workers do not come back all at once.
+pub(crate) fn pause(retry: &Retry, attempt: u32) -> Duration {
+    let full = retry.backoff.0.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(LONGEST_WAIT);
+    let share = RandomState::new().hash_one(attempt) as f64 / u64::MAX as f64;
+    full.mul_f64(1.0 - share / 2.0)
+}
+
+/// Does a value at a key of the stage's table stand there, or only when the job runs?
+pub(crate) fn is_known(table: &spec::Value, key: &str) -> bool {
+    match table {
+        spec::Value::Table(table) => table.get(key) != Some(&spec::Value::Unknown),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_and_quoted() {
+        let long = "x".repeat(64);
+        let cases = [
+            ("t", Ok("\"t\"")),
+            ("public.t", Ok("\"public\".\"t\"")),
+            ("a\"; drop table b; --", Ok("\"a\"\"; drop table b; --\"")),
+            ("", Err("empty")),
+            ("a.", Err("empty")),
+            ("a.b.c", Err("expected `table`")),
+            ("a\0", Err("zero byte")),
+            (long.as_str(), Err("at most 63")),
+        ];
+        for (text, expected) in cases {
+            let found = TableName::parse(text).map(|name| name.quoted);
+            match expected {
+                Ok(quoted) => assert_eq!(found.as_deref(), Ok(quoted)),
+                Err(part) => assert!(found.as_ref().is_err_and(|error| error.contains(part)), "{text}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn pauses_grow_and_have_a_limit() {
+        let retry = Retry { backoff: spec::Duration(Duration::from_millis(100)), ..Retry::default() };
+        for (attempt, least, most) in [(1, 50, 100), (2, 100, 200), (4, 400, 800)] {
+            let pause = pause(&retry, attempt);
+            assert!(pause >= Duration::from_millis(least) && pause <= Duration::from_millis(most), "{pause:?}");
+        }
+        assert!(pause(&retry, u32::MAX) <= LONGEST_WAIT);
+    }
+}

@@ -1,0 +1,501 @@
+//! Values as the server sends them, in its binary form, to typed columns. Statements cast every column to its
+//! wire type, so that few forms are to be known: integers come as `int8`, floats as `float8`, and so on.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, ListArray,
+    builder::{ArrayBuilder, BinaryViewBuilder, BooleanBuilder, PrimitiveBuilder, StringViewBuilder},
+    types::{
+        Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+        TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    },
+};
+use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
+use arrow_schema::FieldRef;
+use tokio_postgres::types::{FromSql, Kind, Type};
+
+use crate::batch::{ColumnType, RejectCode};
+
+/// Days from 1970-01-01 to 2000-01-01, where the server's dates start.
+const EPOCH_DAYS: i32 = 10_957;
+const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+
+/// A value that is not what its column declares: a word, and a sentence.
+pub(crate) type Bad = (RejectCode, &'static str);
+
+const NULL: Bad = (RejectCode("unexpected_null"), "there is no value");
+const NUMBER: Bad = (RejectCode("bad_number"), "the number is out of range");
+const DATE: Bad = (RejectCode("bad_date"), "the date is out of range");
+const TIMESTAMP: Bad = (RejectCode("bad_timestamp"), "the time is out of range");
+const LIST: Bad = (RejectCode("bad_list"), "the array has several dimensions");
+const FORM: Bad = (RejectCode("bad_value"), "the server sent a value of another form");
+
+/// The type that a statement casts a column to, so that it comes in the form expected here. There is none for
+/// lists of lists.
+pub(crate) fn wire_type(column_type: &ColumnType) -> Option<String> {
+    use ColumnType::{Binary, Bool, Date, Float32, Float64, Json, List, String, Timestamp, TimestampNs, UInt64};
+    Some(match column_type {
+        Bool => "boolean".to_owned(),
+        UInt64 | String | Json => "text".to_owned(),
+        Float32 | Float64 => "float8".to_owned(),
+        Binary => "bytea".to_owned(),
+        Date => "date".to_owned(),
+        Timestamp | TimestampNs => "timestamp".to_owned(),
+        List(item) if matches!(**item, List(_)) => return None,
+        List(item) => format!("{}[]", wire_type(item)?),
+        _ => "int8".to_owned(),
+    })
+}
+
+/// Can a column of the server's type be read as this type?
+pub(crate) fn gives(from: &Type, column_type: &ColumnType) -> bool {
+    let integer = matches!(from.name(), "int2" | "int4" | "int8");
+    match (from.kind(), column_type) {
+        (Kind::Domain(base), _) => gives(base, column_type),
+        (_, ColumnType::String) => true,
+        (Kind::Array(item), ColumnType::List(wanted)) => gives(item, wanted),
+        (Kind::Array(_), _) | (_, ColumnType::List(_)) => false,
+        (_, ColumnType::Bool) => from.name() == "bool",
+        (_, ColumnType::UInt64) => integer || from.name() == "numeric",
+        (_, wanted) if wanted.is_integer() => integer,
+        (_, wanted) if wanted.is_number() => integer || matches!(from.name(), "float4" | "float8" | "numeric"),
+        (_, ColumnType::Binary) => from.name() == "bytea",
+        (_, ColumnType::Date) => from.name() == "date",
+        (_, ColumnType::Json) => matches!(from.name(), "json" | "jsonb"),
+        (_, _) => matches!(from.name(), "timestamp" | "timestamptz" | "date"),
+    }
+}
+
+/// Can a column of the server's type take values of this type?
+pub(crate) fn takes(to: &Type, column_type: &ColumnType) -> bool {
+    let number = matches!(to.name(), "float4" | "float8" | "numeric");
+    match (to.kind(), column_type) {
+        (Kind::Domain(base), _) => takes(base, column_type),
+        (_, ColumnType::List(item)) if matches!(**item, ColumnType::List(_)) => {
+            matches!(to.name(), "json" | "jsonb")
+        }
+        (Kind::Array(to), ColumnType::List(item)) => takes(to, item),
+        (Kind::Array(_), _) | (_, ColumnType::List(_)) => false,
+        (_, ColumnType::Bool) => to.name() == "bool",
+        (_, given) if given.is_integer() => number || matches!(to.name(), "int2" | "int4" | "int8"),
+        (_, given) if given.is_number() => number,
+        (_, ColumnType::Binary) => to.name() == "bytea",
+        (_, ColumnType::Date) => matches!(to.name(), "date" | "timestamp" | "timestamptz"),
+        (_, ColumnType::Timestamp | ColumnType::TimestampNs) => matches!(to.name(), "timestamp" | "timestamptz"),
+        (_, ColumnType::Json) => matches!(to.name(), "json" | "jsonb" | "text" | "varchar"),
+        // Text may spell a value of most types, and the server says where it does not; but a number, a time or
+        // bytes as text are a slip in the spec.
+        (_, _) => !matches!(
+            to.name(),
+            "bool"
+                | "int2"
+                | "int4"
+                | "int8"
+                | "float4"
+                | "float8"
+                | "numeric"
+                | "money"
+                | "bytea"
+                | "date"
+                | "time"
+                | "timetz"
+                | "timestamp"
+                | "timestamptz"
+                | "interval"
+        ),
+    }
+}
+
+/// The bytes of a value as they came.
+pub(crate) struct Raw<'a>(pub(crate) &'a [u8]);
+
+impl<'a> FromSql<'a> for Raw<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Raw(raw))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// One column that is being filled.
+pub(crate) struct Values {
+    nullable: bool,
+    store: Store,
+}
+
+enum Store {
+    Bool(BooleanBuilder),
+    Int8(PrimitiveBuilder<Int8Type>),
+    Int16(PrimitiveBuilder<Int16Type>),
+    Int32(PrimitiveBuilder<Int32Type>),
+    Int64(PrimitiveBuilder<Int64Type>),
+    UInt8(PrimitiveBuilder<UInt8Type>),
+    UInt16(PrimitiveBuilder<UInt16Type>),
+    UInt32(PrimitiveBuilder<UInt32Type>),
+    UInt64(PrimitiveBuilder<UInt64Type>),
+    Float32(PrimitiveBuilder<Float32Type>),
+    Float64(PrimitiveBuilder<Float64Type>),
+    Text(StringViewBuilder),
+    Binary(BinaryViewBuilder),
+    Date(PrimitiveBuilder<Date32Type>),
+    Timestamp(PrimitiveBuilder<TimestampMicrosecondType>),
+    TimestampNs(PrimitiveBuilder<TimestampNanosecondType>),
+    List(Box<List>),
+}
+
+struct List {
+    items: Store,
+    field: FieldRef,
+    ends: Vec<i32>,
+    nulls: NullBufferBuilder,
+    drop_items: bool,
+}
+
+impl Values {
+    /// An empty column. `drop_items`: bad items of a list are left out of it.
+    pub(crate) fn new(column_type: &ColumnType, nullable: bool, drop_items: bool) -> Values {
+        Values { nullable, store: Store::new(column_type, drop_items) }
+    }
+
+    /// Appends a value. One that is not of the column's type is not: append a null in its place.
+    pub(crate) fn push(&mut self, raw: Option<&[u8]>) -> Result<(), Bad> {
+        match raw {
+            Some(raw) => self.store.push(raw),
+            None if self.nullable => {
+                self.push_null();
+                Ok(())
+            }
+            None => Err(NULL),
+        }
+    }
+
+    /// Appends that there is no value.
+    pub(crate) fn push_null(&mut self) {
+        self.store.push_null();
+    }
+
+    /// The column, which is empty again after.
+    pub(crate) fn finish(&mut self) -> ArrayRef {
+        self.store.finish()
+    }
+}
+
+/// Calls a method of the builder, whatever it is; lists come first.
+macro_rules! each {
+    ($store:expr, $list:ident => $of_list:expr, $builder:ident => $of_builder:expr) => {
+        match $store {
+            Store::List($list) => $of_list,
+            Store::Bool($builder) => $of_builder,
+            Store::Int8($builder) => $of_builder,
+            Store::Int16($builder) => $of_builder,
+            Store::Int32($builder) => $of_builder,
+            Store::Int64($builder) => $of_builder,
+            Store::UInt8($builder) => $of_builder,
+            Store::UInt16($builder) => $of_builder,
+            Store::UInt32($builder) => $of_builder,
+            Store::UInt64($builder) => $of_builder,
+            Store::Float32($builder) => $of_builder,
+            Store::Float64($builder) => $of_builder,
+            Store::Text($builder) => $of_builder,
+            Store::Binary($builder) => $of_builder,
+            Store::Date($builder) => $of_builder,
+            Store::Timestamp($builder) => $of_builder,
+            Store::TimestampNs($builder) => $of_builder,
+        }
+    };
+}
+
+impl Store {
+    fn new(column_type: &ColumnType, drop_items: bool) -> Store {
+        match column_type {
+            ColumnType::Bool => Store::Bool(BooleanBuilder::new()),
+            ColumnType::Int8 => Store::Int8(PrimitiveBuilder::new()),
+            ColumnType::Int16 => Store::Int16(PrimitiveBuilder::new()),
+            ColumnType::Int32 => Store::Int32(PrimitiveBuilder::new()),
+            ColumnType::Int64 => Store::Int64(PrimitiveBuilder::new()),
+            ColumnType::UInt8 => Store::UInt8(PrimitiveBuilder::new()),
+            ColumnType::UInt16 => Store::UInt16(PrimitiveBuilder::new()),
+            ColumnType::UInt32 => Store::UInt32(PrimitiveBuilder::new()),
+            ColumnType::UInt64 => Store::UInt64(PrimitiveBuilder::new()),
+            ColumnType::Float32 => Store::Float32(PrimitiveBuilder::new()),
+            ColumnType::Float64 => Store::Float64(PrimitiveBuilder::new()),
+            ColumnType::String | ColumnType::Json => Store::Text(StringViewBuilder::new()),
+            ColumnType::Binary => Store::Binary(BinaryViewBuilder::new()),
+            ColumnType::Date => Store::Date(PrimitiveBuilder::new()),
+            ColumnType::Timestamp => Store::Timestamp(PrimitiveBuilder::new()),
+            ColumnType::TimestampNs => Store::TimestampNs(PrimitiveBuilder::new()),
+            ColumnType::List(item) => Store::List(Box::new(List {
+                items: Store::new(item, false),
+                field: Arc::new(item.item_field()),
+                ends: vec![0],
+                nulls: NullBufferBuilder::new(0),
+                drop_items,
+            })),
+        }
+    }
+
+    fn push(&mut self, raw: &[u8]) -> Result<(), Bad> {
+        macro_rules! integer {
+            ($builder:ident) => {
+                $builder.append_value(i64::from_be_bytes(bytes(raw)?).try_into().map_err(|_| NUMBER)?)
+            };
+        }
+        match self {
+            Store::Int8(builder) => integer!(builder),
+            Store::Int16(builder) => integer!(builder),
+            Store::Int32(builder) => integer!(builder),
+            Store::Int64(builder) => builder.append_value(i64::from_be_bytes(bytes(raw)?)),
+            Store::UInt8(builder) => integer!(builder),
+            Store::UInt16(builder) => integer!(builder),
+            Store::UInt32(builder) => integer!(builder),
+            Store::UInt64(builder) => builder.append_value(text(raw)?.parse().map_err(|_| NUMBER)?),
+            Store::Bool(builder) => builder.append_value(u8::from_be_bytes(bytes(raw)?) != 0),
+            Store::Float32(builder) => builder.append_value(narrow(f64::from_be_bytes(bytes(raw)?))?),
+            Store::Float64(builder) => builder.append_value(f64::from_be_bytes(bytes(raw)?)),
+            Store::Text(builder) => builder.append_value(text(raw)?),
+            Store::Binary(builder) => builder.append_value(raw),
+            Store::Date(builder) => builder.append_value(days(i32::from_be_bytes(bytes(raw)?))?),
+            Store::Timestamp(builder) => builder.append_value(micros(i64::from_be_bytes(bytes(raw)?))?),
+            Store::TimestampNs(builder) => {
+                let micros = micros(i64::from_be_bytes(bytes(raw)?))?;
+                builder.append_value(micros.checked_mul(1000).ok_or(TIMESTAMP)?);
+            }
+            Store::List(list) => return list.push(raw),
+        }
+        Ok(())
+    }
+
+    fn push_null(&mut self) {
+        each!(self, list => list.end(false), builder => builder.append_null());
+    }
+
+    fn len(&self) -> usize {
+        each!(self, list => list.ends.len() - 1, builder => builder.len())
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        each!(self, list => list.finish(), builder => Arc::new(builder.finish()))
+    }
+}
+
+impl List {
+    /// Appends the items of an array in its binary form. Where one is bad, those before it stay: the null that
+    /// must follow takes them in, which no reader of a list sees.
+    fn push(&mut self, raw: &[u8]) -> Result<(), Bad> {
+        let mut items = Items::new(raw)?;
+        while let Some(item) = items.next()? {
+            match item {
+                None => self.items.push_null(),
+                Some(raw) => match self.items.push(raw) {
+                    Err(bad) if !self.drop_items => return Err(bad),
+                    _ => {}
+                },
+            }
+        }
+        self.end(true);
+        Ok(())
+    }
+
+    fn end(&mut self, valid: bool) {
+        self.ends.push(self.items.len() as i32);
+        self.nulls.append(valid);
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        let ends = std::mem::replace(&mut self.ends, vec![0]);
+        let (field, items) = (Arc::clone(&self.field), self.items.finish());
+        Arc::new(ListArray::new(field, OffsetBuffer::new(ends.into()), items, self.nulls.finish()))
+    }
+}
+
+/// The items of an array in its binary form.
+struct Items<'a> {
+    rest: &'a [u8],
+    left: usize,
+}
+
+impl<'a> Items<'a> {
+    fn new(raw: &'a [u8]) -> Result<Self, Bad> {
+        let mut items = Items { rest: raw, left: 0 };
+        let dimensions = items.int()?;
+        // Whether any is null, and the type of the items.
+        items.take(8)?;
+        match dimensions {
+            0 => {}
+            1 => {
+                items.left = usize::try_from(items.int()?).map_err(|_| FORM)?;
+                items.take(4)?;
+            }
+            _ => return Err(LIST),
+        }
+        Ok(items)
+    }
+
+    fn next(&mut self) -> Result<Option<Option<&'a [u8]>>, Bad> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        match usize::try_from(self.int()?) {
+            Ok(len) => self.take(len).map(|item| Some(Some(item))),
+            Err(_) => Ok(Some(None)),
+        }
+    }
+
+    fn int(&mut self) -> Result<i32, Bad> {
+        Ok(i32::from_be_bytes(bytes(self.take(4)?)?))
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Bad> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(FORM)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+}
+
+fn bytes<const N: usize>(raw: &[u8]) -> Result<[u8; N], Bad> {
+    raw.try_into().map_err(|_| FORM)
+}
+
+fn text(raw: &[u8]) -> Result<&str, Bad> {
+    std::str::from_utf8(raw).map_err(|_| FORM)
+}
+
+/// A number as `float32`; one that is too large for it is none.
+fn narrow(number: f64) -> Result<f32, Bad> {
+    let narrow = number as f32;
+    if narrow.is_infinite() && number.is_finite() { Err(NUMBER) } else { Ok(narrow) }
+}
+
+/// The server's days since 2000 to days since 1970; its infinities are none.
+fn days(days: i32) -> Result<i32, Bad> {
+    if days == i32::MIN { Err(DATE) } else { days.checked_add(EPOCH_DAYS).ok_or(DATE) }
+}
+
+/// The server's microseconds since 2000 to microseconds since 1970; its infinities are none.
+fn micros(micros: i64) -> Result<i64, Bad> {
+    if micros == i64::MIN { Err(TIMESTAMP) } else { micros.checked_add(EPOCH_MICROS).ok_or(TIMESTAMP) }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Array, RecordBatch};
+
+    use super::*;
+    use crate::batch::{Column, Schema, json};
+
+    /// What a column of this type becomes of these values, as JSON, and how the bad ones are bad.
+    fn read(name: &str, drop_items: bool, raws: &[Option<&[u8]>]) -> (Vec<String>, Vec<&'static str>) {
+        let column_type: ColumnType = name.parse().unwrap();
+        let mut values = Values::new(&column_type, true, drop_items);
+        let mut bad = Vec::new();
+        for raw in raws {
+            if let Err((code, _)) = values.push(*raw) {
+                bad.push(code.0);
+                values.push_null();
+            }
+        }
+        let schema = Schema::new(vec![Column { name: "c".to_owned(), column_type, nullable: true }]);
+        let records = RecordBatch::try_new(schema.arrow(), vec![values.finish()]).unwrap();
+        assert_eq!(values.finish().len(), 0);
+        ((0..records.num_rows()).map(|row| json::row(&records, row)).collect(), bad)
+    }
+
+    #[test]
+    fn values_are_read_and_bad_ones_told() {
+        let int = |value: i64| value.to_be_bytes();
+        let cases: &[(&str, &[u8], Result<&str, &str>)] = &[
+            ("int8", &int(-128), Ok("-128")),
+            ("int8", &int(128), Err("bad_number")),
+            ("uint32", &int(-1), Err("bad_number")),
+            ("int64", &int(i64::MIN), Ok("-9223372036854775808")),
+            ("int64", &[0; 3], Err("bad_value")),
+            ("uint64", b"18446744073709551615", Ok("18446744073709551615")),
+            ("uint64", b"1.5", Err("bad_number")),
+            ("float64", &f64::NAN.to_be_bytes(), Ok("\"NaN\"")),
+            ("float32", &1.5_f64.to_be_bytes(), Ok("1.5")),
+            ("float32", &1e300_f64.to_be_bytes(), Err("bad_number")),
+            ("float32", &f64::INFINITY.to_be_bytes(), Ok("\"inf\"")),
+            ("bool", &[1], Ok("true")),
+            ("string", "Ж".as_bytes(), Ok("\"Ж\"")),
+            ("string", b"\xff", Err("bad_value")),
+            ("json", b"{\"a\": 1}", Ok("{\"a\":1}")),
+            ("binary", b"\xff\x00", Ok("\"ff00\"")),
+            ("date", &0_i32.to_be_bytes(), Ok("\"2000-01-01\"")),
+            ("date", &i32::MAX.to_be_bytes(), Err("bad_date")),
+            ("date", &i32::MIN.to_be_bytes(), Err("bad_date")),
+            ("timestamp", &int(1), Ok("\"2000-01-01T00:00:00.000001\"")),
+            ("timestamp", &int(i64::MAX), Err("bad_timestamp")),
+            ("timestamp_ns", &int(i64::MAX / 2), Err("bad_timestamp")),
+        ];
+        for (name, raw, expected) in cases {
+            let (shown, bad) = read(name, false, &[Some(raw), None]);
+            let null = "{\"c\":null}".to_owned();
+            match expected {
+                Ok(value) => assert_eq!((shown, bad), (vec![format!("{{\"c\":{value}}}"), null], vec![]), "{name}"),
+                Err(code) => assert_eq!((shown, bad), (vec![null.clone(), null], vec![*code]), "{name}"),
+            }
+        }
+    }
+
+    fn array(dimensions: i32, items: &[Option<i64>]) -> Vec<u8> {
+        let mut raw: Vec<u8> =
+            [dimensions, 1, 20, items.len() as i32, 1].iter().flat_map(|n| n.to_be_bytes()).collect();
+        for item in items {
+            raw.extend(item.map_or(-1_i32, |_| 8).to_be_bytes());
+            raw.extend(item.iter().flat_map(|item| item.to_be_bytes()));
+        }
+        raw
+    }
+
+    #[test]
+    fn lists_lose_bad_items_only_where_that_is_asked_for() {
+        let (good, bad) = (array(1, &[Some(1), None]), array(1, &[Some(7), Some(300), Some(8)]));
+        let empty: Vec<u8> = [0, 0, 20].iter().flat_map(|n: &i32| n.to_be_bytes()).collect();
+        let raws: Vec<Option<&[u8]>> = vec![Some(&good), Some(&bad), Some(&empty), None];
+        let null = "{\"c\":null}";
+        let (shown, codes) = read("list<int8>", false, &raws);
+        assert_eq!(
+            (shown, codes),
+            ((["{\"c\":[1,null]}", null, "{\"c\":[]}", null].map(String::from)).to_vec(), vec!["bad_number"])
+        );
+        let (shown, codes) = read("list<int8>", true, &raws);
+        assert_eq!((shown[1].as_str(), codes), ("{\"c\":[7,8]}", vec![]));
+        let square = array(2, &[]);
+        assert_eq!(read("list<int8>", true, &[Some(&square), Some(&good[..21])]).1, ["bad_list", "bad_value"]);
+    }
+
+    #[test]
+    fn types_are_matched_both_ways() {
+        let cases = [
+            (Type::INT4, "int64", true, true),
+            (Type::FLOAT8, "int64", false, true),
+            (Type::NUMERIC, "uint64", true, true),
+            (Type::INT8, "float64", true, false),
+            (Type::TEXT, "string", true, true),
+            (Type::UUID, "string", true, true),
+            (Type::INT8, "string", true, false),
+            (Type::DATE, "string", true, false),
+            (Type::TEXT, "int64", false, false),
+            (Type::TIMESTAMPTZ, "timestamp", true, true),
+            (Type::DATE, "timestamp", true, false),
+            (Type::TIMESTAMP, "date", false, true),
+            (Type::JSONB, "json", true, true),
+            (Type::TEXT, "json", false, true),
+            (Type::BYTEA, "binary", true, true),
+            (Type::BOOL, "bool", true, true),
+            (Type::TEXT_ARRAY, "list<string>", true, true),
+            (Type::TEXT_ARRAY, "list<int8>", false, false),
+            (Type::JSONB, "list<list<int8>>", false, true),
+            (Type::INT8_ARRAY, "int64", false, false),
+        ];
+        for (of_server, name, can_give, can_take) in cases {
+            let column_type: ColumnType = name.parse().unwrap();
+            let found = (gives(&of_server, &column_type), takes(&of_server, &column_type));
+            assert_eq!(found, (can_give, can_take), "{of_server} and {name}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The table that is written to: making it, checking that it fits before the first row, and the statements.
+
+use tokio_postgres::types::ToSql;
+
+use super::{
+    encode::Encoded,
+    spec::{Create, Plan, WriteMode, Written},
+};
+use crate::{
+    batch::ColumnType,
+    failure::{Exit, Failure},
+    postgres::{Nature, Server, Session, Trouble, gives, takes},
+    spec::nearest,
+};
+
+/// A table that exists and fits: the statements that write to it.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Takes one array of texts per column.
+    pub(super) insert: String,
+    /// Where rows go by COPY.
+    pub(super) copy: Option<String>,
+    /// Finds what comes back where the insert cannot say it: takes the arrays of the conflict columns.
+    pub(super) find: Option<String>,
+}
+
+/// A column of the table as the server describes it.
+struct Existing {
+    name: String,
+    /// Its type, as a cast needs it.
+    cast: String,
+}
+
+/// Makes the table where that is asked for, checks it, and tries the statements on no rows.
+///
+/// # Errors
+/// The table cannot be made, is not there, does not fit, or may not be written.
+pub(super) fn prepare(plan: &Plan, server: &Server, session: &Session) -> Result<Target, Failure> {
+    let table = &plan.table.written;
+    let failure = |trouble: &Trouble, what: &str| {
+        // Whatever the server has against a table or a statement, here it means that there is no output.
+        let missing = Trouble { nature: Nature::Missing, ..trouble.clone() };
+        let lasting = matches!(trouble.nature, Nature::Row | Nature::Broken);
+        if lasting { &missing } else { trouble }.failure(Exit::CantCreate, &format!("{server}: {what} `{table}`"))
+    };
+    create(plan, session).map_err(|trouble| failure(&trouble, "cannot create table"))?;
+    let existing = existing(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
+    let refuse = |why: String| Failure::new(Exit::CantCreate, format!("{server}: table `{table}` {why}"));
+    let casts = fit(plan, &existing).map_err(&refuse)?;
+    types_fit(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?.map_err(&refuse)?;
+    let target = statements(plan, &casts);
+    attempt(plan, &target, session).map_err(|trouble| failure(&trouble, "cannot write table"))?;
+    Ok(target)
+}
+
+fn create(plan: &Plan, session: &Session) -> Result<(), Trouble> {
+    let table = &plan.table.quoted;
+    match plan.create {
+        Create::Never => Ok(()),
+        Create::Replace => session.run(&format!("drop table if exists {table}; {}", ddl(plan))),
+        Create::IfMissing => {
+            let found = session.ask("select to_regclass($1) is not null", &[table])?;
+            if found.iter().any(|row| row.get(0)) {
+                return Ok(());
+            }
+            match session.run(&ddl(plan)) {
+                // Another run was faster.
+                Err(trouble) if matches!(trouble.code.as_deref(), Some("42P07" | "23505")) => Ok(()),
+                made => made,
+            }
+        }
+    }
+}
+
+/// The statement that makes the table.
+pub(super) fn ddl(plan: &Plan) -> String {
+    let made = plan.returning.iter().filter(|returned| returned.made);
+    let key = made.map(|returned| format!("{} bigint generated always as identity primary key", returned.quoted));
+    let columns = plan.columns.iter().map(|Written { column, quoted, .. }| {
+        let null = if column.nullable { "" } else { " not null" };
+        format!("{quoted} {}{null}", type_of(&column.column_type))
+    });
+    let conflict: Vec<&str> = plan.conflict.iter().map(|&at| plan.columns[at].quoted.as_str()).collect();
+    let unique = (!conflict.is_empty()).then(|| format!("unique ({})", conflict.join(", ")));
+    let parts: Vec<String> = key.chain(columns).chain(unique).collect();
+    format!("create table {} ({})", plan.table.quoted, parts.join(", "))
+}
+
+/// The server's type for a column that is made.
+fn type_of(column_type: &ColumnType) -> String {
+    match column_type {
+        ColumnType::Bool => "boolean",
+        ColumnType::Int8 | ColumnType::UInt8 | ColumnType::Int16 => "smallint",
+        ColumnType::UInt16 | ColumnType::Int32 => "integer",
+        ColumnType::UInt32 | ColumnType::Int64 => "bigint",
+        ColumnType::UInt64 => "numeric(20, 0)",
+        ColumnType::Float32 => "real",
+        ColumnType::Float64 => "double precision",
+        ColumnType::String => "text",
+        ColumnType::Binary => "bytea",
+        ColumnType::Date => "date",
+        ColumnType::Timestamp | ColumnType::TimestampNs => "timestamp",
+        ColumnType::Json => "jsonb",
+        // The server's arrays of arrays are rectangles; lists of lists need not be.
+        ColumnType::List(item) if matches!(**item, ColumnType::List(_)) => "jsonb",
+        ColumnType::List(item) => return format!("{}[]", type_of(item)),
+    }
+    .to_owned()
+}
+
+fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, Trouble> {
+    // Without its modifier a cast never cuts a value short: that is left to the assignment, which refuses it.
+    let sql = "select attname::text, format_type(atttypid, -1) from pg_attribute \
+               where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
+    let rows = session.ask(sql, &[&plan.table.quoted])?;
+    Ok(rows.iter().map(|row| Existing { name: row.get(0), cast: row.get(1) }).collect())
+}
+
+/// The casts of the written columns, where the table has all that is needed.
+fn fit(plan: &Plan, existing: &[Existing]) -> Result<Vec<String>, String> {
+    if existing.is_empty() {
+        return Err("does not exist".to_owned());
+    }
+    let find = |name: &str| {
+        let found = existing.iter().find(|column| column.name == name);
+        found.map(|column| column.cast.clone()).ok_or_else(|| {
+            let help = nearest(name, existing.iter().map(|column| column.name.as_str()));
+            format!("has no column `{name}`; {}", help.unwrap_or_default())
+        })
+    };
+    plan.returning.iter().try_for_each(|returned| find(&returned.column.name).map(drop))?;
+    plan.columns.iter().map(|written| find(&written.column.name)).collect()
+}
+
+/// Do the types of the table's columns go with those of the sink's? Answers with the first that does not.
+fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, Trouble> {
+    let written = plan.columns.iter().map(|written| (&written.column, &written.quoted, false));
+    let returned = plan.returning.iter().map(|returned| (&returned.column, &returned.quoted, true));
+    let columns: Vec<_> = written.chain(returned).collect();
+    let names: Vec<&str> = columns.iter().map(|(_, quoted, _)| quoted.as_str()).collect();
+    let sql = format!("select {} from {} limit 0", names.join(", "), plan.table.quoted);
+    let statement = session.prepare(&sql)?;
+    for ((column, _, back), described) in columns.iter().zip(statement.columns()) {
+        let (name, ours, theirs) = (&column.name, &column.column_type, described.type_());
+        if !*back && !takes(theirs, ours) {
+            return Ok(Err(format!("cannot take column `{name}`: it is `{theirs}` there and `{ours}` here")));
+        }
+        if *back && !gives(theirs, ours) {
+            return Ok(Err(format!("cannot give column `{name}`: it is `{theirs}` there and `{ours}` here")));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The statements for columns of these types.
+fn statements(plan: &Plan, casts: &[String]) -> Target {
+    let copy = plan.copy.then(|| format!("copy {} ({}) from stdin", plan.table.quoted, names(plan, |_| true)));
+    let conflict = !plan.conflict.is_empty();
+    // A row that stayed is not among those that an insert returns; and of rows with one key only the last is
+    // inserted. So they are looked up by key.
+    let find = (conflict && !plan.returning.is_empty()).then(|| find(plan, casts));
+    Target { insert: insert(plan, casts, find.is_none()), copy, find }
+}
+
+fn names(plan: &Plan, which: impl Fn(usize) -> bool) -> String {
+    let columns = plan.columns.iter().enumerate().filter(|(at, _)| which(*at));
+    columns.map(|(_, written)| written.quoted.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Each column is an array; the server puts rows together and keeps their order, so that ids ascend with it
+/// and come back in it.
+fn insert(plan: &Plan, casts: &[String], back: bool) -> String {
+    let list = |item: &dyn Fn(usize) -> String| (0..casts.len()).map(item).collect::<Vec<_>>().join(", ");
+    let arrays = list(&|i| format!("${}::text[]", i + 1));
+    let given = list(&|i| format!("c{i}"));
+    let cast = list(&|i| format!("u.c{i}::{} as c{i}", casts[i]));
+    let mut rows = format!("select {cast}, u.o from unnest({arrays}) with ordinality as u({given}, o)");
+    if plan.mode == WriteMode::Upsert {
+        let key = plan.conflict.iter().map(|at| format!("s.c{at}")).collect::<Vec<_>>().join(", ");
+        rows = format!(
+            "select * from (select s.*, row_number() over (partition by {key} order by s.o desc) as n from ({rows}) s) l \
+             where l.n = 1"
+        );
+    }
+    let columns = names(plan, |_| true);
+    let picked = list(&|i| format!("r.c{i}"));
+    let mut sql = format!("insert into {} ({columns}) select {picked} from ({rows}) r order by r.o", plan.table.quoted);
+    let key = names(plan, |at| plan.conflict.contains(&at));
+    match plan.mode {
+        WriteMode::Insert => {}
+        WriteMode::Ignore if key.is_empty() => sql.push_str(" on conflict do nothing"),
+        WriteMode::Ignore => sql.push_str(&format!(" on conflict ({key}) do nothing")),
+        WriteMode::Upsert => {
+            let all = plan.conflict.len() == plan.columns.len();
+            let set: Vec<String> = (0..casts.len())
+                .filter(|at| all || !plan.conflict.contains(at))
+                .map(|at| format!("{0} = excluded.{0}", plan.columns[at].quoted))
+                .collect();
+            sql.push_str(&format!(" on conflict ({key}) do update set {}", set.join(", ")));
+        }
+    }
+    if back && !plan.returning.is_empty() {
+        let returned: Vec<String> = plan.returning.iter().map(|r| format!("{}::{}", r.quoted, r.wire)).collect();
+        sql.push_str(&format!(" returning {}", returned.join(", ")));
+    }
+    sql
+}
+
+/// Looks rows up by their conflict columns, in the order of the arrays.
+fn find(plan: &Plan, casts: &[String]) -> String {
+    let each = |item: &dyn Fn(usize, usize) -> String, by: &str| {
+        plan.conflict.iter().enumerate().map(|(i, &at)| item(i, at)).collect::<Vec<_>>().join(by)
+    };
+    let arrays = each(&|i, _| format!("${}::text[]", i + 1), ", ");
+    let given = each(&|i, _| format!("c{i}"), ", ");
+    let same = each(&|i, at| format!("t.{} = u.c{i}::{}", plan.columns[at].quoted, casts[at]), " and ");
+    let returned: Vec<String> = plan.returning.iter().map(|r| format!("t.{}::{}", r.quoted, r.wire)).collect();
+    format!(
+        "select {}, t.tableoid is not null from unnest({arrays}) with ordinality as u({given}, o) \
+         left join {} t on {same} order by u.o",
+        returned.join(", "),
+        plan.table.quoted,
+    )
+}
+
+/// Runs the statements on no rows: what the server has against them shows before the first row comes.
+fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), Trouble> {
+    let nothing = Encoded::new(&arrow_array::RecordBatch::new_empty(plan.input()), &plan.places());
+    let arrays: Vec<_> = (0..plan.columns.len()).map(|at| nothing.array(at, &[])).collect();
+    let values: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
+    session.run("begin")?;
+    session.ask(&target.insert, &values)?;
+    if let Some(copy) = &target.copy {
+        session.copy(&session.prepare(copy)?, &nothing.lines(&[]))?;
+    }
+    session.run("rollback")
+}

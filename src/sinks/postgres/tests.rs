@@ -1,0 +1,140 @@
+//! Keys of the sink and what they compile to; what it writes is tested with a server.
+
+use super::*;
+use crate::{
+    kind::Compiled,
+    sinks::postgres::{KIND, table},
+    spec::{Document, Format, Problems, Value},
+    stage::Sink,
+};
+
+fn value(toml: &str) -> Value {
+    let mut problems = Problems::default();
+    let document = Document::parse("job.toml", toml, Format::Toml, &mut problems);
+    assert!(problems.is_empty(), "{problems:?}");
+    document.root
+}
+
+fn input() -> Schema {
+    let column = |(name, column_type): (&str, &str)| Column {
+        name: name.to_owned(),
+        column_type: column_type.parse().unwrap(),
+        nullable: name == "note",
+    };
+    let columns = [("id", "int64"), ("name", "string"), ("note", "json"), ("at", "timestamp_ns"), ("n", "uint64")];
+    Schema::new(columns.map(column).to_vec())
+}
+
+/// Compiles a sink whose URL and table are given; or says what is wrong with it.
+fn with<T>(keys: &str, compile: impl FnOnce(&mut Context<'_>) -> Option<T>) -> Result<T, Vec<String>> {
+    let given = |key: &str| keys.lines().any(|line| line.starts_with(key));
+    let url = if given("url") { "" } else { "url = { env = 'A' }\n" };
+    let table = if given("table") { "" } else { "table = 't'\n" };
+    let (input, mut problems) = (input(), Problems::default());
+    let value = value(&format!("{url}{table}{keys}"));
+    let made = compile(&mut Context::of("sinks.s", &value, Some(&input), &mut problems));
+    made.ok_or_else(|| problems.iter().map(|problem| problem.message.clone()).collect())
+}
+
+fn compiled(keys: &str) -> Result<Compiled<dyn Sink>, Vec<String>> {
+    with(keys, KIND.compile)
+}
+
+fn plan(keys: &str) -> Plan {
+    with(keys, |context| {
+        let spec = context.decode()?;
+        Plan::new(spec, context)
+    })
+    .unwrap()
+}
+
+#[test]
+fn mistakes_are_found_offline() {
+    let cases = [
+        ("url = 'postgres://u:tango@h/d'", "a password does not belong in a job spec"),
+        ("url = 'postgres://u@h/d?sslmode=require'", "TLS is not built in"),
+        ("url = 'mysql://u@h/d'", "expected `postgres://"),
+        ("url = 7", "expected a URL, or where it is"),
+        ("table = ''", "an identifier is empty"),
+        ("table = 'a.b.c'", "expected `table` or `schema.table`"),
+        ("columns = []", "no column is written"),
+        ("columns = ['nam']", "the input has no column `nam`"),
+        ("columns = ['name', 'name']", "column `name` is named twice"),
+        ("conflict = ['id']", "has no effect with `mode = \"insert\"`"),
+        ("mode = 'upsert'", "missing key `conflict`"),
+        ("mode = 'upsert'\ncolumns = ['name']\nconflict = ['id']", "column `id` is not written"),
+        ("mode = 'upsert'\nconflict = ['id', 'id']", "column `id` is named twice"),
+        ("mode = 'ignore'\nreturning = ['id']", "missing key `conflict`"),
+        ("mode = 'merge'", "unknown value `merge`"),
+        ("returning = ['id', 'id']", "column `id` is named twice"),
+        ("columns = ['name']\nreturning = ['id', 'nr']", "gives one id, not `nr` too"),
+        ("columns = ['name']\nreturning = ['id string']", "gives integers, and `id` is none"),
+        ("returning = ['id int65']", "`int65` is no column type; did you mean `int64`?"),
+        ("returning = ['x list<list<int8>>']", "cannot come back"),
+        ("method = 'copy'\nreturning = ['id']", "COPY can only insert"),
+        ("method = 'copy'\nmode = 'ignore'", "COPY can only insert"),
+        ("retry = { timeout = '0s' }", "within a `timeout` of 0"),
+        ("retry = { attempts = 0 }", "out of range"),
+        ("statement_timeout = '0s'", "within a `statement_timeout` of 0"),
+        ("colums = ['id']", "unknown key `colums`"),
+    ];
+    for (keys, message) in cases {
+        let problems = compiled(keys).err().unwrap_or_default();
+        assert!(problems.iter().any(|found| found.contains(message)), "{keys}: {problems:?}");
+        assert!(!problems.iter().any(|found| found.contains("tango")), "{problems:?}");
+    }
+}
+
+#[test]
+fn the_output_has_what_comes_back() {
+    let cases = [
+        ("", "id int64, name string, note json?, at timestamp_ns, n uint64"),
+        ("columns = ['name']\nreturning = ['id']", "id int64, name string, note json?, at timestamp_ns, n uint64"),
+        (
+            "columns = ['id']\nreturning = ['nr int32']",
+            "id int64, name string, note json?, at timestamp_ns, n uint64, nr int32?",
+        ),
+        ("returning = ['note', 'at string']", "id int64, name string, note json?, at string?, n uint64"),
+    ];
+    for (keys, expected) in cases {
+        assert_eq!(compiled(keys).unwrap().output.unwrap().to_string(), expected, "{keys}");
+    }
+}
+
+#[test]
+fn copy_is_taken_where_it_can_do_the_work() {
+    let cases = [
+        ("", true),
+        ("method = 'insert'", false),
+        ("method = 'copy'", true),
+        ("returning = ['id']", false),
+        ("mode = 'ignore'", false),
+        ("mode = 'upsert'\nconflict = ['id']", false),
+    ];
+    for (keys, copy) in cases {
+        assert_eq!(plan(keys).copy, copy, "{keys}");
+    }
+}
+
+#[test]
+fn a_table_is_made_of_the_schema() {
+    let made = table::ddl(&plan("table = 'a.b'\ncolumns = ['name', 'note', 'at', 'n']\nreturning = ['id']"));
+    let expected = "create table \"a\".\"b\" (\"id\" bigint generated always as identity primary key, \
+                    \"name\" text not null, \"note\" jsonb, \"at\" timestamp not null, \"n\" numeric(20, 0) not null)";
+    assert_eq!(made, expected);
+    let keyed = table::ddl(&plan("columns = ['id', 'name']\nmode = 'upsert'\nconflict = ['name']"));
+    assert_eq!(keyed, "create table \"t\" (\"id\" bigint not null, \"name\" text not null, unique (\"name\"))");
+}
+
+#[test]
+fn the_plan_says_how_it_writes() {
+    let notes = compiled("url = 'postgres://u@h:7/d'\nmode = 'ignore'\ncreate = 'replace'").unwrap().notes;
+    let expected = [
+        "PostgreSQL database `d` on `h:7`",
+        "table `t`, made anew",
+        "by INSERT, rows that are there stay, one connection per worker, one transaction per split",
+        "3 attempts, 3s to connect, 1m for a statement, backoff 20ms doubling",
+        "`at` is stored to the microsecond",
+    ];
+    assert_eq!(notes, expected);
+}

@@ -1,0 +1,403 @@
+//! One thread's half of the sink: batches of a split into one transaction, rows that are refused told apart,
+//! a transaction that was lost done again where that is right.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use tokio_postgres::{Row, Statement, types::ToSql};
+
+use super::{
+    encode::Encoded,
+    spec::{Plan, Returned},
+    table::Target,
+};
+use crate::{
+    batch::{Batch, RejectCode, Rejects, SplitId, json},
+    failure::{Exit, Failure},
+    postgres::{Nature, Raw, Server, Session, Trouble, Values},
+    stage::{SinkWorker, Written},
+};
+
+/// Rows of an open split are kept up to so many bytes, to write them again should the transaction be lost.
+const REPLAY_BYTES: usize = 64 << 20;
+
+/// Lines that a rehearsal shows of every batch.
+const SHOWN: usize = 3;
+
+/// One thread's connection and transaction.
+pub(super) struct Worker {
+    plan: Arc<Plan>,
+    server: Arc<Server>,
+    target: Arc<Target>,
+    places: Vec<usize>,
+    connection: Option<Connection>,
+    /// Is there a transaction on the connection?
+    open: bool,
+    split: Split,
+}
+
+struct Connection {
+    session: Session,
+    insert: Statement,
+    copy: Option<Statement>,
+    find: Option<Statement>,
+}
+
+/// What the open split has stored so far, not durably.
+#[derive(Default)]
+struct Split {
+    id: Option<SplitId>,
+    /// Rows accepted.
+    rows: u64,
+    kept: Vec<RecordBatch>,
+    bytes: usize,
+    /// Not all of it is kept: a lost transaction cannot be done again.
+    partly: bool,
+}
+
+/// What became of the rows of a batch.
+#[derive(Default)]
+struct Stored {
+    accepted: Vec<u32>,
+    refused: Vec<(u32, Trouble)>,
+    /// What came back of the accepted rows, in their order.
+    returned: Vec<Row>,
+}
+
+/// Why a transaction has not ended well.
+enum Unfinished {
+    /// It was rolled back.
+    Lost(Trouble),
+    /// The connection broke while it was committed.
+    Unknown(Trouble),
+}
+
+impl Worker {
+    pub(super) fn new(plan: Arc<Plan>, server: Arc<Server>, target: Arc<Target>, session: Session) -> Worker {
+        let places = plan.places();
+        let mut worker =
+            Worker { plan, server, target, places, connection: None, open: false, split: Split::default() };
+        // Should this fail, the connection is made anew for the first row, with retries.
+        worker.connection = worker.connection_of(session).ok();
+        worker
+    }
+
+    fn connection_of(&self, session: Session) -> Result<Connection, Trouble> {
+        let Target { insert, copy, find } = &*self.target;
+        let insert = session.prepare(insert)?;
+        let copy = copy.as_ref().map(|sql| session.prepare(sql)).transpose()?;
+        let find = find.as_ref().map(|sql| session.prepare(sql)).transpose()?;
+        Ok(Connection { session, insert, copy, find })
+    }
+
+    /// A connection with a transaction that holds all that the split has stored so far.
+    fn ready(&mut self) -> Result<(), Trouble> {
+        if self.connection.is_none() {
+            self.connection = Some(self.connection_of(self.server.try_connect()?)?);
+        }
+        if self.open {
+            return Ok(());
+        }
+        // What a constraint has against a row is to be known at the row, not at the end.
+        self.session()?.run("begin; set constraints all immediate")?;
+        self.open = true;
+        for records in &self.split.kept {
+            let encoded = Encoded::new(records, &self.places);
+            let rows: Vec<u32> = (0..records.num_rows() as u32).collect();
+            let mut again = Stored::default();
+            self.part(&encoded, &rows, &mut again)?;
+            if let Some((_, trouble)) = again.refused.pop() {
+                let message = format!("a row that was accepted is refused when written again: {}", trouble.message);
+                return Err(Trouble { nature: Nature::Broken, message, ..trouble });
+            }
+        }
+        Ok(())
+    }
+
+    fn connection(&self) -> Result<&Connection, Trouble> {
+        let gone = || Trouble { nature: Nature::Heals, message: "not connected".into(), code: None, answered: false };
+        self.connection.as_ref().ok_or_else(gone)
+    }
+
+    fn session(&self) -> Result<&Session, Trouble> {
+        self.connection().map(|connection| &connection.session)
+    }
+
+    /// Ends the transaction after trouble. A connection that did not answer as it should is given up.
+    fn abandon(&mut self, trouble: &Trouble) {
+        self.open = false;
+        let usable = trouble.answered && self.session().is_ok_and(|s| !s.is_closed() && s.run("rollback").is_ok());
+        if !usable {
+            self.connection = None;
+        }
+    }
+
+    /// After trouble on attempt number `attempt`: a pause before the next one, or the failure.
+    fn after(&mut self, attempt: u32, trouble: &Trouble) -> Result<(), Failure> {
+        self.abandon(trouble);
+        if self.split.partly && trouble.nature == Nature::Heals {
+            let Split { rows, .. } = self.split;
+            let why = if self.plan.returning.is_empty() { "it is too large" } else { "its ids are known to others" };
+            let split = self.split.name();
+            let message = format!(
+                "the transaction was lost and cannot be done again, {why}; {rows} rows of {split} are not stored"
+            );
+            return Err(Failure::new(Exit::Unavailable, format!("{}: {}: {message}", self.server, trouble.message)));
+        }
+        self.server.after(attempt, trouble)
+    }
+
+    /// Stores rows, or finds out which are refused; tries again what can heal.
+    fn store(&mut self, encoded: &Encoded, rows: &[u32]) -> Result<Stored, Failure> {
+        let mut attempt = 1;
+        loop {
+            let mut stored = Stored::default();
+            let done = self.ready().and_then(|()| self.part(encoded, rows, &mut stored));
+            match done {
+                Ok(()) => return Ok(stored),
+                Err(trouble) => self.after(attempt, &trouble)?,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Stores these rows within a savepoint; where one is refused, goes back to it and stores each half.
+    fn part(&self, encoded: &Encoded, rows: &[u32], stored: &mut Stored) -> Result<(), Trouble> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let session = self.session()?;
+        session.run("savepoint part")?;
+        match self.put(encoded, rows) {
+            Ok(returned) => {
+                session.run("release savepoint part")?;
+                stored.accepted.extend_from_slice(rows);
+                stored.returned.extend(returned);
+                Ok(())
+            }
+            Err(trouble) if trouble.answered && trouble.concerns_row() => {
+                session.run("rollback to savepoint part; release savepoint part")?;
+                if let [row] = rows {
+                    stored.refused.push((*row, trouble));
+                    return Ok(());
+                }
+                let (left, right) = rows.split_at(rows.len() / 2);
+                self.part(encoded, left, stored)?;
+                self.part(encoded, right, stored)
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Sends rows; what comes back is in their order.
+    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, Trouble> {
+        let Connection { session, insert, copy, find } = self.connection()?;
+        if let Some(copy) = copy {
+            return session.copy(copy, &encoded.lines(rows)).map(|()| Vec::new());
+        }
+        let arrays: Vec<_> = (0..self.places.len()).map(|at| encoded.array(at, rows)).collect();
+        let values: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
+        let mut returned = session.query(insert, &values)?;
+        if let Some(find) = find {
+            let keys: Vec<&(dyn ToSql + Sync)> = self.plan.conflict.iter().map(|&at| values[at]).collect();
+            returned = session.query(find, &keys)?;
+            let there = self.plan.returning.len();
+            returned.retain(|row| row.get::<_, bool>(there));
+        }
+        if !self.plan.returning.is_empty() && returned.len() != rows.len() {
+            let message = format!("{} rows came back of {} that were written", returned.len(), rows.len());
+            return Err(Trouble { nature: Nature::Broken, message, code: None, answered: true });
+        }
+        Ok(returned)
+    }
+
+    /// Remembers rows of the open split until they are durable.
+    fn keep(&mut self, batch: &Batch) {
+        let split = &mut self.split;
+        split.rows += batch.rows() as u64;
+        split.bytes += batch.bytes();
+        split.partly |= !self.plan.returning.is_empty() || split.bytes > REPLAY_BYTES;
+        match split.partly {
+            true => split.kept.clear(),
+            false => split.kept.push(batch.records.clone()),
+        }
+    }
+
+    /// Makes durable what the split has stored.
+    fn finish(&mut self) -> Result<(), Failure> {
+        let mut attempt = 1;
+        while self.split.rows > 0 {
+            match self.try_finish() {
+                Ok(()) => break,
+                Err(Unfinished::Lost(trouble)) => self.after(attempt, &trouble)?,
+                Err(Unfinished::Unknown(trouble)) => {
+                    let (rows, split) = (self.split.rows, self.split.name());
+                    let what =
+                        format!("the outcome of COMMIT is unknown, so {rows} rows of {split} may or may not be stored");
+                    return Err(Failure::new(
+                        Exit::Unavailable,
+                        format!("{}: {what}: {}", self.server, trouble.message),
+                    ));
+                }
+            }
+            attempt += 1;
+        }
+        // A split of which no row was accepted may have left a transaction with nothing in it: it serves the next.
+        self.split = Split::default();
+        Ok(())
+    }
+
+    fn try_finish(&mut self) -> Result<(), Unfinished> {
+        self.ready().map_err(Unfinished::Lost)?;
+        let session = self.session().map_err(Unfinished::Lost)?;
+        // A connection that broke before this has taken nothing with it that is not known.
+        session.run("select 1").map_err(Unfinished::Lost)?;
+        let committed = session.run("commit");
+        self.open = false;
+        committed
+            .map_err(|trouble| if trouble.answered { Unfinished::Lost(trouble) } else { Unfinished::Unknown(trouble) })
+    }
+
+    /// The accepted rows with what came back.
+    fn output(&self, accepted: Batch, rows: &[Row]) -> Result<Batch, Failure> {
+        if self.plan.returning.is_empty() {
+            return Ok(accepted);
+        }
+        let mut columns = Vec::new();
+        for (at, Returned { column, .. }) in self.plan.returning.iter().enumerate() {
+            let mut values = Values::new(&column.column_type, column.nullable, false);
+            for row in rows {
+                let raw: Option<Raw<'_>> = row.try_get(at).map_err(|error| self.server.failure(&error.into()))?;
+                values.push(raw.map(|raw| raw.0)).map_err(|(_, why)| {
+                    let message = format!("{}: column `{}` came back and {why}", self.server, column.name);
+                    Failure::new(Exit::Io, message)
+                })?;
+            }
+            columns.push(values.finish());
+        }
+        with_columns(&self.plan, &accepted, columns)
+    }
+}
+
+impl SinkWorker for Worker {
+    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
+        self.split.id.get_or_insert(batch.origin.split);
+        let encoded = Encoded::new(&batch.records, &self.places);
+        let mut rejects = Rejects::default();
+        let rows = sound(&self.plan, batch, &encoded, &mut rejects);
+        let Stored { accepted, mut refused, returned } = self.store(&encoded, &rows)?;
+        refused.sort_by_key(|(row, _)| *row);
+        for (row, trouble) in refused {
+            rejects.push(batch, row as usize, code(&trouble), trouble.message);
+        }
+        let bytes = encoded.bytes(&accepted);
+        let whole = accepted.len() == batch.rows();
+        let count = accepted.len() as u64;
+        let stored = if whole { batch.clone() } else { batch.pick(accepted) };
+        self.keep(&stored);
+        let output = Some(self.output(stored, &returned)?);
+        Ok(Written { accepted: count, rejects: rejects.take(), bytes, output, ..Written::default() })
+    }
+
+    fn end_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
+        self.finish().map(|()| true)
+    }
+
+    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
+        self.finish().map(|()| true)
+    }
+}
+
+impl Split {
+    fn name(&self) -> String {
+        self.id.map_or_else(|| "the split".to_owned(), |id| format!("split number {}", id.0))
+    }
+}
+
+/// The rows that can be sent at all.
+fn sound(plan: &Plan, batch: &Batch, encoded: &Encoded, rejects: &mut Rejects) -> Vec<u32> {
+    let mut unfit = encoded.unfit.iter().peekable();
+    let mut rows = Vec::with_capacity(batch.rows());
+    for row in 0..batch.rows() as u32 {
+        let null = plan.conflict.iter().find(|&&at| encoded.is_null(at, row));
+        if let Some((_, why)) = unfit.next_if(|(at, _)| *at == row) {
+            rejects.push(batch, row as usize, RejectCode("unrepresentable"), why.as_str());
+        } else if let Some(&at) = null {
+            let message = format!("`{}` is null, and `conflict` needs it", plan.columns[at].column.name);
+            rejects.push(batch, row as usize, RejectCode("null_value"), message);
+        } else {
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// The reason for a reject in a word.
+fn code(trouble: &Trouble) -> RejectCode {
+    RejectCode(match trouble.code.as_deref().and_then(|code| code.get(..2)) {
+        Some("23" | "44") => "constraint",
+        Some("22") => "bad_value",
+        _ => "refused",
+    })
+}
+
+/// A batch with columns in place of, or beside, its own.
+fn with_columns(plan: &Plan, batch: &Batch, columns: Vec<ArrayRef>) -> Result<Batch, Failure> {
+    let mut arrays = batch.records.columns().to_vec();
+    for (returned, column) in plan.returning.iter().zip(columns) {
+        match plan.output.find(&returned.column.name).filter(|(place, _)| *place < arrays.len()) {
+            Some((place, _)) => arrays[place] = column,
+            None => arrays.push(column),
+        }
+    }
+    let records = RecordBatch::try_new(plan.output.arrow(), arrays)
+        .map_err(|error| Failure::new(Exit::Bug, format!("columns that came back do not fit: {error}")))?;
+    Ok(Batch::new(records, batch.origin.clone()))
+}
+
+/// A worker that does all but write. In place of a generated id it gives the row's number in its split.
+pub(super) struct Rehearsal {
+    pub(super) plan: Arc<Plan>,
+}
+
+impl SinkWorker for Rehearsal {
+    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
+        let plan = &self.plan;
+        let places = plan.places();
+        let encoded = Encoded::new(&batch.records, &places);
+        let mut rejects = Rejects::default();
+        let rows = sound(plan, batch, &encoded, &mut rejects);
+        let bytes = encoded.bytes(&rows);
+        let accepted = rows.len() as u64;
+        let stored = batch.pick(rows);
+        let shown = stored.records.project(&places).map_err(|error| Failure::new(Exit::Bug, error.to_string()))?;
+        let line = |row| format!("insert into {} {}", plan.table.written, json::row(&shown, row));
+        let samples = (0..stored.rows().min(SHOWN)).map(line).collect();
+        let columns = plan.returning.iter().map(|returned| stand_in(returned, &stored)).collect::<Result<_, _>>()?;
+        let output = Some(with_columns(plan, &stored, columns)?);
+        Ok(Written { accepted, rejects: rejects.take(), bytes, samples, output, ..Written::default() })
+    }
+
+    fn end_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
+        Ok(true)
+    }
+}
+
+/// What stands for a column that only the database knows.
+fn stand_in(returned: &Returned, batch: &Batch) -> Result<ArrayRef, Failure> {
+    if let Some(place) = returned.place.filter(|_| !returned.made) {
+        return Ok(Arc::clone(batch.records.column(place)));
+    }
+    let mut values = Values::new(&returned.column.column_type, true, false);
+    for row in 0..batch.rows() {
+        let number = batch.origin.position(row).record as i64;
+        if returned.wire != "int8" || values.push(Some(&number.to_be_bytes())).is_err() {
+            values.push_null();
+        }
+    }
+    Ok(values.finish())
+}
