@@ -67,12 +67,16 @@ pub struct Context<'a> {
     pub batch: spec::BatchSize,
     /// A record of more bytes than this is a reject.
     pub max_record_bytes: usize,
+    /// How many bytes a stage that holds rows in memory may hold.
+    pub memory: usize,
     /// The job's seed.
     pub seed: u64,
     /// The job's generator definitions.
     pub definitions: &'a Definitions,
     /// The job's `[sources]` as written, by name: a generator may refer to another one's rows.
     pub sources: &'a Table,
+    /// The job's `[sinks]` as written, by name: a transform may read what a sink keeps.
+    pub sinks: &'a Table,
     /// What is wrong so far.
     pub problems: &'a mut Problems,
 }
@@ -129,9 +133,11 @@ impl<'a> Context<'a> {
             side: None,
             batch: spec::BatchSize::default(),
             max_record_bytes: 16 << 20,
+            memory: 256 << 20,
             seed: 0,
             definitions: &NONE,
             sources: &NONE,
+            sinks: &NONE,
             problems,
         }
     }

@@ -37,6 +37,7 @@
 //! | [`spec`] | text → values → decoded job; problems and their places |
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
+//! | [`stores`] | documents by key, in a folder or in SQLite, for the kinds that share them |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
 //! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
 //! | [`exec`] | threads, queues, order, partitioning, acknowledgement, stopping; its own page shows how |
@@ -86,4 +87,5 @@ pub mod sinks;
 pub mod sources;
 pub mod spec;
 pub mod stage;
+pub mod stores;
 pub mod transforms;

@@ -61,6 +61,14 @@ pub enum Detail {
         /// One past the last row.
         end: u64,
     },
+    /// What a source holds between two marks of its own, such as keys: from the first mark on, up to before
+    /// the second; where there is none, that end is open.
+    Part {
+        /// The first mark.
+        from: Option<String>,
+        /// The second mark.
+        to: Option<String>,
+    },
 }
 
 impl Split {
@@ -68,7 +76,7 @@ impl Split {
     pub fn size(&self) -> Option<u64> {
         match self.detail {
             Detail::File { size, .. } => Some(size),
-            Detail::Rows { .. } => None,
+            Detail::Rows { .. } | Detail::Part { .. } => None,
         }
     }
 
@@ -76,7 +84,7 @@ impl Split {
     pub fn rows(&self) -> Option<u64> {
         match self.detail {
             Detail::Rows { start, end } => Some(end - start),
-            Detail::File { .. } => None,
+            Detail::File { .. } | Detail::Part { .. } => None,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 mod discard;
 mod files;
+mod kv;
 mod memcached;
 
 use crate::{kind::Kind, stage::Sink};
 
 /// All kinds of sinks.
-pub const KINDS: &[Kind<dyn Sink>] = &[discard::KIND, files::KIND, memcached::KIND];
+pub const KINDS: &[Kind<dyn Sink>] = &[discard::KIND, files::KIND, kv::KIND, memcached::KIND];

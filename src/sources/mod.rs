@@ -2,9 +2,10 @@
 
 mod files;
 mod generate;
+mod kv;
 
 pub use self::generate::{FakeInfo, GeneratorInfo, definitions_schema, generators, names as fakes};
 use crate::{kind::Kind, stage::Source};
 
 /// All kinds of sources.
-pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND];
+pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND, kv::KIND];
