@@ -209,6 +209,8 @@ impl SinkWorker for Worker {
         if let Some(session) = &mut self.session {
             self.mailbox.flush(session.as_mut());
         }
+        // Nothing follows: the store may be closed.
+        self.session = None;
         match self.mailbox.lost.take() {
             None => Ok(true),
             Some((documents, Failure { exit, message })) => {

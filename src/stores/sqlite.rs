@@ -6,7 +6,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,11 +43,15 @@ struct Inner {
     path: PathBuf,
     /// The one connection that writes, once somebody wants to.
     writer: Mutex<Option<Connection>>,
+    /// Sessions that may write. With the last of them the connection goes, and with that the log beside the file.
+    writers: AtomicUsize,
 }
 
 impl Sqlite {
     pub(super) fn new(path: &Path) -> Self {
-        Sqlite { inner: Arc::new(Inner { path: path.to_owned(), writer: Mutex::new(None) }) }
+        Sqlite {
+            inner: Arc::new(Inner { path: path.to_owned(), writer: Mutex::new(None), writers: AtomicUsize::new(0) }),
+        }
     }
 }
 
@@ -56,8 +63,9 @@ impl Store for Sqlite {
             Access::Read => Some(inner.reader()?),
             Access::ReadIfThere => there.then(|| inner.reader()).transpose()?,
             Access::Write => {
-                inner.prepare()?;
-                Some(inner.reader()?)
+                drop(inner.writer()?);
+                inner.writers.fetch_add(1, Ordering::SeqCst);
+                return Ok(Box::new(SqliteSession { inner, reader: None, writes: true }));
             }
         };
         // A database of another program may have no such table: it is there, but no store.
@@ -68,7 +76,7 @@ impl Store for Sqlite {
             },
             reader => reader,
         };
-        Ok(Box::new(SqliteSession { inner, reader }))
+        Ok(Box::new(SqliteSession { inner, reader, writes: false }))
     }
 
     fn parts(&self) -> Result<Vec<Part>, Failure> {
@@ -96,10 +104,12 @@ impl Inner {
     fn reader(&self) -> Result<Connection, Failure> {
         // SQLite itself does not tell a missing file from one that cannot be opened.
         fs::File::open(&self.path).map_err(|error| Failure::reading(&self.path, &error))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // One that is opened read-only leaves its log behind when it is the last; this one only may not write.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || {
             let reader = Connection::open_with_flags(&self.path, flags)?;
             reader.busy_timeout(PATIENCE)?;
+            reader.pragma_update(None, "query_only", true)?;
             Ok(reader)
         };
         open().map_err(|error| self.reading(&error))
@@ -114,12 +124,22 @@ impl Inner {
         Failure::new(Exit::InputMissing, format!("`{}` holds no documents: it has no table `kv`", self.path.display()))
     }
 
-    /// Creates the file and its table, and makes sure that it can be written to.
-    fn prepare(&self) -> Result<(), Failure> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if writer.is_some() {
-            return Ok(());
+    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+        // A transaction that panicked was rolled back when it was dropped.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection that writes, opened when it is first wanted.
+    fn writer(&self) -> Result<MutexGuard<'_, Option<Connection>>, Failure> {
+        let mut writer = self.lock();
+        if writer.is_none() {
+            *writer = Some(self.prepare()?);
         }
+        Ok(writer)
+    }
+
+    /// Creates the file and its table, and makes sure that it can be written to.
+    fn prepare(&self) -> Result<Connection, Failure> {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).map_err(|error| Failure::creating(&self.path, &error))?;
         }
@@ -135,9 +155,7 @@ impl Inner {
             transaction.commit()?;
             Ok(writer)
         };
-        let failed = |error: Error| Failure::new(exit(&error, Exit::CantCreate), self.says("create", &error));
-        *writer = Some(open().map_err(failed)?);
-        Ok(())
+        open().map_err(|error| Failure::new(exit(&error, Exit::CantCreate), self.says("create", &error)))
     }
 
     fn reading(&self, error: &Error) -> Failure {
@@ -162,18 +180,34 @@ struct SqliteSession {
     inner: Arc<Inner>,
     /// `None` where there was nothing to read when it began.
     reader: Option<Connection>,
+    writes: bool,
+}
+
+impl Drop for SqliteSession {
+    fn drop(&mut self) {
+        drop(self.reader.take());
+        if self.writes && self.inner.writers.fetch_sub(1, Ordering::SeqCst) == 1 {
+            drop(self.inner.lock().take());
+        }
+    }
 }
 
 impl Session for SqliteSession {
     fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+        if self.writes && self.reader.is_none() {
+            self.reader = Some(self.inner.reader()?);
+        }
         let Some(reader) = &self.reader else { return Ok(None) };
         let found = reader.prepare_cached(GET).and_then(|mut get| get.query_row([key], |row| row.get(0)).optional());
         found.map_err(|error| self.inner.reading(&error))
     }
 
     fn put(&mut self, changes: &[Change<'_>]) -> Result<(), Failure> {
-        let mut writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(writer) = writer.as_mut().filter(|_| !changes.is_empty()) else { return Ok(()) };
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut writer = self.inner.writer()?;
+        let writer = writer.as_mut().expect("opened by whoever asks for it");
         let mut write = || {
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
@@ -192,6 +226,9 @@ impl Session for SqliteSession {
     }
 
     fn keys(&mut self, part: &Part) -> Result<Vec<String>, Failure> {
+        if self.writes && self.reader.is_none() {
+            self.reader = Some(self.inner.reader()?);
+        }
         let Some(reader) = &self.reader else { return Ok(Vec::new()) };
         let from = part.from.as_deref().unwrap_or_default();
         let list = || -> rusqlite::Result<Vec<String>> {

@@ -133,6 +133,12 @@ impl Documents {
         }
     }
 
+    /// Bytes that the documents in memory take, about.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Puts documents aside until they take no more than `limit` bytes, with some room for more.
     ///
     /// # Errors
@@ -205,6 +211,8 @@ impl Documents {
         if self.ending.is_some() {
             return Ok(());
         }
+        // Nothing is read from it any more, and whoever writes to it is the last one at it.
+        self.store = None;
         let slots = &self.slots;
         let mut changed: Vec<u32> = self.by_key.values().copied().filter(|at| slots[*at as usize].changed).collect();
         if self.scratch.is_some() {

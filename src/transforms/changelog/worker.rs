@@ -93,6 +93,9 @@ impl TransformWorker for Worker {
     }
 
     fn finish(&mut self) -> Result<Option<RecordBatch>, Failure> {
+        if self.shared.emit == Emit::Change {
+            return Ok(None);
+        }
         let (mut keys, mut texts, mut rows) = (StringViewBuilder::new(), StringViewBuilder::new(), 0);
         let size = self.shared.batch;
         self.documents.hand_out(size.rows, size.bytes, |key, document| {
