@@ -149,13 +149,21 @@ impl Inner {
             writer.pragma_update(None, "journal_mode", "WAL")?;
             // In a write-ahead log only this makes each commit survive a loss of power.
             writer.pragma_update(None, "synchronous", "FULL")?;
-            // A file that is read-only opens all the same; that it cannot be written to shows here.
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute(CREATE, [])?;
             transaction.commit()?;
-            Ok(writer)
+            // A file that may not be written opens all the same.
+            let closed = writer.is_readonly("main")?;
+            Ok((writer, closed))
         };
-        open().map_err(|error| Failure::new(exit(&error, Exit::CantCreate), self.says("create", &error)))
+        match open() {
+            Ok((writer, false)) => Ok(writer),
+            Ok((_, true)) => {
+                let message = format!("cannot create `{}`: it is there, and read-only", self.path.display());
+                Err(Failure::new(Exit::CantCreate, message))
+            }
+            Err(error) => Err(Failure::new(exit(&error, Exit::CantCreate), self.says("create", &error))),
+        }
     }
 
     fn reading(&self, error: &Error) -> Failure {

@@ -10,4 +10,5 @@ mod memc;
 mod report;
 mod running;
 mod servers;
+mod todo;
 mod work;
