@@ -1,8 +1,8 @@
 //! A folder with one JSON file per key: `81/bob.json`, and the key beside it where the name does not tell it.
 //!
 //! A document is written under a name of its own in `.tmp`, made durable, and renamed over the old one. Many at
-//! once share the work: all files of a group are written before the first is made durable, and each folder's
-//! names are made durable once.
+//! once share the work: where the system can, their file system is made durable as a whole, once before they
+//! get their names and once after. File by file, most file systems write their journal for each.
 
 use std::{
     collections::BTreeSet,
@@ -22,8 +22,11 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// Files of a group: they are open at once, and a process may have 1,024 by default.
-const GROUP: usize = 128;
+/// Documents of a group: so many lie in `.tmp` at once.
+const GROUP: usize = 4096;
+
+/// So few documents are made durable one by one: a whole file system may have much else to write.
+const FEW: usize = 4;
 
 /// The folder of files that have no name yet.
 const TEMPORARY: &str = ".tmp";
@@ -59,8 +62,10 @@ impl Store for Folder {
             Access::ReadIfThere => {}
             Access::Write => inner.writable.get_or_init(|| inner.prepare()).clone()?,
         }
+        let root = (access == Access::Write).then(|| File::open(&inner.root)).transpose();
+        let root = root.map_err(|error| Failure::reading(&inner.root, &error))?;
         let absent = access == Access::ReadIfThere && !inner.root.exists();
-        Ok(Box::new(FolderSession { inner: Arc::clone(inner), absent, touched: BTreeSet::new() }))
+        Ok(Box::new(FolderSession { inner: Arc::clone(inner), root, absent, touched: BTreeSet::new() }))
     }
 
     fn parts(&self) -> Result<Vec<Part>, Failure> {
@@ -144,6 +149,8 @@ fn list(folder: &Path) -> Result<Vec<String>, Failure> {
 /// One thread's half.
 struct FolderSession {
     inner: Arc<Inner>,
+    /// The folder, open since before anything was written: so it hears of whatever fails to be written.
+    root: Option<File>,
     /// There was no folder when it began: nothing needs to be looked for.
     absent: bool,
     /// Folders whose names are not durable yet.
@@ -154,7 +161,6 @@ struct FolderSession {
 struct Pending {
     path: PathBuf,
     target: PathBuf,
-    file: File,
     named: bool,
 }
 
@@ -182,8 +188,13 @@ impl Session for FolderSession {
 
     fn put(&mut self, changes: &[Change<'_>]) -> Result<(), Failure> {
         self.touched.clear();
+        let whole = self.root.as_ref().filter(|_| changes.len() > FEW && CAN_SYNC_WHOLE);
+        let whole = whole.map(File::try_clone).transpose().map_err(|error| self.writing(&error))?;
         for group in changes.chunks(GROUP) {
-            self.group(group)?;
+            self.group(group, whole.as_ref())?;
+        }
+        if let Some(whole) = &whole {
+            return sync_whole(whole).map_err(|error| self.writing(&error));
         }
         for folder in &self.touched {
             sync(folder).map_err(|error| Failure::writing(folder, &error))?;
@@ -205,8 +216,13 @@ impl Session for FolderSession {
 }
 
 impl FolderSession {
-    /// Writes a group of documents and makes their contents durable, then gives them their names.
-    fn group(&mut self, changes: &[Change<'_>]) -> Result<(), Failure> {
+    fn writing(&self, error: &io::Error) -> Failure {
+        Failure::writing(&self.inner.root, error)
+    }
+
+    /// Writes a group of documents and makes their contents durable, then gives them their names. `whole` is
+    /// what to make durable as a whole; each file on its own where it is not given.
+    fn group(&mut self, changes: &[Change<'_>], whole: Option<&File>) -> Result<(), Failure> {
         let mut pending = Vec::with_capacity(changes.len());
         let mut gone = Vec::new();
         for change in changes {
@@ -215,30 +231,30 @@ impl FolderSession {
                 Some(document) => {
                     // The key's own file comes first: a document is never there without it.
                     if name.hashed && !self.inner.beside(&name).exists() {
-                        pending.push(self.write(change.key, self.inner.beside(&name))?);
+                        pending.push(self.write(change.key, self.inner.beside(&name), whole.is_none())?);
                     }
-                    pending.push(self.write(document, self.inner.document(&name))?);
+                    pending.push(self.write(document, self.inner.document(&name), whole.is_none())?);
                 }
                 None => gone.push(name),
             }
         }
-        for Pending { file, target, .. } in &pending {
-            file.sync_data().map_err(|error| Failure::writing(target, &error))?;
+        if let Some(whole) = whole {
+            sync_whole(whole).map_err(|error| self.writing(&error))?;
         }
         pending.iter_mut().try_for_each(|file| self.publish(file))?;
         gone.iter().try_for_each(|name| self.remove(name))
     }
 
-    fn write(&self, text: &str, target: PathBuf) -> Result<Pending, Failure> {
-        let writing = |error: &io::Error| Failure::writing(&target, error);
+    fn write(&self, text: &str, target: PathBuf, durable: bool) -> Result<Pending, Failure> {
         let created = self.inner.create_in(&self.inner.root.join(TEMPORARY), "");
-        let (path, file) = created.map_err(|error| writing(&error))?;
-        let mut pending = Pending { path, target, file, named: false };
-        let written = pending.file.write_all(text.as_bytes());
+        let (path, mut file) = created.map_err(|error| Failure::writing(&target, &error))?;
+        let pending = Pending { path, target, named: false };
+        let written = file.write_all(text.as_bytes()).and_then(|()| if durable { file.sync_data() } else { Ok(()) });
         written.map_err(|error| Failure::writing(&pending.target, &error))?;
         Ok(pending)
     }
 
+    /// Gives a file its name.
     fn publish(&mut self, file: &mut Pending) -> Result<(), Failure> {
         let folder = file.target.parent().unwrap_or(&self.inner.root);
         let named = match fs::rename(&file.path, &file.target) {
@@ -290,6 +306,21 @@ impl FolderSession {
         }
         Ok(())
     }
+}
+
+/// Can this system make a file system durable as a whole, and say so when that failed?
+const CAN_SYNC_WHOLE: bool = cfg!(target_os = "linux");
+
+/// Makes everything durable that was written to the file system of an open file.
+#[cfg(target_os = "linux")]
+fn sync_whole(of: &File) -> io::Result<()> {
+    rustix::fs::syncfs(of).map_err(io::Error::from)
+}
+
+/// Never called: see [`CAN_SYNC_WHOLE`].
+#[cfg(not(target_os = "linux"))]
+fn sync_whole(of: &File) -> io::Result<()> {
+    of.sync_all()
 }
 
 /// Makes the names in a folder durable.
