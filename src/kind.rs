@@ -75,6 +75,8 @@ pub struct Context<'a> {
     pub definitions: &'a Definitions,
     /// The job's `[sources]` as written, by name: a generator may refer to another one's rows.
     pub sources: &'a Table,
+    /// The job's `[sinks]` as written, by name: a transform may read what a sink keeps.
+    pub sinks: &'a Table,
     /// What is wrong so far.
     pub problems: &'a mut Problems,
 }
@@ -154,6 +156,7 @@ impl<'a> Context<'a> {
             seed: 0,
             definitions: &NONE,
             sources: &NONE,
+            sinks: &NONE,
             problems,
         }
     }

@@ -39,6 +39,7 @@
 //! | `postgres` | what the `postgres` sink and source share: connections, errors, values |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
 //! | `sqlite` | what the `sqlite` sink and source share |
+//! | [`stores`] | documents by key, in a folder or in SQLite, for the kinds that share them |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
 //! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
 //! | [`exec`] | threads, queues, order, partitioning, acknowledgement, stopping; its own page shows how |
@@ -90,4 +91,5 @@ pub mod sources;
 pub mod spec;
 mod sqlite;
 pub mod stage;
+pub mod stores;
 pub mod transforms;

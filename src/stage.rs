@@ -70,6 +70,14 @@ pub enum Detail {
     },
     /// All there is, in one go: the answer to a query.
     Whole,
+    /// What a source holds between two marks of its own, such as keys: from the first mark on, up to before
+    /// the second; where there is none, that end is open.
+    Part {
+        /// The first mark.
+        from: Option<String>,
+        /// The second mark.
+        to: Option<String>,
+    },
 }
 
 impl Split {
@@ -77,7 +85,7 @@ impl Split {
     pub fn size(&self) -> Option<u64> {
         match self.detail {
             Detail::File { size, .. } => Some(size),
-            Detail::Rows { .. } | Detail::Keys { .. } | Detail::Whole => None,
+            Detail::Rows { .. } | Detail::Keys { .. } | Detail::Part { .. } | Detail::Whole => None,
         }
     }
 
@@ -85,7 +93,7 @@ impl Split {
     pub fn rows(&self) -> Option<u64> {
         match self.detail {
             Detail::Rows { start, end } => Some(end - start),
-            Detail::File { .. } | Detail::Keys { .. } | Detail::Whole => None,
+            Detail::File { .. } | Detail::Keys { .. } | Detail::Part { .. } | Detail::Whole => None,
         }
     }
 }

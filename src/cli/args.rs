@@ -44,6 +44,10 @@ pub(super) enum Command {
     Preview(Preview),
     /// Prints the JSON Schema of job specs or of reports
     Schema(Schema),
+    /// Prints the document that a job's store keeps for a key
+    Get(Get),
+    /// Lists the keys of a job's store
+    Keys(Keys),
     /// Lists what the `generate` source can make, with examples
     Generators,
     /// Prints a completion script for a shell
@@ -172,6 +176,34 @@ pub(super) enum SchemaOf {
     Job,
     /// Reports
     Report,
+}
+
+/// `runner get SPEC KEY`
+#[derive(Debug, clap::Args)]
+pub(super) struct Get {
+    /// The job spec; with several `kv` sinks in it, one is named behind a colon
+    #[arg(value_name = "SPEC[:SINK]")]
+    pub(super) spec: String,
+    /// The key
+    #[arg(value_name = "KEY")]
+    pub(super) key: String,
+    /// Set a key of the spec
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+/// `runner keys SPEC`
+#[derive(Debug, clap::Args)]
+pub(super) struct Keys {
+    /// The job spec; with several `kv` sinks in it, one is named behind a colon
+    #[arg(value_name = "SPEC[:SINK]")]
+    pub(super) spec: String,
+    /// Only keys that begin with this
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(super) prefix: String,
+    /// Set a key of the spec
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
 }
 
 /// `runner completions SHELL`

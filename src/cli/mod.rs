@@ -4,7 +4,9 @@ mod args;
 mod check;
 mod completions;
 mod generators;
+mod get;
 mod graph;
+mod keys;
 mod plan;
 mod preview;
 mod run;
@@ -43,6 +45,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Preview(args)) => preview::preview(&args),
         Some(Command::Graph(graph)) => graph::graph(&graph),
         Some(Command::Schema(schema)) => schema::schema(&schema),
+        Some(Command::Get(get)) => get::get(&get),
+        Some(Command::Keys(keys)) => keys::keys(&keys),
         Some(Command::Generators) => generators::generators(),
         Some(Command::Completions(completions)) => completions::completions(&completions),
         None if args.run.specs.is_empty() => {

@@ -50,9 +50,13 @@ pub fn compile_preview(
 fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<Stage>, Vec<Wish>)> {
     let job = JobSpec::decode(&document.root, problems)?;
     let none = Table::new();
-    let sources = document.root.get(&Path::default().key("sources")).and_then(Value::as_table).unwrap_or(&none);
+    let tables = |section: Section| {
+        let found = document.root.get(&Path::default().key(section.key())).and_then(Value::as_table);
+        found.unwrap_or(&none)
+    };
+    let (sources, sinks) = (tables(Section::Sources), tables(Section::Sinks));
     let mut compiler =
-        Compiler { job: &job, sources, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
+        Compiler { job: &job, sources, sinks, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
     compiler.check_ends(&document.root);
     for spec in order(&job, compiler.problems) {
         let stage = compiler.stage(spec);
@@ -92,6 +96,8 @@ struct Compiler<'a> {
     job: &'a JobSpec,
     /// The `[sources]` tables as written.
     sources: &'a Table,
+    /// The `[sinks]` tables as written.
+    sinks: &'a Table,
     problems: &'a mut Problems,
     /// Stages met so far; `None` where one has a problem, so that those behind it stay silent about it.
     done: HashMap<&'a str, Option<StageId>>,
@@ -212,6 +218,7 @@ impl<'a> Compiler<'a> {
             seed: self.job.seed,
             definitions: &self.job.definitions,
             sources: self.sources,
+            sinks: self.sinks,
             problems: self.problems,
         };
         let known = inputs.schema.is_some() && (kind.side.is_none() || inputs.side.is_some());

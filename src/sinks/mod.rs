@@ -2,6 +2,7 @@
 
 mod discard;
 mod files;
+mod kv;
 mod memcached;
 mod postgres;
 mod sqlite;
@@ -9,4 +10,5 @@ mod sqlite;
 use crate::{kind::Kind, stage::Sink};
 
 /// All kinds of sinks.
-pub const KINDS: &[Kind<dyn Sink>] = &[discard::KIND, files::KIND, memcached::KIND, postgres::KIND, sqlite::KIND];
+pub const KINDS: &[Kind<dyn Sink>] =
+    &[discard::KIND, files::KIND, kv::KIND, memcached::KIND, postgres::KIND, sqlite::KIND];

@@ -2,6 +2,7 @@
 
 mod files;
 mod generate;
+mod kv;
 mod postgres;
 mod sqlite;
 
@@ -9,4 +10,4 @@ pub use self::generate::{FakeInfo, GeneratorInfo, definitions_schema, generators
 use crate::{kind::Kind, stage::Source};
 
 /// All kinds of sources.
-pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND, postgres::KIND, sqlite::KIND];
+pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND, kv::KIND, postgres::KIND, sqlite::KIND];

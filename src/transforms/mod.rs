@@ -1,6 +1,7 @@
 //! What becomes of records on their way. One file per kind; each holds all of that kind.
 
 mod aggregate;
+mod changelog;
 mod dedup;
 mod explode;
 mod filter;
@@ -27,5 +28,6 @@ pub const KINDS: &[Kind<dyn Transform>] = &[
     sort::KIND,
     dedup::KIND,
     sample::KIND,
+    changelog::KIND,
     protobuf::KIND,
 ];

@@ -15,5 +15,6 @@ mod report;
 mod running;
 mod sample_tables;
 mod servers;
+mod todo;
 mod transforms;
 mod work;

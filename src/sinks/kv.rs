@@ -1,0 +1,325 @@
+//! `kv`: documents into a store, one per key: a folder of JSON files, or one SQLite file.
+//!
+//! Rows of one key are written by one worker in input order. Of several documents for a key in a batch only the
+//! last is written: nobody could have seen the others. All documents of a batch are made durable together.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use arrow_array::{Array, ArrayRef, StringViewArray, cast::AsArray};
+use schemars::JsonSchema;
+use serde::{Deserialize, de::IgnoredAny};
+
+use crate::{
+    batch::{Batch, ColumnType, RejectCode, Rejects},
+    expr::{Expr, RowError},
+    failure::{Exit, Failure},
+    kind::{Compiled, Context, Kind, Workers},
+    stage::{Delivery, Mode, Sink, SinkWorker, Written},
+    stores::{self, Access, Backend, Change, Session, Store},
+};
+
+/// The `kv` sink.
+pub(super) const KIND: Kind<dyn Sink> = Kind {
+    name: "kv",
+    schema: |generator| generator.subschema_for::<KvSpec>(),
+    check: |context| {
+        context.decode::<KvSpec>();
+    },
+    side: None,
+    compile,
+};
+
+/// Keeps one JSON document per key.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "KvSink")]
+struct KvSpec {
+    /// The folder, or the SQLite file.
+    path: String,
+    /// How documents are kept.
+    #[serde(default)]
+    backend: Backend,
+    /// Expression for the key: any string, the empty one too.
+    key: String,
+    /// Expression for the document: `json`, or a string that is JSON. Null deletes the key's document.
+    value: String,
+    /// When a row counts as stored.
+    #[serde(default)]
+    ack: Ack,
+}
+
+/// When a row counts as stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Ack {
+    /// When its document is durable; the sender waits for that.
+    #[default]
+    Each,
+    /// At the end of the run. Until then the newest document of each key waits in memory that is bounded, and
+    /// is written when that is full.
+    None,
+}
+
+/// Bytes of documents that may wait in a worker where the sender does not: its mailbox.
+const MAILBOX: usize = 4 << 20;
+
+/// Workers unless the spec says otherwise: while one waits for the disk another can prepare its documents.
+const WORKERS: usize = 2;
+
+fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
+    let spec: KvSpec = context.decode()?;
+    let key = typed(context, "key", &spec.key, &[ColumnType::String]);
+    // The executor divides the rows by the key, and the worker needs it, too.
+    let divide = context.expr("key", &spec.key);
+    let value = typed(context, "value", &spec.value, &[ColumnType::Json, ColumnType::String]);
+    let empty = spec.path.is_empty() && is_given(context, "path");
+    if empty {
+        context.problem("path", "path", "`path` names nothing");
+    }
+    let (key, divide, value) = (key?, divide?, value?);
+    if empty {
+        return None;
+    }
+    let what = match spec.backend {
+        Backend::Folder => format!("one file per key in `{}`", spec.path),
+        Backend::Sqlite => format!("table `kv` of `{}`, SQLite", spec.path),
+    };
+    let when = match spec.ack {
+        Ack::Each => "every batch durable before the next",
+        Ack::None => "durable at the end",
+    };
+    let parse = *value.column_type() == ColumnType::String;
+    let path = PathBuf::from(&spec.path);
+    let store = stores::open(spec.backend, &path);
+    let kv = Kv { path, store, columns: Arc::new(Columns { key, value, parse }), ack: spec.ack };
+    let workers = Workers::Keyed(divide, WORKERS);
+    Some(Compiled { stage: Box::new(kv), output: None, workers, notes: vec![what, when.to_owned()] })
+}
+
+/// Does the value at `key` stand in the spec? One from the environment may not be known while checking.
+fn is_given(context: &Context<'_>, key: &str) -> bool {
+    let table = context.table.as_table();
+    table.and_then(|table| table.get(key)).is_some_and(|value| value.as_text().is_some())
+}
+
+/// The expression at `key`, which must have one of the types.
+fn typed(context: &mut Context<'_>, key: &str, text: &str, types: &[ColumnType]) -> Option<Expr> {
+    let expr = context.expr(key, text)?;
+    if types.contains(expr.column_type()) {
+        return Some(expr);
+    }
+    let legal: Vec<String> = types.iter().map(|legal| format!("`{legal}`")).collect();
+    let message = format!("`{key}` must be {}, and this is `{}`", legal.join(" or "), expr.column_type());
+    context.problem(key, "type", message);
+    None
+}
+
+struct Kv {
+    path: PathBuf,
+    store: Arc<dyn Store>,
+    columns: Arc<Columns>,
+    ack: Ack,
+}
+
+struct Columns {
+    key: Expr,
+    value: Expr,
+    /// Is the value text of which nobody has seen yet whether it is JSON?
+    parse: bool,
+}
+
+impl Sink for Kv {
+    fn delivery(&self) -> Delivery {
+        Delivery::Any
+    }
+
+    fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
+        let session = match mode {
+            Mode::Write => Some(self.store.session(Access::Write)?),
+            Mode::Rehearse => None,
+        };
+        let columns = Arc::clone(&self.columns);
+        let (ack, mailbox) = (self.ack, Mailbox::default());
+        Ok(Box::new(Worker { columns, session, ack, mailbox, shown: false }))
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+}
+
+struct Worker {
+    columns: Arc<Columns>,
+    /// `None` in a rehearsal.
+    session: Option<Box<dyn Session>>,
+    ack: Ack,
+    mailbox: Mailbox,
+    /// In a rehearsal: have some documents been shown?
+    shown: bool,
+}
+
+/// Documents that were accepted and are not written yet, the newest of each key.
+#[derive(Default)]
+struct Mailbox {
+    waiting: HashMap<String, Option<String>>,
+    bytes: usize,
+    /// Documents that could not be written, and the first reason.
+    lost: Option<(usize, Failure)>,
+}
+
+impl SinkWorker for Worker {
+    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
+        let mut errors = Vec::new();
+        let keys = self.columns.key.evaluate(batch, &mut errors);
+        let values = self.columns.value.evaluate(batch, &mut errors);
+        let (keys, values) = (text(&keys)?, text(&values)?);
+        let mut rejects = Rejects::default();
+        let refused = refuse(batch, errors, keys, values, self.columns.parse, &mut rejects);
+        let changes = changes(keys, values, &refused);
+        let bytes = changes.iter().map(|change| (change.key.len() + change.document.map_or(0, str::len)) as u64).sum();
+        let accepted = (batch.rows() - rejects.len()) as u64;
+        let mut written = Written { rejects: rejects.take(), durable: true, ..Written::default() };
+        let stored = match (&mut self.session, self.ack) {
+            (None, _) => {
+                written.samples = self.samples(&changes);
+                Ok(())
+            }
+            (Some(session), Ack::Each) => session.put(&changes),
+            (Some(session), Ack::None) => {
+                written.durable = false;
+                self.mailbox.take(&changes, session.as_mut());
+                Ok(())
+            }
+        };
+        match stored {
+            Ok(()) => (written.accepted, written.bytes) = (accepted, bytes),
+            Err(failure) => (written.failed, written.failure) = (accepted, Some(failure)),
+        }
+        Ok(written)
+    }
+
+    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
+        if let Some(session) = &mut self.session {
+            self.mailbox.flush(session.as_mut());
+        }
+        // Nothing follows: the store may be closed.
+        self.session = None;
+        match self.mailbox.lost.take() {
+            None => Ok(true),
+            Some((documents, Failure { exit, message })) => {
+                let plural = if documents == 1 { "" } else { "s" };
+                Err(Failure::new(exit, format!("{documents} document{plural} could not be stored: {message}")))
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// The first documents, in a rehearsal.
+    fn samples(&mut self, changes: &[Change<'_>]) -> Vec<String> {
+        const LINES: usize = 3;
+        const WIDTH: usize = 200;
+        if self.shown || changes.is_empty() {
+            return Vec::new();
+        }
+        self.shown = true;
+        let line = |change: &Change<'_>| match change.document {
+            Some(document) if document.chars().count() > WIDTH => {
+                format!("{} = {}…", change.key, document.chars().take(WIDTH).collect::<String>())
+            }
+            Some(document) => format!("{} = {document}", change.key),
+            None => format!("{} is deleted", change.key),
+        };
+        changes.iter().take(LINES).map(line).collect()
+    }
+}
+
+impl Mailbox {
+    /// Lets documents wait, instead of older ones of the same keys.
+    fn take(&mut self, changes: &[Change<'_>], session: &mut dyn Session) {
+        let size = |key: &str, document: Option<&str>| key.len() + document.map_or(0, str::len);
+        for Change { key, document } in changes {
+            self.bytes += size(key, *document);
+            if let Some(old) = self.waiting.insert((*key).to_owned(), document.map(str::to_owned)) {
+                self.bytes -= size(key, old.as_deref());
+            }
+        }
+        if self.bytes > MAILBOX {
+            self.flush(session);
+        }
+    }
+
+    /// Writes what waits. What cannot be written is remembered: the end of the run says so.
+    fn flush(&mut self, session: &mut dyn Session) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.bytes = 0;
+        let mut changes: Vec<Change<'_>> =
+            waiting.iter().map(|(key, document)| Change { key, document: document.as_deref() }).collect();
+        changes.sort_unstable_by_key(|change| change.key);
+        if let Err(failure) = session.put(&changes) {
+            let (lost, _) = self.lost.get_or_insert((0, failure));
+            *lost += changes.len();
+        }
+    }
+}
+
+/// Refuses what cannot be stored, a row once; answers with those rows.
+fn refuse(
+    batch: &Batch,
+    errors: Vec<RowError>,
+    keys: &StringViewArray,
+    values: &StringViewArray,
+    parse: bool,
+    rejects: &mut Rejects,
+) -> HashSet<u32> {
+    let mut refused = HashSet::new();
+    for RowError { row, message } in errors {
+        if refused.insert(row) {
+            rejects.push(batch, row as usize, RejectCode("expression"), message);
+        }
+    }
+    for row in 0..batch.rows() {
+        if refused.contains(&(row as u32)) {
+            continue;
+        }
+        if keys.is_null(row) {
+            rejects.push(batch, row, RejectCode("no_key"), "the key is null");
+        } else if let (true, Err(error)) = (parse && !values.is_null(row), is_json(values.value(row))) {
+            rejects.push(batch, row, RejectCode("bad_json"), format!("the value is not JSON: {error}"));
+        } else {
+            continue;
+        }
+        refused.insert(row as u32);
+    }
+    refused
+}
+
+fn is_json(text: &str) -> serde_json::Result<()> {
+    serde_json::from_str::<IgnoredAny>(text).map(|IgnoredAny| ())
+}
+
+/// The last document of each key, in the order of their rows.
+fn changes<'a>(keys: &'a StringViewArray, values: &'a StringViewArray, refused: &HashSet<u32>) -> Vec<Change<'a>> {
+    let mut seen = HashSet::with_capacity(keys.len());
+    let mut changes = Vec::with_capacity(keys.len());
+    for row in (0..keys.len()).rev().filter(|row| !refused.contains(&(*row as u32))) {
+        let key = keys.value(row);
+        if seen.insert(key) {
+            changes.push(Change { key, document: (!values.is_null(row)).then(|| values.value(row)) });
+        }
+    }
+    changes.reverse();
+    changes
+}
+
+fn text(array: &ArrayRef) -> Result<&StringViewArray, Failure> {
+    let wrong = || Failure::new(Exit::Bug, format!("a string was compiled, {} came out", array.data_type()));
+    array.as_string_view_opt().ok_or_else(wrong)
+}
