@@ -245,12 +245,17 @@ fn a_killed_run_leaves_each_document_old_or_new() {
     let lines: String = (0..300).map(|i| format!("list-{i}\tinsert\t\t\"{long}\"\n")).collect();
     work.file("data/todo/a.tsv", lines);
     work.expect(0, &[JOB]);
-    let mut most = 1;
-    for round in 0..12 {
+    let touched = || fs::metadata(work.path("out/persist/.tmp")).unwrap().modified().unwrap();
+    let (mut most, mut round) = (1, 0);
+    // Killed later and later, and often enough that some were killed while they wrote.
+    while round < 12 || (most == 1 && round < 60) {
+        let before = touched();
         let running = Running::start(&work, &[JOB, "--set", "sinks.persist.batch.rows=10"]);
-        thread::sleep(Duration::from_millis(10 + 25 * round));
+        until("it is about to write", || touched() != before);
+        thread::sleep(Duration::from_millis(15 * round));
         running.signal("KILL");
         drop(running);
+        round += 1;
         for (file, text) in documents(&work.path("out/persist")) {
             if file.starts_with(".tmp") {
                 continue;
