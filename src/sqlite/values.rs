@@ -183,7 +183,7 @@ impl Store {
     /// Appends a value that is not null.
     fn push(&mut self, value: ValueRef<'_>, drop_items: bool) -> Result<(), Bad> {
         match_store!(self,
-            values => values.append_value(integer(value)?.try_into().map_err(|_| Bad)?),
+            values => values.append_value(integer(value)?),
             values: F => values.append_value(float(value)? as F),
             values: T => values.append_value(T::parse(text(value)?.as_bytes()).ok_or(Bad)?),
             Store::Bool(values) => match value {
@@ -279,9 +279,10 @@ impl ListStore {
     }
 }
 
-fn integer(value: ValueRef<'_>) -> Result<i64, Bad> {
+/// A whole number that the type has room for.
+fn integer<T: TryFrom<i64>>(value: ValueRef<'_>) -> Result<T, Bad> {
     match value {
-        ValueRef::Integer(value) => Ok(value),
+        ValueRef::Integer(value) => T::try_from(value).map_err(|_| Bad),
         _ => Err(Bad),
     }
 }

@@ -233,7 +233,7 @@ impl Plan {
         let name = match &self.input {
             Input::Query(query) => {
                 let statement = prepare(query)?;
-                let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+                let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
                 self.check_columns("the query's answer", &names)?;
                 let place = |spec: &ColumnSpec| names.iter().position(|name| name.eq_ignore_ascii_case(&spec.name));
                 return Ok((statement, self.columns.iter().filter_map(place).collect()));
