@@ -130,6 +130,11 @@ pub enum Event {
         /// The marks.
         high: HighWater,
     },
+    /// One worker of a sink has written its last batch and waits to hear whether the run is whole.
+    WaitsToCommit {
+        /// The sink.
+        stage: StageId,
+    },
     /// One worker of the pool that begins with this stage has ended.
     WorkerEnded {
         /// The first stage of the pool.

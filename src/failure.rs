@@ -17,7 +17,7 @@ pub enum Exit {
     Rejects = 65,
     /// An input does not exist.
     InputMissing = 66,
-    /// A service did not answer, or refused, after all retries.
+    /// A service did not answer, or refused, after all retries; or a stage needs more memory than it may use.
     Unavailable = 69,
     /// A bug in this program: a panic, or rows that do not add up.
     Bug = 70,

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     batch::Schema,
-    expr::{self, Expr},
+    expr::{self, Expr, ExprError},
     spec::{self, Definitions, Path, Place, Problem, Problems, Table, Value},
 };
 
@@ -67,6 +67,8 @@ pub struct Context<'a> {
     pub batch: spec::BatchSize,
     /// A record of more bytes than this is a reject.
     pub max_record_bytes: usize,
+    /// How many bytes a stage that holds rows in memory may hold.
+    pub memory: usize,
     /// The job's seed.
     pub seed: u64,
     /// The job's generator definitions.
@@ -93,6 +95,25 @@ impl Context<'_> {
     pub fn expr(&mut self, key: &str, text: &str) -> Option<Expr> {
         let schema = self.input().clone();
         bind(&self.path, key, text, &schema, self.problems)
+    }
+
+    /// Parses and binds a part of the text at a path, which begins at byte `start` of it, to the input's columns.
+    pub fn expr_at(&mut self, path: &Path, start: usize, text: &str) -> Option<Expr> {
+        let compiled = expr::compile(text, self.input());
+        self.or_problems(path, start, compiled)
+    }
+
+    /// What was bound, or its errors as problems with the text at a path; they count from byte `start` of it.
+    pub fn or_problems<T>(&mut self, path: &Path, start: usize, bound: Result<T, Vec<ExprError>>) -> Option<T> {
+        let errors = match bound {
+            Ok(bound) => return Some(bound),
+            Err(errors) => errors,
+        };
+        for error in errors {
+            let place = Place::inside(path.clone(), start + error.start..start + error.end);
+            self.problems.push(Problem::new("expression", place, error.message).help(error.help));
+        }
+        None
     }
 
     /// Records a problem with the value at `key`.
@@ -129,6 +150,7 @@ impl<'a> Context<'a> {
             side: None,
             batch: spec::BatchSize::default(),
             max_record_bytes: 16 << 20,
+            memory: 256 << 20,
             seed: 0,
             definitions: &NONE,
             sources: &NONE,

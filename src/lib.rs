@@ -38,6 +38,7 @@
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
 //! | `postgres` | what the `postgres` sink and source share: connections, errors, values |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
+//! | `sqlite` | what the `sqlite` sink and source share |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
 //! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
 //! | [`exec`] | threads, queues, order, partitioning, acknowledgement, stopping; its own page shows how |
@@ -87,5 +88,6 @@ pub mod report;
 pub mod sinks;
 pub mod sources;
 pub mod spec;
+mod sqlite;
 pub mod stage;
 pub mod transforms;

@@ -11,7 +11,7 @@ use std::{fmt, path::PathBuf, time::SystemTime};
 use arrow_array::RecordBatch;
 
 use crate::{
-    batch::{Batch, Reject, Rejects, SplitId},
+    batch::{Batch, Reject, RejectCode, Rejects, SplitId},
     failure::Failure,
 };
 
@@ -122,6 +122,12 @@ pub trait Transform: Send + Sync {
         false
     }
 
+    /// Does its answer depend on the order of its input? Then its one worker has all batches in input order.
+    /// Where rows are divided by key they come in input order in any case.
+    fn ordered(&self) -> bool {
+        false
+    }
+
     /// Where it reads a second input: what takes that input, all of it, before the first batch of the other
     /// reaches any worker.
     fn side(&self) -> Option<Box<dyn Side>> {
@@ -146,7 +152,8 @@ pub trait TransformWorker: Send {
     /// Takes a batch and returns what it became, with the same split and sequence number. A batch whose
     /// rows were all dropped is returned empty: it still carries the order and the acknowledgement.
     /// Every row of the input is either in the result, in `rejects`, or dropped on purpose; the executor
-    /// counts the last as filtered, or as gathered where [`Transform::gathers`] says so.
+    /// counts the last as filtered, or as gathered where [`Transform::gathers`] says so. One that makes several
+    /// rows of one says how many it dropped: [`Rejects::dropped`].
     ///
     /// # Errors
     /// The stage cannot go on at all.
@@ -154,8 +161,23 @@ pub trait TransformWorker: Send {
 
     /// What a gathering transform puts out after its last input, a batch at a time; called until it answers
     /// `None`. Not called where something is missing from the input: then there is no right answer.
-    fn finish(&mut self) -> Result<Option<RecordBatch>, Failure> {
+    fn finish(&mut self) -> Result<Option<Made>, Failure> {
         Ok(None)
+    }
+}
+
+/// What a gathering transform puts out at the end.
+#[derive(Debug)]
+pub struct Made {
+    /// The rows.
+    pub records: RecordBatch,
+    /// Those of them that are rejects instead, ascending: the row, the reason in a word and in a sentence.
+    pub refused: Vec<(u32, RejectCode, String)>,
+}
+
+impl From<RecordBatch> for Made {
+    fn from(records: RecordBatch) -> Self {
+        Made { records, refused: Vec::new() }
     }
 }
 

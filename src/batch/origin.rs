@@ -78,6 +78,11 @@ impl Origin {
         Origin::new(split, seq, Block { first_record: 1, ..Block::default() }, len)
     }
 
+    /// The origin of one of the batches that a gathering stage puts out: its rows are counted from `first` on.
+    pub fn made(split: SplitId, seq: u64, first: u64, len: usize) -> Self {
+        Origin::new(split, seq, Block { first_record: first, ..Block::default() }, len)
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         match &self.rows {

@@ -24,7 +24,10 @@ pub struct Reject {
 
 /// The rejects of one call, collected by the worker that found them.
 #[derive(Debug, Default)]
-pub struct Rejects(Vec<Reject>);
+pub struct Rejects {
+    refused: Vec<Reject>,
+    dropped: u64,
+}
 
 impl Rejects {
     /// Refuses row `row` of `batch`.
@@ -34,26 +37,37 @@ impl Rejects {
             None => super::json::row(&batch.records, row).into_bytes(),
         };
         let position = batch.origin.position(row);
-        self.0.push(Reject { code, message: message.into(), split: batch.origin.split, position, record });
+        self.refused.push(Reject { code, message: message.into(), split: batch.origin.split, position, record });
     }
 
     /// Adds a reject that no batch stands behind: a record that could not even be read.
     pub fn add(&mut self, reject: Reject) {
-        self.0.push(reject);
+        self.refused.push(reject);
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.refused.len()
     }
 
     /// True where there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.refused.is_empty()
     }
 
     /// Takes them all out.
     pub fn take(&mut self) -> Vec<Reject> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.refused)
+    }
+
+    /// So many rows were dropped on purpose, by a transform that makes several rows of one: there the numbers
+    /// of rows in and out do not tell.
+    pub fn dropped(&mut self, rows: u64) {
+        self.dropped += rows;
+    }
+
+    /// Takes the number of rows that were said to be dropped.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
     }
 }

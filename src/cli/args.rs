@@ -1,6 +1,6 @@
 //! The arguments of all commands.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -10,7 +10,7 @@ Exit codes:
    64  the command line is wrong
    65  more rejects than the job allows
    66  an input is missing
-   69  a service did not answer after all retries
+   69  a service did not answer after all retries, or `limits.memory` does not suffice
    70  a bug in runner
    73  an output cannot be created
    74  reading or writing failed
@@ -40,6 +40,8 @@ pub(super) enum Command {
     Plan(Plan),
     /// Draws the plan of a job
     Graph(Graph),
+    /// Shows the first rows that come to a stage; writes nothing
+    Preview(Preview),
     /// Prints the JSON Schema of job specs or of reports
     Schema(Schema),
     /// Lists what the `generate` source can make, with examples
@@ -110,6 +112,26 @@ pub(super) struct Plan {
     /// The job spec
     #[arg(value_name = "SPEC")]
     pub(super) spec: PathBuf,
+    /// Set a key of the spec
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+/// `runner preview SPEC [STAGE]`
+#[derive(Debug, clap::Args)]
+pub(super) struct Preview {
+    /// The job spec
+    #[arg(value_name = "SPEC")]
+    pub(super) spec: PathBuf,
+    /// A source or transform, whose output is shown, or a sink, whose input is; without it, the first sink
+    #[arg(value_name = "STAGE")]
+    pub(super) stage: Option<String>,
+    /// How many rows to show; the input is read until there are so many
+    #[arg(long, value_name = "ROWS", default_value = "20")]
+    pub(super) rows: NonZeroUsize,
+    /// Read no more than so many rows of every source, though fewer be shown
+    #[arg(long, value_name = "ROWS")]
+    pub(super) limit: Option<u64>,
     /// Set a key of the spec
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,

@@ -6,8 +6,10 @@ mod completions;
 mod generators;
 mod graph;
 mod plan;
+mod preview;
 mod run;
 mod schema;
+mod table;
 
 use std::{
     ffi::OsString,
@@ -38,6 +40,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Run(run)) => run::run(&run),
         Some(Command::Check(check)) => check::check(&check),
         Some(Command::Plan(plan)) => plan::plan(&plan),
+        Some(Command::Preview(args)) => preview::preview(&args),
         Some(Command::Graph(graph)) => graph::graph(&graph),
         Some(Command::Schema(schema)) => schema::schema(&schema),
         Some(Command::Generators) => generators::generators(),
@@ -60,16 +63,22 @@ struct Compiled {
 /// Reads a spec, applies `--set`, puts the environment in, and compiles it.
 fn compile(path: &Path, sets: &[String], mode: Mode) -> Result<Compiled, Failure> {
     let mut problems = Problems::default();
-    let mut document = spec::load(path, &mut problems)?;
+    let document = read(path, sets, mode, &mut problems)?;
+    let plan = crate::plan::compile(&document, &mut problems).filter(|_| !problems.any_error());
+    Ok(Compiled { document, problems, plan })
+}
+
+/// Reads a spec, applies `--set` and puts the environment in.
+fn read(path: &Path, sets: &[String], mode: Mode, problems: &mut Problems) -> Result<Document, Failure> {
+    let mut document = spec::load(path, problems)?;
     for set in sets {
         let malformed = |why| Failure::new(Exit::Usage, format!("--set {set}: {why}"));
         if document.has_place_of(set).map_err(malformed)? {
             document.set(set).map_err(malformed)?;
         }
     }
-    document.interpolate(mode, &|name| std::env::var(name).ok(), &mut problems);
-    let plan = crate::plan::compile(&document, &mut problems).filter(|_| !problems.any_error());
-    Ok(Compiled { document, problems, plan })
+    document.interpolate(mode, &|name| std::env::var(name).ok(), problems);
+    Ok(document)
 }
 
 /// Is every `--set` meant for one of these specs? A misspelt stage must not pass for another spec's.

@@ -14,13 +14,14 @@ use super::{
     Options, Outcome, Signals,
     launch::Launched,
     settle::{Settled, Settling, Share, within},
+    verdict::Verdicts,
     worker::guard,
 };
 use crate::{
     batch::{Reject, SplitId},
     event::{Closed, Event, Observer, StageId, StopReason},
     failure::{Exit, Failure},
-    plan::{Plan, Role},
+    plan::{Plan, PoolId, Role},
     rejects::RejectFile,
     spec::RejectLimit,
     stage::{Mode, Split},
@@ -45,6 +46,7 @@ pub(super) struct Coordinator<'a> {
     finished: usize,
     deadline: Option<Instant>,
     looked: Instant,
+    verdicts: Verdicts,
     outcome: Outcome,
 }
 
@@ -60,6 +62,7 @@ impl<'a> Coordinator<'a> {
         let outcome = Outcome { splits: run.splits.len(), ..Outcome::default() };
         let settling = Settling::new(plan.limits.rejects);
         let looked = Instant::now();
+        let verdicts = Verdicts::new(plan, &run.workers);
         let deadline = plan.limits.deadline.map(|after| looked + after.0);
         let (sum, finished) = (Share::default(), 0);
         Coordinator {
@@ -74,12 +77,13 @@ impl<'a> Coordinator<'a> {
             finished,
             deadline,
             looked,
+            verdicts,
             outcome,
         }
     }
 
     pub(super) fn run(mut self) -> Outcome {
-        while self.run.workers > 0 {
+        while self.verdicts.left() > 0 {
             match self.run.events.recv_timeout(TICK) {
                 Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -95,7 +99,8 @@ impl<'a> Coordinator<'a> {
 
     fn take(&mut self, event: Event) {
         match &event {
-            Event::WorkerEnded { .. } => self.run.workers -= 1,
+            Event::WaitsToCommit { stage } => self.verdicts.waits(self.plan.pool_of(*stage)),
+            Event::WorkerEnded { stage } => self.verdicts.ended(self.plan.pool_of(*stage)),
             Event::Worked { stage, split, rows, .. } => {
                 if let Role::Source(_) = self.plan.stages[*stage].role {
                     self.sum.read += rows.input;
@@ -124,6 +129,18 @@ impl<'a> Coordinator<'a> {
                 self.settle(settled);
             }
         }
+        while let Some(pool) = self.verdicts.due() {
+            self.judge(pool);
+        }
+    }
+
+    /// Nothing can be refused any more before this pool commits: is the run whole, and within its limit?
+    fn judge(&mut self, pool: PoolId) {
+        if !within(self.plan.limits.rejects, self.sum) {
+            self.too_many_rejects();
+        }
+        let whole = !self.run.shared.partial.load(Ordering::SeqCst);
+        self.run.shared.verdicts[pool].open(whole);
     }
 
     fn rejected(&mut self, stage: StageId, rejects: &[Reject]) {
@@ -147,6 +164,7 @@ impl<'a> Coordinator<'a> {
     fn too_many_rejects(&mut self) {
         if !self.outcome.too_many_rejects {
             self.outcome.too_many_rejects = true;
+            self.run.shared.partial.store(true, Ordering::SeqCst);
             let Share { read, rejected } = self.sum;
             let limit = self.plan.limits.rejects;
             tracing::error!("{rejected} of {read} records rejected; the job allows {limit}");

@@ -19,7 +19,8 @@ use super::{
     partition::Partition,
     queue::{Gauge, QueueReceiver, QueueSender, queue},
     read::{Reader, Reading},
-    work::{Ready, Worker},
+    verdict::Latch,
+    work::Worker,
     worker::{Chain, Outgoing, Outlet, Shared},
     write::{Held, Writer},
 };
@@ -42,8 +43,8 @@ pub(super) struct Launched {
     pub(super) splits: Vec<Split>,
     /// The queue before each pool.
     pub(super) gauges: Vec<(StageId, Arc<Gauge>)>,
-    /// Workers that have not ended yet.
-    pub(super) workers: usize,
+    /// Workers of each pool.
+    pub(super) workers: Vec<usize>,
     /// Kept alive until the run is over.
     pub(super) _pools: Vec<rayon::ThreadPool>,
 }
@@ -55,34 +56,53 @@ enum Task {
     Write(Writer),
 }
 
-/// Starts a run.
-pub(super) fn launch(plan: &Arc<Plan>, options: &Options) -> Result<Launched, Failure> {
-    let (sender, events) = crossbeam_channel::bounded(EVENTS);
-    let listed = list(plan)?;
-    let of_splits = listed.iter().flat_map(|(stage, splits)| splits.iter().map(|_| *stage));
-    let source_of = of_splits.chain(gathering(plan)).collect();
-    let splits: Vec<Split> = listed.iter().flat_map(|(_, splits)| splits.iter().cloned()).collect();
-    let shared = Arc::new(Shared {
-        plan: Arc::clone(plan),
-        events: sender.clone(),
-        stop: AtomicBool::new(false),
-        partial: AtomicBool::new(false),
-        source_of,
-        late: Mutex::default(),
-    });
-    let tracker = Tracker::new(splits.len(), sender);
-    let builder = Builder { plan, options, shared: &shared, tracker, listed: &listed };
-    let (tasks, gauges) = builder.tasks()?;
-    let workers = tasks.iter().map(Vec::len).sum();
-    // Told from here, not by the sources: the observer hears of all splits before anything is read.
-    for (stage, first, splits) in numbered(&listed) {
-        shared.send(Event::Listed { stage, splits: splits.to_vec(), first });
+/// A run with everything open and nothing read yet.
+pub(super) struct Prepared {
+    shared: Arc<Shared>,
+    events: Receiver<Event>,
+    listed: Vec<(StageId, Vec<Split>)>,
+    tasks: Tasks,
+    gauges: Gauges,
+}
+
+impl Prepared {
+    /// Lists the splits and opens the workers.
+    pub(super) fn new(plan: &Arc<Plan>, options: &Options) -> Result<Self, Failure> {
+        let (sender, events) = crossbeam_channel::bounded(EVENTS);
+        let listed = list(plan)?;
+        let of_splits = listed.iter().flat_map(|(stage, splits)| splits.iter().map(|_| *stage));
+        let source_of = of_splits.chain(gathering(plan)).collect();
+        let splits = listed.iter().map(|(_, splits)| splits.len()).sum();
+        let shared = Arc::new(Shared {
+            plan: Arc::clone(plan),
+            events: sender.clone(),
+            stop: AtomicBool::new(false),
+            partial: AtomicBool::new(false),
+            source_of,
+            late: Mutex::default(),
+            verdicts: plan.pools.iter().map(|_| Latch::default()).collect(),
+        });
+        let tracker = Tracker::new(splits, sender);
+        let builder = Builder { plan, options, shared: &shared, tracker, listed: &listed };
+        let (tasks, gauges) = builder.tasks()?;
+        Ok(Prepared { shared, events, listed, tasks, gauges })
     }
-    let mut pools = Vec::new();
-    for (pool, tasks) in plan.pools.iter().zip(tasks) {
-        pools.push(start(&plan.stages[pool.head].name, tasks)?);
+
+    /// Starts the threads.
+    pub(super) fn start(self) -> Result<Launched, Failure> {
+        let Prepared { shared, events, listed, tasks, gauges } = self;
+        let workers = tasks.iter().map(Vec::len).collect();
+        // Told from here, not by the sources: the observer hears of all splits before anything is read.
+        for (stage, first, splits) in numbered(&listed) {
+            shared.send(Event::Listed { stage, splits: splits.to_vec(), first });
+        }
+        let mut pools = Vec::new();
+        for (pool, tasks) in shared.plan.pools.iter().zip(tasks) {
+            pools.push(start(&shared.plan.stages[pool.head].name, tasks)?);
+        }
+        let splits = listed.into_iter().flat_map(|(_, splits)| splits).collect();
+        Ok(Launched { shared, events, splits, gauges, workers, _pools: pools })
     }
-    Ok(Launched { shared, events, splits, gauges, workers, _pools: pools })
 }
 
 fn list(plan: &Plan) -> Result<Vec<(StageId, Vec<Split>)>, Failure> {
@@ -236,7 +256,7 @@ impl Builder<'_> {
             }
             Role::Transform(transform) => {
                 let mut side = side.and_then(|queue| Some((queue, transform.side()?)));
-                let ready = side.is_some().then(Ready::default);
+                let ready = side.is_some().then(Latch::default);
                 let mut own = self.own_splits(pool.head);
                 let worker = |queue| {
                     let (shared, chain) = (Arc::clone(self.shared), Chain::open(self.plan, id)?);

@@ -25,6 +25,7 @@ mod partition;
 mod queue;
 mod read;
 mod settle;
+mod verdict;
 mod work;
 mod worker;
 mod write;
@@ -37,6 +38,7 @@ use std::sync::{Arc, atomic::AtomicUsize};
 pub use outcome::Outcome;
 
 use coordinator::Coordinator;
+use launch::Prepared;
 
 use crate::{event::Observer, plan::Plan, rejects::RejectFile, stage::Mode};
 
@@ -63,8 +65,11 @@ pub struct Signals {
 pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mut dyn Observer) -> Outcome {
     // A rehearsal leaves the rejects of the last real run alone.
     let path = plan.rejects.as_ref().filter(|_| options.mode == Mode::Write);
-    let rejects = path.map(|path| RejectFile::create(path, &plan.name)).transpose();
-    let launched = rejects.and_then(|rejects| Ok((launch::launch(plan, options)?, rejects)));
+    // Nor does a run that cannot even begin.
+    let launched = Prepared::new(plan, options).and_then(|prepared| {
+        let rejects = path.map(|path| RejectFile::create(path, &plan.name)).transpose()?;
+        Ok((prepared.start()?, rejects))
+    });
     match launched {
         Ok((run, rejects)) => Coordinator::new(plan, options, signals, observer, run, rejects).run(),
         Err(failure) => Outcome { failures: vec![failure], ..Outcome::default() },

@@ -27,6 +27,9 @@ impl Partition {
     /// One message per worker, in the order of the workers; some may have no rows. Each part keeps the order
     /// that its rows had.
     pub(super) fn divide(&self, message: Message, workers: usize) -> Vec<Message> {
+        if workers == 1 {
+            return vec![message];
+        }
         let Message { place, batch, ack, credit } = message;
         let parts: Vec<Option<Batch>> = match batch {
             None => vec![None; workers],

@@ -1,7 +1,7 @@
 //! The loop of a pool of transforms: take a message, apply, pass on; at the end, put out what was gathered.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
@@ -9,6 +9,7 @@ use super::{
     ack::Ack,
     message::{Message, Place},
     queue::QueueReceiver,
+    verdict::Latch,
     worker::{Chain, Outlet, Shared, guard},
 };
 use crate::{
@@ -30,26 +31,9 @@ pub(super) struct Worker {
     /// The split that what it puts out at the end belongs to.
     pub(super) own: SplitId,
     /// Where there is a second input: what the workers wait for.
-    pub(super) ready: Option<Ready>,
+    pub(super) ready: Option<Latch>,
     /// Of one worker, where there is a second input: its way in and what takes it.
     pub(super) side: Option<(QueueReceiver, Box<dyn Side>)>,
-}
-
-/// Opens when a pool's second input has been taken; says whether all of it was.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ready(Arc<(Mutex<Option<bool>>, Condvar)>);
-
-impl Ready {
-    fn open(&self, whole: bool) {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(whole);
-        self.0.1.notify_all();
-    }
-
-    fn wait(&self) -> bool {
-        let state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = self.0.1.wait_while(state, |state| state.is_none()).unwrap_or_else(PoisonError::into_inner);
-        state.unwrap_or(false)
-    }
 }
 
 impl Worker {

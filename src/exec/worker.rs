@@ -21,13 +21,14 @@ use super::{
     ack::Ack,
     inbox::Inbox,
     message::{Message, Place},
+    verdict::Latch,
 };
 use crate::{
     batch::{Batch, Origin, Reject, Rejects, SplitId},
     event::{Event, Rows, StageId, StopReason},
     failure::{Exit, Failure},
     plan::{Plan, PoolId, Role},
-    stage::TransformWorker,
+    stage::{Made, TransformWorker},
 };
 
 /// What all workers of a run can see.
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) source_of: Vec<StageId>,
     /// Acknowledgements of input that was gathered: they are given when the whole run is stored.
     pub(super) late: Mutex<BTreeMap<SplitId, Ack>>,
+    /// Of every pool: opens when its sink may commit.
+    pub(super) verdicts: Vec<Latch>,
 }
 
 impl Shared {
@@ -120,6 +123,8 @@ pub(super) struct Chain {
     links: Vec<Link>,
     /// The columns behind the last link, for batches that were lost on the way.
     empty: Option<RecordBatch>,
+    /// Rows that the first transform has put out at the end so far.
+    made: u64,
 }
 
 struct Link {
@@ -140,7 +145,7 @@ impl Chain {
             }
         }
         let output = plan.stages[pool.last()].output.as_ref();
-        Ok(Chain { links, empty: output.map(|schema| RecordBatch::new_empty(schema.arrow())) })
+        Ok(Chain { links, empty: output.map(|schema| RecordBatch::new_empty(schema.arrow())), made: 0 })
     }
 
     /// Runs a batch through all links. `Err` holds what is left of a batch that a failing link lost: an
@@ -185,18 +190,27 @@ impl Chain {
     pub(super) fn finish(&mut self, shared: &Shared, split: SplitId, seq: u64) -> Option<Result<Batch, Batch>> {
         let link = self.links.first_mut().filter(|link| !link.broken)?;
         let start = Instant::now();
-        let records = match guard(&shared.plan, link.stage, || link.worker.finish()) {
-            Ok(records) => records?,
+        let Made { records, refused } = match guard(&shared.plan, link.stage, || link.worker.finish()) {
+            Ok(made) => made?,
             Err(failure) => {
                 link.broken = true;
                 shared.fail(link.stage, failure);
                 return None;
             }
         };
-        let made = records.num_rows() as u64;
-        let rows = Rows { made, output: made, ..Rows::default() };
-        shared.send(Event::Worked { stage: link.stage, split, rows, bytes: 0, busy: start.elapsed() });
-        let batch = Batch::new(records, Origin::derived(split, seq, made as usize));
+        let (made, stage) = (records.num_rows() as u64, link.stage);
+        let mut batch = Batch::new(records, Origin::made(split, seq, self.made + 1, made as usize));
+        self.made += made;
+        let rejected = refused.len() as u64;
+        if rejected > 0 {
+            let kept = kept(batch.rows(), refused.iter().map(|(row, ..)| *row));
+            let mut rejects = Rejects::default();
+            refused.into_iter().for_each(|(row, code, why)| rejects.push(&batch, row as usize, code, why));
+            shared.rejected(stage, rejects.take());
+            batch = batch.pick(kept);
+        }
+        let rows = Rows { made, output: made - rejected, rejected, ..Rows::default() };
+        shared.send(Event::Worked { stage, split, rows, bytes: 0, busy: start.elapsed() });
         Some(self.apply_from(1, shared, batch))
     }
 
@@ -204,6 +218,12 @@ impl Chain {
         let records = self.empty.clone().expect("a pool with transforms puts something out");
         Batch::new(records, Origin::derived(split, seq, 0))
     }
+}
+
+/// The rows of `0..rows` but these, which ascend.
+fn kept(rows: usize, without: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut without = without.peekable();
+    (0..rows as u32).filter(|row| without.next_if_eq(row).is_none()).collect()
 }
 
 impl Link {
@@ -216,12 +236,12 @@ impl Link {
         let start = Instant::now();
         match guard(&shared.plan, self.stage, || self.worker.apply(batch, &mut rejects)) {
             Ok(output) => {
-                let (out, rejected) = (output.rows() as u64, rejects.len() as u64);
+                let (out, rejected, dropped) = (output.rows() as u64, rejects.len() as u64, rejects.take_dropped());
                 shared.rejected(self.stage, rejects.take());
-                let gone = input.saturating_sub(out + rejected);
-                let (filtered, gathered) = if self.gathers { (0, gone) } else { (gone, 0) };
                 // A list's items become more rows than there were.
-                let made = (out + rejected).saturating_sub(input);
+                let made = (out + rejected + dropped).saturating_sub(input);
+                let gone = (input + made).saturating_sub(out + rejected);
+                let (filtered, gathered) = if self.gathers { (0, gone) } else { (gone, 0) };
                 let rows = Rows { input, output: out, rejected, filtered, gathered, made, failed: 0 };
                 shared.send(Event::Worked { stage: self.stage, split, rows, bytes, busy: start.elapsed() });
                 Some(output)

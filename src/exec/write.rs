@@ -194,7 +194,8 @@ impl Writer {
     /// Makes durable what is not yet. Where that fails, or the input was not whole and the sink keeps
     /// nothing of such input, the rows it had accepted are taken back.
     fn commit(&mut self) {
-        let whole = !self.shared.partial.load(Ordering::SeqCst);
+        self.shared.send(Event::WaitsToCommit { stage: self.stage });
+        let whole = self.shared.verdicts[self.shared.plan.pool_of(self.stage)].wait();
         let durable = match &mut self.worker {
             None => Ok(false),
             Some(worker) => guard(&self.shared.plan, self.stage, || worker.commit(whole)),

@@ -9,6 +9,7 @@
 //! silently; overflow and division by zero are errors of their row; `int8` names the 8-bit integer, as in a
 //! job's column types.
 
+mod aggregate;
 mod arithmetic;
 mod bind;
 mod cast;
@@ -28,6 +29,8 @@ mod types;
 mod value;
 
 use arrow_array::{Array, ArrayRef, BooleanArray, cast::AsArray};
+
+pub use aggregate::{Aggregate, AggregateCall, compile_aggregate};
 
 use crate::batch::{Batch, ColumnType, Schema};
 

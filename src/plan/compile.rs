@@ -7,22 +7,47 @@ use std::{
 };
 
 use super::{
-    Plan, Role, Stage,
+    Plan, Role, Stage, cut,
     pools::{Wish, pools},
 };
 use crate::{
     batch::{Column, ColumnType, Schema},
     event::StageId,
+    failure::Failure,
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
     spec::{
         Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, near, nearest,
     },
+    stage::Sink,
     transforms,
 };
 
 /// Compiles a spec. Every problem is recorded; there is a plan only where none of them is an error.
 pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
+    let (job, stages, wishes) = stages(document, problems)?;
+    Some(plan(document, job, stages, wishes))
+}
+
+/// Compiles a spec, but only for the rows that come to one stage: its own output, or the input of a sink. They go to
+/// `sink` instead; no sink of the spec is in the plan. Without a name it is the first sink that reads no other.
+///
+/// # Errors
+/// There is no such stage, or its rows come from a sink.
+pub fn compile_preview(
+    document: &Document,
+    name: Option<&str>,
+    sink: Box<dyn Sink>,
+    problems: &mut Problems,
+) -> Result<Option<Plan>, Failure> {
+    let Some((job, stages, wishes)) = stages(document, problems) else { return Ok(None) };
+    let ends = cut::ends(&job, &stages, name)?;
+    let (stages, wishes) = cut::cut(stages, wishes, &ends, sink);
+    Ok(Some(plan(document, job, stages, wishes)))
+}
+
+/// The stages of a spec and what they want of the executor.
+fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<Stage>, Vec<Wish>)> {
     let job = JobSpec::decode(&document.root, problems)?;
     let none = Table::new();
     let sources = document.root.get(&Path::default().key("sources")).and_then(Value::as_table).unwrap_or(&none);
@@ -38,20 +63,24 @@ pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
     if problems.any_error() {
         return None;
     }
+    Some((job, stages, wishes))
+}
+
+fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes: Vec<Wish>) -> Plan {
     let threads = job.limits.threads.or_else(|| available_parallelism().ok()).map_or(1, usize::from);
     let pools = pools(&stages, wishes, threads);
-    Some(Plan {
-        name: job.name.clone(),
-        description: job.description.clone(),
+    Plan {
+        name: job.name,
+        description: job.description,
         digest: digest(&document.root),
-        limits: job.limits.clone(),
-        rejects: job.rejects.clone(),
-        report: job.report.clone(),
-        state: job.state.clone().unwrap_or_else(|| beside(&document.name)),
+        limits: job.limits,
+        rejects: job.rejects,
+        report: job.report,
+        state: job.state.unwrap_or_else(|| beside(&document.name)),
         samples: job.samples,
         stages,
         pools,
-    })
+    }
 }
 
 /// The state directory beside a spec.
@@ -179,6 +208,7 @@ impl<'a> Compiler<'a> {
             side: inputs.side.as_ref().map(|(_, schema)| schema),
             batch: spec.common.batch.unwrap_or_default(),
             max_record_bytes: self.job.limits.max_record_bytes.0 as usize,
+            memory: usize::try_from(self.job.limits.memory.0).unwrap_or(usize::MAX),
             seed: self.job.seed,
             definitions: &self.job.definitions,
             sources: self.sources,

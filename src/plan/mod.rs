@@ -4,6 +4,7 @@
 //! say which stages share a worker.
 
 mod compile;
+mod cut;
 mod explain;
 mod graph;
 mod pools;
@@ -11,7 +12,7 @@ mod schema;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-pub use compile::compile;
+pub use compile::{compile, compile_preview};
 pub use explain::explain;
 pub use graph::{dot, mermaid};
 pub use pools::DEFAULT_QUEUE;
@@ -188,6 +189,7 @@ impl Role {
     fn delivery(&self) -> Delivery {
         match self {
             Role::Sink(sink) => sink.delivery(),
+            Role::Transform(transform) if transform.ordered() => Delivery::Ordered,
             Role::Source(_) | Role::Transform(_) => Delivery::Any,
         }
     }

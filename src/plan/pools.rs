@@ -1,7 +1,7 @@
 //! Which stages share a worker, and how messages find their way between pools.
 //!
 //! A transform is fused into the stage before it when it has one input, that input has no other reader, it
-//! does not gather,
+//! does not gather nor need its input in order,
 //! and the spec asks for nothing of its own (`concurrency`, `queue`, `partition_by`, `batch`): a batch then stays
 //! in one core's cache. Sinks and sources always head a pool.
 
@@ -42,6 +42,7 @@ fn fusible(stages: &[Stage], id: StageId, wish: &Wish) -> bool {
     let common = &wish.common;
     let own = common.concurrency.is_some() || common.queue.is_some() || common.batch.is_some();
     let own = own || wish.partition.is_some() || stage.side.is_some() || stage.role.gathers();
+    let own = own || stage.role.delivery() != Delivery::Any;
     matches!(stage.role, Role::Transform(_)) && !matches!(stages[input].role, Role::Sink(_)) && readers == 1 && !own
 }
 

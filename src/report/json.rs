@@ -124,7 +124,8 @@ pub struct StageReport {
     /// A sink's answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<AnswersReport>,
-    /// In a rehearsal: some of what would have been written.
+    /// In a rehearsal: some of what would have been written; only where the spec says
+    /// `report.samples = true`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rehearsed: Vec<String>,
 }
@@ -308,7 +309,7 @@ fn stage(tally: &Tally, id: usize) -> StageReport {
         blocked_seconds: counts.blocked.as_secs_f64(),
         queue: heads.then(|| queue(pool.queue, counts)),
         answers: matches!(stage.role, Role::Sink(_)).then(|| answers(counts)),
-        rehearsed: counts.rehearsed.clone(),
+        rehearsed: if plan.samples { counts.rehearsed.clone() } else { Vec::new() },
     }
 }
 

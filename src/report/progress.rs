@@ -131,7 +131,7 @@ impl Observer for Progress {
         match event {
             Event::Listed { stage, splits, first } => {
                 if *first == SplitId(0) && self.style == Style::Lines {
-                    let text = format!("started, plan {}, {} splits", self.tally.plan.digest, splits.len());
+                    let text = format!("started, plan {}, {}", self.tally.plan.digest, counted(splits.len()));
                     self.say(&text);
                 }
                 if let Some(line) = self.line(*stage) {
@@ -210,6 +210,11 @@ impl Total {
         let left = total.saturating_sub(done) as f64;
         (done > 0).then(|| Duration::from_secs_f64(seconds * left / done as f64))
     }
+}
+
+/// `1 split`, `2 splits`.
+fn counted(splits: usize) -> String {
+    format!("{splits} split{}", if splits == 1 { "" } else { "s" })
 }
 
 /// Bytes as people read them.

@@ -161,7 +161,7 @@ impl Observer for Tally {
             | Event::Withdrawn { stage, .. }
             | Event::Verified { stage, .. }
             | Event::Queue { stage, .. } => self.stages[*stage].on(event),
-            Event::Failed { .. } | Event::Level { .. } | Event::WorkerEnded { .. } => {}
+            Event::Failed { .. } | Event::Level { .. } | Event::WaitsToCommit { .. } | Event::WorkerEnded { .. } => {}
         }
     }
 }

@@ -4,8 +4,9 @@ mod discard;
 mod files;
 mod memcached;
 mod postgres;
+mod sqlite;
 
 use crate::{kind::Kind, stage::Sink};
 
 /// All kinds of sinks.
-pub const KINDS: &[Kind<dyn Sink>] = &[discard::KIND, files::KIND, memcached::KIND, postgres::KIND];
+pub const KINDS: &[Kind<dyn Sink>] = &[discard::KIND, files::KIND, memcached::KIND, postgres::KIND, sqlite::KIND];

@@ -3,9 +3,10 @@
 mod files;
 mod generate;
 mod postgres;
+mod sqlite;
 
 pub use self::generate::{FakeInfo, GeneratorInfo, definitions_schema, generators, names as fakes};
 use crate::{kind::Kind, stage::Source};
 
 /// All kinds of sources.
-pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND, postgres::KIND];
+pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND, postgres::KIND, sqlite::KIND];

@@ -58,7 +58,7 @@ pub struct Limits {
     pub deadline: Option<Duration>,
     /// How many threads stages that are bound by the processor have; all cores where it is not given.
     pub threads: Option<NonZeroUsize>,
-    /// How many bytes may wait in all queues together.
+    /// How many bytes may wait in all queues together; also how many a stage may hold that gathers rows.
     pub memory: Bytes,
     /// A record with more bytes is rejected.
     pub max_record_bytes: Bytes,

@@ -1,9 +1,31 @@
 //! What becomes of records on their way. One file per kind; each holds all of that kind.
 
+mod aggregate;
+mod dedup;
+mod explode;
 mod filter;
+mod hold;
+mod join;
+mod keys;
 mod protobuf;
+mod sample;
+mod select;
+mod slots;
+mod sort;
+#[cfg(test)]
+mod testing;
 
 use crate::{kind::Kind, stage::Transform};
 
 /// All kinds of transforms.
-pub const KINDS: &[Kind<dyn Transform>] = &[filter::KIND, protobuf::KIND];
+pub const KINDS: &[Kind<dyn Transform>] = &[
+    filter::KIND,
+    select::KIND,
+    explode::KIND,
+    join::KIND,
+    aggregate::KIND,
+    sort::KIND,
+    dedup::KIND,
+    sample::KIND,
+    protobuf::KIND,
+];

@@ -81,6 +81,7 @@ fn exit_65_more_rejects_than_allowed() {
     let ran = work.expect(65, &["copy.toml"]);
     assert!(ran.stderr.contains("copy: stopped, too many rejects, "), "{}", ran.stderr);
     assert!(ran.stderr.contains(" records rejected; the job allows 0\n"), "{}", ran.stderr);
+    assert_eq!(work.list("out"), [""; 0], "output is whole or absent");
     work.expect(0, &["copy.toml", "--set", "limits.rejects=1"]);
     assert_eq!(work.read("out/copy.tsv"), "one\t1\ntwo\t2\n");
 }

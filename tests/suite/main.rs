@@ -13,5 +13,7 @@ mod memc;
 mod postgres;
 mod report;
 mod running;
+mod sample_tables;
 mod servers;
+mod transforms;
 mod work;

@@ -10,10 +10,10 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 
 use super::stages::{Collect, Count, Fate, Job, numbers, schema};
 use crate::{
-    batch::{Batch, Rejects},
+    batch::{Batch, RejectCode, Rejects},
     failure::{Exit, Failure},
     spec::Common,
-    stage::{Delivery, Side, Transform, TransformWorker},
+    stage::{Delivery, Made, Side, Transform, TransformWorker},
 };
 
 fn rows(values: Vec<i64>) -> RecordBatch {
@@ -45,9 +45,9 @@ impl TransformWorker for Sum {
         Ok(batch.pick(Vec::new()))
     }
 
-    fn finish(&mut self) -> Result<Option<RecordBatch>, Failure> {
+    fn finish(&mut self) -> Result<Option<Made>, Failure> {
         self.told += 1;
-        Ok([None, Some(rows(vec![self.sum])), Some(rows(vec![self.count])), None][self.told].take())
+        Ok([None, Some(rows(vec![self.sum])), Some(rows(vec![self.count])), None][self.told].take().map(Made::from))
     }
 }
 
@@ -88,6 +88,63 @@ fn keyed_gathering_puts_out_worker_by_worker() {
     let all = sink.all();
     let (sums, counts): (Vec<i64>, Vec<i64>) = all.chunks(2).map(|pair| (pair[0], pair[1])).unzip();
     assert_eq!((sums.len(), sums.iter().sum::<i64>(), counts.iter().sum::<i64>()), (3, (0..60).sum(), 60));
+}
+
+/// Puts out its rows as they came, but refuses what divides by 7.
+#[derive(Clone, Default)]
+struct AsTheyCame(Vec<i64>);
+
+impl Transform for AsTheyCame {
+    fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn gathers(&self) -> bool {
+        true
+    }
+
+    fn ordered(&self) -> bool {
+        true
+    }
+}
+
+impl TransformWorker for AsTheyCame {
+    fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch, Failure> {
+        self.0.extend(numbers(&batch));
+        Ok(batch.pick(Vec::new()))
+    }
+
+    fn finish(&mut self) -> Result<Option<Made>, Failure> {
+        let left = self.0.split_off(self.0.len().min(100));
+        let values = std::mem::replace(&mut self.0, left);
+        let sevens = values.iter().zip(0..).filter(|(n, _)| **n % 7 == 0);
+        let refused = sevens.map(|(n, row)| (row, RejectCode("seven"), format!("{n} divides by 7"))).collect();
+        Ok((!values.is_empty()).then(|| Made { records: rows(values), refused }))
+    }
+}
+
+#[test]
+fn an_ordered_transform_has_its_input_in_order() {
+    for slow in 0..3 {
+        let mut count = Count::new(3, 4, 20);
+        count.before = Arc::new(move |split, _| {
+            if split == slow {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+        });
+        let sink = Collect::new(Delivery::Ordered);
+        let mut job = Job::new();
+        let source = job.source(&count, 3);
+        let all = job.transform(AsTheyCame::default(), &[source], None, 1);
+        job.sink(&sink, &[all], Common::default(), None);
+        let ran = job.run();
+        assert_eq!(sink.all(), (0..240).filter(|n| n % 7 != 0).collect::<Vec<_>>());
+        assert_eq!(ran.outcome.exit(), Exit::Done);
+        let rejects: Vec<(u64, String)> = ran.rejects.iter().map(|r| (r.position.record, r.message.clone())).collect();
+        let expected: Vec<(u64, String)> =
+            (0..240).filter(|n| n % 7 == 0).map(|n| (n + 1, format!("{n} divides by 7"))).collect();
+        assert_eq!(rejects, expected, "rows that are put out are counted on over the batches");
+    }
 }
 
 /// Adds to each row the sum of all rows of its second input.

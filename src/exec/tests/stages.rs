@@ -11,7 +11,7 @@ use std::{
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
 
 use crate::{
-    batch::{Batch, Block, Column, ColumnType, Origin, RejectCode, Rejects, Schema, SplitId},
+    batch::{Batch, Block, Column, ColumnType, Origin, Reject, RejectCode, Rejects, Schema, SplitId},
     event::{Event, Observer},
     exec::{Options, Outcome, Signals, run},
     failure::{Exit, Failure},
@@ -143,6 +143,9 @@ impl TransformWorker for Sift {
     }
 }
 
+/// What a test does before a batch is written.
+type BeforeWrite = dyn Fn(&Batch) -> Result<(), Failure> + Send + Sync;
+
 /// A sink that remembers which worker was handed what.
 #[derive(Clone)]
 pub(super) struct Collect {
@@ -151,7 +154,7 @@ pub(super) struct Collect {
     /// The largest batch it was handed.
     pub(super) largest: Arc<AtomicUsize>,
     /// Called before each write.
-    pub(super) before: Arc<dyn Fn(&Batch) -> Result<(), Failure> + Send + Sync>,
+    pub(super) before: Arc<BeforeWrite>,
     pub(super) durable: bool,
     /// Does the end of a split make its rows durable? Noted in `ended`.
     pub(super) ends_splits: bool,
@@ -336,12 +339,14 @@ pub(super) struct Ran {
     pub(super) tally: Tally,
     /// Most batches that ever waited in a queue, by the stage behind it.
     pub(super) high: BTreeMap<usize, u64>,
+    pub(super) rejects: Vec<Reject>,
 }
 
 pub(super) fn run_plan(plan: &Arc<Plan>, limit: Option<u64>, signals: &Signals) -> Ran {
     struct Watch {
         tally: Tally,
         high: BTreeMap<usize, u64>,
+        rejects: Vec<Reject>,
     }
     impl Observer for Watch {
         fn on(&mut self, event: &Event) {
@@ -349,12 +354,15 @@ pub(super) fn run_plan(plan: &Arc<Plan>, limit: Option<u64>, signals: &Signals) 
             if let Event::Queue { stage, high } = event {
                 self.high.insert(*stage, high.batches);
             }
+            if let Event::Rejected { rejects, .. } = event {
+                self.rejects.extend_from_slice(rejects);
+            }
         }
     }
-    let mut watch = Watch { tally: Tally::new(Arc::clone(plan)), high: BTreeMap::new() };
+    let mut watch = Watch { tally: Tally::new(Arc::clone(plan)), high: BTreeMap::new(), rejects: Vec::new() };
     let outcome = run(plan, &Options { mode: Mode::Write, limit }, signals, &mut watch);
     if outcome.aborted.is_none() {
         assert_eq!(watch.tally.imbalances(), Vec::<String>::new(), "rows do not add up");
     }
-    Ran { outcome, tally: watch.tally, high: watch.high }
+    Ran { outcome, tally: watch.tally, high: watch.high, rejects: watch.rejects }
 }

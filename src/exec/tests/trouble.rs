@@ -99,6 +99,39 @@ fn what_is_whole_or_absent_learns_that_it_is_not_whole() {
     }
 }
 
+#[test]
+fn too_many_rejects_are_known_before_a_sink_commits() {
+    for (limit, whole) in [(RejectLimit::Count(1), true), (RejectLimit::Count(0), false)]
+        .into_iter()
+        .chain([(RejectLimit::Share(0.1), true), (RejectLimit::Share(0.001), false)])
+    {
+        let mut sink = Collect::new(Delivery::Ordered);
+        sink.durable = false;
+        let mut job = Job::new();
+        job.limits.rejects = limit;
+        let source = job.source(&Count::new(2, 3, 4), 1);
+        let sift = job.sift(&[source], 1, |n| if n == 23 { Fate::Refuse } else { Fate::Keep });
+        job.sink(&sink, &[sift], Common::default(), None);
+        let ran = job.run();
+        assert_eq!(*sink.committed.lock().expect("no panic"), Some(whole), "{limit:?}");
+        assert_eq!(ran.outcome.exit(), if whole { Exit::Done } else { Exit::Rejects });
+    }
+}
+
+#[test]
+fn a_sink_that_another_reads_commits_before_it() {
+    let (mut main, mut lookup) = (Collect::new(Delivery::Ordered), Collect::new(Delivery::Ordered));
+    (main.durable, lookup.durable) = (false, false);
+    let mut job = Job::new();
+    let source = job.source(&Count::new(3, 3, 4), 2);
+    let middle = job.sink(&main, &[source], Common::default(), None);
+    job.sink(&lookup, &[middle], Common::default(), None);
+    let ran = job.run();
+    let committed = |sink: &Collect| *sink.committed.lock().expect("no panic");
+    assert_eq!((committed(&main), committed(&lookup)), (Some(true), Some(true)));
+    assert_eq!((lookup.all(), ran.outcome.exit()), ((0..36).collect(), Exit::Done));
+}
+
 fn with_rejects(limit: RejectLimit, refused: impl Fn(i64) -> bool + Send + Sync + 'static) -> (Ran, Vec<u64>) {
     let (count, sink) = (Count::new(4, 10, 10), Collect::new(Delivery::Any));
     let mut job = Job::new();

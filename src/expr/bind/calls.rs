@@ -1,7 +1,8 @@
 //! Functions, casts, `case`, items of lists.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
+use arrow_array::TimestampMicrosecondArray;
 use sqlparser::ast::{
     AccessExpr, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField, Expr as Ast, Function as Call, FunctionArg,
     FunctionArgExpr, FunctionArguments, Subscript, TrimWhereField,
@@ -217,6 +218,10 @@ impl Binder<'_> {
                 let parts = parts.into_iter().collect::<Option<_>>()?;
                 Some(Node::new(Kind::Concat { parts, skip_nulls: true }, ColumnType::String).nullable(false))
             }
+            Form::Now => {
+                let now = TimestampMicrosecondArray::from(vec![self.now]);
+                Some(Node::literal(Arc::new(now), ColumnType::Timestamp))
+            }
             Form::RegexpMatches | Form::RegexpReplace => self.regexp(form, function, nodes, exprs),
             Form::Modulo => {
                 let [left, right] = <[Node; 2]>::try_from(self.numbers(function, nodes, exprs)?).ok()?;
@@ -367,7 +372,7 @@ impl Binder<'_> {
 }
 
 /// A call whose arguments are what they must be.
-fn applied(function: &'static Function, arguments: Vec<Node>) -> Node {
+pub(super) fn applied(function: &'static Function, arguments: Vec<Node>) -> Node {
     let first = arguments.first().map_or(ColumnType::String, |first| first.column_type.clone());
     let column_type = match (&function.returns, first) {
         (Returns::Type(column_type), _) => column_type.clone(),

@@ -2,10 +2,15 @@
 //! its place in the text, and binding goes on beside it.
 
 mod calls;
+mod intervals;
 mod operators;
 mod refuse;
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, UInt64Array,
@@ -30,7 +35,7 @@ use super::{
 /// # Errors
 /// Everything that is wrong, in the order of the text.
 pub(super) fn bind(tree: &Ast, places: &Places, schema: &Schema) -> Result<Node, Vec<ExprError>> {
-    let mut binder = Binder { places, schema, errors: Vec::new(), conditional: 0 };
+    let mut binder = Binder { places, schema, errors: Vec::new(), conditional: 0, now: now() };
     let node = binder.bind(tree);
     binder.errors.sort_by_key(|error| (error.start, error.end));
     match node {
@@ -49,6 +54,14 @@ struct Binder<'a> {
     errors: Vec<ExprError>,
     /// How many branches that may not be taken we are in: a constant that fails there is no error yet.
     conditional: usize,
+    /// What `now()` is, in microseconds.
+    now: i64,
+}
+
+/// Microseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A bound part; none where an error has been recorded.

@@ -1,5 +1,8 @@
 //! Operators and predicates.
 
+use std::sync::Arc;
+
+use arrow_array::Int64Array;
 use sqlparser::ast::{BinaryOperator, Expr as Ast, UnaryOperator, Value};
 
 use crate::{
@@ -13,7 +16,7 @@ use crate::{
     },
 };
 
-use super::{Binder, Bound};
+use super::{Binder, Bound, intervals::interval};
 
 /// From how many constants on a set is made of an `in` list.
 const SET_FROM: usize = 5;
@@ -27,8 +30,21 @@ impl Binder<'_> {
             chain.push((leftmost, left, op, right));
             leftmost = left;
         }
-        let mut bound = self.bind(leftmost);
+        let mut bound = match (interval(leftmost), chain.last()) {
+            // `interval '1 day' + ts` is `ts + interval '1 day'`.
+            (Some(first), Some((whole, left, op @ BinaryOperator::Plus, right))) if interval(right).is_none() => {
+                let time = self.bind(right);
+                let shifted = self.shift(time, right, op, (first, left)).and_then(|node| self.fold(node, whole));
+                chain.pop();
+                shifted
+            }
+            _ => self.bind(leftmost),
+        };
         for (whole, left, op, right) in chain.into_iter().rev() {
+            if let Some(span) = interval(right) {
+                bound = self.shift(bound, left, op, (span, right)).and_then(|node| self.fold(node, whole));
+                continue;
+            }
             let lazy = matches!(op, BinaryOperator::And | BinaryOperator::Or);
             let right_bound = if lazy { self.bind_branch(right) } else { self.bind(right) };
             bound = match (bound, right_bound) {
@@ -333,4 +349,9 @@ pub(super) fn arithmetic(op: Operator, left: Node, right: Node) -> Node {
     let exact = target == ColumnType::Float64 && !op.divides();
     let node = Node::new(Kind::Arithmetic(op, operands), target);
     if exact { node } else { node.failing() }
+}
+
+/// An integer as a literal.
+pub(super) fn integer(number: i64) -> Node {
+    Node::literal(Arc::new(Int64Array::from(vec![number])), ColumnType::Int64)
 }

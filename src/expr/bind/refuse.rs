@@ -40,7 +40,7 @@ fn name(expr: &Ast) -> &'static str {
         Ast::Tuple(_) => "tuples are",
         Ast::Struct { .. } | Ast::Dictionary(_) | Ast::Named { .. } => "structures are",
         Ast::Map(_) => "maps are",
-        Ast::Interval(_) => "intervals are",
+        Ast::Interval(_) => "an interval that is not added to a time is",
         Ast::Wildcard(_) | Ast::QualifiedWildcard(..) => "`*` is",
         Ast::Lambda(_) => "lambdas are",
         Ast::GroupingSets(_) | Ast::Cube(_) | Ast::Rollup(_) => "grouping is",

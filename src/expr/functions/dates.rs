@@ -10,12 +10,13 @@ use super::{Body, Call, Function, Parameter, Returns};
 use crate::{
     batch::ColumnType,
     expr::{
+        cast::integers,
         text::{Strings, civil},
         value::without,
     },
 };
 
-use Parameter::{DatePart, DateUnit, Time};
+use Parameter::{DatePart, DateUnit, Integer, Time};
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -23,6 +24,7 @@ const DAY: i64 = 86_400 * SECOND;
 const COUNT: Returns = Returns::Type(ColumnType::Int64);
 
 /// The table. `extract(year from d)` and `date_part('year', d)` are one function; `year(d)` is short for it.
+/// `ts + interval '1 month 2 days'` is `add_interval(ts, 1, 172800000000)`: months and microseconds.
 pub(super) const TABLE: &[Function] = &[
     Function {
         name: "date_part",
@@ -44,6 +46,13 @@ pub(super) const TABLE: &[Function] = &[
         optional: 0,
         returns: Returns::Type(ColumnType::Float64),
         body: Body::Strict(epoch),
+    },
+    Function {
+        name: "add_interval",
+        parameters: &[Time, Integer, Integer],
+        optional: 0,
+        returns: Returns::Type(ColumnType::Timestamp),
+        body: Body::Checked(add_interval),
     },
     Function { name: "year", parameters: &[Time], optional: 0, returns: COUNT, body: Body::Strict(year) },
     Function { name: "month", parameters: &[Time], optional: 0, returns: COUNT, body: Body::Strict(month) },
@@ -156,6 +165,38 @@ fn truncate(call: Call<'_, '_>) -> ArrayRef {
         }
     }
     Arc::new(TimestampMicrosecondArray::new(answers.into(), without(call.nulls, &failed, call.rows)))
+}
+
+fn add_interval(call: Call<'_, '_>) -> ArrayRef {
+    let times = call.arguments[0].array().as_primitive::<TimestampMicrosecondType>().values();
+    let (months, micros) = (integers(&call.arguments[1]).values(), integers(&call.arguments[2]).values());
+    let mut failed = Vec::new();
+    let mut answers = vec![0; call.rows];
+    for (row, answer) in answers.iter_mut().enumerate() {
+        let [time, month, micro] = [0, 1, 2].map(|i| call.arguments[i].index(row));
+        match shifted(times[time], months[month], micros[micro]) {
+            Some(time) => *answer = time,
+            None if call.is_valid(row) => {
+                failed.push(row);
+                call.faults.report(row, || "a time and an interval together are out of range for timestamp".to_owned());
+            }
+            None => {}
+        }
+    }
+    Arc::new(TimestampMicrosecondArray::new(answers.into(), without(call.nulls, &failed, call.rows)))
+}
+
+/// So many months later on the same day of the month, or on its last day where it has no such day; then so many
+/// microseconds later.
+fn shifted(us: i64, months: i64, micros: i64) -> Option<i64> {
+    if months == 0 {
+        return us.checked_add(micros);
+    }
+    let (year, month, day) = civil(days(us));
+    let month = (year * 12 + month - 1).checked_add(months).filter(|month| month.abs() < 1 << 40)?;
+    let first = |month: i64| days_of(month.div_euclid(12), month.rem_euclid(12) + 1);
+    let day = first(month) + day.min(first(month + 1) - first(month)) - 1;
+    day.checked_mul(DAY)?.checked_add(us.rem_euclid(DAY))?.checked_add(micros)
 }
 
 fn days(us: i64) -> i64 {

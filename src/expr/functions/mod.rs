@@ -1,6 +1,7 @@
 //! The functions: one table per subject. Adding one is one row and one function.
 
 mod dates;
+mod hashes;
 mod json;
 mod lists;
 mod numbers;
@@ -96,6 +97,7 @@ pub(super) enum Form {
     NullIf,
     Concat,
     Modulo,
+    Now,
     RegexpMatches,
     RegexpReplace,
 }
@@ -124,9 +126,18 @@ impl Call<'_, '_> {
     }
 }
 
-const TABLES: &[&[Function]] = &[FORMS, strings::TABLE, numbers::TABLE, lists::TABLE, dates::TABLE, json::TABLE];
+const TABLES: &[&[Function]] =
+    &[FORMS, strings::TABLE, numbers::TABLE, lists::TABLE, dates::TABLE, json::TABLE, hashes::TABLE];
 
 const FORMS: &[Function] = &[
+    // A constant: the time at which the expression was bound, for all rows.
+    Function {
+        name: "now",
+        parameters: &[],
+        optional: 0,
+        returns: Returns::Type(ColumnType::Timestamp),
+        body: Body::Form(Form::Now),
+    },
     Function {
         name: "coalesce",
         parameters: &[Parameter::Any, Parameter::More],

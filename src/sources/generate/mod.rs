@@ -187,7 +187,10 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     }
     let splits = splits.unwrap_or_else(|| count.div_ceil(SPLIT_ROWS).clamp(1, MAX_SPLITS)).min(count.max(1));
     let output = Some(makes.schema.clone());
-    let notes = vec![format!("{count} rows in {splits} splits"), format!("about {} bytes a row", makes.row_bytes)];
+    let notes = vec![
+        format!("{count} rows in {splits} split{}", if splits == 1 { "" } else { "s" }),
+        format!("about {} bytes a row", makes.row_bytes),
+    ];
     let stage = Generate { made: Arc::new(makes), count, splits };
     Some(Compiled { stage: Box::new(stage), output, workers: Workers::Threads, notes })
 }

@@ -146,7 +146,7 @@ fn aliases_cannot_make_a_small_text_large() {
     let mut bomb = String::from("a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n");
     for i in 1..30 {
         let alias = format!("*a{}", i - 1);
-        bomb.push_str(&format!("a{i}: &a{i} [{}]\n", vec![alias.as_str(); 9].join(", ")));
+        bomb.push_str(&format!("a{i}: &a{i} [{}]\n", [alias.as_str(); 9].join(", ")));
     }
     let (root, found) = parse(&bomb, Format::Yaml);
     assert_eq!(root, Value::Unknown);

@@ -191,7 +191,7 @@ fn columns_have_types_and_nulls_as_declared() {
          moment timestamp, name string?, tags list<string>?, nested list<list<int64>>, object json, owner string, \
          constant string"
     );
-    assert_eq!(compiled.notes[0], "1000 rows in 1 splits");
+    assert_eq!(compiled.notes[0], "1000 rows in 1 split");
 }
 
 #[test]

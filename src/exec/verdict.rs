@@ -1,0 +1,93 @@
+//! When the sinks may make durable what they hold, and whether the run is whole then.
+//!
+//! A sink's worker that has written its last batch waits for the verdict on its pool. It is given when
+//! every worker that could still refuse or lose a row of this run has ended or waits too. Pools that read
+//! the sink itself are not among them: they go on only once it has committed.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+};
+
+use crate::plan::{Plan, PoolId};
+
+/// Opens once, with an answer for all that wait at it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Latch(Arc<(Mutex<Option<bool>>, Condvar)>);
+
+impl Latch {
+    pub(super) fn open(&self, answer: bool) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        self.0.1.notify_all();
+    }
+
+    pub(super) fn wait(&self) -> bool {
+        let state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.1.wait_while(state, |state| state.is_none()).unwrap_or_else(PoisonError::into_inner);
+        state.unwrap_or(false)
+    }
+}
+
+/// How far the workers of every pool are.
+#[derive(Debug)]
+pub(super) struct Verdicts(Vec<State>);
+
+#[derive(Debug)]
+struct State {
+    /// Workers that neither have ended nor wait.
+    busy: usize,
+    waiting: usize,
+    given: bool,
+    /// The pools that read this one, by way of others too.
+    behind: BTreeSet<PoolId>,
+}
+
+impl Verdicts {
+    /// `workers` are those of each pool.
+    pub(super) fn new(plan: &Plan, workers: &[usize]) -> Self {
+        let state = |(pool, busy): (PoolId, &usize)| State {
+            busy: *busy,
+            waiting: 0,
+            given: false,
+            behind: behind(plan, pool),
+        };
+        Verdicts(workers.iter().enumerate().map(state).collect())
+    }
+
+    /// Workers that have not ended, of all pools.
+    pub(super) fn left(&self) -> usize {
+        self.0.iter().map(|state| state.busy + state.waiting).sum()
+    }
+
+    /// A worker waits for the verdict.
+    pub(super) fn waits(&mut self, pool: PoolId) {
+        self.0[pool].busy -= 1;
+        self.0[pool].waiting += 1;
+    }
+
+    /// A worker has ended; one that waited has heard the verdict before.
+    pub(super) fn ended(&mut self, pool: PoolId) {
+        let state = &mut self.0[pool];
+        if state.given { state.waiting -= 1 } else { state.busy -= 1 }
+    }
+
+    /// The next pool whose verdict is due; it counts as given.
+    pub(super) fn due(&mut self) -> Option<PoolId> {
+        let due = |(_, state): &(PoolId, &State)| {
+            let quiet = |(other, of): (PoolId, &State)| of.busy == 0 || state.behind.contains(&other);
+            state.waiting > 0 && !state.given && self.0.iter().enumerate().all(quiet)
+        };
+        let pool = self.0.iter().enumerate().find(due).map(|(pool, _)| pool)?;
+        self.0[pool].given = true;
+        Some(pool)
+    }
+}
+
+fn behind(plan: &Plan, pool: PoolId) -> BTreeSet<PoolId> {
+    let mut found = BTreeSet::new();
+    let mut left = vec![pool];
+    while let Some(next) = left.pop() {
+        left.extend(plan.pools[next].next.iter().map(|edge| edge.to).filter(|to| found.insert(*to)));
+    }
+    found
+}

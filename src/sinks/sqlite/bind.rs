@@ -1,0 +1,115 @@
+//! Typed columns to the parameters of a statement, value by value.
+
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::Field;
+use rusqlite::{Statement, types::Null};
+
+use crate::{
+    batch::json,
+    formats::cells::{Cell, CellStyle},
+};
+
+/// One column of a batch.
+pub(super) struct Bound<'a> {
+    field: &'a Field,
+    column: &'a ArrayRef,
+    cell: Cell<'a>,
+    has_nulls: bool,
+    style: CellStyle,
+}
+
+/// Why a value was not bound.
+pub(super) enum Unbound {
+    /// SQLite cannot hold it; the sentence says why.
+    Refused(String),
+    /// SQLite failed.
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Unbound {
+    fn from(error: rusqlite::Error) -> Self {
+        Unbound::Failed(error)
+    }
+}
+
+impl<'a> Bound<'a> {
+    pub(super) fn new(field: &'a Field, column: &'a ArrayRef) -> Self {
+        let style = CellStyle { null: String::new(), separator: b',' };
+        Bound { field, column, cell: Cell::new(column), has_nulls: column.null_count() > 0, style }
+    }
+
+    /// Binds the value at `row` to parameter `at`, counted from 1. Returns its bytes; `text` is room for it.
+    #[inline]
+    pub(super) fn bind(
+        &self,
+        row: usize,
+        statement: &mut Statement<'_>,
+        at: usize,
+        text: &mut Vec<u8>,
+    ) -> Result<usize, Unbound> {
+        const NUMBER: usize = 8;
+        if self.has_nulls && self.column.is_null(row) {
+            statement.raw_bind_parameter(at, Null)?;
+            return Ok(0);
+        }
+        macro_rules! number {
+            ($values:ident as $native:ty) => {
+                statement.raw_bind_parameter(at, <$native>::from($values.value(row)))?
+            };
+        }
+        match &self.cell {
+            Cell::String(values) => {
+                let value = values.value(row);
+                statement.raw_bind_parameter(at, value)?;
+                return Ok(value.len());
+            }
+            Cell::Binary(values) => {
+                let value = values.value(row);
+                statement.raw_bind_parameter(at, value)?;
+                return Ok(value.len());
+            }
+            Cell::Bool(values) => number!(values as bool),
+            Cell::Int8(values) => number!(values as i64),
+            Cell::Int16(values) => number!(values as i64),
+            Cell::Int32(values) => number!(values as i64),
+            Cell::Int64(values) => number!(values as i64),
+            Cell::UInt8(values) => number!(values as i64),
+            Cell::UInt16(values) => number!(values as i64),
+            Cell::UInt32(values) => number!(values as i64),
+            Cell::UInt64(values) => {
+                let value = values.value(row);
+                let signed =
+                    i64::try_from(value).map_err(|_| self.refuse(&format!("{value} is more than SQLite holds")));
+                statement.raw_bind_parameter(at, signed?)?;
+            }
+            Cell::Float32(values) => self.float(f64::from(values.value(row)), statement, at)?,
+            Cell::Float64(values) => self.float(values.value(row), statement, at)?,
+            Cell::List(..) => {
+                let value = json::value(self.field, self.column, row).to_string();
+                statement.raw_bind_parameter(at, value.as_str())?;
+                return Ok(value.len());
+            }
+            Cell::Date(_) | Cell::Timestamp(_) | Cell::TimestampNs(_) | Cell::Other => {
+                text.clear();
+                let plain = |_: &[u8], _: &mut Vec<u8>| Ok(());
+                self.cell.write(row, &self.style, &plain, text).map_err(|why| self.refuse(why))?;
+                let value = std::str::from_utf8(text).map_err(|_| self.refuse("it is no text"))?;
+                statement.raw_bind_parameter(at, value)?;
+                return Ok(value.len());
+            }
+        }
+        Ok(NUMBER)
+    }
+
+    /// SQLite would make a null of what is no number.
+    fn float(&self, value: f64, statement: &mut Statement<'_>, at: usize) -> Result<(), Unbound> {
+        if value.is_nan() {
+            return Err(self.refuse("SQLite cannot hold NaN"));
+        }
+        Ok(statement.raw_bind_parameter(at, value)?)
+    }
+
+    fn refuse(&self, why: &str) -> Unbound {
+        Unbound::Refused(format!("column `{}`: {why}", self.field.name()))
+    }
+}

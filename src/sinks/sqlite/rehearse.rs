@@ -1,0 +1,78 @@
+//! `--dry-run`: shows the statement and the first values; no database is touched.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, new_null_array};
+
+use super::{Plan, statement};
+use crate::{
+    batch::{Batch, json},
+    failure::{Exit, Failure},
+    stage::{SinkWorker, Written},
+};
+
+/// A worker that writes nothing.
+pub(super) struct Rehearsal {
+    plan: Arc<Plan>,
+    shown: bool,
+    /// Stands for the next key that the database would make.
+    key: i64,
+}
+
+impl Rehearsal {
+    pub(super) fn new(plan: Arc<Plan>) -> Self {
+        Rehearsal { plan, shown: false, key: 1 }
+    }
+
+    /// The statement and the values of the first rows.
+    fn samples(&self, batch: &Batch) -> Result<Vec<String>, Failure> {
+        const ROWS: usize = 3;
+        let layout = &self.plan.layout;
+        let values = batch.records.project(&layout.places).map_err(|error| self.bug(&error.to_string()))?;
+        let mut samples = vec![statement::insert(layout, 1, !layout.returned.is_empty())];
+        samples.extend((0..batch.rows().min(ROWS)).map(|row| json::row(&values, row)));
+        Ok(samples)
+    }
+
+    /// The rows as they might come back: keys counted from 1, as a new table makes them; nulls where the
+    /// database decides; else as they were written.
+    fn output(&mut self, batch: &Batch) -> Result<Batch, Failure> {
+        let mut columns: Vec<ArrayRef> = batch.records.columns().to_vec();
+        let layout = &self.plan.layout;
+        for column in &layout.returned {
+            let is_written =
+                layout.written.iter().any(|w| *w.name == column.name && w.column_type == column.column_type);
+            let values: ArrayRef = if !column.nullable {
+                Arc::new(Int64Array::from_iter_values(self.key..self.key + batch.rows() as i64))
+            } else {
+                new_null_array(&column.column_type.to_arrow(), batch.rows())
+            };
+            match self.plan.output.find(&column.name) {
+                Some((place, _)) if place < columns.len() && is_written => {}
+                Some((place, _)) if place < columns.len() => columns[place] = values,
+                _ => columns.push(values),
+            }
+        }
+        self.key += batch.rows() as i64;
+        let records = RecordBatch::try_new(self.plan.output.arrow(), columns);
+        let records = records.map_err(|error| self.bug(&error.to_string()))?;
+        Ok(Batch::new(records, batch.origin.clone()))
+    }
+
+    fn bug(&self, message: &str) -> Failure {
+        Failure::new(Exit::Bug, format!("table `{}`: {message}", self.plan.layout.table))
+    }
+}
+
+impl SinkWorker for Rehearsal {
+    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
+        let samples = if self.shown { Vec::new() } else { self.samples(batch)? };
+        self.shown = true;
+        let output = Some(self.output(batch)?);
+        Ok(Written { accepted: batch.rows() as u64, samples, output, durable: true, ..Written::default() })
+    }
+
+    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
+        Ok(true)
+    }
+}

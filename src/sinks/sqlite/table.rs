@@ -1,0 +1,260 @@
+//! The table: made, or found and compared with what is to be written, before the first row.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{Create, Layout, Ways, WriteMode, statement};
+use crate::{
+    batch::ColumnType,
+    failure::{Exit, Failure},
+    spec::nearest,
+    sqlite::{self, TableColumn, quote, ticked},
+};
+
+/// Makes the table where `create` says so, and finds out how rows can be written to it.
+///
+/// # Errors
+/// The table is not there, or lacks a column, or has one of another type; or SQLite refuses the statement.
+pub(super) fn prepare(connection: &Connection, path: &Path, layout: &Layout) -> Result<Ways, Failure> {
+    let refused = |doing: &str, error: &rusqlite::Error| {
+        sqlite::failure(path, &format!("{doing} table `{}` in", layout.table), error, Exit::CantCreate)
+    };
+    if layout.create == Create::Replace {
+        let drop = format!("DROP TABLE IF EXISTS {}", quote(&layout.table));
+        connection.execute_batch(&drop).map_err(|error| refused("replace", &error))?;
+    }
+    let mut name = sqlite::real_name(connection, &layout.table).map_err(|error| refused("look up", &error))?;
+    if name.is_none() && layout.create != Create::Never {
+        connection.execute_batch(&statement::create(layout)).map_err(|error| refused("create", &error))?;
+        name = Some(layout.table.clone());
+    }
+    let Some(name) = name else {
+        let tables = sqlite::tables(connection).map_err(|error| refused("look up", &error))?;
+        let help = nearest(&layout.table, tables.iter().map(String::as_str));
+        return Err(mistake(path, format!("there is no table `{}`", layout.table), help));
+    };
+    let found = Found::read(connection, &name).map_err(|error| refused("look up", &error))?;
+    if found.view {
+        return Err(mistake(path, format!("`{name}` is a view"), None));
+    }
+    layout.written.iter().try_for_each(|column| found.takes(path, &column.name, &column.column_type))?;
+    found.needs_no_more(path, layout)?;
+    found.gives_back(path, layout)?;
+    for returning in [false, !layout.returned.is_empty()] {
+        let insert = statement::insert(layout, 1, returning);
+        connection.prepare(&insert).map_err(|error| refused("write to", &error))?;
+    }
+    Ok(found.ways(layout))
+}
+
+/// A mistake in the spec that only the database shows.
+fn mistake(path: &Path, message: String, help: Option<String>) -> Failure {
+    let help = help.map_or_else(String::new, |help| format!("; {}", help.trim_end_matches('?')));
+    Failure::new(Exit::CantCreate, format!("database `{}`: {message}{help}", path.display()))
+}
+
+/// A table as it is.
+struct Found {
+    name: String,
+    columns: Vec<TableColumn>,
+    strict: bool,
+    triggers: bool,
+    view: bool,
+    autoincrement: bool,
+}
+
+impl Found {
+    fn read(connection: &Connection, table: &str) -> rusqlite::Result<Found> {
+        let exists = |condition: &str| {
+            let sql = format!("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE {condition})");
+            connection.query_row(&sql, [table], |row| row.get::<_, bool>(0))
+        };
+        let (strict, _) = sqlite::traits(connection, table)?;
+        Ok(Found {
+            name: table.to_owned(),
+            columns: sqlite::columns(connection, table)?,
+            strict,
+            triggers: exists("type = 'trigger' AND lower(tbl_name) = lower(?1)")?,
+            view: exists("type = 'view' AND name = ?1")?,
+            autoincrement: exists("type = 'table' AND name = ?1 AND lower(sql) LIKE '%autoincrement%'")?,
+        })
+    }
+
+    fn column(&self, path: &Path, name: &str) -> Result<&TableColumn, Failure> {
+        self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+            let help = nearest(name, self.columns.iter().map(|column| column.name.as_str()));
+            mistake(path, format!("table `{}` has no column `{name}`", self.name), help)
+        })
+    }
+
+    /// Can a column of that name hold such values, unchanged?
+    fn takes(&self, path: &Path, name: &str, column_type: &ColumnType) -> Result<(), Failure> {
+        let column = self.column(path, name)?;
+        let table = &self.name;
+        if column.generated {
+            return Err(mistake(path, format!("column `{name}` of table `{table}` is computed by the database"), None));
+        }
+        if holds(&column.declared, self.strict, column_type) {
+            return Ok(());
+        }
+        let declared = &column.declared;
+        let message = format!("column `{name}` of table `{table}` is declared `{declared}`, which is no {column_type}");
+        Err(mistake(path, message, None))
+    }
+
+    /// Has every column that must have a value one?
+    fn needs_no_more(&self, path: &Path, layout: &Layout) -> Result<(), Failure> {
+        let written = |column: &&TableColumn| !layout.written.iter().any(|w| w.name.eq_ignore_ascii_case(&column.name));
+        let key = sqlite::row_key(&self.columns).map(|key| &key.name);
+        let mut needed = self.columns.iter().filter(|column| column.not_null && !column.default && !column.generated);
+        match needed.find(|column| written(column) && key != Some(&column.name)) {
+            None => Ok(()),
+            Some(TableColumn { name, .. }) => {
+                let message = format!("column `{name}` of table `{}` must have a value, and gets none", self.name);
+                Err(mistake(path, message, None))
+            }
+        }
+    }
+
+    /// Has the table what it is to give back, and is a key never null?
+    fn gives_back(&self, path: &Path, layout: &Layout) -> Result<(), Failure> {
+        let key = sqlite::row_key(&self.columns).map(|key| &key.name);
+        for returned in &layout.returned {
+            let column = self.column(path, &returned.name)?;
+            if !returned.nullable && !column.not_null && key != Some(&column.name) {
+                let name = &returned.name;
+                let message = format!("column `{name}` of table `{}` may be null", self.name);
+                let help = Some(format!("declare its type in `returning`: \"{name} {}\"", returned.column_type));
+                return Err(mistake(path, message, help));
+            }
+        }
+        Ok(())
+    }
+
+    fn ways(self, layout: &Layout) -> Ways {
+        let key = sqlite::row_key(&self.columns).map(|key| key.name.to_ascii_lowercase());
+        let is_key = |name: &str| key.as_deref() == Some(name.to_ascii_lowercase().as_str());
+        let by_row_key = match layout.returned.as_slice() {
+            [one] => {
+                let written = layout.written.iter().any(|column| column.name.eq_ignore_ascii_case(&one.name));
+                layout.mode == WriteMode::Insert
+                    && is_key(&one.name)
+                    && !written
+                    && one.column_type == ColumnType::Int64
+            }
+            _ => false,
+        };
+        // Keys of several rows at once are known where they only ever grow, and nothing else makes rows.
+        let several = !self.triggers && (layout.returned.is_empty() || (by_row_key && self.autoincrement));
+        Ways { table: self.name, by_row_key, several }
+    }
+}
+
+/// What SQLite makes of values on their way into a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Affinity {
+    Integer,
+    Real,
+    Text,
+    Numeric,
+    /// Values stay what they are.
+    None,
+}
+
+impl Affinity {
+    /// After the rules of SQLite, in their order.
+    fn of(declared: &str, strict: bool) -> Affinity {
+        let declared = declared.to_ascii_uppercase();
+        let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));
+        match () {
+            () if strict && declared == "ANY" => Affinity::None,
+            () if has(&["INT"]) => Affinity::Integer,
+            () if has(&["CHAR", "CLOB", "TEXT"]) => Affinity::Text,
+            () if declared.is_empty() || has(&["BLOB"]) => Affinity::None,
+            () if has(&["REAL", "FLOA", "DOUB"]) => Affinity::Real,
+            () => Affinity::Numeric,
+        }
+    }
+}
+
+/// Does a column that was declared so hold values of this type as they are?
+fn holds(declared: &str, strict: bool, column_type: &ColumnType) -> bool {
+    let affinity = Affinity::of(declared, strict);
+    if strict && affinity == Affinity::None && declared.eq_ignore_ascii_case("blob") {
+        return *column_type == ColumnType::Binary;
+    }
+    match column_type {
+        _ if affinity == Affinity::None => true,
+        ColumnType::Float32 | ColumnType::Float64 => matches!(affinity, Affinity::Real | Affinity::Numeric),
+        number if number.is_integer() => matches!(affinity, Affinity::Integer | Affinity::Numeric),
+        ColumnType::Bool => matches!(affinity, Affinity::Integer | Affinity::Numeric),
+        ColumnType::String => affinity == Affinity::Text,
+        // Their text is never taken for a number, so a numeric column keeps it.
+        ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::List(_) => {
+            matches!(affinity, Affinity::Text | Affinity::Numeric)
+        }
+        // A number in it becomes one of SQLite's, which is the same JSON.
+        ColumnType::Json => affinity == Affinity::Text || declared.to_ascii_uppercase().contains("JSON"),
+        _ => false,
+    }
+}
+
+/// What a new table's column of this type is declared as.
+pub(super) fn declared(column_type: &ColumnType) -> &'static str {
+    match column_type {
+        ColumnType::Float32 | ColumnType::Float64 => "REAL",
+        ColumnType::Binary => "BLOB",
+        ColumnType::Bool => "INTEGER",
+        number if number.is_integer() => "INTEGER",
+        _ => "TEXT",
+    }
+}
+
+/// What `runner plan` says of the columns that are written.
+pub(super) fn described(layout: &Layout) -> String {
+    ticked(layout.written.iter().map(|column| &column.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_table_holds_what_it_was_made_for() {
+        for name in ColumnType::names().chain(["list<string>"]) {
+            let column_type: ColumnType = name.parse().expect("a type");
+            assert!(holds(declared(&column_type), false, &column_type), "{name}");
+            assert!(holds(declared(&column_type), true, &column_type), "{name}, strict");
+        }
+    }
+
+    #[test]
+    fn columns_of_another_kind_are_told_apart() {
+        let cases = [
+            ("VARCHAR(36)", "string", true),
+            ("STRING", "string", false),
+            ("varchar", "int32", false),
+            ("BIGINT", "int64", true),
+            ("DECIMAL(10,2)", "float64", true),
+            ("INTEGER", "float64", false),
+            ("BOOLEAN", "bool", true),
+            ("DATETIME", "timestamp", true),
+            ("DATE", "date", true),
+            ("INTEGER", "date", false),
+            ("JSON", "json", true),
+            ("NUMERIC", "json", false),
+            ("", "int8", true),
+            ("BLOB", "string", true),
+            ("TEXT", "binary", false),
+            ("DOUBLE PRECISION", "float32", true),
+            ("REAL", "uint64", false),
+        ];
+        for (declared, column_type, expected) in cases {
+            let column_type: ColumnType = column_type.parse().expect("a type");
+            assert_eq!(holds(declared, false, &column_type), expected, "{declared} for {column_type}");
+        }
+        assert!(!holds("BLOB", true, &ColumnType::String), "strict tables take no text for a blob");
+        assert!(holds("ANY", true, &ColumnType::String) && !holds("ANY", false, &ColumnType::String));
+    }
+}

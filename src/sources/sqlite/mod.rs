@@ -1,0 +1,282 @@
+//! The `sqlite` source: a table, divided by ranges of its row numbers, or the answer to a query.
+//!
+//! Databases are opened for reading alone. A split is read in one go by one statement, so it is one state of
+//! the database; two splits may show two states where another process writes in between.
+
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::{num::NonZeroU64, path::PathBuf, sync::Arc, time};
+
+use rusqlite::{Connection, OpenFlags};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use self::reader::Reader;
+use crate::{
+    batch::{Schema, SplitId},
+    failure::{Exit, Failure},
+    formats::columns::{self, ColumnSpec},
+    kind::{Compiled, Context, Kind, Workers},
+    spec::{BatchSize, Duration, Place, Problem, Value, nearest},
+    sqlite::{self, TableColumn, quote, quoted},
+    stage::{Detail, Source, SourceWorker, Split, SplitReader},
+};
+
+/// The `sqlite` source.
+pub(super) const KIND: Kind<dyn Source> = Kind {
+    name: "sqlite",
+    schema: |generator| generator.subschema_for::<SqliteSpec>(),
+    check: |context| {
+        context.decode::<SqliteSpec>();
+    },
+    side: None,
+    compile,
+};
+
+/// Reads a table of a SQLite database, or the answer to a query.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SqliteSource")]
+struct SqliteSpec {
+    /// The database file.
+    database: String,
+    /// The table or view; either this or `query` is given.
+    table: Option<String>,
+    /// A query; its answer is one split.
+    query: Option<String>,
+    /// The columns that are read, found by their names.
+    columns: Vec<ColumnSpec>,
+    /// About so many rows make a split, where the table has row numbers and they have no gaps.
+    #[serde(default = "default_split_rows")]
+    split_rows: NonZeroU64,
+    /// How long another process that holds the file's lock is waited for.
+    #[serde(default = "default_busy")]
+    busy_timeout: Duration,
+}
+
+fn default_busy() -> Duration {
+    Duration(time::Duration::from_secs(5))
+}
+
+fn default_split_rows() -> NonZeroU64 {
+    NonZeroU64::new(100_000).unwrap_or(NonZeroU64::MIN)
+}
+
+/// Row numbers may be far apart; more splits than this are not made.
+const MAX_SPLITS: u64 = 10_000;
+
+fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
+    let spec = context.decode::<SqliteSpec>()?;
+    let before = context.problems.iter().count();
+    let schema = columns::schema(&spec.columns, &context.path.key("columns"), context.problems);
+    check(&spec, context);
+    let schema = schema.filter(|_| context.problems.iter().count() == before)?;
+    let (batch, max_record, busy) = (context.batch, context.max_record_bytes, spec.busy_timeout.0);
+    let (input, note) = match (spec.table, spec.query) {
+        (Some(table), _) => {
+            let note =
+                format!("table `{table}` of `{}`, read-only, about {} rows a split", spec.database, spec.split_rows);
+            (Input::Table { name: table, split_rows: spec.split_rows.get() }, note)
+        }
+        (None, query) => (Input::Query(query?), format!("a query on `{}`, read-only, one split", spec.database)),
+    };
+    let database = PathBuf::from(spec.database);
+    let plan = Plan { database, input, columns: spec.columns, schema: schema.clone(), batch, max_record, busy };
+    let stage = Box::new(Sqlite(Arc::new(plan)));
+    Some(Compiled { stage, output: Some(schema), workers: Workers::Threads, notes: vec![note] })
+}
+
+/// Records what is wrong with keys by themselves.
+fn check(spec: &SqliteSpec, context: &mut Context<'_>) {
+    let known = |key: &str| context.table.as_table().is_none_or(|table| table.get(key) != Some(&Value::Unknown));
+    if known("database") && (spec.database.is_empty() || spec.database.contains('\0')) {
+        context.problem("database", "database", "no file is named");
+    }
+    match (&spec.table, &spec.query) {
+        (Some(_), Some(_)) => context.problem("query", "query", "a source reads a `table` or a `query`, not both"),
+        (None, None) => {
+            let place = Place::key(context.path.clone());
+            let message = "what is to be read? A `table` or a `query` is needed";
+            context.problems.push(Problem::new("query", place, message));
+        }
+        (None, Some(_)) if has_key(context, "split_rows") => {
+            context.problem("split_rows", "query", "`split_rows` has no effect: a query is one split");
+        }
+        _ => {}
+    }
+    for (i, column) in spec.columns.iter().enumerate() {
+        if column.separator.is_some() {
+            let at = Place::value(context.path.key("columns").index(i));
+            let message = format!("column `{}`: lists stand in SQLite as JSON, without a `separator`", column.name);
+            context.problems.push(Problem::new("columns", at, message));
+        }
+    }
+}
+
+fn has_key(context: &Context<'_>, key: &str) -> bool {
+    context.table.as_table().is_some_and(|table| table.contains_key(key))
+}
+
+/// What all workers share.
+struct Plan {
+    database: PathBuf,
+    input: Input,
+    columns: Vec<ColumnSpec>,
+    schema: Schema,
+    batch: BatchSize,
+    max_record: usize,
+    busy: time::Duration,
+}
+
+/// What is read.
+enum Input {
+    Table { name: String, split_rows: u64 },
+    Query(String),
+}
+
+struct Sqlite(Arc<Plan>);
+
+impl Source for Sqlite {
+    fn splits(&self) -> Result<Vec<Split>, Failure> {
+        let plan = &self.0;
+        let connection = plan.open()?;
+        let whole = |name: String| vec![Split { name, detail: Detail::Whole }];
+        let Input::Table { name, split_rows } = &plan.input else {
+            // What is wrong with the query is known before the first row.
+            plan.statement(&connection, &Detail::Whole)?;
+            return Ok(whole("query".to_owned()));
+        };
+        let table = plan.table(&connection, name)?;
+        let Some(key) = &table.key else { return Ok(whole(table.name)) };
+        let sql = format!("SELECT min({0}), max({0}) FROM {1}", quote(key), quote(&table.name));
+        let range = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        let (Some(first), Some(last)) = range.map_err(|error| plan.failed(&error))? else {
+            return Ok(whole(table.name));
+        };
+        Ok(ranges(first, last, *split_rows).map(|(start, end)| keys(&table.name, key, start, end)).collect())
+    }
+
+    fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
+        Ok(Box::new(Worker { plan: Arc::clone(&self.0), connection: self.0.open()? }))
+    }
+}
+
+fn keys(table: &str, key: &str, start: i64, end: i64) -> Split {
+    Split { name: format!("{table}, {key} {start} to {end}"), detail: Detail::Keys { start, end } }
+}
+
+/// The range from `first` to `last`, both included, in equal parts.
+fn ranges(first: i64, last: i64, rows: u64) -> impl Iterator<Item = (i64, i64)> {
+    let all = i128::from(last) - i128::from(first) + 1;
+    let parts = (all as u128).div_ceil(u128::from(rows)).clamp(1, u128::from(MAX_SPLITS)) as i128;
+    let bound = move |part: i128| i128::from(first) + all * part / parts;
+    // Both lie between `first` and `last`.
+    (0..parts).map(move |part| (bound(part) as i64, (bound(part + 1) - 1) as i64))
+}
+
+/// A table as it is.
+struct Table {
+    name: String,
+    /// Its row numbers' name, where it has them.
+    key: Option<String>,
+}
+
+impl Plan {
+    fn open(&self) -> Result<Connection, Failure> {
+        let path = self.database.as_path();
+        // SQLite's own words do not say what is missing.
+        let path = std::fs::canonicalize(path).map_err(|error| Failure::reading(path, &error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| self.failed(&error))?;
+        sqlite::prepare(&connection, self.busy).map_err(|error| self.failed(&error))?;
+        Ok(connection)
+    }
+
+    /// The table of that name, which has all columns.
+    fn table(&self, connection: &Connection, name: &str) -> Result<Table, Failure> {
+        let found = sqlite::real_name(connection, name).map_err(|error| self.failed(&error))?;
+        let Some(name) = found else {
+            let tables = sqlite::tables(connection).map_err(|error| self.failed(&error))?;
+            return Err(self.missing(&format!("there is no table `{name}`"), name, &tables));
+        };
+        let columns = sqlite::columns(connection, &name).map_err(|error| self.failed(&error))?;
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        self.check_columns(&format!("table `{name}`"), &names)?;
+        let (_, has_rowids) = sqlite::traits(connection, &name).map_err(|error| self.failed(&error))?;
+        let key = if has_rowids { row_number(&columns) } else { None };
+        Ok(Table { name, key })
+    }
+
+    fn check_columns(&self, what: &str, names: &[String]) -> Result<(), Failure> {
+        let here = |spec: &&ColumnSpec| !names.iter().any(|name| name.eq_ignore_ascii_case(&spec.name));
+        match self.columns.iter().find(here) {
+            None => Ok(()),
+            Some(ColumnSpec { name, .. }) => Err(self.missing(&format!("{what} has no column `{name}`"), name, names)),
+        }
+    }
+
+    fn missing(&self, message: &str, name: &str, legal: &[String]) -> Failure {
+        let help = nearest(name, legal.iter().map(String::as_str));
+        let help = help.map_or_else(String::new, |help| format!("; {}", help.trim_end_matches('?')));
+        Failure::new(Exit::InputMissing, format!("database `{}`: {message}{help}", self.database.display()))
+    }
+
+    /// The statement that reads a split, with its parameters bound, and where it has the columns.
+    fn statement<'c>(
+        &self,
+        connection: &'c Connection,
+        detail: &Detail,
+    ) -> Result<(rusqlite::Statement<'c>, Vec<usize>), Failure> {
+        let prepare = |sql: &str| connection.prepare(sql).map_err(|error| self.failed(&error));
+        let name = match &self.input {
+            Input::Query(query) => {
+                let statement = prepare(query)?;
+                let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+                self.check_columns("the query's answer", &names)?;
+                let place = |spec: &ColumnSpec| names.iter().position(|name| name.eq_ignore_ascii_case(&spec.name));
+                return Ok((statement, self.columns.iter().filter_map(place).collect()));
+            }
+            Input::Table { name, .. } => name,
+        };
+        let table = self.table(connection, name)?;
+        let columns = quoted(self.columns.iter().map(|column| &column.name));
+        let mut sql = format!("SELECT {columns} FROM {}", quote(&table.name));
+        let places = (0..self.columns.len()).collect();
+        let (Some(key), Detail::Keys { start, end }) = (&table.key, detail) else {
+            return Ok((prepare(&sql)?, places));
+        };
+        sql.push_str(&format!(" WHERE {0} BETWEEN ?1 AND ?2 ORDER BY {0}", quote(key)));
+        let mut statement = prepare(&sql)?;
+        for (at, bound) in [(1, start), (2, end)] {
+            statement.raw_bind_parameter(at, bound).map_err(|error| self.failed(&error))?;
+        }
+        Ok((statement, places))
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> Failure {
+        let failure = sqlite::failure(&self.database, "read", error, Exit::Io);
+        // Nothing is created here: a file that cannot be opened is one that cannot be read.
+        if failure.exit == Exit::CantCreate { Failure { exit: Exit::Io, ..failure } } else { failure }
+    }
+}
+
+/// The name by which row numbers can be asked for.
+fn row_number(columns: &[TableColumn]) -> Option<String> {
+    let free = |name: &&str| !columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    let hidden = || ["rowid", "_rowid_", "oid"].into_iter().find(free).map(str::to_owned);
+    sqlite::row_key(columns).map(|key| key.name.clone()).or_else(hidden)
+}
+
+struct Worker {
+    plan: Arc<Plan>,
+    connection: Connection,
+}
+
+impl SourceWorker for Worker {
+    fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
+        let (statement, places) = self.plan.statement(&self.connection, &split.detail)?;
+        Ok(Box::new(Reader::new(&self.plan, statement, places, id)))
+    }
+}

@@ -1,0 +1,117 @@
+//! Aggregates that keep values as they are: `first`, `last`, `array_agg`.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, ListArray, new_empty_array, new_null_array};
+use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_schema::{DataType, FieldRef};
+use arrow_select::{concat::concat, take::take};
+
+use super::accumulate::{Accumulator, Finished};
+use crate::{
+    batch::ColumnType,
+    failure::{Exit, Failure},
+    transforms::{
+        hold::{bytes, compact, fits},
+        keys::grouped,
+        slots::Slots,
+    },
+};
+
+/// `first` and `last`: the value of the first or last row of a group, null or not.
+pub(super) struct Ends {
+    of: DataType,
+    first: bool,
+    slots: Slots,
+}
+
+impl Ends {
+    pub(super) fn new(of: DataType, first: bool) -> Self {
+        Ends { slots: Slots::new(vec![of.clone()]), of, first }
+    }
+}
+
+impl Accumulator for Ends {
+    fn add(&mut self, groups: &[u32], _count: usize, values: Option<&ArrayRef>) -> Result<(), Failure> {
+        let Some(values) = values else { return Ok(()) };
+        let rows = groups.iter().copied().zip(0_u32..);
+        let changes: Vec<(u32, u32)> = if self.first {
+            let mut next = self.slots.len() as u32;
+            let is_new = |(group, _): &(u32, u32)| {
+                let new = *group == next;
+                next += u32::from(new);
+                new
+            };
+            rows.filter(is_new).collect()
+        } else {
+            rows.collect()
+        };
+        self.slots.put(std::slice::from_ref(values), &changes)
+    }
+
+    fn size(&self) -> usize {
+        self.slots.size()
+    }
+
+    fn finish(self: Box<Self>, count: usize) -> Result<Finished, Failure> {
+        if self.slots.len() < count {
+            // Of no rows at all there is one group.
+            return Ok((new_null_array(&self.of, count), Vec::new()));
+        }
+        let mut columns = self.slots.rows(0..count)?;
+        let values = columns.pop().unwrap_or_else(|| new_empty_array(&self.of));
+        Ok((values, Vec::new()))
+    }
+}
+
+/// `array_agg`: all values in input order, nulls among them. Null where a group has no rows.
+pub(super) struct List {
+    item: FieldRef,
+    /// The group of every row.
+    groups: Vec<u32>,
+    parts: Vec<ArrayRef>,
+    /// Bytes of `parts`.
+    size: usize,
+}
+
+impl List {
+    pub(super) fn new(of: &ColumnType) -> Self {
+        let item = ColumnType::List(Box::new(of.clone())).to_arrow();
+        let item = match item {
+            DataType::List(field) => field,
+            _ => Arc::new(of.item_field()),
+        };
+        List { item, groups: Vec::new(), parts: Vec::new(), size: 0 }
+    }
+}
+
+impl Accumulator for List {
+    fn add(&mut self, groups: &[u32], _count: usize, values: Option<&ArrayRef>) -> Result<(), Failure> {
+        let Some(values) = values else { return Ok(()) };
+        self.groups.extend_from_slice(groups);
+        if self.groups.len() > i32::MAX as usize {
+            return Err(Failure::new(Exit::Unavailable, "more than 2 billion values in the lists of `array_agg`"));
+        }
+        let part = compact(values);
+        self.size += bytes(&part);
+        self.parts.push(part);
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        // The order of the values takes as much again as their groups.
+        self.size + self.groups.capacity() * 8
+    }
+
+    fn finish(self: Box<Self>, count: usize) -> Result<Finished, Failure> {
+        let (starts, rows) = grouped(&self.groups, count);
+        let lengths: Vec<usize> = starts.windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
+        let parts: Vec<&dyn Array> = self.parts.iter().map(AsRef::as_ref).collect();
+        let all = if parts.is_empty() { new_empty_array(self.item.data_type()) } else { fits(concat(&parts))? };
+        let items = fits(take(&all, &arrow_array::UInt32Array::from(rows), None))?;
+        let valid = NullBuffer::from_iter(lengths.iter().map(|length| *length > 0));
+        let nulls = Some(valid).filter(|valid| valid.null_count() > 0);
+        let list = fits(ListArray::try_new(self.item, OffsetBuffer::from_lengths(lengths), items, nulls))?;
+        Ok((Arc::new(list), Vec::new()))
+    }
+}

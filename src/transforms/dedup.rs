@@ -1,0 +1,260 @@
+//! `dedup`: one row of each key.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    hold::{Budget, Output, Share, fits},
+    keys::{Encoder, Keys, places},
+    slots::Slots,
+};
+use crate::{
+    batch::{Batch, ColumnType, Rejects, Schema},
+    expr,
+    failure::Failure,
+    kind::{Compiled, Context, Kind, Workers},
+    spec::{Place, Problem},
+    stage::{Made, Transform, TransformWorker},
+};
+
+/// The `dedup` kind.
+pub(super) const KIND: Kind<dyn Transform> = Kind {
+    name: "dedup",
+    schema: |generator| generator.subschema_for::<DedupSpec>(),
+    check: |context| {
+        context.decode::<DedupSpec>();
+    },
+    side: None,
+    compile,
+};
+
+/// Keeps one row of each key, in input order; nulls are equal to each other here. The keys, and with `keep = "last"`
+/// the rows, are held within `limits.memory`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DedupSpec {
+    /// The columns that make the key.
+    by: Vec<String>,
+    /// Which row of a key stays.
+    #[serde(default)]
+    keep: Keep,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Keep {
+    /// The first; rows go on as they come.
+    #[default]
+    First,
+    /// The last; rows go on once the input has ended.
+    Last,
+}
+
+fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
+    let spec: DedupSpec = context.decode()?;
+    if spec.by.is_empty() {
+        let at = Place::value(context.path.key("by"));
+        context.problems.push(Problem::new("empty", at, "there is no column to tell rows apart by"));
+        return None;
+    }
+    let by = places(context, "by", &spec.by)?;
+    let input = context.input().clone();
+    let encoder = match Encoder::new(by.iter().map(|place| (input.columns()[*place].column_type.to_arrow(), false))) {
+        Ok(encoder) => encoder,
+        Err(failure) => {
+            context.problem("by", "type", failure.message);
+            return None;
+        }
+    };
+    let word = if spec.keep == Keep::First { "first" } else { "last" };
+    let notes = vec![format!("the {word} row of each {}", spec.by.join(", "))];
+    let budget = Budget::new(context.memory, "the keys and rows to tell apart");
+    let workers = divided_by(&input, &by);
+    let plan = Plan { by, encoder, schema: input.clone(), keep: spec.keep, budget };
+    let stage = Dedup { plan: Arc::new(plan) };
+    Some(Compiled { stage: Box::new(stage), output: Some(input), workers, notes })
+}
+
+/// One worker unless the spec asks for more; then rows are divided by the first of these columns that can be a key:
+/// equal keys come to the same worker in any case.
+pub(super) fn divided_by(input: &Schema, by: &[usize]) -> Workers {
+    let columns = by.iter().map(|place| &input.columns()[*place]);
+    let legal = |column_type: &ColumnType| {
+        !matches!(column_type, ColumnType::List(_) | ColumnType::Binary | ColumnType::Float32 | ColumnType::Float64)
+    };
+    let first = columns.into_iter().find(|column| legal(&column.column_type));
+    let quoted = first.map(|column| format!("\"{}\"", column.name.replace('"', "\"\"")));
+    match quoted.and_then(|name| expr::compile(&name, input).ok()) {
+        Some(key) => Workers::Keyed(key, 1),
+        None => Workers::One("no column of the key has a text to divide rows by"),
+    }
+}
+
+struct Plan {
+    by: Vec<usize>,
+    encoder: Encoder,
+    schema: Schema,
+    keep: Keep,
+    budget: Arc<Budget>,
+}
+
+struct Dedup {
+    plan: Arc<Plan>,
+}
+
+impl Transform for Dedup {
+    fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
+        let types = self.plan.schema.columns().iter().map(|column| column.column_type.to_arrow()).collect();
+        Ok(Box::new(Worker {
+            plan: Arc::clone(&self.plan),
+            share: self.plan.budget.share(),
+            keys: Keys::default(),
+            last: Slots::new(types),
+            seen: Vec::new(),
+            rows: 0,
+            out: None,
+        }))
+    }
+
+    fn gathers(&self) -> bool {
+        self.plan.keep == Keep::Last
+    }
+
+    fn ordered(&self) -> bool {
+        true
+    }
+}
+
+struct Worker {
+    plan: Arc<Plan>,
+    share: Share,
+    keys: Keys,
+    /// The last row of every key.
+    last: Slots,
+    /// Of every key, the number of its last row in the input.
+    seen: Vec<u64>,
+    rows: u64,
+    out: Option<Output>,
+}
+
+impl TransformWorker for Worker {
+    fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch, Failure> {
+        let by: Vec<ArrayRef> = self.plan.by.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
+        let mut next = self.keys.len() as u32;
+        let ids = self.keys.number(&self.plan.encoder.rows(&by)?)?;
+        let mut kept = Vec::new();
+        match self.plan.keep {
+            Keep::First => {
+                for (row, id) in ids.into_iter().enumerate() {
+                    if id == next {
+                        kept.push(row as u32);
+                        next += 1;
+                    }
+                }
+            }
+            Keep::Last => {
+                self.seen.resize(self.keys.len(), 0);
+                let changes: Vec<(u32, u32)> = ids.into_iter().zip(0..).collect();
+                changes.iter().for_each(|(id, row)| self.seen[*id as usize] = self.rows + u64::from(*row));
+                self.last.put(batch.records.columns(), &changes)?;
+                self.rows += batch.rows() as u64;
+            }
+        }
+        self.share.set(self.keys.size() + self.last.size() + self.seen.capacity() * 8)?;
+        Ok(if kept.len() == batch.rows() { batch } else { batch.pick(kept) })
+    }
+
+    fn finish(&mut self) -> Result<Option<Made>, Failure> {
+        if self.plan.keep == Keep::First {
+            return Ok(None);
+        }
+        if self.out.is_none() {
+            let mut order: Vec<usize> = (0..self.seen.len()).collect();
+            order.sort_by_key(|slot| self.seen[*slot]);
+            let columns = self.last.rows(order.into_iter())?;
+            let records = fits(RecordBatch::try_new(self.plan.schema.arrow(), columns))?;
+            self.out = Some(Output::new(records, Vec::new()));
+        }
+        Ok(self.out.as_mut().and_then(Output::next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::{
+        failure::Exit,
+        transforms::testing::{Input, compile, input, problems, rows_of, run},
+    };
+
+    const COLUMNS: &str = "k string?, f float64?, n int64";
+
+    fn rows() -> Input {
+        input(
+            COLUMNS,
+            &[
+                &[json!(["a", 1.0, 0]), json!([null, 0.0, 1]), json!(["a", 2.0, 2])],
+                &[json!(["b", null, 3]), json!([null, -0.0, 4]), json!(["a", 1.0, 5])],
+            ],
+        )
+    }
+
+    #[test]
+    fn one_row_of_each_key_stays() {
+        let table = [
+            (json!({ "by": ["k"] }), vec![0, 1, 3]),
+            (json!({ "by": ["k"], "keep": "last" }), vec![3, 4, 5]),
+            (json!({ "by": ["k", "f"] }), vec![0, 1, 2, 3]),
+            (json!({ "by": ["f", "k"], "keep": "last" }), vec![2, 3, 4, 5]),
+            (json!({ "by": ["n"], "keep": "first" }), vec![0, 1, 2, 3, 4, 5]),
+        ];
+        for (spec, expected) in table {
+            let found: Vec<i64> = rows_of(&KIND, &spec, &rows(), None)
+                .iter()
+                .map(|row| serde_json::from_str::<Json>(row).expect("JSON")[2].as_i64().expect("a number"))
+                .collect();
+            assert_eq!(found, expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn rows_are_divided_by_what_has_a_text() {
+        let workers = |by: Json| match compile(&KIND, &json!({ "by": by }), (&rows().schema, None), 1) {
+            Ok(Compiled { workers: Workers::Keyed(key, 1), .. }) => key.to_string(),
+            Ok(Compiled { workers: Workers::One(why), .. }) => why.to_owned(),
+            _ => String::new(),
+        };
+        assert_eq!(workers(json!(["f", "k"])), "k");
+        assert_eq!(workers(json!(["f"])), "no column of the key has a text to divide rows by");
+    }
+
+    #[test]
+    fn keys_and_rows_are_held_within_the_memory() {
+        let rows: Vec<Json> =
+            (0..5000).map(|n| json!([format!("a key with a long name, number {n}"), 1.0, n])).collect();
+        let rows = input(COLUMNS, &[&rows]);
+        for keep in ["first", "last"] {
+            let spec = json!({ "by": ["k"], "keep": keep });
+            let failure = run(&KIND, &spec, &rows, None, 100_000).expect_err("too large");
+            assert_eq!(failure.exit, Exit::Unavailable);
+            assert!(failure.message.starts_with("the keys and rows to tell apart take "), "{failure}");
+            assert_eq!(run(&KIND, &spec, &rows, None, 8 << 20).expect("it fits").rows.len(), 5000);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let table = [
+            (json!({ "by": [] }), "empty | t.by | there is no column to tell rows apart by"),
+            (json!({ "by": ["kk"] }), "unknown-column | t.by[0] | there is no column `kk` | did you mean `k`?"),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(problems(&KIND, &spec, COLUMNS, None), [expected], "{spec}");
+        }
+    }
+}

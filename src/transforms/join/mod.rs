@@ -1,0 +1,223 @@
+//! `join`: rows of two inputs that agree on some columns. The right one is held in memory, the left one passes by.
+
+mod on;
+mod right;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_buffer::NullBuffer;
+use arrow_select::take::take;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use self::{
+    on::On,
+    right::{Build, Right},
+};
+use super::{
+    hold::{Budget, compact, fits},
+    keys::{Encoder, unknown_column},
+};
+use crate::{
+    batch::{Batch, Column, Rejects, Schema},
+    failure::{Exit, Failure},
+    kind::{Compiled, Context, Kind, Workers},
+    spec::{Place, Problem},
+    stage::{Side, Transform, TransformWorker},
+};
+
+/// The `join` kind.
+pub(super) const KIND: Kind<dyn Transform> = Kind {
+    name: "join",
+    schema: |generator| generator.subschema_for::<JoinSpec>(),
+    check: |context| {
+        context.decode::<JoinSpec>();
+    },
+    side: Some("with"),
+    compile,
+};
+
+/// Puts out the rows of its input (the left side) with those of another stage (the right side) that have the same
+/// values in some columns; null is the same as nothing. The right side is read first and held within `limits.memory`.
+/// Left rows keep their order; several partners of one row come in the order of the right side.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct JoinSpec {
+    /// The stage on the right side.
+    with: String,
+    /// The columns that must agree: a list of names that both sides have, or a table of names on the left and on the
+    /// right.
+    on: On,
+    /// Which rows are put out.
+    #[serde(default)]
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum How {
+    /// Left rows with each of their partners.
+    #[default]
+    Inner,
+    /// The same, and left rows without a partner, with nulls.
+    Left,
+    /// Left rows that have a partner, once each, and nothing of the right side.
+    Semi,
+    /// Left rows that have none.
+    Anti,
+}
+
+impl How {
+    /// Are columns of the right side put out?
+    fn widens(self) -> bool {
+        matches!(self, How::Inner | How::Left)
+    }
+}
+
+fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
+    let spec: JoinSpec = context.decode()?;
+    let (left, right) = (context.input().clone(), context.side?.clone());
+    let (left_keys, right_keys): (Vec<usize>, Vec<usize>) = spec.on.pairs(context, &left, &right)?.into_iter().unzip();
+    let kept: Vec<usize> = match spec.how.widens() {
+        true => (0..right.columns().len()).filter(|place| !right_keys.contains(place)).collect(),
+        false => Vec::new(),
+    };
+    let output = output(context, &spec, &left, kept.iter().map(|place| &right.columns()[*place]))?;
+    let types = left_keys.iter().map(|place| (left.columns()[*place].column_type.to_arrow(), false));
+    let encoder = match Encoder::new(types) {
+        Ok(encoder) => encoder,
+        Err(failure) => {
+            context.problem("on", "type", failure.message);
+            return None;
+        }
+    };
+    let notes = vec![format!("{:?} with {} on {}", spec.how, spec.with, spec.on).to_lowercase()];
+    let budget = Budget::new(context.memory, format!("the rows of `{}`, which are held,", spec.with));
+    let kept_types = kept.iter().map(|place| right.columns()[*place].column_type.to_arrow()).collect();
+    let plan = Plan { how: spec.how, left_keys, right_keys, kept, kept_types, encoder, output, budget };
+    let output = Some(plan.output.clone());
+    let stage = Join { plan: Arc::new(plan), right: Arc::default() };
+    Some(Compiled { stage: Box::new(stage), output, workers: Workers::Threads, notes })
+}
+
+/// The left side's columns, then the right side's that are not keys.
+fn output<'a>(
+    context: &mut Context<'_>,
+    spec: &JoinSpec,
+    left: &Schema,
+    right: impl Iterator<Item = &'a Column>,
+) -> Option<Schema> {
+    let mut columns = left.columns().to_vec();
+    let mut sound = true;
+    for column in right {
+        if left.find(&column.name).is_some() {
+            let place = Place::value(context.path.key("with"));
+            let message = format!("both sides have a column `{}`", column.name);
+            let help = format!("rename it with a `select` between `{}` and this stage, or drop it there", spec.with);
+            context.problems.push(Problem::new("columns", place, message).help(Some(help)));
+            sound = false;
+        }
+        columns.push(Column { nullable: column.nullable || spec.how == How::Left, ..column.clone() });
+    }
+    sound.then(|| Schema::new(columns))
+}
+
+struct Plan {
+    how: How,
+    /// Places of the keys on either side, in the same order.
+    left_keys: Vec<usize>,
+    right_keys: Vec<usize>,
+    /// Places of the right side's columns that are put out, and their types.
+    kept: Vec<usize>,
+    kept_types: Vec<arrow_schema::DataType>,
+    encoder: Encoder,
+    output: Schema,
+    budget: Arc<Budget>,
+}
+
+/// The right side, once it is whole.
+type Ready = Arc<Mutex<Option<Arc<Right>>>>;
+
+struct Join {
+    plan: Arc<Plan>,
+    right: Ready,
+}
+
+impl Transform for Join {
+    fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
+        Ok(Box::new(Worker { plan: Arc::clone(&self.plan), ready: Arc::clone(&self.right), right: None }))
+    }
+
+    fn side(&self) -> Option<Box<dyn Side>> {
+        Some(Box::new(Build::new(Arc::clone(&self.plan), Arc::clone(&self.right))))
+    }
+}
+
+struct Worker {
+    plan: Arc<Plan>,
+    ready: Ready,
+    /// What `ready` holds, from the first batch on.
+    right: Option<Arc<Right>>,
+}
+
+impl TransformWorker for Worker {
+    fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
+        if self.right.is_none() {
+            self.right.clone_from(&*self.ready.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        let Some(right) = &self.right else {
+            return Err(Failure::new(Exit::Bug, "the second input is not there yet"));
+        };
+        let plan = &self.plan;
+        let keys: Vec<ArrayRef> = plan.left_keys.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
+        let encoded = plan.encoder.rows(&keys)?;
+        let valid = all_valid(&keys);
+        let found = (0..batch.rows()).map(|row| match &valid {
+            Some(valid) if valid.is_null(row) => None,
+            _ => right.keys.find(encoded.row(row).data()),
+        });
+        if !plan.how.widens() {
+            let wanted = plan.how == How::Semi;
+            let kept = found.zip(0_u32..).filter(|(found, _)| found.is_some() == wanted).map(|(_, row)| row);
+            return Ok(batch.pick(kept.collect()));
+        }
+        let (mut rows, mut partners) = (Vec::with_capacity(batch.rows()), Vec::with_capacity(batch.rows()));
+        for (row, found) in found.enumerate() {
+            match found {
+                Some(key) => {
+                    let matches = right.rows_of(key);
+                    rows.extend(std::iter::repeat_n(row as u32, matches.len()));
+                    partners.extend(matches.iter().copied().map(Some));
+                }
+                None if plan.how == How::Left => {
+                    rows.push(row as u32);
+                    partners.push(None);
+                }
+                None => rejects.dropped(1),
+            }
+        }
+        self.widen(batch, right, rows, &UInt32Array::from(partners))
+    }
+}
+
+impl Worker {
+    /// The rows of a batch beside their partners.
+    fn widen(&self, batch: Batch, right: &Right, rows: Vec<u32>, partners: &UInt32Array) -> Result<Batch, Failure> {
+        let all = rows.iter().copied().eq(0..batch.rows() as u32);
+        let batch = if all { batch } else { batch.pick(rows) };
+        let mut columns = batch.records.columns().to_vec();
+        for column in &right.columns {
+            columns.push(compact(&fits(take(column, partners, None))?));
+        }
+        let records = fits(RecordBatch::try_new(self.plan.output.arrow(), columns))?;
+        Ok(Batch { records, origin: batch.origin })
+    }
+}
+
+/// The rows of which no key is null; absent where that is so for all.
+fn all_valid(keys: &[ArrayRef]) -> Option<NullBuffer> {
+    NullBuffer::union_many(keys.iter().map(|key| key.nulls()))
+}

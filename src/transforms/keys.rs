@@ -1,0 +1,182 @@
+//! Keys of one or several columns: as bytes that compare as the values do, and numbered in the order in which they are
+//! first seen. All keys lie in one buffer.
+
+use std::{hash::BuildHasher, sync::Arc};
+
+use arrow_array::{
+    Array, ArrayRef,
+    cast::AsArray,
+    types::{Float32Type, Float64Type},
+};
+use arrow_row::{RowConverter, Rows, SortField};
+use arrow_schema::{DataType, SortOptions};
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
+
+use super::hold::fits;
+use crate::{
+    batch::Schema,
+    failure::{Exit, Failure},
+    kind::Context,
+    spec::{Place, Problem, nearest},
+};
+
+/// Makes keys of columns.
+#[derive(Debug)]
+pub(super) struct Encoder(RowConverter);
+
+impl Encoder {
+    /// Keys of columns of these types. Nulls are equal to each other and come last, `-0.0` is `0.0`, and every NaN is
+    /// the same, above all numbers.
+    pub(super) fn new(types: impl IntoIterator<Item = (DataType, bool)>) -> Result<Encoder, Failure> {
+        let field = |(data_type, descending)| {
+            SortField::new_with_options(data_type, SortOptions { descending, nulls_first: false })
+        };
+        let converter = RowConverter::new(types.into_iter().map(field).collect());
+        converter.map(Encoder).map_err(|error| Failure::new(Exit::Bug, format!("no key can be made: {error}")))
+    }
+
+    /// The key of every row.
+    pub(super) fn rows(&self, columns: &[ArrayRef]) -> Result<Rows, Failure> {
+        let columns: Vec<ArrayRef> = columns.iter().map(plain).collect();
+        fits(self.0.convert_columns(&columns))
+    }
+}
+
+/// Floats that SQL holds for equal become the same bits.
+fn plain(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Float32 => Arc::new(
+            column
+                .as_primitive::<Float32Type>()
+                .unary::<_, Float32Type>(|n| if n.is_nan() { f32::NAN } else { n + 0.0 }),
+        ),
+        DataType::Float64 => Arc::new(
+            column
+                .as_primitive::<Float64Type>()
+                .unary::<_, Float64Type>(|n| if n.is_nan() { f64::NAN } else { n + 0.0 }),
+        ),
+        _ => Arc::clone(column),
+    }
+}
+
+/// Different keys, numbered from 0 in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    table: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Keys {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of memory they take.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * 8 + self.table.capacity() * 5
+    }
+
+    /// The numbers of the keys of all rows; new ones get the numbers from [`Keys::len`] on.
+    pub(super) fn number(&mut self, rows: &Rows) -> Result<Vec<u32>, Failure> {
+        if self.len() + rows.num_rows() > u32::MAX as usize {
+            return Err(Failure::new(Exit::Unavailable, "more than 4 billion different keys"));
+        }
+        Ok(rows.iter().map(|row| self.insert(row.data())).collect())
+    }
+
+    fn insert(&mut self, key: &[u8]) -> u32 {
+        let Keys { bytes, ends, table, hasher } = self;
+        let hash = |id: &u32| hasher.hash_one(of(bytes, ends, *id));
+        let next = ends.len() as u32;
+        match table.entry(hasher.hash_one(key), |id| of(bytes, ends, *id) == key, hash) {
+            Entry::Occupied(entry) => return *entry.get(),
+            Entry::Vacant(entry) => {
+                entry.insert(next);
+            }
+        }
+        bytes.extend_from_slice(key);
+        ends.push(bytes.len());
+        next
+    }
+
+    /// The number of a key, where it is there.
+    pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
+        self.table.find(self.hasher.hash_one(key), |id| of(&self.bytes, &self.ends, *id) == key).copied()
+    }
+}
+
+fn of<'a>(bytes: &'a [u8], ends: &[usize], id: u32) -> &'a [u8] {
+    let id = id as usize;
+    let start = if id == 0 { 0 } else { ends[id - 1] };
+    &bytes[start..ends[id]]
+}
+
+/// Rows by their key: where those of each begin, and all of them, in input order within a key.
+pub(super) fn grouped(ids: &[u32], keys: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut starts = vec![0_u32; keys + 1];
+    for id in ids {
+        starts[*id as usize + 1] += 1;
+    }
+    for key in 0..keys {
+        starts[key + 1] += starts[key];
+    }
+    let mut next = starts.clone();
+    let mut rows = vec![0_u32; ids.len()];
+    for (row, id) in ids.iter().enumerate() {
+        let place = &mut next[*id as usize];
+        rows[*place as usize] = row as u32;
+        *place += 1;
+    }
+    (starts, rows)
+}
+
+/// The places of columns that the list at `key` names; what is wrong with it is recorded.
+pub(super) fn places(context: &mut Context<'_>, key: &str, names: &[String]) -> Option<Vec<usize>> {
+    let schema = context.input().clone();
+    let at = context.path.key(key);
+    let mut sound = true;
+    let mut found: Vec<usize> = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        let place = Place::value(at.index(i));
+        match schema.find(name) {
+            Some((column, _)) if found.contains(&column) => {
+                context.problems.push(Problem::new("columns", place, format!("column `{name}` is named twice")));
+                sound = false;
+            }
+            Some((column, _)) => found.push(column),
+            None => {
+                context.problems.push(unknown_column(place, name, &schema));
+                sound = false;
+            }
+        }
+    }
+    sound.then_some(found)
+}
+
+/// There is no column of that name.
+pub(super) fn unknown_column(place: Place, name: &str, schema: &Schema) -> Problem {
+    let legal = schema.columns().iter().map(|column| column.name.as_str());
+    Problem::new("unknown-column", place, format!("there is no column `{name}`")).help(nearest(name, legal))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Float64Array, Int64Array};
+
+    use super::*;
+
+    #[test]
+    fn equal_values_have_one_number() {
+        let encoder = Encoder::new([(DataType::Float64, false), (DataType::Int64, false)]).expect("both can be keys");
+        let floats = [Some(0.0), Some(-0.0), Some(f64::NAN), Some(-f64::NAN), None, None, Some(1.0)];
+        let floats: ArrayRef = Arc::new(Float64Array::from(floats.to_vec()));
+        let ones: ArrayRef = Arc::new(Int64Array::from(vec![1; 7]));
+        let mut keys = Keys::default();
+        let rows = encoder.rows(&[floats, ones]).expect("few rows");
+        assert_eq!(keys.number(&rows).expect("few keys"), [0, 0, 1, 1, 2, 2, 3]);
+        assert_eq!((keys.find(rows.row(3).data()), keys.find(b"other"), keys.len()), (Some(1), None, 4));
+    }
+}

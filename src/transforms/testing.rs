@@ -1,0 +1,173 @@
+//! A transform from its spec to rows, for tests: batches are written as JSON, rows are read as JSON.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StringViewArray};
+use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_cast::cast;
+use serde_json::Value as Json;
+
+use crate::{
+    batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId, json},
+    failure::Failure,
+    kind::{Compiled, Context, Kind},
+    spec::{Place, Problem, Problems, Value},
+    stage::{Made, Transform},
+};
+
+/// Batches of one schema.
+pub(super) struct Input {
+    pub(super) schema: Schema,
+    pub(super) batches: Vec<Batch>,
+}
+
+/// What came of running a transform.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Ran {
+    /// As JSON: a list of values per row.
+    pub(super) rows: Vec<String>,
+    /// `line code message`
+    pub(super) rejects: Vec<String>,
+    /// Rows said to be dropped.
+    pub(super) dropped: u64,
+}
+
+/// A schema from `"id int64, name string?"`.
+pub(super) fn schema(text: &str) -> Schema {
+    let column = |text: &str| {
+        let (name, type_name) = text.trim().split_once(' ').expect("a name and a type");
+        let nullable = type_name.ends_with('?');
+        let column_type: ColumnType = type_name.trim_end_matches('?').parse().expect("a type");
+        Column { name: name.to_owned(), column_type, nullable }
+    };
+    Schema::new(text.split(", ").map(column).collect())
+}
+
+/// Batches of rows, each row a list of JSON values; lines are counted from 1 over all batches.
+pub(super) fn input(columns: &str, batches: &[&[Json]]) -> Input {
+    let schema = schema(columns);
+    let mut first = 1;
+    let batches = batches.iter().enumerate().map(|(seq, rows)| {
+        let column = |(place, column): (usize, &Column)| {
+            array(&column.column_type, &rows.iter().map(|row| row[place].clone()).collect::<Vec<_>>())
+        };
+        let columns = schema.columns().iter().enumerate().map(column).collect();
+        let records = RecordBatch::try_new(schema.arrow(), columns).expect("rows of the schema");
+        let block = Block { first_record: first, first_line: first, ..Block::default() };
+        first += rows.len() as u64;
+        Batch::new(records, Origin::new(SplitId(0), seq as u64, block, rows.len()))
+    });
+    let batches = batches.collect();
+    Input { schema, batches }
+}
+
+fn array(column_type: &ColumnType, values: &[Json]) -> ArrayRef {
+    if let ColumnType::List(item) = column_type {
+        let items: Vec<Json> = values.iter().flat_map(|list| list.as_array().cloned().unwrap_or_default()).collect();
+        let offsets = OffsetBuffer::from_lengths(values.iter().map(|list| list.as_array().map_or(0, Vec::len)));
+        let valid = NullBuffer::from_iter(values.iter().map(|list| !list.is_null()));
+        let field = Arc::new(item.item_field());
+        return Arc::new(ListArray::try_new(field, offsets, array(item, &items), Some(valid)).expect("a list"));
+    }
+    let text = values.iter().map(|value| match value {
+        Json::Null => None,
+        Json::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    });
+    let text: ArrayRef = Arc::new(text.collect::<StringViewArray>());
+    let data_type = column_type.to_arrow();
+    let array = cast(&text, &data_type).expect("values of the type");
+    assert_eq!(array.null_count(), text.null_count(), "{values:?} as {column_type}");
+    array
+}
+
+/// Compiles a transform; its problems as `code | place | message | help`.
+pub(super) fn compile(
+    kind: &Kind<dyn Transform>,
+    spec: &Json,
+    (left, right): (&Schema, Option<&Schema>),
+    memory: usize,
+) -> Result<Compiled<dyn Transform>, Vec<String>> {
+    let table: Value = serde_json::from_value(spec.clone()).expect("any JSON is a value");
+    let mut problems = Problems::default();
+    let mut context = Context::of("t", &table, Some(left), &mut problems);
+    (context.side, context.memory, context.seed) = (right, memory, 7);
+    let compiled = (kind.compile)(&mut context);
+    match compiled {
+        Some(compiled) if problems.is_empty() => Ok(compiled),
+        _ => Err(problems.iter().map(told).collect()),
+    }
+}
+
+fn told(problem: &Problem) -> String {
+    let place = match &problem.place {
+        Place::Key(path) => format!("key {path}"),
+        Place::Value(path) => path.to_string(),
+        Place::Inside(path, range) => format!("{path}[{range:?}]"),
+        other => format!("{other:?}"),
+    };
+    let help = problem.help.as_ref().map_or(String::new(), |help| format!(" | {help}"));
+    format!("{} | {place} | {}{help}", problem.code, problem.message)
+}
+
+/// The problems of a spec that is wrong.
+pub(super) fn problems(kind: &Kind<dyn Transform>, spec: &Json, left: &str, right: Option<&str>) -> Vec<String> {
+    let right = right.map(schema);
+    compile(kind, spec, (&schema(left), right.as_ref()), 1 << 20).map(|_| ()).expect_err("something is wrong with it")
+}
+
+/// Runs a transform with one worker over one input, or over two.
+pub(super) fn run(
+    kind: &Kind<dyn Transform>,
+    spec: &Json,
+    left: &Input,
+    right: Option<&Input>,
+    memory: usize,
+) -> Result<Ran, Failure> {
+    let schemas = (&left.schema, right.map(|right| &right.schema));
+    let compiled = compile(kind, spec, schemas, memory).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let output = compiled.output.expect("a transform puts something out").arrow();
+    let stage = compiled.stage;
+    let (mut ran, mut rejects) = (Ran::default(), Rejects::default());
+    let mut worker = stage.worker()?;
+    if let Some((mut side, right)) = stage.side().zip(right) {
+        for batch in &right.batches {
+            side.add(batch.clone(), &mut rejects)?;
+        }
+        side.finish()?;
+    }
+    for batch in &left.batches {
+        let out = worker.apply(batch.clone(), &mut rejects)?;
+        assert_eq!(out.records.schema(), output);
+        assert_eq!((out.origin.len(), out.origin.seq), (out.rows(), batch.origin.seq));
+        ran.rows.extend(rows(&out.records));
+    }
+    while let Some(Made { records, refused }) = worker.finish()? {
+        assert!(stage.gathers());
+        assert_eq!(records.schema(), output);
+        ran.rejects.extend(refused.iter().map(|(row, code, why)| format!("made {row} {} {why}", code.0)));
+        let kept = (0..records.num_rows() as u32).filter(|row| refused.iter().all(|(other, ..)| other != row));
+        let len = records.num_rows();
+        ran.rows.extend(rows(&Batch::new(records, Origin::derived(SplitId(1), 0, len)).pick(kept.collect()).records));
+    }
+    ran.dropped = rejects.take_dropped();
+    let told = rejects.take();
+    ran.rejects.extend(told.iter().map(|one| format!("{} {} {}", one.position.line, one.code.0, one.message)));
+    Ok(ran)
+}
+
+/// The rows that come out where nothing is rejected.
+pub(super) fn rows_of(kind: &Kind<dyn Transform>, spec: &Json, left: &Input, right: Option<&Input>) -> Vec<String> {
+    let ran = run(kind, spec, left, right, 1 << 20).expect("nothing fails");
+    assert_eq!(ran.rejects, Vec::<String>::new());
+    ran.rows
+}
+
+fn rows(records: &RecordBatch) -> impl Iterator<Item = String> {
+    (0..records.num_rows()).map(|row| {
+        let fields = records.schema();
+        let value = |(field, column): (&arrow_schema::FieldRef, &ArrayRef)| json::value(field, column, row);
+        let values: Vec<Json> = fields.fields().iter().zip(records.columns()).map(value).collect();
+        Json::Array(values).to_string()
+    })
+}
