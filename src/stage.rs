@@ -243,7 +243,10 @@ pub trait SinkWorker: Send {
     /// Called after the last batch of a split where batches come in order ([`Delivery::Ordered`],
     /// [`Delivery::BySplit`]). Says whether all that was accepted so far is durable now; output of rows that
     /// are not durable is held back.
-    fn end_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
+    ///
+    /// `whole` is false where some of the split was not read or was lost on the way: then it will be read again,
+    /// so a sink that could hold rows twice keeps none of it and answers false.
+    fn end_split(&mut self, _split: SplitId, _whole: bool) -> Result<bool, Failure> {
         Ok(false)
     }
 

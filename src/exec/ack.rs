@@ -47,7 +47,7 @@ impl Tracker {
     fn answer(&self, split: SplitId, good: bool) {
         let state = self.state(split);
         if !good {
-            state.incomplete.store(true, Ordering::Relaxed);
+            state.incomplete.store(true, Ordering::Release);
         }
         if state.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 {
             let complete = !state.incomplete.load(Ordering::Relaxed);
@@ -83,6 +83,12 @@ impl Ack {
     pub(super) fn acknowledge(mut self) {
         self.answered = true;
         self.answer(true);
+    }
+
+    /// Is some part of the split lost already?
+    pub(super) fn is_incomplete(&self) -> bool {
+        let state = self.tracker.as_ref().map(|tracker| tracker.state(self.split));
+        state.is_some_and(|state| state.incomplete.load(Ordering::Acquire))
     }
 
     pub(super) fn split(&self) -> SplitId {

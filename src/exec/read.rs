@@ -157,11 +157,13 @@ impl Passage<'_> {
 
     /// Says that the split has no more, which stages that keep the input's order wait for.
     fn close(mut self, how: Closed) {
-        self.send(None, None);
         let limited = how == Closed::Stopped && self.reading.limit_reached();
         if how != Closed::Whole && !limited {
+            // Known before the end of the split is: sinks that commit splits must not keep this one.
+            drop(self.ack.clone());
             self.shared.partial.store(true, Ordering::SeqCst);
         }
+        self.send(None, None);
         if let Closed::Failed(Failure { exit: Exit::Bug, .. }) = how {
             self.shared.stop.store(true, Ordering::SeqCst);
         }

@@ -84,11 +84,12 @@ impl Writer {
 
     /// A split has no more. Where the sink makes it durable now, what was held is let go.
     fn end_split(&mut self, message: Message) -> Duration {
-        let split = message.place.split;
+        let (split, complete) = (message.place.split, !message.ack.is_incomplete());
         if let (true, Some(worker)) = (self.ordered, &mut self.worker) {
-            match guard(&self.shared.plan, self.stage, || worker.end_split(split)) {
+            match guard(&self.shared.plan, self.stage, || worker.end_split(split, complete)) {
                 Ok(true) => self.release(),
-                Ok(false) => {}
+                Ok(false) if complete => {}
+                Ok(false) => self.withdraw(),
                 Err(failure) => {
                     self.worker = None;
                     self.shared.fail(self.stage, failure);

@@ -3,6 +3,7 @@
 
 mod session;
 mod trouble;
+mod types;
 mod url;
 mod values;
 
@@ -14,8 +15,9 @@ use std::{
 pub(crate) use self::{
     session::{Server, Session},
     trouble::{Nature, Trouble},
+    types::{gives, takes, wire_type},
     url::Url,
-    values::{Raw, Values, gives, takes, wire_type},
+    values::{Raw, Values},
 };
 use crate::spec::{self, Retry};
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use self::database::Database;
 use crate::{
     servers::nobody,
-    work::{Ran, Work, stage},
+    work::{Ran, Work, project, stage},
 };
 
 /// A job that reads `in/*.tsv` into a sink `main`, whose other keys are given.
@@ -73,6 +73,28 @@ fn ids_come_back_to_the_rows_they_were_given_to() {
     assert_eq!(database.ask("select count(*) from t join reference r using (id) where t.name = r.name"), "10000");
     assert_eq!(database.columns("t"), "id bigint not null, name text not null");
     assert_eq!(database.columns("reference"), "name text not null, id bigint not null");
+}
+
+#[test]
+fn the_sample_job_gives_both_databases_the_same_pairs() {
+    let database = Database::new();
+    let job = std::fs::read_to_string(project("jobs/sample_tables_postgres.toml")).unwrap();
+    database.work.file("jobs/sample_tables_postgres.toml", job);
+    std::fs::create_dir(database.work.path("out")).unwrap();
+    let report = database.work.report(0, &["jobs/sample_tables_postgres.toml"]);
+    assert_eq!(rows(&report, "main"), [5_000, 5_000, 0, 0]);
+    assert_eq!(rows(&report, "lookup"), [5_000, 5_000, 0, 0]);
+    let lookup = rusqlite::Connection::open(database.work.path("out/tracking.db")).unwrap();
+    let sql = "select group_concat(id || '|' || town, char(10)) from \
+               (select * from sample_table_inserted_reference order by id)";
+    let pairs: String = lookup.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(pairs.lines().count(), 5_000);
+    assert!(pairs == database.ask("select id, town from sample_table order by id"));
+    // Again: more rows with more ids, all of them in both.
+    database.work.report(0, &["jobs/sample_tables_postgres.toml"]);
+    let pairs: String = lookup.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(pairs.lines().count(), 10_000);
+    assert!(pairs == database.ask("select id, town from sample_table order by id"));
 }
 
 #[test]

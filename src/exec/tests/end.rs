@@ -274,3 +274,21 @@ fn output_of_rows_that_are_taken_back_never_leaves() {
     assert_eq!((lookup.all(), ran.outcome.exit()), (vec![], Exit::Io));
     assert!(count.done.lock().expect("no panic").is_empty());
 }
+
+#[test]
+fn a_split_that_is_not_whole_is_not_kept() {
+    for (lost, fails_at) in [(None, Some((1, 1))), (Some(12), None)] {
+        let mut sink = Collect::new(Delivery::Ordered);
+        (sink.durable, sink.ends_splits) = (false, true);
+        let count = Count { fails_at, ..Count::new(2, 2, 5) };
+        let mut job = Job::new();
+        let source = job.source(&count, 1);
+        let sift = job.sift(&[source], 0, move |n| if Some(n) == lost { Fate::Fail } else { Fate::Keep });
+        job.sink(&sink, &[sift], Common::default(), None);
+        let ran = job.run();
+        assert_eq!(*sink.ended.lock().expect("no panic"), ["end 0", "drop 1"]);
+        assert_eq!(*count.done.lock().expect("no panic"), [0]);
+        let stored = ran.tally.read() - ran.tally.failed();
+        assert_eq!(stored, 10, "rows of the second split are taken back");
+    }
+}

@@ -209,9 +209,10 @@ impl SinkWorker for Collector {
         Ok(Written { accepted: batch.rows() as u64, durable: self.of.durable, output, ..Written::default() })
     }
 
-    fn end_split(&mut self, split: SplitId) -> Result<bool, Failure> {
-        self.of.ended.lock().expect("no test panics here").push(format!("end {}", split.0));
-        Ok(self.of.ends_splits)
+    fn end_split(&mut self, split: SplitId, whole: bool) -> Result<bool, Failure> {
+        let word = if whole { "end" } else { "drop" };
+        self.of.ended.lock().expect("no test panics here").push(format!("{word} {}", split.0));
+        Ok(self.of.ends_splits && whole)
     }
 
     fn commit(&mut self, whole: bool) -> Result<bool, Failure> {

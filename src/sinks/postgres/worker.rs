@@ -258,6 +258,16 @@ impl Worker {
             .map_err(|trouble| if trouble.answered { Unfinished::Lost(trouble) } else { Unfinished::Unknown(trouble) })
     }
 
+    /// Keeps nothing of the open split.
+    fn undo(&mut self) {
+        if self.open && self.session().is_ok_and(|session| session.run("rollback").is_err()) {
+            // The server rolls back what a connection leaves open.
+            self.connection = None;
+        }
+        self.open = false;
+        self.split = Split::default();
+    }
+
     /// The accepted rows with what came back.
     fn output(&self, accepted: Batch, rows: &[Row]) -> Result<Batch, Failure> {
         if self.plan.returning.is_empty() {
@@ -299,12 +309,23 @@ impl SinkWorker for Worker {
         Ok(Written { accepted: count, rejects: rejects.take(), bytes, output, ..Written::default() })
     }
 
-    fn end_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
-        self.finish().map(|()| true)
+    fn end_split(&mut self, _split: SplitId, whole: bool) -> Result<bool, Failure> {
+        if whole {
+            self.finish()?
+        } else {
+            self.undo()
+        }
+        Ok(whole)
     }
 
-    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
-        self.finish().map(|()| true)
+    /// Where rows are divided by key no split is ended: then all of them are in one transaction.
+    fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
+        if whole {
+            self.finish()?
+        } else {
+            self.undo()
+        }
+        Ok(whole || self.split.rows == 0)
     }
 }
 
@@ -378,7 +399,7 @@ impl SinkWorker for Rehearsal {
         Ok(Written { accepted, rejects: rejects.take(), bytes, samples, output, ..Written::default() })
     }
 
-    fn end_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
+    fn end_split(&mut self, _split: SplitId, _whole: bool) -> Result<bool, Failure> {
         Ok(true)
     }
 

@@ -161,6 +161,19 @@ impl Member {
         Ok(())
     }
 
+    /// The sink's split is not whole, so its rows must not be kept. They go with the transaction, and with them
+    /// those of other sinks in it, who hear of it: their splits will be read again too.
+    pub(super) fn undo(&mut self) {
+        let mut state = self.database.lock();
+        state.within.remove(&self.id);
+        if self.pending(&state) {
+            let message =
+                format!("a split of another sink of database `{}` is not whole", self.database.path.display());
+            self.database.roll_back(&mut state, Failure::new(Exit::TryAgain, message));
+        }
+        self.wrote = None;
+    }
+
     /// Is it within a split?
     pub(super) fn is_within(&self) -> bool {
         self.database.lock().within.contains(&self.id)

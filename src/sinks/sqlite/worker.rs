@@ -49,8 +49,13 @@ impl SinkWorker for Writer {
         Ok(Written { accepted: count, rejects: rejects.take(), bytes, output: Some(output), ..Written::default() })
     }
 
-    fn end_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
-        self.member.as_mut().ok_or_else(|| over(&self.plan))?.end()
+    fn end_split(&mut self, _split: SplitId, whole: bool) -> Result<bool, Failure> {
+        let member = self.member.as_mut().ok_or_else(|| over(&self.plan))?;
+        if whole {
+            return member.end();
+        }
+        member.undo();
+        Ok(false)
     }
 
     /// Rows of a split that has not been ended are not kept where something is missing: the split will be read

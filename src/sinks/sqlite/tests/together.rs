@@ -30,7 +30,7 @@ fn sinks_on_one_file_take_turns() {
                         assert_eq!(written.accepted, 40 + part as u64);
                         thread::yield_now();
                     }
-                    worker.end_split(SplitId(split)).expect("an answer");
+                    worker.end_split(SplitId(split), true).expect("an answer");
                 }
                 assert!(worker.commit(true).expect("committed"));
             });
@@ -47,14 +47,14 @@ fn a_split_is_committed_once_no_sink_is_within_one() {
     let mut two = home.worker("table = \"two\"", &input).expect("a worker");
     one.write(&batch(&input, 0, 0, &people(1))).expect("written");
     two.write(&batch(&input, 0, 0, &people(2))).expect("written");
-    assert!(!one.end_split(SplitId(0)).expect("an answer"), "the other is within its split");
+    assert!(!one.end_split(SplitId(0), true).expect("an answer"), "the other is within its split");
     assert_eq!(count(&home, "one"), "0");
     // It may go on all the same: nothing waits for ever.
     one.write(&batch(&input, 1, 0, &people(3))).expect("written");
-    assert!(!two.end_split(SplitId(0)).expect("an answer"));
-    assert!(one.end_split(SplitId(1)).expect("an answer"));
+    assert!(!two.end_split(SplitId(0), true).expect("an answer"));
+    assert!(one.end_split(SplitId(1), true).expect("an answer"));
     assert_eq!([count(&home, "one"), count(&home, "two")], ["4", "2"]);
-    assert!(two.end_split(SplitId(1)).expect("an answer"), "there is nothing left to commit");
+    assert!(two.end_split(SplitId(1), true).expect("an answer"), "there is nothing left to commit");
     assert!(one.commit(true).expect("an answer") && two.commit(true).expect("an answer"));
 }
 
@@ -66,10 +66,10 @@ fn the_last_commit_waits_for_the_others() {
     let mut two = home.worker("table = \"two\"", &input).expect("a worker");
     one.write(&batch(&input, 0, 0, &people(1))).expect("written");
     two.write(&batch(&input, 0, 0, &people(2))).expect("written");
-    assert!(!one.end_split(SplitId(0)).expect("an answer"));
+    assert!(!one.end_split(SplitId(0), true).expect("an answer"));
     let waits = thread::spawn(move || one.commit(true).expect("an answer"));
     thread::sleep(Duration::from_millis(20));
-    assert!(two.end_split(SplitId(0)).expect("an answer"));
+    assert!(two.end_split(SplitId(0), true).expect("an answer"));
     assert!(waits.join().expect("no panic"));
     assert_eq!([count(&home, "one"), count(&home, "two")], ["1", "2"]);
 }
@@ -83,7 +83,7 @@ fn a_sink_that_fails_takes_the_rows_of_the_others_with_it_and_they_hear_of_it() 
     let mut three = home.worker("table = \"three\"", &input).expect("a worker");
     one.write(&batch(&input, 0, 0, &people(1))).expect("written");
     two.write(&batch(&input, 0, 0, &people(2))).expect("written");
-    assert!(!one.end_split(SplitId(0)).expect("an answer"));
+    assert!(!one.end_split(SplitId(0), true).expect("an answer"));
     drop(two);
     let failure = refused(one.commit(true));
     assert!(failure.message.starts_with("rolled back with another sink of the same file: "), "{failure}");

@@ -57,7 +57,7 @@ fn keys_go_with_their_rows_whatever_the_way() {
         let written = worker.write(&batch(&input, 0, 0, &with_doubles())).expect("written");
         assert_eq!(written.accepted, 97, "{name}");
         assert!(written.bytes > 97 * 10, "{name}");
-        assert!(worker.end_split(SplitId(0)).expect("committed"));
+        assert!(worker.end_split(SplitId(0), true).expect("committed"));
         let expected = [4, 41, 100].map(|record| format!("{record} constraint UNIQUE constraint failed: t.name"));
         assert_eq!(rejects(&written), expected, "{name}");
         home.run("DELETE FROM t WHERE name = 'old'");
@@ -81,7 +81,7 @@ fn rows_of_two_batches_and_splits_get_keys_in_order() {
         assert!(!written.durable);
         keys.extend(output(&written).iter().map(|row| serde_json::from_str::<Json>(row).expect("JSON")["id"].clone()));
         if seq == 1 || split == 1 {
-            assert!(worker.end_split(SplitId(split)).expect("committed"));
+            assert!(worker.end_split(SplitId(split), true).expect("committed"));
         }
     }
     assert_eq!(keys, (1..=108).map(Json::from).collect::<Vec<_>>());
@@ -258,7 +258,7 @@ fn nothing_is_kept_of_what_was_not_committed() {
     let mut worker = home.worker("", &input).expect("a worker");
     worker.write(&rows()).expect("written");
     assert_eq!(count(), ["0"], "before the end of the split");
-    assert!(worker.end_split(SplitId(0)).expect("an answer"));
+    assert!(worker.end_split(SplitId(0), true).expect("an answer"));
     assert_eq!(count(), ["40"], "after it");
     assert!(worker.commit(false).expect("an answer"));
     assert_eq!(home.folder.names(), ["a.db"], "closed with the last commit, nothing beside it");
