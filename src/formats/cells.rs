@@ -152,6 +152,12 @@ impl<'a> Cell<'a> {
     }
 }
 
+/// Appends text as it is.
+pub(super) fn as_it_is(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    out.extend_from_slice(text);
+    Ok(())
+}
+
 /// Appends items with the separator between them.
 fn list<F>(
     items: &Cell<'_>,

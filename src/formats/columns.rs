@@ -93,14 +93,6 @@ pub fn is_separator(text: &str) -> bool {
     matches!(text.as_bytes(), [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"\t\r\n\0".contains(byte))
 }
 
-/// Can a text format hold values of this type? It has no way to nest lists, and JSON is full of separators.
-pub fn fits_text(column_type: &ColumnType) -> bool {
-    match column_type {
-        ColumnType::List(item) => !matches!(**item, ColumnType::List(_) | ColumnType::Json),
-        _ => true,
-    }
-}
-
 impl<'de> Deserialize<'de> for ColumnSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SpecVisitor)

@@ -12,7 +12,11 @@ pub mod cells;
 pub mod columns;
 pub mod compression;
 pub mod fields;
+mod json;
+pub mod ndjson;
+mod records;
 pub mod scalar;
+mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tsv;
@@ -23,7 +27,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    batch::{Batch, Block, Origin, Position, Reject, RejectCode, Rejects, SplitId},
+    batch::{Batch, Block, ColumnType, Origin, Position, Reject, RejectCode, Rejects, SplitId},
     failure::Failure,
 };
 
@@ -33,6 +37,29 @@ use crate::{
 pub enum Format {
     /// Tab-separated values, without quotes or escapes.
     Tsv,
+    /// Newline-delimited JSON: an object per line.
+    Ndjson,
+}
+
+impl Format {
+    /// The format's name in a spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Tsv => "tsv",
+            Format::Ndjson => "ndjson",
+        }
+    }
+
+    /// Can a value of this type be written in it? Formats other than JSON have no way to nest lists, and JSON
+    /// is full of what separates items.
+    pub fn holds(self, column_type: &ColumnType) -> bool {
+        match column_type {
+            ColumnType::List(item) if self != Format::Ndjson => {
+                !matches!(**item, ColumnType::List(_) | ColumnType::Json)
+            }
+            _ => true,
+        }
+    }
 }
 
 /// Where in its split a piece of a file begins.

@@ -16,7 +16,9 @@ use self::output::{Finished, Unfinished};
 use crate::{
     batch::{Batch, Rejects, Schema, SplitId},
     failure::Failure,
-    formats::{Encoder, Format, cells::CellStyle, columns, compression::Compression, tsv::TsvEncoder},
+    formats::{
+        Encoder, Format, cells::CellStyle, columns, compression::Compression, ndjson::NdjsonEncoder, tsv::TsvEncoder,
+    },
     kind::{Compiled, Context, Kind, Workers},
     spec::{Place, Problem, Value},
     stage::{Delivery, Mode, Sink, SinkWorker, Written},
@@ -46,22 +48,16 @@ struct FilesSpec {
     /// Does each file begin with the names of its columns?
     #[serde(default)]
     header: bool,
-    /// What is written where there is no value.
-    #[serde(default)]
-    null: String,
-    /// What stands between the items of a list: one ASCII character.
-    #[serde(default = "default_separator")]
-    separator: String,
+    /// What is written where there is no value; nothing unless given. Not for ndjson.
+    null: Option<String>,
+    /// What stands between the items of a list: one ASCII character; a comma unless given. Not for ndjson.
+    separator: Option<String>,
     /// How the file is compressed.
     #[serde(default)]
     compression: Compression,
     /// How hard to compress, 0 to 9; 6 unless given.
     #[schemars(range(max = 9))]
     level: Option<u32>,
-}
-
-fn default_separator() -> String {
-    ",".to_owned()
 }
 
 const DEFAULT_LEVEL: u32 = 6;
@@ -83,7 +79,7 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
     let gzip = spec.compression.is_gzip(Path::new(&spec.path)).then(|| spec.level.unwrap_or(DEFAULT_LEVEL));
     let each = if spec.path.contains(SPLIT) { ", one file per split" } else { "" };
     let compression = gzip.map_or_else(|| "not compressed".to_owned(), |level| format!("gzip, level {level}"));
-    let notes = vec![format!("tsv to `{}`{each}", spec.path), compression];
+    let notes = vec![format!("{} to `{}`{each}", spec.format.name(), spec.path), compression];
     let stage = Box::new(Files { spec, schema: context.input().clone(), gzip });
     Some(Compiled { stage, output: None, workers: Workers::One("one writer keeps the input's order"), notes })
 }
@@ -99,12 +95,22 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
     if path_known && (spec.path.ends_with('/') || Path::new(&spec.path).file_name().is_none()) {
         context.problem("path", "path", format!("`{}` names no file", spec.path));
     }
-    if separator_known && !columns::is_separator(&spec.separator) {
+    if separator_known && spec.separator.as_ref().is_some_and(|text| !columns::is_separator(text)) {
         let message = "a `separator` is one ASCII character, but no letter, digit, tab or line end";
         context.problem("separator", "separator", message);
     }
-    if spec.null.contains(['\t', '\n', '\r']) {
+    if spec.null.as_ref().is_some_and(|null| null.contains(['\t', '\n', '\r'])) {
         context.problem("null", "null", "`null` must not contain a tab or line end");
+    }
+    if spec.format == Format::Ndjson {
+        let given = [("header", spec.header), ("null", spec.null.is_some()), ("separator", spec.separator.is_some())];
+        for (key, _) in given.iter().filter(|(_, given)| *given) {
+            context.problem(
+                key,
+                "ndjson",
+                format!("`{key}` has no effect: ndjson has names, null and lists of its own"),
+            );
+        }
     }
     match spec.level {
         Some(level) if level > 9 => context.problem("level", "level", format!("level {level} is not between 0 and 9")),
@@ -119,10 +125,11 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
 fn check_columns(spec: &FilesSpec, context: &mut Context<'_>) {
     let mut problems = Vec::new();
     for column in context.input().columns() {
-        if !columns::fits_text(&column.column_type) {
-            problems.push(("format", format!("tsv cannot hold column `{}`: {}", column.name, column.column_type)));
+        if !spec.format.holds(&column.column_type) {
+            let (format, column_type) = (spec.format.name(), &column.column_type);
+            problems.push(("format", format!("{format} cannot hold column `{}`: {column_type}", column.name)));
         }
-        if spec.header && !TsvEncoder::fits_header(&column.name) {
+        if spec.header && spec.format == Format::Tsv && !TsvEncoder::fits_header(&column.name) {
             problems.push(("header", format!("column `{}` has a tab or line end in its name", column.name)));
         }
     }
@@ -140,10 +147,11 @@ struct Files {
 
 impl Files {
     fn encoder(&self) -> Box<dyn Encoder> {
-        let separator = self.spec.separator.bytes().next().unwrap_or(b',');
-        let style = CellStyle { null: self.spec.null.clone(), separator };
+        let separator = self.spec.separator.as_ref().and_then(|text| text.bytes().next()).unwrap_or(b',');
+        let style = CellStyle { null: self.spec.null.clone().unwrap_or_default(), separator };
         match self.spec.format {
             Format::Tsv => Box::new(TsvEncoder::new(self.schema.clone(), style)),
+            Format::Ndjson => Box::new(NdjsonEncoder::new(self.schema.clone())),
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::{
         blocks::Newline,
         columns::{self, ColumnSpec},
         compression::Compression,
+        ndjson::NdjsonDecoder,
         tsv::TsvDecoder,
     },
     kind::{Compiled, Context, Kind, Workers},
@@ -108,9 +109,24 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         }
     }
     for (i, column) in spec.columns.iter().enumerate() {
-        if !columns::fits_text(&column.column_type) {
+        if !spec.format.holds(&column.column_type) {
             let at = Place::value(context.path.key("columns").index(i));
-            let message = format!("column `{}`: tsv cannot hold {}", column.name, column.column_type);
+            let message =
+                format!("column `{}`: {} cannot hold {}", column.name, spec.format.name(), column.column_type);
+            context.problems.push(Problem::new("columns", at, message));
+        }
+    }
+    if spec.format == Format::Ndjson {
+        if spec.header {
+            context.problem("header", "header", "ndjson has no header: every record names its fields");
+        }
+        if spec.null.is_some() {
+            context.problem("null", "null", "ndjson has a null of its own, so `null` has no effect");
+        }
+        for (i, column) in spec.columns.iter().enumerate().filter(|(_, column)| column.separator.is_some()) {
+            let at = Place::value(context.path.key("columns").index(i));
+            let message =
+                format!("column `{}`: ndjson has lists of its own, so `separator` has no effect", column.name);
             context.problems.push(Problem::new("columns", at, message));
         }
     }
@@ -144,7 +160,7 @@ fn notes(spec: &FilesSpec) -> Vec<String> {
         Compression::Gzip => "gzip",
     };
     let header = if spec.header { ", fields by header" } else { "" };
-    let mut notes = vec![format!("tsv from {}", spec.path), format!("{compression}{header}")];
+    let mut notes = vec![format!("{} from {}", spec.format.name(), spec.path), format!("{compression}{header}")];
     notes.extend(spec.done.as_ref().map(|done| format!("each file, once stored: {done}")));
     notes
 }
@@ -223,6 +239,7 @@ impl Plan {
             Format::Tsv => {
                 Box::new(TsvDecoder::new(columns, &self.schema, null.as_deref(), self.batch.rows, self.max_record))
             }
+            Format::Ndjson => Box::new(NdjsonDecoder::new(columns, &self.schema, self.batch.rows, self.max_record)),
         }
     }
 }

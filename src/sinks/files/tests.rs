@@ -12,7 +12,10 @@ use super::{FilesSpec, build};
 use crate::{
     batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId, json as row_json},
     failure::Exit,
-    formats::{Chunk, Decoder, Start, blocks::LineEnd, columns::ColumnSpec, testing::Folder, tsv::TsvDecoder},
+    formats::{
+        Chunk, Decoder, Start, blocks::LineEnd, columns::ColumnSpec, ndjson::NdjsonDecoder, testing::Folder,
+        tsv::TsvDecoder,
+    },
     kind::{Compiled, Context, Workers},
     spec::{Problems, Table, Value},
     stage::{Delivery, Mode, Sink, SinkWorker},
@@ -96,9 +99,9 @@ fn all_types() -> (Schema, Batch) {
     (schema, batch)
 }
 
-/// Decodes what the sink wrote.
-fn read_back(schema: &Schema, text: Vec<u8>, absent: &str, header: bool) -> RecordBatch {
-    let specs: Vec<ColumnSpec> = schema
+/// The columns of a schema as a source declares them.
+fn specs(schema: &Schema) -> Vec<ColumnSpec> {
+    schema
         .columns()
         .iter()
         .map(|column| {
@@ -106,8 +109,12 @@ fn read_back(schema: &Schema, text: Vec<u8>, absent: &str, header: bool) -> Reco
             json!({ "name": name, "type": column_type.to_string(), "nullable": nullable })
         })
         .map(|spec| serde_json::from_value(spec).expect("a column"))
-        .collect();
-    let mut decoder = TsvDecoder::new(&specs, schema, Some(absent), 1000, 1000);
+        .collect()
+}
+
+/// Decodes what the sink wrote.
+fn read_back(schema: &Schema, text: Vec<u8>, absent: &str, header: bool) -> RecordBatch {
+    let mut decoder = TsvDecoder::new(&specs(schema), schema, Some(absent), 1000, 1000);
     let mut chunk = Chunk { bytes: text.into(), line_end: LineEnd::Any, utf8: false };
     if header {
         let end = chunk.bytes.iter().position(|byte| *byte == b'\n').expect("a header");
@@ -193,6 +200,75 @@ fn what_tsv_cannot_hold_is_a_reject() {
             (6, "unrepresentable", "column `d`: the year is not between 0 and 9999"),
         ]
     );
+}
+
+/// What the sink writes of a batch as ndjson.
+fn ndjson(folder: &Folder, schema: &Schema, batch: &Batch) -> (String, Vec<String>) {
+    let spec = json!({ "path": folder.text("a.ndjson"), "format": "ndjson" });
+    let mut worker = sink(&spec, schema).stage.worker(Mode::Write).expect("a worker");
+    let written = worker.write(batch).expect("written");
+    assert_eq!(written.accepted + written.rejects.len() as u64, batch.rows() as u64);
+    worker.commit(true).expect("committed");
+    let text = fs::read_to_string(folder.path("a.ndjson")).expect("UTF-8");
+    let rejects = written.rejects.iter().map(|reject| format!("{} {}", reject.code.0, reject.message)).collect();
+    (text, rejects)
+}
+
+#[test]
+fn rows_become_objects() {
+    let folder = Folder::new("ndjson");
+    let (schema, batch) = all_types();
+    let (text, rejects) = ndjson(&folder, &schema, &batch);
+    assert_eq!(
+        text,
+        concat!(
+            r#"{"s":"","b":true,"i8":-128,"i64":-9223372036854775808,"u64":0,"f32":0.1,"f64":0.1,"d":"1970-01-01","#,
+            r#""t":"1969-12-31T23:59:59.999999Z","n":"1970-01-01T00:00:00.000000001Z","j":{"a": [1, 2]},"x":"/wA=","#,
+            r#""l":[1,4294967295]}"#,
+            "\n",
+            r#"{"s":"é \"q\"","b":null,"i8":0,"i64":null,"u64":1,"f32":-1e+30,"f64":5e-324,"d":"0001-01-01","#,
+            r#""t":null,"n":"1677-09-21T00:12:43.145224193Z","j":null,"x":"","l":[]}"#,
+            "\n",
+        )
+    );
+    assert_eq!(rejects, ["unrepresentable column `f32`: JSON has no number for NaN and infinities"]);
+    for line in text.lines() {
+        serde_json::from_str::<Json>(line).expect("JSON");
+    }
+}
+
+#[test]
+fn ndjson_reads_back_as_it_was() {
+    let folder = Folder::new("ndjson-back");
+    let (schema, batch) = all_types();
+    let batch = batch.slice(0, 2);
+    let (text, _) = ndjson(&folder, &schema, &batch);
+    let mut decoder = NdjsonDecoder::new(&specs(&schema), &schema, 1000, 1000);
+    let chunk = Chunk { bytes: text.into_bytes().into(), line_end: LineEnd::Any, utf8: true };
+    let start = Start { split: SplitId(0), record: 1, line: 1 };
+    let mut rejects = Rejects::default();
+    let decoded = decoder.decode(&chunk, start, &mut rejects).expect("decodes");
+    assert!(rejects.is_empty(), "{rejects:?}");
+    assert_eq!(decoded.records, batch.records);
+}
+
+#[test]
+fn json_is_written_on_one_line_and_nested_values_in_their_place() {
+    let folder = Folder::new("ndjson-nested");
+    let schema = schema(&["a\"b json", "l list<json>", "t list<timestamp>"]);
+    let mut json = arrow_array::builder::ListBuilder::new(arrow_array::builder::StringViewBuilder::new())
+        .with_field(ColumnType::Json.item_field());
+    json.values().append_value("{\"x\":\r\n 1}");
+    json.values().append_null();
+    json.append(true);
+    let mut times = arrow_array::builder::ListBuilder::new(arrow_array::builder::TimestampMicrosecondBuilder::new());
+    times.values().append_value(0);
+    times.values().append_null();
+    times.append(true);
+    let columns: Vec<ArrayRef> = vec![strings(&["[1,\n2]"]), Arc::new(json.finish()), Arc::new(times.finish())];
+    let (text, rejects) = ndjson(&folder, &schema, &batch(&schema, 0, 0, columns));
+    assert_eq!(text, "{\"a\\\"b\":[1, 2],\"l\":[{\"x\":   1},null],\"t\":[\"1970-01-01T00:00:00Z\",null]}\n");
+    assert_eq!(rejects, [""; 0]);
 }
 
 #[test]
@@ -386,6 +462,13 @@ fn specs_that_make_no_sense_are_problems() {
         ("format", json!("csv"), "unknown variant `csv`"),
         ("columns", json!([]), "unknown field `columns`"),
     ];
+    let ndjson = [("header", json!(true)), ("null", json!("")), ("separator", json!(","))];
+    for (key, value) in ndjson {
+        let mut spec = json!({ "path": "a", "format": "ndjson" });
+        spec[key] = value;
+        let problems = compile(&spec, &schema(&["s string"]), &Value::Table(Table::new())).err().expect(key);
+        assert_eq!(problems, [format!("`{key}` has no effect: ndjson has names, null and lists of its own")]);
+    }
     for (key, value, message) in cases {
         let mut spec = base.clone();
         spec[key] = value;

@@ -3,6 +3,7 @@
 mod damage;
 mod decode;
 mod list;
+mod ndjson;
 mod shape;
 
 use std::io::Write;
@@ -83,11 +84,24 @@ fn read_bytes(folder: &Folder, name: &str, bytes: &[u8], spec: &Json, limits: Li
     folder.write(name, bytes);
     let mut spec = spec.clone();
     spec["path"] = json!(folder.text(name));
-    spec["format"] = json!("tsv");
+    if spec.get("format").is_none() {
+        spec["format"] = json!("tsv");
+    }
     let compiled = compile(&spec, limits).expect("a sound spec");
     let splits = compiled.stage.splits().expect("a split");
     assert_eq!(splits.len(), 1);
     read_split(compiled.stage.as_ref(), &splits[0])
+}
+
+/// Reads with blocks of 1 to 64 bytes and batches of 1 to 3 rows: always the same.
+fn all_sizes(folder: &Folder, bytes: &[u8], spec: &Json, record: usize) -> Read {
+    let expected = read_bytes(folder, "a.txt", bytes, spec, Limits { record, ..LIMITS });
+    for size in 1..=64 {
+        let limits = Limits { rows: 1 + size % 3, bytes: size, record };
+        let read = read_bytes(folder, "a.txt", bytes, spec, limits);
+        assert_eq!(read, expected, "blocks of {size} bytes, {:?}", String::from_utf8_lossy(bytes));
+    }
+    expected
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
