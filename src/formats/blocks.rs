@@ -88,6 +88,8 @@ pub struct Blocks<R> {
     carry: Vec<u8>,
     /// Has the start of the stream been looked at?
     started: bool,
+    /// Are blocks handed out as they are, whether or not a record ends with them?
+    ragged: bool,
     end: End,
 }
 
@@ -117,8 +119,25 @@ impl<R: Read> Blocks<R> {
             line_end,
             carry: Vec::new(),
             started: false,
+            ragged: false,
             end: End::NotYet,
         }
+    }
+
+    /// The same without looking for the ends of records: a block may end in the middle of one. What is not
+    /// used of it must be given back before the next piece is asked for.
+    pub fn ragged(self) -> Self {
+        Blocks { ragged: true, ..self }
+    }
+
+    /// Takes back the end of the piece handed out last, which then begins the next one.
+    pub fn give_back(&mut self, rest: &[u8]) {
+        self.carry = rest.to_vec();
+    }
+
+    /// Has the stream come to its end? Then nothing follows the piece handed out last.
+    pub fn ended(&self) -> bool {
+        matches!(self.end, End::Clean)
     }
 
     /// The stream.
@@ -137,8 +156,12 @@ impl<R: Read> Blocks<R> {
     /// The stream broke; whatever whole records came before have been returned. A part of a record has not.
     pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
         loop {
+            let carried = self.carry.len();
             let mut bytes = self.read_more();
             self.decide(&bytes);
+            if self.ragged && !bytes.is_empty() && (self.ended() || bytes.len() > carried) {
+                return Ok(Some(Piece::Records(Buffer::from_vec(bytes))));
+            }
             let ended = matches!(self.end, End::Clean);
             let whole = if ended { Some(bytes.len()) } else { self.line_end.and_then(|end| end.last(&bytes)) };
             if let Some(whole) = whole.filter(|whole| *whole > 0) {
@@ -201,7 +224,7 @@ impl<R: Read> Blocks<R> {
         if self.line_end.is_some() {
             return;
         }
-        let Some(at) = memchr2(b'\n', b'\r', bytes) else { return };
+        let Some(at) = self.first_line_end(bytes) else { return };
         self.line_end = match (bytes[at], bytes.get(at + 1)) {
             (b'\n', _) | (_, Some(b'\n')) => Some(LineEnd::Any),
             (_, Some(_)) => Some(LineEnd::Cr),
@@ -210,8 +233,20 @@ impl<R: Read> Blocks<R> {
         };
     }
 
+    /// The first byte that may end a line, outside of quotes where they matter.
+    fn first_line_end(&self, bytes: &[u8]) -> Option<usize> {
+        if !self.ragged {
+            return memchr2(b'\n', b'\r', bytes);
+        }
+        let mut inside = false;
+        memchr::memchr3_iter(b'\n', b'\r', b'"', bytes).find(|at| {
+            inside ^= bytes[*at] == b'"';
+            bytes[*at] != b'"' && !inside
+        })
+    }
+
     /// Passes over the rest of the record that `bytes` is the start of; what comes after is carried over.
-    fn pass_over(&mut self, mut bytes: Vec<u8>) {
+    pub fn pass_over(&mut self, mut bytes: Vec<u8>) {
         loop {
             self.decide(&bytes);
             if let Some((_, next)) = self.line_end.and_then(|end| end.find(&bytes, 0)) {

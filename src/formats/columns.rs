@@ -42,6 +42,17 @@ pub enum Invalid {
 }
 
 impl ColumnSpec {
+    /// A column of text that is always there.
+    pub fn string(name: &str) -> Self {
+        ColumnSpec {
+            name: name.to_owned(),
+            column_type: ColumnType::String,
+            nullable: false,
+            separator: None,
+            invalid: Invalid::Reject,
+        }
+    }
+
     /// The byte between the items of a list.
     pub fn separator(&self) -> u8 {
         self.separator.as_ref().and_then(|text| text.bytes().next()).unwrap_or(b',')

@@ -17,7 +17,14 @@ use crate::{
     batch::{Batch, Rejects, Schema, SplitId},
     failure::Failure,
     formats::{
-        Encoder, Format, cells::CellStyle, columns, compression::Compression, ndjson::NdjsonEncoder, tsv::TsvEncoder,
+        Encoder, Format,
+        cells::CellStyle,
+        columns,
+        compression::Compression,
+        csv::{self, CsvEncoder},
+        lines::LinesEncoder,
+        ndjson::NdjsonEncoder,
+        tsv::TsvEncoder,
     },
     kind::{Compiled, Context, Kind, Workers},
     spec::{Place, Problem, Value},
@@ -45,19 +52,26 @@ struct FilesSpec {
     path: String,
     /// What the file holds.
     format: Format,
-    /// Does each file begin with the names of its columns?
-    #[serde(default)]
-    header: bool,
+    /// Does each file begin with the names of its columns? Unless given, csv does and tsv does not.
+    header: Option<bool>,
     /// What is written where there is no value; nothing unless given. Not for ndjson.
     null: Option<String>,
-    /// What stands between the items of a list: one ASCII character; a comma unless given. Not for ndjson.
+    /// What stands between the fields of csv: one ASCII character; a comma unless given.
     separator: Option<String>,
+    /// What stands between the items of a list: one ASCII character; a comma unless given. Not for ndjson.
+    list_separator: Option<String>,
     /// How the file is compressed.
     #[serde(default)]
     compression: Compression,
     /// How hard to compress, 0 to 9; 6 unless given.
     #[schemars(range(max = 9))]
     level: Option<u32>,
+}
+
+impl FilesSpec {
+    fn has_header(&self) -> bool {
+        self.header.unwrap_or(self.format == Format::Csv)
+    }
 }
 
 const DEFAULT_LEVEL: u32 = 6;
@@ -91,27 +105,17 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         _ => true,
     };
     let path_known = known("path");
-    let separator_known = known("separator");
     if path_known && (spec.path.ends_with('/') || Path::new(&spec.path).file_name().is_none()) {
         context.problem("path", "path", format!("`{}` names no file", spec.path));
     }
-    if separator_known && spec.separator.as_ref().is_some_and(|text| !columns::is_separator(text)) {
-        let message = "a `separator` is one ASCII character, but no letter, digit, tab or line end";
-        context.problem("separator", "separator", message);
+    if known("list_separator") && spec.list_separator.as_ref().is_some_and(|text| !columns::is_separator(text)) {
+        let message = "a `list_separator` is one ASCII character, but no letter, digit, tab or line end";
+        context.problem("list_separator", "separator", message);
     }
-    if spec.null.as_ref().is_some_and(|null| null.contains(['\t', '\n', '\r'])) {
-        context.problem("null", "null", "`null` must not contain a tab or line end");
+    if known("separator") && spec.separator.as_ref().is_some_and(|text| !csv::is_separator(text)) {
+        context.problem("separator", "separator", csv::SEPARATOR_RULE);
     }
-    if spec.format == Format::Ndjson {
-        let given = [("header", spec.header), ("null", spec.null.is_some()), ("separator", spec.separator.is_some())];
-        for (key, _) in given.iter().filter(|(_, given)| *given) {
-            context.problem(
-                key,
-                "ndjson",
-                format!("`{key}` has no effect: ndjson has names, null and lists of its own"),
-            );
-        }
-    }
+    check_format(spec, context);
     match spec.level {
         Some(level) if level > 9 => context.problem("level", "level", format!("level {level} is not between 0 and 9")),
         Some(_) if path_known && !spec.compression.is_gzip(Path::new(&spec.path)) => {
@@ -121,15 +125,47 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
     }
 }
 
+/// Records which keys the format has no use for, or cannot hold.
+fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
+    let format = spec.format;
+    let ndjson = format == Format::Ndjson;
+    let useless = [
+        ("header", spec.header.is_some() && !matches!(format, Format::Tsv | Format::Csv), "it has no header"),
+        ("null", spec.null.is_some() && ndjson, "it has a null of its own"),
+        ("separator", spec.separator.is_some() && format != Format::Csv, "only csv has a choice"),
+        ("list_separator", spec.list_separator.is_some() && ndjson, "it has lists of its own"),
+    ];
+    for (key, _, why) in useless.iter().filter(|(_, given, _)| *given) {
+        context.problem(key, "format", format!("`{key}` has no effect on {}: {why}", format.name()));
+    }
+    let never = match format {
+        Format::Csv => vec!['"', '\n', '\r', char::from(csv::separator(spec.separator.as_deref()))],
+        _ => vec!['\t', '\n', '\r'],
+    };
+    match (&spec.null, format) {
+        (Some(null), Format::Csv) if null.contains(never.as_slice()) => {
+            context.problem("null", "null", "`null` must not contain a separator, quote or line end");
+        }
+        (Some(null), Format::Tsv | Format::Lines) if null.contains(never.as_slice()) => {
+            context.problem("null", "null", "`null` must not contain a tab or line end");
+        }
+        _ => {}
+    }
+}
+
 /// Records which columns of the input the format cannot hold.
 fn check_columns(spec: &FilesSpec, context: &mut Context<'_>) {
     let mut problems = Vec::new();
+    if spec.format == Format::Lines && context.input().columns().len() != 1 {
+        let found = context.input().columns().len();
+        problems.push(("format", format!("lines hold one column, but the input has {found}")));
+    }
     for column in context.input().columns() {
         if !spec.format.holds(&column.column_type) {
             let (format, column_type) = (spec.format.name(), &column.column_type);
             problems.push(("format", format!("{format} cannot hold column `{}`: {column_type}", column.name)));
         }
-        if spec.header && spec.format == Format::Tsv && !TsvEncoder::fits_header(&column.name) {
+        if spec.has_header() && spec.format == Format::Tsv && !TsvEncoder::fits_header(&column.name) {
             problems.push(("header", format!("column `{}` has a tab or line end in its name", column.name)));
         }
     }
@@ -147,11 +183,16 @@ struct Files {
 
 impl Files {
     fn encoder(&self) -> Box<dyn Encoder> {
-        let separator = self.spec.separator.as_ref().and_then(|text| text.bytes().next()).unwrap_or(b',');
+        let separator = self.spec.list_separator.as_ref().and_then(|text| text.bytes().next()).unwrap_or(b',');
         let style = CellStyle { null: self.spec.null.clone().unwrap_or_default(), separator };
         match self.spec.format {
             Format::Tsv => Box::new(TsvEncoder::new(self.schema.clone(), style)),
+            Format::Csv => {
+                let separator = csv::separator(self.spec.separator.as_deref());
+                Box::new(CsvEncoder::new(self.schema.clone(), style, separator))
+            }
             Format::Ndjson => Box::new(NdjsonEncoder::new(self.schema.clone())),
+            Format::Lines => Box::new(LinesEncoder::new(self.schema.clone(), style)),
         }
     }
 }
@@ -165,7 +206,7 @@ impl Sink for Files {
         let mut writer = Writer {
             encoder: self.encoder(),
             path: self.spec.path.clone(),
-            header: self.spec.header,
+            header: self.spec.has_header(),
             gzip: self.gzip,
             mode,
             text: Vec::new(),

@@ -30,6 +30,8 @@ use crate::{
         blocks::Newline,
         columns::{self, ColumnSpec},
         compression::Compression,
+        csv::{self, CsvDecoder, CsvStyle},
+        lines::LinesDecoder,
         ndjson::NdjsonDecoder,
         tsv::TsvDecoder,
     },
@@ -59,16 +61,20 @@ struct FilesSpec {
     /// What the files hold.
     format: Format,
     /// Does each file begin with the names of its fields? Columns are then found by name, and fields that are
-    /// not declared are passed over.
-    #[serde(default)]
-    header: bool,
+    /// not declared are passed over. Unless given, csv does and tsv does not.
+    header: Option<bool>,
+    /// What stands between the fields of csv: one ASCII character; a comma unless given.
+    separator: Option<String>,
+    /// May a field of csv in quotes hold line ends? Unless given, it may.
+    multiline: Option<bool>,
     /// What ends a record.
     #[serde(default)]
     newline: Newline,
     /// The text that means that there is no value, such as `\N`. Unless given, an empty field means that in
     /// nullable columns other than text and lists.
     null: Option<String>,
-    /// The columns, in the order of the fields.
+    /// The columns, in the order of the fields. `lines` has one, called `line` unless it is declared.
+    #[serde(default)]
     columns: Vec<ColumnSpec>,
     /// How the files are compressed.
     #[serde(default)]
@@ -77,14 +83,23 @@ struct FilesSpec {
     done: Option<Done>,
 }
 
+impl FilesSpec {
+    fn has_header(&self) -> bool {
+        self.header.unwrap_or(self.format == Format::Csv)
+    }
+}
+
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let spec = context.decode::<FilesSpec>()?;
     build(spec, context)
 }
 
 /// The source that `spec` describes.
-fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
+fn build(mut spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let before = context.problems.iter().count();
+    if spec.format == Format::Lines && spec.columns.is_empty() {
+        spec.columns.push(ColumnSpec::string("line"));
+    }
     let at = context.path.key("columns");
     let schema = columns::schema(&spec.columns, &at, context.problems);
     check(&spec, context);
@@ -116,23 +131,39 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
             context.problems.push(Problem::new("columns", at, message));
         }
     }
-    if spec.format == Format::Ndjson {
-        if spec.header {
-            context.problem("header", "header", "ndjson has no header: every record names its fields");
-        }
-        if spec.null.is_some() {
-            context.problem("null", "null", "ndjson has a null of its own, so `null` has no effect");
-        }
-        for (i, column) in spec.columns.iter().enumerate().filter(|(_, column)| column.separator.is_some()) {
+    check_format(spec, context);
+    match spec.done.as_ref().and_then(Done::rule_broken) {
+        Some((key, message)) if is_known(context.table, key) => context.problem(key, "done", message),
+        _ => {}
+    }
+}
+
+/// Records which keys the format has no use for.
+fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
+    let format = spec.format;
+    let fields = matches!(format, Format::Tsv | Format::Csv);
+    let useless = [
+        ("header", spec.header.is_some() && !fields, "its records have no names of fields above them"),
+        ("null", spec.null.is_some() && format == Format::Ndjson, "it has a null of its own"),
+        ("separator", spec.separator.is_some() && format != Format::Csv, "only csv has a choice"),
+        ("multiline", spec.multiline.is_some() && format != Format::Csv, "only csv has records of many lines"),
+    ];
+    for (key, _, why) in useless.iter().filter(|(_, given, _)| *given) {
+        context.problem(key, "format", format!("`{key}` has no effect on {}: {why}", format.name()));
+    }
+    for (i, column) in spec.columns.iter().enumerate().filter(|(_, column)| column.separator.is_some()) {
+        if format == Format::Ndjson {
             let at = Place::value(context.path.key("columns").index(i));
             let message =
                 format!("column `{}`: ndjson has lists of its own, so `separator` has no effect", column.name);
             context.problems.push(Problem::new("columns", at, message));
         }
     }
-    match spec.done.as_ref().and_then(Done::rule_broken) {
-        Some((key, message)) if is_known(context.table, key) => context.problem(key, "done", message),
-        _ => {}
+    if format == Format::Lines && spec.columns.len() > 1 {
+        context.problem("columns", "columns", "lines have one column");
+    }
+    if spec.separator.as_ref().is_some_and(|text| !csv::is_separator(text)) && is_known(context.table, "separator") {
+        context.problem("separator", "separator", csv::SEPARATOR_RULE);
     }
 }
 
@@ -159,7 +190,7 @@ fn notes(spec: &FilesSpec) -> Vec<String> {
         Compression::None => "not compressed",
         Compression::Gzip => "gzip",
     };
-    let header = if spec.header { ", fields by header" } else { "" };
+    let header = if spec.has_header() { ", fields by header" } else { "" };
     let mut notes = vec![format!("{} from {}", spec.format.name(), spec.path), format!("{compression}{header}")];
     notes.extend(spec.done.as_ref().map(|done| format!("each file, once stored: {done}")));
     notes
@@ -235,11 +266,16 @@ impl Plan {
     /// A decoder for one file.
     fn decoder(&self) -> Box<dyn Decoder> {
         let FilesSpec { columns, null, format, .. } = &self.spec;
+        let (null, schema, rows, max) = (null.as_deref(), &self.schema, self.batch.rows, self.max_record);
         match format {
-            Format::Tsv => {
-                Box::new(TsvDecoder::new(columns, &self.schema, null.as_deref(), self.batch.rows, self.max_record))
+            Format::Tsv => Box::new(TsvDecoder::new(columns, schema, null, rows, max)),
+            Format::Csv => {
+                let separator = csv::separator(self.spec.separator.as_deref());
+                let style = CsvStyle { separator, multiline: self.spec.multiline.unwrap_or(true), null };
+                Box::new(CsvDecoder::new(columns, schema, style, rows, max))
             }
-            Format::Ndjson => Box::new(NdjsonDecoder::new(columns, &self.schema, self.batch.rows, self.max_record)),
+            Format::Ndjson => Box::new(NdjsonDecoder::new(columns, schema, rows, max)),
+            Format::Lines => Box::new(LinesDecoder::new(&columns[0], schema, null, rows, max)),
         }
     }
 }

@@ -75,7 +75,7 @@ fn decoder() -> NdjsonDecoder {
 
 fn decode(text: &[u8]) -> (Vec<Value>, Vec<&'static str>) {
     let utf8 = std::str::from_utf8(text).is_ok();
-    let chunk = Chunk { bytes: text.to_vec().into(), line_end: LineEnd::Any, utf8 };
+    let chunk = Chunk { bytes: text.to_vec().into(), line_end: LineEnd::Any, utf8, last: true };
     let mut rejects = Rejects::default();
     let start = Start { split: SplitId(0), record: 1, line: 1 };
     let records = decoder().decode(&chunk, start, &mut rejects).expect("decodes").records;

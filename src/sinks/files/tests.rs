@@ -13,7 +13,7 @@ use crate::{
     batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId, json as row_json},
     failure::Exit,
     formats::{
-        Chunk, Decoder, Start, blocks::LineEnd, columns::ColumnSpec, ndjson::NdjsonDecoder, testing::Folder,
+        Chunk, Decoder, Start, blocks::LineEnd, columns::ColumnSpec, csv, ndjson::NdjsonDecoder, testing::Folder,
         tsv::TsvDecoder,
     },
     kind::{Compiled, Context, Workers},
@@ -115,7 +115,7 @@ fn specs(schema: &Schema) -> Vec<ColumnSpec> {
 /// Decodes what the sink wrote.
 fn read_back(schema: &Schema, text: Vec<u8>, absent: &str, header: bool) -> RecordBatch {
     let mut decoder = TsvDecoder::new(&specs(schema), schema, Some(absent), 1000, 1000);
-    let mut chunk = Chunk { bytes: text.into(), line_end: LineEnd::Any, utf8: false };
+    let mut chunk = Chunk { bytes: text.into(), line_end: LineEnd::Any, utf8: false, last: true };
     if header {
         let end = chunk.bytes.iter().position(|byte| *byte == b'\n').expect("a header");
         decoder.header(&chunk.bytes[..end]).expect("the header fits");
@@ -149,7 +149,7 @@ fn what_is_written_reads_back_equal() {
 fn values_are_written_plainly() {
     let folder = Folder::new("plainly");
     let (schema, batch) = all_types();
-    let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "separator": "|" });
+    let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "list_separator": "|" });
     let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
     worker.write(&batch).expect("written");
     worker.commit(true).expect("committed");
@@ -244,7 +244,7 @@ fn ndjson_reads_back_as_it_was() {
     let batch = batch.slice(0, 2);
     let (text, _) = ndjson(&folder, &schema, &batch);
     let mut decoder = NdjsonDecoder::new(&specs(&schema), &schema, 1000, 1000);
-    let chunk = Chunk { bytes: text.into_bytes().into(), line_end: LineEnd::Any, utf8: true };
+    let chunk = Chunk { bytes: text.into_bytes().into(), line_end: LineEnd::Any, utf8: true, last: true };
     let start = Start { split: SplitId(0), record: 1, line: 1 };
     let mut rejects = Rejects::default();
     let decoded = decoder.decode(&chunk, start, &mut rejects).expect("decodes");
@@ -271,6 +271,102 @@ fn json_is_written_on_one_line_and_nested_values_in_their_place() {
     assert_eq!(rejects, [""; 0]);
 }
 
+/// What the sink writes of a batch, `spec` lacking only the path.
+fn text_of(folder: &Folder, spec: &Json, schema: &Schema, batch: &Batch) -> String {
+    let mut spec = spec.clone();
+    spec["path"] = json!(folder.text("out"));
+    let mut worker = sink(&spec, schema).stage.worker(Mode::Write).expect("a worker");
+    let written = worker.write(batch).expect("written");
+    assert_eq!(written.rejects.len(), 0);
+    worker.commit(true).expect("committed");
+    fs::read_to_string(folder.path("out")).expect("UTF-8")
+}
+
+#[test]
+fn csv_has_quotes_where_they_are_needed() {
+    let folder = Folder::new("csv");
+    let schema = schema(&["a,b string?", "n int8?", "l list<int8>", "d date", "s string"]);
+    let values = [Some("plain"), Some("a,b"), Some("say \"hi\""), Some("two\nlines"), Some(""), None, Some("NA")];
+    let list = vec![Some(vec![Some(1), Some(2)]); 7];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringViewArray::from_iter(values)),
+        Arc::new(Int8Array::from(vec![Some(-1), None, Some(3), Some(4), Some(5), Some(6), Some(7)])),
+        Arc::new(ListArray::from_iter_primitive::<arrow_array::types::Int8Type, _, _>(list)),
+        Arc::new(Date32Array::from(vec![0; 7])),
+        strings(&["", "x", "\r", ";", "NA", "é", "-"]),
+    ];
+    let batch = batch(&schema, 0, 0, columns);
+    let cases = [
+        (
+            json!({ "format": "csv" }),
+            concat!(
+                "\"a,b\",n,l,d,s\n",
+                "plain,-1,\"1,2\",1970-01-01,\n",
+                "\"a,b\",,\"1,2\",1970-01-01,x\n",
+                "\"say \"\"hi\"\"\",3,\"1,2\",1970-01-01,\"\r\"\n",
+                "\"two\nlines\",4,\"1,2\",1970-01-01,;\n",
+                "\"\",5,\"1,2\",1970-01-01,NA\n",
+                ",6,\"1,2\",1970-01-01,é\n",
+                "NA,7,\"1,2\",1970-01-01,-\n",
+            ),
+        ),
+        (
+            json!({ "format": "csv", "header": false, "separator": "-", "list_separator": ";", "null": "NA" }),
+            concat!(
+                "plain-\"-1\"-1;2-\"1970-01-01\"-\n",
+                "a,b-NA-1;2-\"1970-01-01\"-x\n",
+                "\"say \"\"hi\"\"\"-3-1;2-\"1970-01-01\"-\"\r\"\n",
+                "\"two\nlines\"-4-1;2-\"1970-01-01\"-;\n",
+                "-5-1;2-\"1970-01-01\"-NA\n",
+                "NA-6-1;2-\"1970-01-01\"-é\n",
+                "\"NA\"-7-1;2-\"1970-01-01\"-\"-\"\n",
+            ),
+        ),
+    ];
+    for (spec, expected) in cases {
+        let text = text_of(&folder, &spec, &schema, &batch);
+        assert_eq!(text, expected);
+        // And it reads back, unless the way lists are written cannot be told.
+        let separator = csv::separator(spec["separator"].as_str());
+        let null = spec["null"].as_str().unwrap_or_default();
+        let style = csv::CsvStyle { separator, multiline: true, null: Some(null) };
+        let mut specs = specs(&schema);
+        specs[2].separator = spec["list_separator"].as_str().map(str::to_owned);
+        let mut decoder = csv::CsvDecoder::new(&specs, &schema, style, 1000, 1000);
+        let text =
+            if spec["header"] == json!(false) { text } else { text.split_once('\n').expect("a header").1.to_owned() };
+        let chunk = Chunk { bytes: text.into_bytes().into(), line_end: LineEnd::Lf, utf8: true, last: true };
+        let mut rejects = Rejects::default();
+        let start = Start { split: SplitId(0), record: 1, line: 1 };
+        let decoded = decoder.decode(&chunk, start, &mut rejects).expect("decodes");
+        let text = |rejects: &mut Rejects| rejects.take().iter().map(|r| r.message.clone()).collect::<Vec<_>>();
+        if null.is_empty() {
+            // The empty text of a column that is never null needs no quotes to be told, but the reader was told
+            // that empty means null.
+            assert_eq!(text(&mut rejects), ["column `s`: `` means null, but the column is not nullable"]);
+            assert_eq!(decoded.records.slice(0, 1), batch.records.slice(1, 1));
+        } else {
+            assert_eq!(text(&mut rejects), ["column `s`: `NA` means null, but the column is not nullable"]);
+            assert_eq!(decoded.records.slice(0, 4), batch.records.slice(0, 4));
+        }
+    }
+}
+
+#[test]
+fn lines_are_written_as_they_are() {
+    let folder = Folder::new("lines");
+    let schema = schema(&["s string"]);
+    let batch = batch(&schema, 0, 0, vec![strings(&["a\tb", "", "\"c\""])]);
+    assert_eq!(text_of(&folder, &json!({ "format": "lines" }), &schema, &batch), "a\tb\n\n\"c\"\n");
+    let mut worker = sink(&json!({ "path": folder.text("out"), "format": "lines" }), &schema)
+        .stage
+        .worker(Mode::Write)
+        .expect("one");
+    let batch = super::tests::batch(&schema, 0, 0, vec![strings(&["a\nb"])]);
+    let written = worker.write(&batch).expect("written");
+    assert_eq!(written.rejects[0].message, "column `s`: a line cannot hold a line end");
+}
+
 #[test]
 fn lists_of_numbers_are_written_item_by_item() {
     let folder = Folder::new("lists");
@@ -291,7 +387,7 @@ fn lists_of_numbers_are_written_item_by_item() {
         ("-", "", Some("column `a`: an item holds the separator")),
         (".", "", Some("column `e`: an item holds the separator")),
     ] {
-        let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "separator": separator });
+        let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "list_separator": separator });
         let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
         let written = worker.write(&batch).expect("written");
         worker.commit(true).expect("committed");
@@ -454,21 +550,32 @@ fn specs_that_make_no_sense_are_problems() {
     let cases = [
         ("path", json!("out/"), "`out/` names no file"),
         ("path", json!(""), "`` names no file"),
-        ("separator", json!("\t"), "a `separator` is one ASCII character"),
-        ("separator", json!(""), "a `separator` is one ASCII character"),
+        ("list_separator", json!("\t"), "a `list_separator` is one ASCII character"),
+        ("list_separator", json!(""), "a `list_separator` is one ASCII character"),
+        ("separator", json!(";"), "`separator` has no effect on tsv: only csv has a choice"),
         ("null", json!("a\tb"), "`null` must not contain a tab"),
         ("level", json!(3), "`level` has no effect"),
         ("level", json!(10), "level 10 is not between 0 and 9"),
-        ("format", json!("csv"), "unknown variant `csv`"),
+        ("format", json!("cvs"), "unknown variant `cvs`"),
         ("columns", json!([]), "unknown field `columns`"),
     ];
-    let ndjson = [("header", json!(true)), ("null", json!("")), ("separator", json!(","))];
-    for (key, value) in ndjson {
-        let mut spec = json!({ "path": "a", "format": "ndjson" });
+    let others = [
+        ("ndjson", "header", json!(true), "`header` has no effect on ndjson: it has no header"),
+        ("ndjson", "null", json!(""), "`null` has no effect on ndjson: it has a null of its own"),
+        ("ndjson", "list_separator", json!(","), "`list_separator` has no effect on ndjson: it has lists of its own"),
+        ("lines", "header", json!(false), "`header` has no effect on lines: it has no header"),
+        ("csv", "separator", json!("\""), csv::SEPARATOR_RULE),
+        ("csv", "null", json!("a,b"), "`null` must not contain a separator, quote or line end"),
+    ];
+    for (format, key, value, message) in others {
+        let mut spec = json!({ "path": "a", "format": format });
         spec[key] = value;
         let problems = compile(&spec, &schema(&["s string"]), &Value::Table(Table::new())).err().expect(key);
-        assert_eq!(problems, [format!("`{key}` has no effect: ndjson has names, null and lists of its own")]);
+        assert_eq!(problems, [message]);
     }
+    let spec = json!({ "path": "a", "format": "lines" });
+    let problems = compile(&spec, &schema(&["a string", "b date"]), &Value::Table(Table::new())).err().expect("two");
+    assert_eq!(problems, ["lines hold one column, but the input has 2"]);
     for (key, value, message) in cases {
         let mut spec = base.clone();
         spec[key] = value;
@@ -490,9 +597,9 @@ fn specs_that_make_no_sense_are_problems() {
 
 #[test]
 fn what_the_environment_does_not_tell_is_not_complained_of() {
-    let unknown = ["path", "separator"].map(|key| (key.to_owned(), Value::Unknown));
+    let unknown = ["path", "list_separator"].map(|key| (key.to_owned(), Value::Unknown));
     let table = Value::Table(unknown.into_iter().collect());
-    let spec = json!({ "path": "", "separator": "", "format": "tsv", "level": 3 });
+    let spec = json!({ "path": "", "list_separator": "", "format": "tsv", "level": 3 });
     assert!(compile(&spec, &schema(&["s string"]), &table).is_ok());
 }
 
@@ -507,7 +614,7 @@ fn the_plan_says_what_will_be_written() {
     let mut generator = schemars::SchemaGenerator::default();
     let _ = (super::KIND.schema)(&mut generator);
     let text = serde_json::to_string(generator.definitions()).expect("JSON");
-    for key in ["path", "format", "header", "null", "separator", "compression", "level"] {
+    for key in ["path", "format", "header", "null", "separator", "list_separator", "compression", "level"] {
         assert!(text.contains(&format!("\"{key}\"")), "{key}: {text}");
     }
 }

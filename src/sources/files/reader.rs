@@ -11,7 +11,7 @@ use crate::{
     batch::{Batch, Block, Origin, Position, Rejects, SplitId},
     failure::{Exit, Failure},
     formats::{
-        Chunk, Decoder, Start,
+        Chunk, Decoder, RecordEnd, Start,
         blocks::{Blocks, Piece},
         compression::Input,
         too_long,
@@ -44,22 +44,25 @@ impl<'a> FileReader<'a> {
         let file = File::open(path).map_err(|error| Failure::reading(path, &error))?;
         unchanged(split, path, file.metadata())?;
         let gzip = plan.spec.compression.is_gzip(path);
+        let decoder = plan.decoder();
         let blocks = Blocks::new(Input::new(file, gzip), plan.spec.newline, plan.batch.bytes, plan.max_record);
+        let blocks = if decoder.cuts() { blocks.ragged() } else { blocks };
         Ok(FileReader {
             plan,
             split: split.clone(),
             path: path.clone(),
             gzip,
             blocks,
-            decoder: plan.decoder(),
+            decoder,
             chunk: None,
             start: Start { split: id, record: 1, line: 1 },
             seq: 0,
-            header: plan.spec.header,
+            header: plan.spec.has_header(),
         })
     }
 
-    /// Decodes the next batch of the current block; `None` once it is used up.
+    /// Decodes the next batch of the current block; `None` once it is used up, but for a record that goes on
+    /// in the next.
     fn decode(&mut self, rejects: &mut Rejects) -> Result<Option<Batch>, Failure> {
         while let Some(chunk) = self.chunk.as_mut().filter(|chunk| !chunk.bytes.is_empty()) {
             let decoded = self.decoder.decode(chunk, self.start, rejects)?;
@@ -70,16 +73,36 @@ impl<'a> FileReader<'a> {
                 self.seq += 1;
                 return Ok(Some(decoded.into_batch(self.start.split, self.seq - 1)));
             }
+            if decoded.bytes_read == 0 {
+                break;
+            }
         }
-        self.chunk = None;
         Ok(None)
     }
 
-    /// Takes the header off a block: the first line that is not blank.
-    fn take_header(&mut self, chunk: &mut Chunk) -> Result<(), Failure> {
+    /// Deals with what the decoder left of a block: the start of a record.
+    fn rest(&mut self, rejects: &mut Rejects) -> Option<Batch> {
+        let chunk = self.chunk.take().filter(|chunk| !chunk.bytes.is_empty())?;
+        if chunk.bytes.len() > self.plan.max_record {
+            self.blocks.pass_over(chunk.bytes.to_vec());
+            return Some(self.too_long(&chunk.bytes, rejects));
+        }
+        self.blocks.give_back(&chunk.bytes);
+        None
+    }
+
+    /// Takes the header off a block: the first record that is not blank. What is left of the block follows.
+    fn take_header(&mut self, mut chunk: Chunk) -> Result<Chunk, Failure> {
         while self.header && !chunk.bytes.is_empty() {
-            let len = chunk.bytes.len();
-            let (end, next) = chunk.line_end.find(&chunk.bytes, 0).unwrap_or((len, len));
+            let Some(RecordEnd { end, next, lines }) = self.decoder.first_record(&chunk) else {
+                if chunk.bytes.len() > self.plan.max_record {
+                    return Err(self.header_too_long());
+                }
+                if chunk.last {
+                    return Err(self.failure(Exit::Io, "its header has a quote that is not closed"));
+                }
+                break;
+            };
             if end > self.plan.max_record {
                 return Err(self.header_too_long());
             }
@@ -87,10 +110,20 @@ impl<'a> FileReader<'a> {
                 self.decoder.header(&chunk.bytes[..end]).map_err(|why| self.failure(Exit::Io, &why))?;
                 self.header = false;
             }
-            self.start.line += 1;
+            self.start.line += lines;
             chunk.bytes = chunk.bytes.slice(next);
         }
-        Ok(())
+        Ok(chunk)
+    }
+
+    /// The reject of a record that is too long, and a batch to carry it.
+    fn too_long(&mut self, head: &[u8], rejects: &mut Rejects) -> Batch {
+        let batch = self.empty();
+        let position = Position { record: self.start.record, line: self.start.line };
+        rejects.add(too_long(self.start.split, position, head, self.plan.max_record));
+        self.start.record += 1;
+        self.start.line += 1;
+        batch
     }
 
     fn header_too_long(&self) -> Failure {
@@ -123,28 +156,45 @@ impl<'a> FileReader<'a> {
     }
 }
 
+/// The bytes without a character that more bytes would complete.
+fn whole_characters(bytes: &[u8], last: bool) -> &[u8] {
+    if last {
+        return bytes;
+    }
+    // The last lead byte, at most four bytes from the end, and how long its character is.
+    let lead = (1..=bytes.len().min(4)).find(|back| bytes[bytes.len() - back] & 0xC0 != 0x80);
+    let long = |lead: u8| match lead {
+        0xC0..0xE0 => 2,
+        0xE0..0xF0 => 3,
+        0xF0.. => 4,
+        _ => 1,
+    };
+    match lead {
+        Some(back) if long(bytes[bytes.len() - back]) > back => &bytes[..bytes.len() - back],
+        _ => bytes,
+    }
+}
+
 impl SplitReader for FileReader<'_> {
     fn next_batch(&mut self, rejects: &mut Rejects) -> Result<Option<Batch>, Failure> {
         loop {
-            if let Some(batch) = self.decode(rejects)? {
+            if !self.header
+                && let Some(batch) = self.decode(rejects)?
+            {
+                return Ok(Some(batch));
+            }
+            if let Some(batch) = self.rest(rejects) {
                 return Ok(Some(batch));
             }
             match self.blocks.next_piece().map_err(|error| self.broken(&error))? {
                 Some(Piece::Records(bytes)) => {
-                    let utf8 = simdutf8::basic::from_utf8(&bytes).is_ok();
-                    let mut chunk = Chunk { bytes, line_end: self.blocks.line_end(), utf8 };
-                    self.take_header(&mut chunk)?;
-                    self.chunk = Some(chunk);
+                    let last = self.blocks.ended();
+                    let utf8 = simdutf8::basic::from_utf8(whole_characters(&bytes, last)).is_ok();
+                    let chunk = Chunk { bytes, line_end: self.blocks.line_end(), utf8, last };
+                    self.chunk = Some(self.take_header(chunk)?);
                 }
                 Some(Piece::TooLong(_)) if self.header => return Err(self.header_too_long()),
-                Some(Piece::TooLong(head)) => {
-                    let batch = self.empty();
-                    let position = Position { record: self.start.record, line: self.start.line };
-                    rejects.add(too_long(self.start.split, position, &head, self.plan.max_record));
-                    self.start.record += 1;
-                    self.start.line += 1;
-                    return Ok(Some(batch));
-                }
+                Some(Piece::TooLong(head)) => return Ok(Some(self.too_long(&head, rejects))),
                 None => {
                     unchanged(&self.split, &self.path, fs::metadata(&self.path))?;
                     return Ok(None);

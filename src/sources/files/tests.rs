@@ -1,7 +1,9 @@
 //! The source from spec to rows, on real files.
 
+mod csv;
 mod damage;
 mod decode;
+mod lines;
 mod list;
 mod ndjson;
 mod shape;

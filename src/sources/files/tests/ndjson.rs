@@ -278,8 +278,8 @@ fn a_record_that_is_too_long_is_one_reject() {
 #[test]
 fn keys_that_ndjson_has_no_use_for_are_problems() {
     let cases = [
-        ("header", json!(true), "ndjson has no header"),
-        ("null", json!("\\N"), "ndjson has a null of its own"),
+        ("header", json!(true), "`header` has no effect on ndjson"),
+        ("null", json!("\\N"), "`null` has no effect on ndjson: it has a null of its own"),
         ("columns", json!([{ "name": "a", "type": "list<int8>", "separator": ";" }]), "ndjson has lists of its own"),
     ];
     for (key, value, message) in cases {
