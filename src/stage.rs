@@ -54,6 +54,8 @@ pub enum Detail {
         /// When it was last modified.
         modified: Option<SystemTime>,
     },
+    /// A stream that can be read once: standard input.
+    Stream,
     /// Rows `start..end` of a generator, from 0.
     Rows {
         /// First row.
@@ -68,7 +70,7 @@ impl Split {
     pub fn size(&self) -> Option<u64> {
         match self.detail {
             Detail::File { size, .. } => Some(size),
-            Detail::Rows { .. } => None,
+            Detail::Stream | Detail::Rows { .. } => None,
         }
     }
 
@@ -76,7 +78,7 @@ impl Split {
     pub fn rows(&self) -> Option<u64> {
         match self.detail {
             Detail::Rows { start, end } => Some(end - start),
-            Detail::File { .. } => None,
+            Detail::Stream | Detail::File { .. } => None,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::output::{Finished, Unfinished};
+use self::output::{Finished, Packing, Unfinished};
 use crate::{
     batch::{Batch, Rejects, Schema, SplitId},
     failure::Failure,
@@ -20,7 +20,7 @@ use crate::{
         Encoder, Format,
         cells::CellStyle,
         columns,
-        compression::Compression,
+        compression::{Codec, Compression},
         csv::{self, CsvEncoder},
         lines::LinesEncoder,
         ndjson::NdjsonEncoder,
@@ -47,7 +47,7 @@ pub(super) const KIND: Kind<dyn Sink> = Kind {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "FilesSink")]
 struct FilesSpec {
-    /// The file. With `{split}` in it, there is one per input split; the number of the split stands there, in
+    /// The file; `-` is standard output. With `{split}` in it, there is one per input split; the number of the split stands there, in
     /// five digits.
     path: String,
     /// What the file holds.
@@ -63,8 +63,8 @@ struct FilesSpec {
     /// How the file is compressed.
     #[serde(default)]
     compression: Compression,
-    /// How hard to compress, 0 to 9; 6 unless given.
-    #[schemars(range(max = 9))]
+    /// How hard to compress: gzip 0 to 9, 6 unless given; zstd 1 to 19, 3 unless given.
+    #[schemars(range(max = 19))]
     level: Option<u32>,
 }
 
@@ -74,7 +74,8 @@ impl FilesSpec {
     }
 }
 
-const DEFAULT_LEVEL: u32 = 6;
+/// The path that is standard output.
+const STDOUT: &str = "-";
 const SPLIT: &str = "{split}";
 
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
@@ -90,11 +91,13 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
     if context.problems.iter().count() > before {
         return None;
     }
-    let gzip = spec.compression.is_gzip(Path::new(&spec.path)).then(|| spec.level.unwrap_or(DEFAULT_LEVEL));
+    let codec = spec.compression.codec(Path::new(&spec.path));
+    let packing = Packing { codec, level: spec.level.unwrap_or(codec.default_level()) };
     let each = if spec.path.contains(SPLIT) { ", one file per split" } else { "" };
-    let compression = gzip.map_or_else(|| "not compressed".to_owned(), |level| format!("gzip, level {level}"));
+    let level = if codec == Codec::Plain { String::new() } else { format!(", level {}", packing.level) };
+    let compression = format!("{codec}{level}");
     let notes = vec![format!("{} to `{}`{each}", spec.format.name(), spec.path), compression];
-    let stage = Box::new(Files { spec, schema: context.input().clone(), gzip });
+    let stage = Box::new(Files { spec, schema: context.input().clone(), packing });
     Some(Compiled { stage, output: None, workers: Workers::One("one writer keeps the input's order"), notes })
 }
 
@@ -116,10 +119,14 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         context.problem("separator", "separator", csv::SEPARATOR_RULE);
     }
     check_format(spec, context);
+    let codec = spec.compression.codec(Path::new(&spec.path));
     match spec.level {
-        Some(level) if level > 9 => context.problem("level", "level", format!("level {level} is not between 0 and 9")),
-        Some(_) if path_known && !spec.compression.is_gzip(Path::new(&spec.path)) => {
+        Some(_) if codec == Codec::Plain && path_known => {
             context.problem("level", "level", "`level` has no effect: the file is not compressed");
+        }
+        Some(level) if codec != Codec::Plain && !codec.levels().contains(&level) => {
+            let (first, last) = codec.levels().into_inner();
+            context.problem("level", "level", format!("level {level} is not between {first} and {last}"));
         }
         _ => {}
     }
@@ -177,8 +184,7 @@ fn check_columns(spec: &FilesSpec, context: &mut Context<'_>) {
 struct Files {
     spec: FilesSpec,
     schema: Schema,
-    /// The level of compression.
-    gzip: Option<u32>,
+    packing: Packing,
 }
 
 impl Files {
@@ -207,7 +213,7 @@ impl Sink for Files {
             encoder: self.encoder(),
             path: self.spec.path.clone(),
             header: self.spec.has_header(),
-            gzip: self.gzip,
+            packing: self.packing,
             mode,
             text: Vec::new(),
             open: None,
@@ -228,7 +234,7 @@ struct Writer {
     encoder: Box<dyn Encoder>,
     path: String,
     header: bool,
-    gzip: Option<u32>,
+    packing: Packing,
     mode: Mode,
     /// The text of a batch; kept for its room.
     text: Vec<u8>,
@@ -248,8 +254,12 @@ impl Writer {
 
     /// Begins the file that rows of `split` go to.
     fn create(&mut self, split: SplitId) -> Result<(), Failure> {
-        let target = PathBuf::from(self.path.replace(SPLIT, &format!("{:05}", split.0)));
-        let mut file = Unfinished::create(target, self.gzip)?;
+        let mut file = if self.path == STDOUT {
+            Unfinished::stdout(self.packing)?
+        } else {
+            let target = PathBuf::from(self.path.replace(SPLIT, &format!("{:05}", split.0)));
+            Unfinished::create(target, self.packing)?
+        };
         if self.header {
             let mut header = Vec::new();
             self.encoder.header(&mut header);
@@ -294,8 +304,10 @@ impl SinkWorker for Writer {
         Ok(Written { accepted, rejects, bytes: self.text.len() as u64, samples, ..Written::default() })
     }
 
-    /// Nothing gets its name where the input was not whole: the temporary files go with the worker.
+    /// Nothing gets its name where the input was not whole: the temporary files go with the worker. What went to
+    /// standard output is there in any case.
     fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
+        let whole = whole || self.path == STDOUT;
         if whole {
             self.finish()?;
             self.finished.drain(..).try_for_each(Finished::publish)?;

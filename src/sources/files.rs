@@ -56,7 +56,8 @@ pub(super) const KIND: Kind<dyn Source> = Kind {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "FilesSource")]
 struct FilesSpec {
-    /// The files: a path or glob, or a list of them. `*` matches no file whose name begins with a dot.
+    /// The files: a path or glob, or a list of them. `*` matches no file whose name begins with a dot. `-` is
+    /// standard input.
     path: Paths,
     /// What the files hold.
     format: Format,
@@ -79,6 +80,10 @@ struct FilesSpec {
     /// How the files are compressed.
     #[serde(default)]
     compression: Compression,
+    /// A compressed file that unpacks to more than so many times its size fails, once that is more than 16 MiB;
+    /// 1000 unless given.
+    #[schemars(range(min = 1))]
+    max_ratio: Option<u32>,
     /// What becomes of a file once all of it is stored.
     done: Option<Done>,
 }
@@ -86,6 +91,11 @@ struct FilesSpec {
 impl FilesSpec {
     fn has_header(&self) -> bool {
         self.header.unwrap_or(self.format == Format::Csv)
+    }
+
+    fn max_ratio(&self) -> u32 {
+        const MAX_RATIO: u32 = 1000;
+        self.max_ratio.unwrap_or(MAX_RATIO).max(1)
     }
 }
 
@@ -132,6 +142,16 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         }
     }
     check_format(spec, context);
+    if spec.done.is_some() && spec.path.0.iter().any(|path| path == STDIN) {
+        context.problem("done", "done", "`done` has no effect on standard input");
+    }
+    match spec.max_ratio {
+        Some(0) => context.problem("max_ratio", "max_ratio", "a `max_ratio` is at least 1"),
+        Some(_) if spec.compression == Compression::None => {
+            context.problem("max_ratio", "max_ratio", "`max_ratio` has no effect: the files are not compressed");
+        }
+        _ => {}
+    }
     match spec.done.as_ref().and_then(Done::rule_broken) {
         Some((key, message)) if is_known(context.table, key) => context.problem(key, "done", message),
         _ => {}
@@ -186,15 +206,19 @@ fn is_known(table: &Value, key: &str) -> bool {
 /// What `runner plan` says.
 fn notes(spec: &FilesSpec) -> Vec<String> {
     let compression = match spec.compression {
-        Compression::Auto => "gzip where named .gz",
+        Compression::Auto => "gzip where named .gz, zstd where named .zst",
         Compression::None => "not compressed",
         Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
     };
     let header = if spec.has_header() { ", fields by header" } else { "" };
     let mut notes = vec![format!("{} from {}", spec.format.name(), spec.path), format!("{compression}{header}")];
     notes.extend(spec.done.as_ref().map(|done| format!("each file, once stored: {done}")));
     notes
 }
+
+/// The path that is standard input.
+const STDIN: &str = "-";
 
 /// Paths and globs: one text or a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,7 +311,8 @@ struct Files {
 impl Source for Files {
     fn splits(&self) -> Result<Vec<Split>, Failure> {
         let mut files = Vec::new();
-        for pattern in &self.plan.spec.path.0 {
+        let (streams, paths): (Vec<_>, Vec<_>) = self.plan.spec.path.0.iter().partition(|path| *path == STDIN);
+        for pattern in paths {
             files.extend(list(pattern)?);
         }
         files.sort();
@@ -295,7 +320,8 @@ impl Source for Files {
         if let Some(Done::Move(_)) = self.plan.spec.done {
             names_differ(&files)?;
         }
-        files.into_iter().map(|path| freeze(&path)).collect()
+        let stdin = streams.first().map(|name| Ok(Split { name: (*name).clone(), detail: Detail::Stream }));
+        stdin.into_iter().chain(files.into_iter().map(|path| freeze(&path))).collect()
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {

@@ -488,6 +488,28 @@ fn gzip_is_byte_equal_and_python_reads_it() {
 }
 
 #[test]
+fn zstd_is_byte_equal_and_reads_back() {
+    let folder = Folder::new("zstd");
+    let schema = schema(&["s string"]);
+    let values: Vec<String> = (0..5000).map(|i| format!("value {}", i * i)).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let write = |name: &str, spec: Json| {
+        let mut full = spec;
+        full["path"] = json!(folder.text(name));
+        full["format"] = json!("lines");
+        let mut worker = sink(&full, &schema).stage.worker(Mode::Write).expect("a worker");
+        write_all(worker.as_mut(), &[(0, &values), (1, &values)]);
+        worker.commit(true).expect("committed");
+        fs::read(folder.path(name)).expect("there")
+    };
+    let one = write("a.zst", json!({}));
+    assert_eq!(one, write("b", json!({ "compression": "zstd", "level": 3 })));
+    assert!(write("c.zst", json!({ "level": 19 })).len() < one.len());
+    let text = zstd::decode_all(one.as_slice()).expect("zstd");
+    assert_eq!(String::from_utf8_lossy(&text).lines().count(), 10_000);
+}
+
+#[test]
 fn a_rehearsal_shows_and_writes_nothing() {
     let folder = Folder::new("rehearse");
     let schema = schema(&["s string"]);
@@ -535,10 +557,10 @@ fn what_cannot_be_created_or_written_says_so() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_io_failure() {
-    use crate::formats::compression::Output;
-    for gzip in [None, Some(6)] {
+    use crate::formats::compression::{Codec, OutFile, Output};
+    for codec in [Codec::Plain, Codec::Gzip, Codec::Zstd] {
         let file = fs::File::options().write(true).open("/dev/full").expect("the device");
-        let mut output = Output::new(file, gzip);
+        let mut output = Output::new(OutFile::File(file), codec, codec.default_level()).expect("an encoder");
         let result = output.write_all(&[b'x'; 100]).and_then(|()| output.finish());
         assert_eq!(result.expect_err("full").kind(), std::io::ErrorKind::StorageFull);
     }
@@ -555,10 +577,16 @@ fn specs_that_make_no_sense_are_problems() {
         ("separator", json!(";"), "`separator` has no effect on tsv: only csv has a choice"),
         ("null", json!("a\tb"), "`null` must not contain a tab"),
         ("level", json!(3), "`level` has no effect"),
-        ("level", json!(10), "level 10 is not between 0 and 9"),
         ("format", json!("cvs"), "unknown variant `cvs`"),
         ("columns", json!([]), "unknown field `columns`"),
     ];
+    for (name, level, message) in
+        [("a.gz", 10, "level 10 is not between 0 and 9"), ("a.zst", 0, "level 0 is not between 1 and 19")]
+    {
+        let spec = json!({ "path": name, "format": "tsv", "level": level });
+        let problems = compile(&spec, &schema(&["s string"]), &Value::Table(Table::new())).err().expect(name);
+        assert_eq!(problems, [message]);
+    }
     let others = [
         ("ndjson", "header", json!(true), "`header` has no effect on ndjson: it has no header"),
         ("ndjson", "null", json!(""), "`null` has no effect on ndjson: it has a null of its own"),

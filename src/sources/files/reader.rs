@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io,
-    path::PathBuf,
+    path::Path,
 };
 
 use super::{Plan, unchanged};
@@ -13,7 +13,7 @@ use crate::{
     formats::{
         Chunk, Decoder, RecordEnd, Start,
         blocks::{Blocks, Piece},
-        compression::Input,
+        compression::{Codec, InFile, Input},
         too_long,
     },
     stage::{Detail, Split, SplitReader},
@@ -23,8 +23,7 @@ use crate::{
 pub(super) struct FileReader<'a> {
     plan: &'a Plan,
     split: Split,
-    path: PathBuf,
-    gzip: bool,
+    codec: Codec,
     blocks: Blocks<Input>,
     decoder: Box<dyn Decoder>,
     /// What is left of the block read last.
@@ -38,20 +37,25 @@ pub(super) struct FileReader<'a> {
 impl<'a> FileReader<'a> {
     /// Opens the file of a split, if it is still what was listed.
     pub(super) fn open(plan: &'a Plan, id: SplitId, split: &Split) -> Result<Self, Failure> {
-        let Detail::File { path, .. } = &split.detail else {
-            return Err(Failure::new(Exit::Bug, format!("split `{}` is no file", split.name)));
+        let path = Path::new(&split.name);
+        let from = match &split.detail {
+            Detail::Stream => InFile::Stdin(io::stdin()),
+            Detail::File { path, .. } => {
+                let file = File::open(path).map_err(|error| Failure::reading(path, &error))?;
+                unchanged(split, path, file.metadata())?;
+                InFile::File(file)
+            }
+            Detail::Rows { .. } => return Err(Failure::new(Exit::Bug, format!("split `{}` is no file", split.name))),
         };
-        let file = File::open(path).map_err(|error| Failure::reading(path, &error))?;
-        unchanged(split, path, file.metadata())?;
-        let gzip = plan.spec.compression.is_gzip(path);
+        let codec = plan.spec.compression.codec(path);
+        let input = Input::new(from, codec, plan.spec.max_ratio()).map_err(|error| Failure::reading(path, &error))?;
         let decoder = plan.decoder();
-        let blocks = Blocks::new(Input::new(file, gzip), plan.spec.newline, plan.batch.bytes, plan.max_record);
+        let blocks = Blocks::new(input, plan.spec.newline, plan.batch.bytes, plan.max_record);
         let blocks = if decoder.cuts() { blocks.ragged() } else { blocks };
         Ok(FileReader {
             plan,
             split: split.clone(),
-            path: path.clone(),
-            gzip,
+            codec,
             blocks,
             decoder,
             chunk: None,
@@ -139,7 +143,7 @@ impl<'a> FileReader<'a> {
     }
 
     fn failure(&self, exit: Exit, what: &str) -> Failure {
-        Failure::new(exit, format!("`{}`: {what}", self.path.display()))
+        Failure::new(exit, format!("`{}`: {what}", self.split.name))
     }
 
     /// The stream broke after all that was read before.
@@ -147,12 +151,12 @@ impl<'a> FileReader<'a> {
         let how = match error.kind() {
             io::ErrorKind::UnexpectedEof => "truncated",
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => "corrupt",
-            _ => return Failure::reading(&self.path, error),
+            _ => return Failure::reading(Path::new(&self.split.name), error),
         };
         let records = self.start.record - 1;
         let s = if records == 1 { "" } else { "s" };
-        let why = if self.gzip { format!(" (gzip: {error})") } else { String::new() };
-        Failure::new(Exit::Io, format!("`{}` is {how} after {records} record{s}{why}", self.path.display()))
+        let why = if self.codec == Codec::Plain { String::new() } else { format!(" ({}: {error})", self.codec) };
+        Failure::new(Exit::Io, format!("`{}` is {how} after {records} record{s}{why}", self.split.name))
     }
 }
 
@@ -196,7 +200,9 @@ impl SplitReader for FileReader<'_> {
                 Some(Piece::TooLong(_)) if self.header => return Err(self.header_too_long()),
                 Some(Piece::TooLong(head)) => return Ok(Some(self.too_long(&head, rejects))),
                 None => {
-                    unchanged(&self.split, &self.path, fs::metadata(&self.path))?;
+                    if let Detail::File { path, .. } = &self.split.detail {
+                        unchanged(&self.split, path, fs::metadata(path))?;
+                    }
                     return Ok(None);
                 }
             }
