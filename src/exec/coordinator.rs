@@ -93,7 +93,10 @@ impl<'a> Coordinator<'a> {
         self.finish()
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, mut event: Event) {
+        if let Event::Rejected { rejects, .. } = &mut event {
+            rejects.iter_mut().for_each(|reject| self.locate(reject));
+        }
         match &event {
             Event::WorkerEnded { .. } => self.run.workers -= 1,
             Event::Worked { stage, split, rows, .. } => {
@@ -123,6 +126,14 @@ impl<'a> Coordinator<'a> {
             while let Some(settled) = self.settling.next() {
                 self.settle(settled);
             }
+        }
+    }
+
+    /// Names the place of a reject in its file.
+    fn locate(&self, reject: &mut Reject) {
+        let Some(stage) = self.run.shared.source_of.get(reject.split.0 as usize) else { return };
+        if let Role::Source(source) = &self.plan.stages[*stage].role {
+            reject.position = source.locate(self.split(reject.split), reject.position);
         }
     }
 

@@ -1,7 +1,8 @@
-//! The `files` source: one split per file, found by glob, read in blocks, optionally renamed, moved or
-//! deleted once all of it is stored.
+//! The `files` source: files found by glob, one split each, or several of a large one; read in blocks;
+//! optionally renamed, moved or deleted once all of it is stored.
 
 mod done;
+mod ranges;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -21,9 +22,9 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
-use self::{done::Done, reader::FileReader};
+use self::{done::Done, ranges::Ranges, reader::FileReader};
 use crate::{
-    batch::{Schema, SplitId},
+    batch::{Position, Schema, SplitId},
     failure::{Exit, Failure},
     formats::{
         Decoder, Format,
@@ -117,7 +118,8 @@ fn build(mut spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn 
     let notes = notes(&spec);
     let (batch, max_record) = (context.batch, context.max_record_bytes);
     let plan = Arc::new(Plan { spec, schema: schema.clone(), batch, max_record });
-    Some(Compiled { stage: Box::new(Files { plan }), output: Some(schema), workers: Workers::Threads, notes })
+    let stage = Box::new(Files { plan, ranges: Ranges::default() });
+    Some(Compiled { stage, output: Some(schema), workers: Workers::Threads, notes })
 }
 
 /// Records what is wrong with keys by themselves.
@@ -306,6 +308,7 @@ impl Plan {
 
 struct Files {
     plan: Arc<Plan>,
+    ranges: Ranges,
 }
 
 impl Source for Files {
@@ -320,23 +323,36 @@ impl Source for Files {
         if let Some(Done::Move(_)) = self.plan.spec.done {
             names_differ(&files)?;
         }
-        let stdin = streams.first().map(|name| Ok(Split { name: (*name).clone(), detail: Detail::Stream }));
-        stdin.into_iter().chain(files.into_iter().map(|path| freeze(&path))).collect()
+        let mut splits = Vec::new();
+        splits.extend(streams.first().map(|name| Split { name: (*name).clone(), detail: Detail::Stream }));
+        for path in files {
+            splits.extend(self.ranges.cut(&self.plan, freeze(&path)?)?);
+        }
+        Ok(splits)
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
-        Ok(Box::new(Files { plan: Arc::clone(&self.plan) }))
+        Ok(Box::new(Worker { plan: Arc::clone(&self.plan) }))
     }
 
+    fn locate(&self, split: &Split, position: Position) -> Position {
+        self.ranges.locate(&self.plan, split, position)
+    }
+
+    /// A file of several splits is done with once all of them are.
     fn done(&self, split: &Split) -> Result<Option<String>, Failure> {
         match (&self.plan.spec.done, &split.detail) {
-            (Some(done), Detail::File { path, .. }) => done.run(path).map(Some),
+            (Some(done), Detail::File { path, .. }) if self.ranges.was_last(split) => done.run(path).map(Some),
             _ => Ok(None),
         }
     }
 }
 
-impl SourceWorker for Files {
+struct Worker {
+    plan: Arc<Plan>,
+}
+
+impl SourceWorker for Worker {
     fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
         Ok(Box::new(FileReader::open(&self.plan, id, split)?))
     }
@@ -397,13 +413,16 @@ fn freeze(path: &Path) -> Result<Split, Failure> {
 }
 
 fn detail(path: &Path, metadata: &fs::Metadata) -> Detail {
-    Detail::File { path: path.to_owned(), size: metadata.len(), modified: metadata.modified().ok() }
+    Detail::File { path: path.to_owned(), size: metadata.len(), modified: metadata.modified().ok(), range: None }
 }
 
 /// Is the file still what was listed?
 fn unchanged(split: &Split, path: &Path, metadata: io::Result<fs::Metadata>) -> Result<(), Failure> {
     let now = metadata.map_err(|error| Failure::reading(path, &error))?;
-    if detail(path, &now) == split.detail {
+    if let Detail::File { size, modified, .. } = &split.detail
+        && *size == now.len()
+        && *modified == now.modified().ok()
+    {
         return Ok(());
     }
     Err(Failure::new(Exit::Io, format!("`{}` has changed since it was listed", path.display())))

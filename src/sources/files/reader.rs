@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::{Plan, unchanged};
+use super::{Plan, ranges, unchanged};
 use crate::{
     batch::{Batch, Block, Origin, Position, Rejects, SplitId},
     failure::{Exit, Failure},
@@ -32,25 +32,52 @@ pub(super) struct FileReader<'a> {
     seq: u64,
     /// Is the header still to come?
     header: bool,
+    /// The start of a record that is too long.
+    head: Option<Vec<u8>>,
 }
+
+/// A header is read in blocks of this size where nothing but the header is wanted.
+const HEADER_BYTES: usize = 64 << 10;
 
 impl<'a> FileReader<'a> {
     /// Opens the file of a split, if it is still what was listed.
     pub(super) fn open(plan: &'a Plan, id: SplitId, split: &Split) -> Result<Self, Failure> {
+        let mut reader = FileReader::at(plan, id, split, plan.batch.bytes)?;
+        if let Detail::File { path, size, modified, range: Some(range) } = &split.detail
+            && range.start > 0
+            && reader.header
+        {
+            // The header is at the start of the file, which is another split.
+            let (path, size, modified) = (path.clone(), *size, *modified);
+            let detail = Detail::File { path, size, modified, range: None };
+            let mut first = FileReader::at(plan, id, &Split { name: split.name.clone(), detail }, HEADER_BYTES)?;
+            while first.header && first.read_block()? {}
+            reader.decoder = first.decoder;
+            reader.header = false;
+        }
+        Ok(reader)
+    }
+
+    /// Opens a split, but for the header where that is in another one.
+    fn at(plan: &'a Plan, id: SplitId, split: &Split, block_bytes: usize) -> Result<Self, Failure> {
         let path = Path::new(&split.name);
-        let from = match &split.detail {
-            Detail::Stream => InFile::Stdin(io::stdin()),
-            Detail::File { path, .. } => {
+        let codec = plan.spec.compression.codec(path);
+        let decoder = plan.decoder();
+        let (from, blocks) = match &split.detail {
+            Detail::Stream => (InFile::Stdin(io::stdin()), None),
+            Detail::File { path, range, .. } => {
                 let file = File::open(path).map_err(|error| Failure::reading(path, &error))?;
                 unchanged(split, path, file.metadata())?;
-                InFile::File(file)
+                (InFile::File(file), range.clone())
             }
             Detail::Rows { .. } => return Err(Failure::new(Exit::Bug, format!("split `{}` is no file", split.name))),
         };
-        let codec = plan.spec.compression.codec(path);
-        let input = Input::new(from, codec, plan.spec.max_ratio()).map_err(|error| Failure::reading(path, &error))?;
-        let decoder = plan.decoder();
-        let blocks = Blocks::new(input, plan.spec.newline, plan.batch.bytes, plan.max_record);
+        let blocks = match blocks {
+            Some(range) => ranges::blocks(plan, from, range, block_bytes),
+            None => Input::new(from, codec, plan.spec.max_ratio())
+                .map(|input| Blocks::new(input, plan.spec.newline, block_bytes, plan.max_record)),
+        };
+        let blocks = blocks.map_err(|error| Failure::reading(path, &error))?;
         let blocks = if decoder.cuts() { blocks.ragged() } else { blocks };
         Ok(FileReader {
             plan,
@@ -62,7 +89,28 @@ impl<'a> FileReader<'a> {
             start: Start { split: id, record: 1, line: 1 },
             seq: 0,
             header: plan.spec.has_header(),
+            head: None,
         })
+    }
+
+    /// Reads a block, and takes the header off it if that is still to come. False at the end, or before a
+    /// record that is too long, which is passed over.
+    fn read_block(&mut self) -> Result<bool, Failure> {
+        match self.blocks.next_piece().map_err(|error| self.broken(&error))? {
+            Some(Piece::Records(bytes)) => {
+                let last = self.blocks.ended();
+                let utf8 = simdutf8::basic::from_utf8(whole_characters(&bytes, last)).is_ok();
+                let chunk = Chunk { bytes, line_end: self.blocks.line_end(), utf8, last };
+                self.chunk = Some(self.take_header(chunk)?);
+                Ok(true)
+            }
+            Some(Piece::TooLong(_)) if self.header => Err(self.header_too_long()),
+            Some(Piece::TooLong(head)) => {
+                self.head = Some(head);
+                Ok(false)
+            }
+            None => Ok(false),
+        }
     }
 
     /// Decodes the next batch of the current block; `None` once it is used up, but for a record that goes on
@@ -190,26 +238,25 @@ impl SplitReader for FileReader<'_> {
             if let Some(batch) = self.rest(rejects) {
                 return Ok(Some(batch));
             }
-            match self.blocks.next_piece().map_err(|error| self.broken(&error))? {
-                Some(Piece::Records(bytes)) => {
-                    let last = self.blocks.ended();
-                    let utf8 = simdutf8::basic::from_utf8(whole_characters(&bytes, last)).is_ok();
-                    let chunk = Chunk { bytes, line_end: self.blocks.line_end(), utf8, last };
-                    self.chunk = Some(self.take_header(chunk)?);
-                }
-                Some(Piece::TooLong(_)) if self.header => return Err(self.header_too_long()),
-                Some(Piece::TooLong(head)) => return Ok(Some(self.too_long(&head, rejects))),
-                None => {
-                    if let Detail::File { path, .. } = &self.split.detail {
-                        unchanged(&self.split, path, fs::metadata(path))?;
-                    }
-                    return Ok(None);
-                }
+            if self.read_block()? {
+                continue;
             }
+            if let Some(head) = self.head.take() {
+                return Ok(Some(self.too_long(&head, rejects)));
+            }
+            if let Detail::File { path, .. } = &self.split.detail {
+                unchanged(&self.split, path, fs::metadata(path))?;
+            }
+            return Ok(None);
         }
     }
 
     fn bytes_read(&self) -> u64 {
-        self.blocks.input().bytes_read()
+        // Of a range, a little more is read than is its own.
+        let read = self.blocks.input().bytes_read();
+        match &self.split.detail {
+            Detail::File { range: Some(range), .. } => read.min(range.end - range.start),
+            _ => read,
+        }
     }
 }

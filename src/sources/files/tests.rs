@@ -6,6 +6,7 @@ mod decode;
 mod lines;
 mod list;
 mod ndjson;
+mod ranges;
 mod shape;
 
 use std::io::Write;
@@ -66,7 +67,7 @@ fn read_split(source: &dyn Source, split: &Split) -> Read {
             assert_eq!((batch.origin.split, batch.origin.seq), (SplitId(7), seq));
             seq += 1;
             for row in 0..batch.rows() {
-                let at = batch.origin.position(row);
+                let at = source.locate(split, batch.origin.position(row));
                 read.rows.push(format!("{}:{} {}", at.record, at.line, row_json::row(&batch.records, row)));
             }
         }
@@ -75,7 +76,7 @@ fn read_split(source: &dyn Source, split: &Split) -> Read {
     });
     read.failure = result.err();
     for reject in rejects.take() {
-        let at = reject.position;
+        let at = source.locate(split, reject.position);
         read.rejects.push(format!("{}:{} {} {}", at.record, at.line, reject.code.0, reject.message));
     }
     read
