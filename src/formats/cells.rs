@@ -139,7 +139,7 @@ impl<'a> Cell<'a> {
     }
 
     /// Is there a value at `row`?
-    pub(super) fn is_valid(&self, row: usize) -> bool {
+    pub fn is_valid(&self, row: usize) -> bool {
         match self {
             Cell::Int8(values) => values.is_valid(row),
             Cell::Int16(values) => values.is_valid(row),
@@ -171,7 +171,7 @@ impl<'a> Cell<'a> {
 }
 
 /// Appends text as it is.
-pub(super) fn as_it_is(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+pub fn as_it_is(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
     out.extend_from_slice(text);
     Ok(())
 }

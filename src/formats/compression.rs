@@ -252,14 +252,25 @@ impl Output {
     /// # Errors
     /// As the file gives them.
     pub fn finish(self) -> io::Result<()> {
-        let to = match self {
-            Output::Plain(to) => to,
-            Output::Gzip(encoder) => encoder.finish()?,
-            Output::Zstd(encoder) => encoder.finish()?,
-        };
-        match to {
+        match self.end()? {
             OutFile::File(file) => file.sync_all(),
             OutFile::Stdout(mut stdout) => stdout.flush(),
+        }
+    }
+
+    /// Ends the compressed stream and closes the file, whose content may not be durable yet.
+    ///
+    /// # Errors
+    /// As the file gives them.
+    pub fn close(self) -> io::Result<()> {
+        self.end()?.flush()
+    }
+
+    fn end(self) -> io::Result<OutFile> {
+        match self {
+            Output::Plain(to) => Ok(to),
+            Output::Gzip(encoder) => encoder.finish(),
+            Output::Zstd(encoder) => encoder.finish(),
         }
     }
 }

@@ -4,17 +4,23 @@
 //! written. So a run that fails or is killed leaves the targets as they were.
 
 mod output;
+mod target;
 #[cfg(test)]
 mod tests;
+mod writer;
 
-use std::path::{Path, PathBuf};
+use std::{path::Path, time::SystemTime};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::output::{Finished, Packing, Unfinished};
+use self::{
+    output::Packing,
+    target::Target,
+    writer::{Order, Writer},
+};
 use crate::{
-    batch::{Batch, Rejects, Schema, SplitId},
+    batch::Schema,
     failure::Failure,
     formats::{
         Encoder, Format,
@@ -24,11 +30,12 @@ use crate::{
         csv::{self, CsvEncoder},
         lines::LinesEncoder,
         ndjson::NdjsonEncoder,
+        scalar,
         tsv::TsvEncoder,
     },
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Place, Problem, Value},
-    stage::{Delivery, Mode, Sink, SinkWorker, Written},
+    spec::{Bytes, Place, Problem, Value},
+    stage::{Delivery, Mode, Sink, SinkWorker},
 };
 
 /// The `files` sink.
@@ -47,8 +54,9 @@ pub(super) const KIND: Kind<dyn Sink> = Kind {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "FilesSink")]
 struct FilesSpec {
-    /// The file; `-` is standard output. With `{split}` in it, there is one per input split; the number of the split stands there, in
-    /// five digits.
+    /// The file; `-` is standard output. In it, `{split}` stands for the number of the input split, in five
+    /// digits, `{date}` for the day of the run in UTC, and `{name}` for the row's value of that column, of which
+    /// anything that could leave the folder is written as `%` and its hexadecimal code.
     path: String,
     /// What the file holds.
     format: Format,
@@ -60,6 +68,9 @@ struct FilesSpec {
     separator: Option<String>,
     /// What stands between the items of a list: one ASCII character; a comma unless given. Not for ndjson.
     list_separator: Option<String>,
+    /// The most bytes of a file, before compression: further rows go to another. Files are then numbered, in five
+    /// digits before the ending of their names. A file holds at least one row.
+    max_bytes: Option<Bytes>,
     /// How the file is compressed.
     #[serde(default)]
     compression: Compression,
@@ -76,7 +87,6 @@ impl FilesSpec {
 
 /// The path that is standard output.
 const STDOUT: &str = "-";
-const SPLIT: &str = "{split}";
 
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let spec = context.decode::<FilesSpec>()?;
@@ -91,13 +101,26 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
     if context.problems.iter().count() > before {
         return None;
     }
+    let target = match Target::parse(&spec.path, context.input()) {
+        Ok(target) => target,
+        Err(message) => {
+            context.problem("path", "path", message);
+            return None;
+        }
+    };
     let codec = spec.compression.codec(Path::new(&spec.path));
     let packing = Packing { codec, level: spec.level.unwrap_or(codec.default_level()) };
-    let each = if spec.path.contains(SPLIT) { ", one file per split" } else { "" };
+    let each = match (target.by_split(), target.by_value()) {
+        (true, true) => ", one file per split and value",
+        (true, false) => ", one file per split",
+        (false, true) => ", one file per value",
+        (false, false) => "",
+    };
     let level = if codec == Codec::Plain { String::new() } else { format!(", level {}", packing.level) };
     let compression = format!("{codec}{level}");
     let notes = vec![format!("{} to `{}`{each}", spec.format.name(), spec.path), compression];
-    let stage = Box::new(Files { spec, schema: context.input().clone(), packing });
+    let notes = notes.into_iter().chain(spec.max_bytes.map(|bytes| format!("files of at most {bytes}"))).collect();
+    let stage = Box::new(Files { spec, target, schema: context.input().clone(), packing });
     Some(Compiled { stage, output: None, workers: Workers::One("one writer keeps the input's order"), notes })
 }
 
@@ -119,6 +142,9 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         context.problem("separator", "separator", csv::SEPARATOR_RULE);
     }
     check_format(spec, context);
+    if spec.max_bytes.is_some() && spec.path == STDOUT {
+        context.problem("max_bytes", "max_bytes", "`max_bytes` has no effect on standard output");
+    }
     let codec = spec.compression.codec(Path::new(&spec.path));
     match spec.level {
         Some(_) if codec == Codec::Plain && path_known => {
@@ -183,6 +209,7 @@ fn check_columns(spec: &FilesSpec, context: &mut Context<'_>) {
 
 struct Files {
     spec: FilesSpec,
+    target: Target,
     schema: Schema,
     packing: Packing,
 }
@@ -209,115 +236,21 @@ impl Sink for Files {
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
-        let mut writer = Writer {
+        Ok(Box::new(Writer::new(Order {
             encoder: self.encoder(),
-            path: self.spec.path.clone(),
+            target: self.target.clone(),
+            date: today(),
             header: self.spec.has_header(),
             packing: self.packing,
+            max_bytes: self.spec.max_bytes.map(|bytes| bytes.0),
             mode,
-            text: Vec::new(),
-            open: None,
-            split: None,
-            shown: false,
-            finished: Vec::new(),
-        };
-        // The one file exists even where no row comes, and that it cannot be created is known at once.
-        if mode == Mode::Write && !writer.per_split() {
-            writer.create(SplitId(0))?;
-        }
-        Ok(Box::new(writer))
+        })?))
     }
 }
 
-/// Writes one file after the other.
-struct Writer {
-    encoder: Box<dyn Encoder>,
-    path: String,
-    header: bool,
-    packing: Packing,
-    mode: Mode,
-    /// The text of a batch; kept for its room.
-    text: Vec<u8>,
-    open: Option<Unfinished>,
-    /// The split whose file was begun last.
-    split: Option<SplitId>,
-    /// In a rehearsal: has some of that file been shown?
-    shown: bool,
-    /// Files that lack only their names.
-    finished: Vec<Finished>,
-}
-
-impl Writer {
-    fn per_split(&self) -> bool {
-        self.path.contains(SPLIT)
-    }
-
-    /// Begins the file that rows of `split` go to.
-    fn create(&mut self, split: SplitId) -> Result<(), Failure> {
-        let mut file = if self.path == STDOUT {
-            Unfinished::stdout(self.packing)?
-        } else {
-            let target = PathBuf::from(self.path.replace(SPLIT, &format!("{:05}", split.0)));
-            Unfinished::create(target, self.packing)?
-        };
-        if self.header {
-            let mut header = Vec::new();
-            self.encoder.header(&mut header);
-            file.write(&header)?;
-        }
-        self.open = Some(file);
-        Ok(())
-    }
-
-    /// Ends the file that is open, but for its name.
-    fn finish(&mut self) -> Result<(), Failure> {
-        if let Some(file) = self.open.take() {
-            self.finished.push(file.finish()?);
-        }
-        Ok(())
-    }
-}
-
-impl SinkWorker for Writer {
-    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
-        let split = batch.origin.split;
-        let first = self.split.is_none() || (self.per_split() && self.split != Some(split));
-        if first {
-            self.split = Some(split);
-            self.shown = false;
-            if self.mode == Mode::Write && self.per_split() {
-                self.finish()?;
-                self.create(split)?;
-            }
-        }
-        self.text.clear();
-        let mut rejects = Rejects::default();
-        self.encoder.encode(batch, &mut self.text, &mut rejects);
-        if let Some(file) = &mut self.open {
-            file.write(&self.text)?;
-        }
-        let rejects = rejects.take();
-        let show = self.mode == Mode::Rehearse && !self.shown && !self.text.is_empty();
-        self.shown |= show;
-        let samples = if show { samples(&self.text) } else { Vec::new() };
-        let accepted = (batch.rows() - rejects.len()) as u64;
-        Ok(Written { accepted, rejects, bytes: self.text.len() as u64, samples, ..Written::default() })
-    }
-
-    /// Nothing gets its name where the input was not whole: the temporary files go with the worker. What went to
-    /// standard output is there in any case.
-    fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
-        let whole = whole || self.path == STDOUT;
-        if whole {
-            self.finish()?;
-            self.finished.drain(..).try_for_each(Finished::publish)?;
-        }
-        Ok(whole)
-    }
-}
-
-/// The first lines of a text.
-fn samples(text: &[u8]) -> Vec<String> {
-    const LINES: usize = 3;
-    String::from_utf8_lossy(text).lines().take(LINES).map(str::to_owned).collect()
+/// The date in UTC.
+fn today() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (year, month, day) = scalar::calendar((since.as_secs() / 86_400) as i64);
+    format!("{year:04}-{month:02}-{day:02}")
 }

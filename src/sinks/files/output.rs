@@ -58,10 +58,39 @@ impl Unfinished {
         self.output.write_all(bytes).map_err(|error| self.file.failure(&error))
     }
 
+    /// Closes the file for a while. A compressed stream ends here; the next one is appended to it, which is the
+    /// same to every reader.
+    pub(super) fn suspend(self) -> Result<Suspended, Failure> {
+        let Unfinished { output, file } = self;
+        output.close().map_err(|error| file.failure(&error))?;
+        Ok(Suspended(file))
+    }
+
     /// Ends the file and makes its content durable.
     pub(super) fn finish(self) -> Result<Finished, Failure> {
         let Unfinished { output, file } = self;
         output.finish().map_err(|error| file.failure(&error))?;
+        Ok(Finished(file))
+    }
+}
+
+/// A file that is being written, but closed.
+pub(super) struct Suspended(Temporary);
+
+impl Suspended {
+    /// Opens it again.
+    pub(super) fn resume(self, packing: Packing) -> Result<Unfinished, Failure> {
+        let file = self.0;
+        let opened = file.append().map_err(|error| file.failure(&error))?;
+        let output = Output::new(OutFile::File(opened), packing.codec, packing.level);
+        let output = output.map_err(|error| file.failure(&error))?;
+        Ok(Unfinished { output, file })
+    }
+
+    /// Makes its content durable.
+    pub(super) fn finish(self) -> Result<Finished, Failure> {
+        let file = self.0;
+        file.append().and_then(|opened| opened.sync_all()).map_err(|error| file.failure(&error))?;
         Ok(Finished(file))
     }
 }
@@ -88,6 +117,11 @@ struct Temporary {
 }
 
 impl Temporary {
+    /// Opens it to go on at its end.
+    fn append(&self) -> io::Result<File> {
+        File::options().append(true).open(self.path.as_deref().unwrap_or(&self.target))
+    }
+
     fn failure(&self, error: &io::Error) -> Failure {
         Failure::writing(&self.target, error)
     }
