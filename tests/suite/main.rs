@@ -4,6 +4,7 @@
 mod apps;
 mod command;
 mod exits;
+mod files;
 mod house;
 mod invalid;
 mod memc;
