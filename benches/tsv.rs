@@ -76,7 +76,7 @@ fn report(name: &str, text: &[u8], mut round: impl FnMut()) {
 fn blocks(text: &[u8], mut each: impl FnMut(Chunk)) {
     let mut blocks = Blocks::new(text, Newline::Auto, BLOCK, 16 << 20);
     while let Some(Piece::Records(bytes)) = blocks.next_piece().expect("from memory") {
-        each(Chunk { bytes, line_end: blocks.line_end(), utf8: true });
+        each(Chunk { bytes, line_end: blocks.line_end(), utf8: true, last: true });
     }
 }
 

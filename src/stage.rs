@@ -6,12 +6,12 @@
 //! It calls a worker from one thread only. After a worker returned an error or panicked, it is dropped
 //! and not called again.
 
-use std::{fmt, path::PathBuf, time::SystemTime};
+use std::{fmt, ops::Range, path::PathBuf, time::SystemTime};
 
 use arrow_array::RecordBatch;
 
 use crate::{
-    batch::{Batch, Reject, RejectCode, Rejects, SplitId},
+    batch::{Batch, Position, Reject, RejectCode, Rejects, SplitId},
     failure::Failure,
 };
 
@@ -25,6 +25,12 @@ pub trait Source: Send + Sync {
 
     /// A worker for one thread.
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure>;
+
+    /// Where in its file a record is that was read at `position` of `split`. They differ where a split does not
+    /// begin with its file; counting the lines before it is left until somebody asks.
+    fn locate(&self, _split: &Split, position: Position) -> Position {
+        position
+    }
 
     /// Runs the `done` action of a split that is wholly and durably stored. Called in split order, and
     /// never for a split of which anything is missing. Says what it did.
@@ -53,7 +59,11 @@ pub enum Detail {
         size: u64,
         /// When it was last modified.
         modified: Option<SystemTime>,
+        /// The bytes in which the records of this split begin, where the file is more than one split.
+        range: Option<Range<u64>>,
     },
+    /// A stream that can be read once: standard input.
+    Stream,
     /// Rows `start..end` of a generator, from 0.
     Rows {
         /// First row.
@@ -83,9 +93,10 @@ pub enum Detail {
 impl Split {
     /// Bytes to read, where they are known.
     pub fn size(&self) -> Option<u64> {
-        match self.detail {
-            Detail::File { size, .. } => Some(size),
-            Detail::Rows { .. } | Detail::Keys { .. } | Detail::Part { .. } | Detail::Whole => None,
+        match &self.detail {
+            Detail::File { range: Some(Range { start, end }), .. } => Some(end - start),
+            Detail::File { size, .. } => Some(*size),
+            Detail::Stream | Detail::Rows { .. } | Detail::Keys { .. } | Detail::Part { .. } | Detail::Whole => None,
         }
     }
 
@@ -93,7 +104,7 @@ impl Split {
     pub fn rows(&self) -> Option<u64> {
         match self.detail {
             Detail::Rows { start, end } => Some(end - start),
-            Detail::File { .. } | Detail::Keys { .. } | Detail::Part { .. } | Detail::Whole => None,
+            Detail::Stream | Detail::File { .. } | Detail::Keys { .. } | Detail::Part { .. } | Detail::Whole => None,
         }
     }
 }

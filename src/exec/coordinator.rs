@@ -97,7 +97,10 @@ impl<'a> Coordinator<'a> {
         self.finish()
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, mut event: Event) {
+        if let Event::Rejected { rejects, .. } = &mut event {
+            rejects.iter_mut().for_each(|reject| self.locate(reject));
+        }
         match &event {
             Event::WaitsToCommit { stage } => self.verdicts.waits(self.plan.pool_of(*stage)),
             Event::WorkerEnded { stage } => self.verdicts.ended(self.plan.pool_of(*stage)),
@@ -141,6 +144,14 @@ impl<'a> Coordinator<'a> {
         }
         let whole = !self.run.shared.partial.load(Ordering::SeqCst);
         self.run.shared.verdicts[pool].open(whole);
+    }
+
+    /// Names the place of a reject in its file.
+    fn locate(&self, reject: &mut Reject) {
+        let Some(stage) = self.run.shared.source_of.get(reject.split.0 as usize) else { return };
+        if let Role::Source(source) = &self.plan.stages[*stage].role {
+            reject.position = source.locate(self.split(reject.split), reject.position);
+        }
     }
 
     fn rejected(&mut self, stage: StageId, rejects: &[Reject]) {

@@ -29,6 +29,18 @@ pub enum Newline {
     Cr,
 }
 
+impl Newline {
+    /// What ends a record, where that does not depend on the file.
+    pub fn line_end(self) -> Option<LineEnd> {
+        match self {
+            Newline::Auto => None,
+            Newline::Lf => Some(LineEnd::Lf),
+            Newline::Crlf => Some(LineEnd::CrLf),
+            Newline::Cr => Some(LineEnd::Cr),
+        }
+    }
+}
+
 /// What ends a record of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineEnd {
@@ -56,6 +68,14 @@ impl LineEnd {
                 _ => one(end),
             }),
             LineEnd::CrLf => memchr::memmem::find(rest, b"\r\n").map(|end| (from + end, from + end + 2)),
+        }
+    }
+
+    /// Its bytes, where they matter for finding where it ends.
+    pub fn width(self) -> usize {
+        match self {
+            LineEnd::Any | LineEnd::Lf | LineEnd::Cr => 1,
+            LineEnd::CrLf => 2,
         }
     }
 
@@ -88,6 +108,14 @@ pub struct Blocks<R> {
     carry: Vec<u8>,
     /// Has the start of the stream been looked at?
     started: bool,
+    /// Are blocks handed out as they are, whether or not a record ends with them?
+    ragged: bool,
+    /// Where the next record begins, counted from the start of the stream. The first begins with the BOM.
+    position: u64,
+    /// Bytes at the start of the next record that are not handed out: a BOM.
+    mark: u64,
+    /// Records that begin here or later are another's.
+    limit: Option<u64>,
     end: End,
 }
 
@@ -98,27 +126,58 @@ enum End {
     Broken(Option<io::Error>),
 }
 
+/// So much is read beyond a limit at first, for the end of the last record.
+const BEYOND: u64 = 64 << 10;
+
 /// Offsets into a block are 32 bits wide, with room for a carried record.
 const MAX_BLOCK: usize = 1 << 29;
 
 impl<R: Read> Blocks<R> {
     /// Blocks of about `block_bytes`, of records of at most `max_record` bytes.
     pub fn new(input: R, newline: Newline, block_bytes: usize, max_record: usize) -> Self {
-        let line_end = match newline {
-            Newline::Auto => None,
-            Newline::Lf => Some(LineEnd::Lf),
-            Newline::Crlf => Some(LineEnd::CrLf),
-            Newline::Cr => Some(LineEnd::Cr),
-        };
         Blocks {
             input,
             block_bytes: block_bytes.clamp(1, MAX_BLOCK),
             max_record: max_record.clamp(1, MAX_BLOCK),
-            line_end,
+            line_end: newline.line_end(),
             carry: Vec::new(),
             started: false,
+            ragged: false,
+            position: 0,
+            mark: 0,
+            limit: None,
             end: End::NotYet,
         }
+    }
+
+    /// The same for the records that begin in the first `limit` bytes only; the last of them is read to its end.
+    pub fn limited(self, limit: u64) -> Self {
+        Blocks { limit: Some(limit), ..self }
+    }
+
+    /// Passes over the record, or the part of one, that the stream begins with. It is the middle of a file, so
+    /// nothing there is a mark of its encoding, and how records end is known: by `line_end`.
+    pub fn skip_first(&mut self, line_end: LineEnd) {
+        self.started = true;
+        self.line_end = Some(line_end);
+        let bytes = self.read_more();
+        self.pass_over(bytes);
+    }
+
+    /// The same without looking for the ends of records: a block may end in the middle of one. What is not
+    /// used of it must be given back before the next piece is asked for.
+    pub fn ragged(self) -> Self {
+        Blocks { ragged: true, ..self }
+    }
+
+    /// Takes back the end of the piece handed out last, which then begins the next one.
+    pub fn give_back(&mut self, rest: &[u8]) {
+        self.carry = rest.to_vec();
+    }
+
+    /// Has the stream come to its end? Then nothing follows the piece handed out last.
+    pub fn ended(&self) -> bool {
+        matches!(self.end, End::Clean)
     }
 
     /// The stream.
@@ -137,12 +196,21 @@ impl<R: Read> Blocks<R> {
     /// The stream broke; whatever whole records came before have been returned. A part of a record has not.
     pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
         loop {
+            if self.limit.is_some_and(|limit| self.position >= limit) {
+                return Ok(None);
+            }
+            let carried = self.carry.len();
             let mut bytes = self.read_more();
             self.decide(&bytes);
+            if self.ragged && !bytes.is_empty() && (self.ended() || bytes.len() > carried) {
+                return Ok(Some(Piece::Records(Buffer::from_vec(bytes))));
+            }
             let ended = matches!(self.end, End::Clean);
             let whole = if ended { Some(bytes.len()) } else { self.line_end.and_then(|end| end.last(&bytes)) };
             if let Some(whole) = whole.filter(|whole| *whole > 0) {
+                let whole = self.own(&bytes, whole);
                 self.carry = bytes.split_off(whole);
+                self.pass(whole);
                 return Ok(Some(Piece::Records(Buffer::from_vec(bytes))));
             }
             match &mut self.end {
@@ -158,6 +226,21 @@ impl<R: Read> Blocks<R> {
         }
     }
 
+    /// Goes on behind so many bytes.
+    fn pass(&mut self, bytes: usize) {
+        self.position += self.mark + bytes as u64;
+        self.mark = 0;
+    }
+
+    /// How much of `whole` bytes of whole records is not another's.
+    fn own(&self, bytes: &[u8], whole: usize) -> usize {
+        let room = self.limit.map(|limit| limit.saturating_sub(self.position + self.mark));
+        let Some(room) = room.filter(|room| *room < whole as u64) else { return whole };
+        let line_end = self.line_end();
+        let from = (room as usize).saturating_sub(line_end.width());
+        line_end.find(&bytes[..whole], from).map_or(whole, |(_, next)| next)
+    }
+
     /// What was carried over and as much again as a block takes, or as was carried over if that is more: so
     /// a long record is not copied over and over.
     fn read_more(&mut self) -> Vec<u8> {
@@ -166,7 +249,9 @@ impl<R: Read> Blocks<R> {
             return bytes;
         }
         let carried = bytes.len();
-        let wanted = self.block_bytes.max(carried).max(BOM.len());
+        let left = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.position + carried as u64));
+        let useful = usize::try_from(left.saturating_add(BEYOND)).unwrap_or(usize::MAX);
+        let wanted = self.block_bytes.min(useful).max(carried).max(BOM.len());
         let mut block = vec![0; carried + wanted];
         block[..carried].copy_from_slice(&bytes);
         let mut len = carried;
@@ -187,6 +272,7 @@ impl<R: Read> Blocks<R> {
         block.truncate(len);
         if !self.started && block.starts_with(BOM) {
             block.drain(..BOM.len());
+            self.mark = BOM.len() as u64;
         }
         self.started = true;
         if block.len() < block.capacity() / 2 {
@@ -201,7 +287,7 @@ impl<R: Read> Blocks<R> {
         if self.line_end.is_some() {
             return;
         }
-        let Some(at) = memchr2(b'\n', b'\r', bytes) else { return };
+        let Some(at) = self.first_line_end(bytes) else { return };
         self.line_end = match (bytes[at], bytes.get(at + 1)) {
             (b'\n', _) | (_, Some(b'\n')) => Some(LineEnd::Any),
             (_, Some(_)) => Some(LineEnd::Cr),
@@ -210,16 +296,30 @@ impl<R: Read> Blocks<R> {
         };
     }
 
+    /// The first byte that may end a line, outside of quotes where they matter.
+    fn first_line_end(&self, bytes: &[u8]) -> Option<usize> {
+        if !self.ragged {
+            return memchr2(b'\n', b'\r', bytes);
+        }
+        let mut inside = false;
+        memchr::memchr3_iter(b'\n', b'\r', b'"', bytes).find(|at| {
+            inside ^= bytes[*at] == b'"';
+            bytes[*at] != b'"' && !inside
+        })
+    }
+
     /// Passes over the rest of the record that `bytes` is the start of; what comes after is carried over.
-    fn pass_over(&mut self, mut bytes: Vec<u8>) {
+    pub fn pass_over(&mut self, mut bytes: Vec<u8>) {
         loop {
             self.decide(&bytes);
             if let Some((_, next)) = self.line_end.and_then(|end| end.find(&bytes, 0)) {
                 self.carry = bytes.split_off(next);
+                self.pass(next);
                 return;
             }
             // Half of a line end may be at the very end.
             self.carry = if bytes.ends_with(b"\r") { vec![b'\r'] } else { Vec::new() };
+            self.pass(bytes.len() - self.carry.len());
             if !matches!(self.end, End::NotYet) {
                 self.carry.clear();
                 return;

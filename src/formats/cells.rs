@@ -138,6 +138,24 @@ impl<'a> Cell<'a> {
         Ok(())
     }
 
+    /// Is there a value at `row`?
+    pub fn is_valid(&self, row: usize) -> bool {
+        match self {
+            Cell::Int8(values) => values.is_valid(row),
+            Cell::Int16(values) => values.is_valid(row),
+            Cell::Int32(values) => values.is_valid(row),
+            Cell::Int64(values) => values.is_valid(row),
+            Cell::UInt8(values) => values.is_valid(row),
+            Cell::UInt16(values) => values.is_valid(row),
+            Cell::UInt32(values) => values.is_valid(row),
+            Cell::UInt64(values) => values.is_valid(row),
+            Cell::Float32(values) => values.is_valid(row),
+            Cell::Float64(values) => values.is_valid(row),
+            other => !other.is_null(row),
+        }
+    }
+
+    /// Is there no value at `row`? Numbers are not asked: they look for themselves when they are written.
     fn is_null(&self, row: usize) -> bool {
         match self {
             Cell::Bool(values) => values.is_null(row),
@@ -150,6 +168,12 @@ impl<'a> Cell<'a> {
             _ => false,
         }
     }
+}
+
+/// Appends text as it is.
+pub fn as_it_is(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
+    out.extend_from_slice(text);
+    Ok(())
 }
 
 /// Appends items with the separator between them.

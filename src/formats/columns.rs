@@ -42,6 +42,17 @@ pub enum Invalid {
 }
 
 impl ColumnSpec {
+    /// A column of text that is always there.
+    pub fn string(name: &str) -> Self {
+        ColumnSpec {
+            name: name.to_owned(),
+            column_type: ColumnType::String,
+            nullable: false,
+            separator: None,
+            invalid: Invalid::Reject,
+        }
+    }
+
     /// The byte between the items of a list.
     pub fn separator(&self) -> u8 {
         self.separator.as_ref().and_then(|text| text.bytes().next()).unwrap_or(b',')
@@ -98,14 +109,6 @@ fn rule_broken(spec: &ColumnSpec) -> Option<(&'static str, String)> {
 /// May this text stand between the items of a list?
 pub fn is_separator(text: &str) -> bool {
     matches!(text.as_bytes(), [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"\t\r\n\0".contains(byte))
-}
-
-/// Can a text format hold values of this type? It has no way to nest lists, and JSON is full of separators.
-pub fn fits_text(column_type: &ColumnType) -> bool {
-    match column_type {
-        ColumnType::List(item) => !matches!(**item, ColumnType::List(_) | ColumnType::Json),
-        _ => true,
-    }
 }
 
 impl<'de> Deserialize<'de> for ColumnSpec {

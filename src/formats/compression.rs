@@ -1,8 +1,10 @@
 //! Compression of files, chosen by name or by the spec.
 
 use std::{
+    fmt,
     fs::File,
-    io::{self, BufReader, Read, Write},
+    io::{self, BufReader, Read, Stdin, Stdout, Write},
+    ops::RangeInclusive,
     path::Path,
 };
 
@@ -14,99 +16,223 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// By the file's name: `.gz` is gzip, anything else is not compressed.
+    /// By the file's name: `.gz` is gzip, `.zst` is zstd, anything else is not compressed.
     #[default]
     Auto,
     /// Not compressed.
     None,
     /// gzip, of any number of members.
     Gzip,
+    /// zstd, of any number of frames.
+    Zstd,
+}
+
+/// How one file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// Not at all.
+    Plain,
+    /// gzip.
+    Gzip,
+    /// zstd.
+    Zstd,
 }
 
 impl Compression {
-    /// Is a file of this name gzip?
-    pub fn is_gzip(self, path: &Path) -> bool {
+    /// How a file of this name is compressed.
+    pub fn codec(self, path: &Path) -> Codec {
+        let named = |name: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(name));
         match self {
-            Compression::Auto => path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")),
-            Compression::None => false,
-            Compression::Gzip => true,
+            Compression::Auto if named("gz") => Codec::Gzip,
+            Compression::Auto if named("zst") => Codec::Zstd,
+            Compression::Auto | Compression::None => Codec::Plain,
+            Compression::Gzip => Codec::Gzip,
+            Compression::Zstd => Codec::Zstd,
         }
+    }
+}
+
+impl Codec {
+    /// How hard it can compress.
+    pub fn levels(self) -> RangeInclusive<u32> {
+        match self {
+            Codec::Plain => 0..=0,
+            Codec::Gzip => 0..=9,
+            Codec::Zstd => 1..=19,
+        }
+    }
+
+    /// How hard it compresses unless told otherwise.
+    pub fn default_level(self) -> u32 {
+        match self {
+            Codec::Plain => 0,
+            Codec::Gzip => 6,
+            Codec::Zstd => 3,
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Codec::Plain => "not compressed",
+            Codec::Gzip => "gzip",
+            Codec::Zstd => "zstd",
+        })
     }
 }
 
 /// Compressed bytes are read in pieces of this size.
 const READ_BYTES: usize = 128 << 10;
 
+/// A file may unpack to so many bytes before anybody asks how small it was.
+const HARMLESS: u64 = 16 << 20;
+
 /// The bytes of a file as they were before compression.
-pub enum Input {
-    /// Not compressed.
+pub struct Input {
+    stream: Stream,
+    unpacked: u64,
+    /// How many times its size a file may unpack to.
+    max_ratio: u32,
+}
+
+enum Stream {
     Plain(Counted),
-    /// gzip.
     Gzip(Box<MultiGzDecoder<BufReader<Counted>>>),
+    Zstd(Box<zstd::Decoder<'static, BufReader<Counted>>>),
+}
+
+/// Where bytes come from.
+pub enum InFile {
+    /// A file.
+    File(File),
+    /// Standard input.
+    Stdin(Stdin),
 }
 
 impl Input {
-    /// Reads `file`, which is gzip or not.
-    pub fn new(file: File, gzip: bool) -> Self {
-        let counted = Counted { file, bytes: 0 };
-        if gzip {
-            Input::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, counted))))
-        } else {
-            Input::Plain(counted)
+    /// Reads what is compressed in this way. What unpacks to more than `max_ratio` times its size is an error.
+    ///
+    /// # Errors
+    /// There is no memory for a decoder.
+    pub fn new(from: InFile, codec: Codec, max_ratio: u32) -> io::Result<Self> {
+        let counted = Counted { from, bytes: 0 };
+        let buffered = |counted| BufReader::with_capacity(READ_BYTES, counted);
+        let stream = match codec {
+            Codec::Plain => Stream::Plain(counted),
+            Codec::Gzip => Stream::Gzip(Box::new(MultiGzDecoder::new(buffered(counted)))),
+            Codec::Zstd => Stream::Zstd(Box::new(zstd::Decoder::with_buffer(buffered(counted))?)),
+        };
+        Ok(Input { stream, unpacked: 0, max_ratio })
+    }
+
+    /// Bytes read so far, as they lie on disk.
+    pub fn bytes_read(&self) -> u64 {
+        match &self.stream {
+            Stream::Plain(counted) => counted.bytes,
+            Stream::Gzip(decoder) => decoder.get_ref().get_ref().bytes,
+            Stream::Zstd(decoder) => decoder.get_ref().get_ref().bytes,
         }
     }
 
-    /// Bytes of the file read so far, as they lie on disk.
-    pub fn bytes_read(&self) -> u64 {
-        match self {
-            Input::Plain(counted) => counted.bytes,
-            Input::Gzip(decoder) => decoder.get_ref().get_ref().bytes,
+    /// Is that still in proportion?
+    fn check_ratio(&self) -> io::Result<()> {
+        if self.unpacked <= HARMLESS || self.unpacked / u64::from(self.max_ratio) <= self.bytes_read() {
+            return Ok(());
         }
+        Err(io::Error::other(format!("it unpacks to more than {} times its size (`max_ratio`)", self.max_ratio)))
     }
 }
 
 impl Read for Input {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Input::Plain(counted) => counted.read(into),
-            // What is unpacked in the call that meets damage is lost: keep calls small.
-            Input::Gzip(decoder) => {
-                let len = into.len().min(READ_BYTES);
-                decoder.read(&mut into[..len])
-            }
-        }
+        // What is unpacked in the call that meets damage is lost: keep calls small.
+        let small = into.len().min(READ_BYTES);
+        let len = match &mut self.stream {
+            Stream::Plain(counted) => return counted.read(into),
+            Stream::Gzip(decoder) => decoder.read(&mut into[..small])?,
+            Stream::Zstd(decoder) => decoder.read(&mut into[..small]).map_err(corrupt)?,
+        };
+        self.unpacked += len as u64;
+        self.check_ratio()?;
+        Ok(len)
+    }
+}
+
+/// zstd has no kind for damage.
+fn corrupt(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Other => io::Error::new(io::ErrorKind::InvalidData, error),
+        _ => error,
     }
 }
 
 /// A file that counts what was read from it.
-pub struct Counted {
-    file: File,
+struct Counted {
+    from: InFile,
     bytes: u64,
 }
 
 impl Read for Counted {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let len = self.file.read(into)?;
+        let len = match &mut self.from {
+            InFile::File(file) => file.read(into)?,
+            InFile::Stdin(stdin) => stdin.read(into)?,
+        };
         self.bytes += len as u64;
         Ok(len)
     }
 }
 
-/// A file that is being written.
+/// Where bytes go.
+pub enum OutFile {
+    /// A file.
+    File(File),
+    /// Standard output.
+    Stdout(Stdout),
+}
+
+impl Write for OutFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            OutFile::File(file) => file.write(bytes),
+            OutFile::Stdout(stdout) => stdout.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            OutFile::File(file) => file.flush(),
+            OutFile::Stdout(stdout) => stdout.flush(),
+        }
+    }
+}
+
+/// A file that is being written. Headers hold neither time nor name, so that equal input gives equal bytes.
 pub enum Output {
     /// Not compressed.
-    Plain(File),
-    /// gzip. Its header holds neither time nor name, so that equal input gives equal bytes.
-    Gzip(Box<GzEncoder<File>>),
+    Plain(OutFile),
+    /// gzip.
+    Gzip(Box<GzEncoder<OutFile>>),
+    /// zstd.
+    Zstd(Box<zstd::Encoder<'static, OutFile>>),
 }
 
 impl Output {
-    /// Writes to `file`; with a level of 0 to 9, as gzip.
-    pub fn new(file: File, gzip: Option<u32>) -> Self {
-        match gzip {
-            Some(level) => Output::Gzip(Box::new(GzEncoder::new(file, flate2::Compression::new(level)))),
-            None => Output::Plain(file),
-        }
+    /// Writes in this way, at one of its levels.
+    ///
+    /// # Errors
+    /// There is no memory for an encoder.
+    pub fn new(to: OutFile, codec: Codec, level: u32) -> io::Result<Self> {
+        Ok(match codec {
+            Codec::Plain => Output::Plain(to),
+            Codec::Gzip => Output::Gzip(Box::new(GzEncoder::new(to, flate2::Compression::new(level)))),
+            Codec::Zstd => {
+                let mut encoder = zstd::Encoder::new(to, level as i32)?;
+                encoder.include_checksum(true)?;
+                Output::Zstd(Box::new(encoder))
+            }
+        })
     }
 
     /// Writes all of `bytes`.
@@ -115,21 +241,37 @@ impl Output {
     /// As the file gives them.
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Output::Plain(file) => file.write_all(bytes),
+            Output::Plain(to) => to.write_all(bytes),
             Output::Gzip(encoder) => encoder.write_all(bytes),
+            Output::Zstd(encoder) => encoder.write_all(bytes),
         }
     }
 
-    /// Ends the compressed stream and makes the file's content durable.
+    /// Ends the compressed stream and makes a file's content durable.
     ///
     /// # Errors
     /// As the file gives them.
     pub fn finish(self) -> io::Result<()> {
-        let file = match self {
-            Output::Plain(file) => file,
-            Output::Gzip(encoder) => encoder.finish()?,
-        };
-        file.sync_all()
+        match self.end()? {
+            OutFile::File(file) => file.sync_all(),
+            OutFile::Stdout(mut stdout) => stdout.flush(),
+        }
+    }
+
+    /// Ends the compressed stream and closes the file, whose content may not be durable yet.
+    ///
+    /// # Errors
+    /// As the file gives them.
+    pub fn close(self) -> io::Result<()> {
+        self.end()?.flush()
+    }
+
+    fn end(self) -> io::Result<OutFile> {
+        match self {
+            Output::Plain(to) => Ok(to),
+            Output::Gzip(encoder) => encoder.finish(),
+            Output::Zstd(encoder) => encoder.finish(),
+        }
     }
 }
 
@@ -140,15 +282,17 @@ mod tests {
     #[test]
     fn the_name_decides_unless_the_spec_does() {
         let cases = [
-            (Compression::Auto, "a.tsv.gz", true),
-            (Compression::Auto, "a.tsv.GZ", true),
-            (Compression::Auto, "a.tsv", false),
-            (Compression::Auto, "gz", false),
-            (Compression::None, "a.gz", false),
-            (Compression::Gzip, "a", true),
+            (Compression::Auto, "a.tsv.gz", Codec::Gzip),
+            (Compression::Auto, "a.tsv.GZ", Codec::Gzip),
+            (Compression::Auto, "a.tsv.zst", Codec::Zstd),
+            (Compression::Auto, "a.tsv", Codec::Plain),
+            (Compression::Auto, "gz", Codec::Plain),
+            (Compression::None, "a.gz", Codec::Plain),
+            (Compression::Gzip, "a", Codec::Gzip),
+            (Compression::Zstd, "a.gz", Codec::Zstd),
         ];
-        for (compression, name, gzip) in cases {
-            assert_eq!(compression.is_gzip(Path::new(name)), gzip, "{compression:?} {name}");
+        for (compression, name, codec) in cases {
+            assert_eq!(compression.codec(Path::new(name)), codec, "{compression:?} {name}");
         }
     }
 }

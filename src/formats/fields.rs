@@ -1,26 +1,23 @@
 //! The fields of text formats to typed columns: one vector per column, appended to field by field, taken
 //! back when a later field of the same record turns out to be bad.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
-use arrow_array::{
-    ArrayRef, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StringViewArray,
-    builder::make_view,
-    types::{
-        ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-        TimestampMicrosecondType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-    },
-};
-use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, FieldRef};
+use arrow_array::{ArrayRef, builder::make_view};
+use arrow_buffer::{Buffer, NullBufferBuilder};
+use arrow_schema::ArrowError;
 use memchr::{memchr, memchr_iter};
 use serde::de::IgnoredAny;
 
 use super::{
     columns::{ColumnSpec, Invalid},
     scalar::{self, Scalar},
+    store::{ListStore, Store, match_store},
 };
-use crate::batch::{ColumnType, RejectCode};
+use crate::{
+    batch::{ColumnType, RejectCode},
+    spec,
+};
 
 /// One column that is being filled.
 pub struct FieldColumn {
@@ -42,8 +39,12 @@ pub struct FieldColumn {
 pub struct Field<'a> {
     /// Its bytes.
     pub text: &'a [u8],
-    /// Where it starts in the block.
+    /// Where it starts in its buffer.
     pub offset: usize,
+    /// Its buffer: 0 is the block, 1 what had to be written anew.
+    pub buffer: u32,
+    /// Did it stand in quotes? Then it is never the text that means that there is no value.
+    pub quoted: bool,
     /// Is it known to be UTF-8?
     pub utf8: bool,
 }
@@ -95,7 +96,7 @@ impl FieldColumn {
     /// It is not of the column's type; what was appended of it is taken back by [`FieldColumn::truncate`].
     #[inline]
     pub fn push(&mut self, field: Field<'_>) -> Result<(), Bad> {
-        if self.null.as_deref() == Some(field.text) || (self.empty_is_null && field.text.is_empty()) {
+        if !field.quoted && self.is_null(field.text) {
             if self.nulls.is_none() {
                 return Err(Bad { code: NULL, part: 0..field.text.len() });
             }
@@ -123,6 +124,11 @@ impl FieldColumn {
         }
     }
 
+    #[inline]
+    fn is_null(&self, text: &[u8]) -> bool {
+        self.null.as_deref() == Some(text) || (self.empty_is_null && text.is_empty())
+    }
+
     fn push_null(&mut self) {
         self.store.push_nothing();
         if let Some(nulls) = &mut self.nulls {
@@ -138,13 +144,13 @@ impl FieldColumn {
         }
     }
 
-    /// The column so far, whose text lies in `block`; the next one starts empty.
+    /// The column so far, whose text lies in `buffers`; the next one starts empty.
     ///
     /// # Errors
-    /// Never, as long as all fields came from `block`.
-    pub fn finish(&mut self, block: &Buffer) -> Result<ArrayRef, ArrowError> {
+    /// Never, as long as all fields came from there.
+    pub fn finish(&mut self, buffers: &[Buffer]) -> Result<ArrayRef, ArrowError> {
         let nulls = self.nulls.as_mut().and_then(NullBufferBuilder::finish);
-        self.store.finish(block, nulls)
+        self.store.finish(buffers, nulls)
     }
 
     /// What is wrong with a field, in a sentence.
@@ -168,6 +174,26 @@ impl FieldColumn {
     }
 }
 
+/// For each field of a header the column it fills.
+///
+/// # Errors
+/// The names do not fit the declared columns; the sentence says why.
+pub fn by_header(names: &[&str], columns: &[FieldColumn]) -> Result<Vec<Option<usize>>, String> {
+    let declared = |name: &str| columns.iter().any(|column| column.name() == name);
+    let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name) && declared(name));
+    if let Some((i, name)) = twice {
+        let name = shown(name.as_bytes());
+        return Err(format!("its header names `{name}` twice, the second time in field {}", i + 1));
+    }
+    if let Some(missing) = columns.iter().find(|column| !names.contains(&column.name())) {
+        // What is no header may be long.
+        let help = spec::nearest(missing.name(), names.iter().copied()).filter(|help| help.len() < 500);
+        let help = help.map_or(String::new(), |help| format!("; {}", help.replace("legal here", "it has")));
+        return Err(format!("its header has no column `{}`{help}", missing.name()));
+    }
+    Ok(names.iter().map(|name| columns.iter().position(|column| column.name() == *name)).collect())
+}
+
 /// A value for a message: its first 64 characters.
 pub fn shown(text: &[u8]) -> String {
     const CHARACTERS: usize = 64;
@@ -179,114 +205,7 @@ pub fn shown(text: &[u8]) -> String {
     }
 }
 
-/// The values of one type. Text is held as views into the block.
-enum Store {
-    Bool(Vec<bool>),
-    Int8(Vec<i8>),
-    Int16(Vec<i16>),
-    Int32(Vec<i32>),
-    Int64(Vec<i64>),
-    UInt8(Vec<u8>),
-    UInt16(Vec<u16>),
-    UInt32(Vec<u32>),
-    UInt64(Vec<u64>),
-    Float32(Vec<f32>),
-    Float64(Vec<f64>),
-    Date(Vec<i32>),
-    Timestamp(Vec<i64>),
-    TimestampNs(Vec<i64>),
-    String(Vec<u128>),
-    Json(Vec<u128>),
-    Binary(Vec<u128>),
-    List(Box<ListStore>),
-}
-
-struct ListStore {
-    offsets: Vec<i32>,
-    items: Store,
-    item_field: FieldRef,
-}
-
-/// Matches a store: one arm for all that hold scalars, with their vector and Arrow type, and the others.
-macro_rules! match_store {
-    ($store:expr, $values:ident: $T:ident => $scalar:expr, $($other:pat => $then:expr,)*) => {
-        match_store!(@ $store, $values $T $scalar, [
-            Int8 Int8Type, Int16 Int16Type, Int32 Int32Type, Int64 Int64Type, UInt8 UInt8Type, UInt16 UInt16Type,
-            UInt32 UInt32Type, UInt64 UInt64Type, Float32 Float32Type, Float64 Float64Type, Date Date32Type,
-            Timestamp TimestampMicrosecondType, TimestampNs TimestampNanosecondType
-        ], $($other => $then,)*)
-    };
-    (@ $store:expr, $values:ident $T:ident $scalar:expr, [$($name:ident $arrow:ty),*], $($other:pat => $then:expr,)*) => {
-        match $store {
-            $(Store::$name($values) => { #[allow(dead_code)] type $T = $arrow; $scalar })*
-            $($other => $then,)*
-        }
-    };
-}
-
 impl Store {
-    fn new(column_type: &ColumnType) -> Store {
-        match column_type {
-            ColumnType::Bool => Store::Bool(Vec::new()),
-            ColumnType::Int8 => Store::Int8(Vec::new()),
-            ColumnType::Int16 => Store::Int16(Vec::new()),
-            ColumnType::Int32 => Store::Int32(Vec::new()),
-            ColumnType::Int64 => Store::Int64(Vec::new()),
-            ColumnType::UInt8 => Store::UInt8(Vec::new()),
-            ColumnType::UInt16 => Store::UInt16(Vec::new()),
-            ColumnType::UInt32 => Store::UInt32(Vec::new()),
-            ColumnType::UInt64 => Store::UInt64(Vec::new()),
-            ColumnType::Float32 => Store::Float32(Vec::new()),
-            ColumnType::Float64 => Store::Float64(Vec::new()),
-            ColumnType::String => Store::String(Vec::new()),
-            ColumnType::Binary => Store::Binary(Vec::new()),
-            ColumnType::Date => Store::Date(Vec::new()),
-            ColumnType::Timestamp => Store::Timestamp(Vec::new()),
-            ColumnType::TimestampNs => Store::TimestampNs(Vec::new()),
-            ColumnType::Json => Store::Json(Vec::new()),
-            ColumnType::List(item) => {
-                let (items, item_field) = (Store::new(item), Arc::new(item.item_field()));
-                Store::List(Box::new(ListStore { offsets: vec![0], items, item_field }))
-            }
-        }
-    }
-
-    fn is_text(&self) -> bool {
-        match self {
-            Store::String(_) | Store::Json(_) => true,
-            Store::List(list) => list.items.is_text(),
-            _ => false,
-        }
-    }
-
-    fn len(&self) -> usize {
-        match_store!(self, values: T => values.len(),
-            Store::Bool(values) => values.len(),
-            Store::String(views) | Store::Json(views) | Store::Binary(views) => views.len(),
-            Store::List(list) => list.offsets.len() - 1,
-        )
-    }
-
-    fn truncate(&mut self, len: usize) {
-        match_store!(self, values: T => values.truncate(len),
-            Store::Bool(values) => values.truncate(len),
-            Store::String(views) | Store::Json(views) | Store::Binary(views) => views.truncate(len),
-            Store::List(list) => {
-                list.offsets.truncate(len + 1);
-                list.items.truncate(list.offsets.last().map_or(0, |end| *end as usize));
-            },
-        )
-    }
-
-    /// Appends whatever stands for no value.
-    fn push_nothing(&mut self) {
-        match_store!(self, values: T => values.push(<T as ArrowPrimitiveType>::Native::default()),
-            Store::Bool(values) => values.push(false),
-            Store::String(views) | Store::Json(views) | Store::Binary(views) => views.push(0),
-            Store::List(list) => list.close(),
-        )
-    }
-
     /// Appends a value that is no list.
     #[inline]
     fn push(&mut self, field: Field<'_>) -> Result<(), Bad> {
@@ -306,31 +225,6 @@ impl Store {
         );
         Ok(())
     }
-
-    fn finish(&mut self, block: &Buffer, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
-        Ok(match_store!(self,
-            values: T => Arc::new(PrimitiveArray::<T>::try_new(ScalarBuffer::from(take(values)), nulls)?),
-            Store::Bool(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(take(values)), nulls)),
-            Store::String(views) | Store::Json(views) => {
-                Arc::new(StringViewArray::try_new(ScalarBuffer::from(take(views)), vec![block.clone()], nulls)?)
-            },
-            Store::Binary(views) => {
-                Arc::new(BinaryViewArray::try_new(ScalarBuffer::from(take(views)), vec![block.clone()], nulls)?)
-            },
-            Store::List(list) => {
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(take(&mut list.offsets)));
-                list.offsets.push(0);
-                let items = list.items.finish(block, None)?;
-                Arc::new(ListArray::try_new(Arc::clone(&list.item_field), offsets, items, nulls)?)
-            },
-        ))
-    }
-}
-
-/// The values, leaving room for as many again.
-fn take<T>(values: &mut Vec<T>) -> Vec<T> {
-    let next = Vec::with_capacity(values.len());
-    std::mem::replace(values, next)
 }
 
 impl Field<'_> {
@@ -342,16 +236,11 @@ impl Field<'_> {
 
     #[inline]
     fn view(self) -> u128 {
-        make_view(self.text, 0, self.offset as u32)
+        make_view(self.text, self.buffer, self.offset as u32)
     }
 }
 
 impl ListStore {
-    /// Ends the list that the items since the last end make up.
-    fn close(&mut self) {
-        self.offsets.push(self.items.len() as i32);
-    }
-
     /// Appends a list. Spaces around items are no part of them, unless a space separates them.
     #[inline]
     fn push(&mut self, field: Field<'_>, separator: u8, drop_items: bool) -> Result<(), Bad> {

@@ -11,8 +11,14 @@ pub mod blocks;
 pub mod cells;
 pub mod columns;
 pub mod compression;
+pub mod csv;
 pub mod fields;
+mod json;
+pub mod lines;
+pub mod ndjson;
+mod records;
 pub mod scalar;
+mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tsv;
@@ -23,7 +29,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    batch::{Batch, Block, Origin, Position, Reject, RejectCode, Rejects, SplitId},
+    batch::{Batch, Block, ColumnType, Origin, Position, Reject, RejectCode, Rejects, SplitId},
     failure::Failure,
 };
 
@@ -33,6 +39,35 @@ use crate::{
 pub enum Format {
     /// Tab-separated values, without quotes or escapes.
     Tsv,
+    /// Comma-separated values, after RFC 4180; the separator may be another.
+    Csv,
+    /// Newline-delimited JSON: an object per line.
+    Ndjson,
+    /// Lines of text: one column, one row per line.
+    Lines,
+}
+
+impl Format {
+    /// The format's name in a spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Tsv => "tsv",
+            Format::Csv => "csv",
+            Format::Ndjson => "ndjson",
+            Format::Lines => "lines",
+        }
+    }
+
+    /// Can a value of this type be written in it? Formats other than JSON have no way to nest lists, and JSON
+    /// is full of what separates items.
+    pub fn holds(self, column_type: &ColumnType) -> bool {
+        match column_type {
+            ColumnType::List(item) if self != Format::Ndjson => {
+                !matches!(**item, ColumnType::List(_) | ColumnType::Json)
+            }
+            _ => true,
+        }
+    }
 }
 
 /// Where in its split a piece of a file begins.
@@ -55,6 +90,19 @@ pub struct Chunk {
     pub line_end: blocks::LineEnd,
     /// Is all of it known to be UTF-8? Where not, every text is checked on its own.
     pub utf8: bool,
+    /// Does nothing follow? Asked by decoders that find the ends of records themselves.
+    pub last: bool,
+}
+
+/// Where the first record of a chunk ends.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordEnd {
+    /// Its end.
+    pub end: usize,
+    /// Where the next record begins.
+    pub next: usize,
+    /// The lines it takes.
+    pub lines: u64,
 }
 
 /// What became of the first records of a chunk.
@@ -76,6 +124,19 @@ pub struct Decoded {
 
 /// Makes columns of the records of one file. It is called once per batch.
 pub trait Decoder {
+    /// Does it find the ends of records itself, because not every line end is one? Its chunks may then end in
+    /// the middle of a record, which it leaves unused: it comes again, with more behind it.
+    fn cuts(&self) -> bool {
+        false
+    }
+
+    /// Where the first record of `chunk` ends; `None` where it does not end in it.
+    fn first_record(&self, chunk: &Chunk) -> Option<RecordEnd> {
+        let len = chunk.bytes.len();
+        let (end, next) = chunk.line_end.find(&chunk.bytes, 0).unwrap_or((len, len));
+        Some(RecordEnd { end, next, lines: 1 })
+    }
+
     /// Takes the file's first record as the names of its fields.
     ///
     /// # Errors

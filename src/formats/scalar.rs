@@ -13,8 +13,17 @@ pub trait Scalar: ArrowPrimitiveType {
     /// The reason for a reject where text is no such value.
     const CODE: RejectCode;
 
+    /// Does it stand in quotes in JSON?
+    const IN_QUOTES: bool = false;
+
     /// The value that `text` means.
     fn parse(text: &[u8]) -> Option<Self::Native>;
+
+    /// The same where only finite numbers are meant: not what is too large for the type.
+    #[inline]
+    fn parse_finite(text: &[u8]) -> Option<Self::Native> {
+        Self::parse(text)
+    }
 
     /// The value at the start of `text` and how many bytes it takes, where a single pass can tell. It is a
     /// shortcut for lists: `None` says nothing, `parse` decides.
@@ -103,6 +112,11 @@ macro_rules! floats {
             fn parse(text: &[u8]) -> Option<$native> {
                 fast_float2::parse(text).ok()
             }
+
+            #[inline]
+            fn parse_finite(text: &[u8]) -> Option<$native> {
+                Self::parse(text).filter(|value| value.is_finite())
+            }
         }
     )*};
 }
@@ -121,6 +135,7 @@ pub fn bool(text: &[u8]) -> Option<bool> {
 
 impl Scalar for Date32Type {
     const CODE: RejectCode = RejectCode("bad_date");
+    const IN_QUOTES: bool = true;
 
     #[inline]
     fn parse(text: &[u8]) -> Option<i32> {
@@ -130,6 +145,7 @@ impl Scalar for Date32Type {
 
 impl Scalar for TimestampMicrosecondType {
     const CODE: RejectCode = RejectCode("bad_timestamp");
+    const IN_QUOTES: bool = true;
 
     #[inline]
     fn parse(text: &[u8]) -> Option<i64> {
@@ -140,6 +156,7 @@ impl Scalar for TimestampMicrosecondType {
 
 impl Scalar for TimestampNanosecondType {
     const CODE: RejectCode = RejectCode("bad_timestamp");
+    const IN_QUOTES: bool = true;
 
     #[inline]
     fn parse(text: &[u8]) -> Option<i64> {

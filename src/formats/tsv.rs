@@ -4,9 +4,6 @@
 //! A blank line is passed over and counts as a line, unless records have just one field: there it is a
 //! record whose field is empty.
 
-use std::sync::Arc;
-
-use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use memchr::{memchr, memchr_iter};
 
@@ -14,13 +11,12 @@ use super::{
     Chunk, Decoded, Decoder, Encoder, Start,
     cells::{Cell, CellStyle},
     columns::ColumnSpec,
-    fields::{Field, FieldColumn, shown},
-    too_long,
+    fields::{self, Field, FieldColumn},
+    records::{self, Limits, Line, read_lines},
 };
 use crate::{
-    batch::{Batch, Block, Position, Raw, Reject, RejectCode, Rejects, Schema},
-    failure::{Exit, Failure},
-    spec,
+    batch::{Batch, RejectCode, Rejects, Schema},
+    failure::Failure,
 };
 
 const TAB: u8 = b'\t';
@@ -60,7 +56,9 @@ impl TsvDecoder {
                 Some(Some(column)) => {
                     let column = &mut self.columns[*column];
                     let text = &bytes[at..stop];
-                    if let Err(bad) = column.push(Field { text, offset: at, utf8: chunk.utf8 }) {
+                    if let Err(bad) =
+                        column.push(Field { text, offset: at, buffer: 0, quoted: false, utf8: chunk.utf8 })
+                    {
                         // A record of another shape is refused for that: its values stand in wrong places.
                         let message = column.explain(text, &bad);
                         return self.count(&bytes[start..]).and(Err((bad.code, message)));
@@ -88,127 +86,38 @@ impl TsvDecoder {
         let s = if expected == 1 { "" } else { "s" };
         Err((RejectCode("field_count"), format!("expected {expected} field{s}, found {found}")))
     }
-
-    fn truncate(&mut self, rows: usize) {
-        for column in &mut self.columns {
-            column.truncate(rows);
-        }
-    }
-
-    fn finish(&mut self, chunk: &Chunk, used: usize) -> Result<RecordBatch, Failure> {
-        let block = chunk.bytes.slice_with_length(0, used);
-        let columns = self.columns.iter_mut().map(|column| column.finish(&block)).collect::<Result<_, _>>();
-        columns
-            .and_then(|columns| RecordBatch::try_new(Arc::clone(&self.schema), columns))
-            .map_err(|error| Failure::new(Exit::Bug, format!("decoded columns do not fit together: {error}")))
-    }
 }
 
 impl Decoder for TsvDecoder {
     fn header(&mut self, record: &[u8]) -> Result<(), String> {
         let record = std::str::from_utf8(record).map_err(|_| "its header is not UTF-8".to_owned())?;
         let names: Vec<&str> = record.split('\t').collect();
-        let declared = |name: &str| self.columns.iter().any(|column| column.name() == name);
-        let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name) && declared(name));
-        if let Some((i, name)) = twice {
-            let name = shown(name.as_bytes());
-            return Err(format!("its header names `{name}` twice, the second time in field {}", i + 1));
-        }
-        if let Some(missing) = self.columns.iter().find(|column| !names.contains(&column.name())) {
-            // What is no header may be long.
-            let help = spec::nearest(missing.name(), names.iter().copied()).filter(|help| help.len() < 500);
-            let help = help.map_or(String::new(), |help| format!("; {}", help.replace("legal here", "it has")));
-            return Err(format!("its header has no column `{}`{help}", missing.name()));
-        }
-        self.fields = names.iter().map(|name| self.columns.iter().position(|column| column.name() == *name)).collect();
+        self.fields = fields::by_header(&names, &self.columns)?;
         Ok(())
     }
 
     fn decode(&mut self, chunk: &Chunk, start: Start, rejects: &mut Rejects) -> Result<Decoded, Failure> {
-        let bytes: &[u8] = &chunk.bytes;
         let skip_blank = self.fields.len() > 1;
-        let mut records = Records::default();
-        let (mut at, mut line, mut rows) = (0, 0_u32, 0);
-        while at < bytes.len() && records.starts.len() < self.max_rows {
-            let (end, next) = chunk.line_end.find(bytes, at).unwrap_or((bytes.len(), bytes.len()));
-            if end > at || !skip_blank {
-                let taken = if end - at > self.max_record {
-                    let position = records.position(start, line);
-                    rejects.add(too_long(start.split, position, &bytes[at..end], self.max_record));
-                    false
-                } else if let Err((code, message)) = self.record(chunk, at, end) {
-                    self.truncate(rows);
-                    let (split, position) = (start.split, records.position(start, line));
-                    rejects.add(Reject { code, message, split, position, record: bytes[at..end].to_vec() });
-                    false
-                } else {
-                    true
-                };
-                records.push(at, end, line, taken);
-                rows += usize::from(taken);
+        let limits = Limits { rows: self.max_rows, record: self.max_record };
+        let mut rows = 0;
+        let read = read_lines(chunk, start, limits, rejects, |at, end| {
+            if at == end && skip_blank {
+                return Line::Blank;
             }
-            line += 1;
-            at = next;
-        }
-        let batch = self.finish(chunk, at)?;
-        Ok(records.decoded(batch, chunk, start, at, line))
-    }
-}
-
-/// The records of a batch while it is read.
-#[derive(Default)]
-struct Records {
-    starts: Vec<u32>,
-    ends: Vec<u32>,
-    /// Lines before the first record: blank ones.
-    first_line: u32,
-    /// Line of each record, less that of the first; empty while every line is a record.
-    lines: Vec<u32>,
-    /// The records that are rows; empty while all are.
-    picked: Vec<u32>,
-    rejected: bool,
-}
-
-impl Records {
-    fn position(&self, start: Start, line: u32) -> Position {
-        Position { record: start.record + self.starts.len() as u64, line: start.line + u64::from(line) }
-    }
-
-    #[inline]
-    fn push(&mut self, start: usize, end: usize, line: u32, taken: bool) {
-        let record = self.starts.len() as u32;
-        if record == 0 {
-            self.first_line = line;
-        }
-        let line = line - self.first_line;
-        if line != record && self.lines.is_empty() {
-            self.lines.extend(0..record);
-        }
-        if !self.lines.is_empty() {
-            self.lines.push(line);
-        }
-        if !taken && !self.rejected {
-            self.rejected = true;
-            self.picked.extend(0..record);
-        }
-        if taken && self.rejected {
-            self.picked.push(record);
-        }
-        self.starts.push(start as u32);
-        self.ends.push(end as u32);
-    }
-
-    fn decoded(self, records: RecordBatch, chunk: &Chunk, start: Start, used: usize, lines: u32) -> Decoded {
-        let records_read = self.starts.len() as u64;
-        let bytes = chunk.bytes.slice_with_length(0, used);
-        let block = Block {
-            first_record: start.record,
-            first_line: start.line + u64::from(self.first_line),
-            lines: (!self.lines.is_empty()).then(|| self.lines.into()),
-            raw: Some(Raw { bytes, starts: self.starts.into(), ends: self.ends.into() }),
-        };
-        let picked = self.rejected.then_some(self.picked);
-        Decoded { records, block, picked, records_read, lines_read: u64::from(lines), bytes_read: used }
+            match self.record(chunk, at, end) {
+                Ok(()) => {
+                    rows += 1;
+                    Line::Row
+                }
+                Err((code, message)) => {
+                    self.columns.iter_mut().for_each(|column| column.truncate(rows));
+                    Line::Bad(code, message)
+                }
+            }
+        });
+        let block = chunk.bytes.slice_with_length(0, read.used);
+        let columns = self.columns.iter_mut().map(|column| column.finish(std::slice::from_ref(&block))).collect();
+        Ok(read.decoded(records::batch(&self.schema, columns)?, chunk, start))
     }
 }
 

@@ -4,25 +4,41 @@
 //! written. So a run that fails or is killed leaves the targets as they were.
 
 mod output;
+mod target;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::{
-    ops::Range,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::output::{Finished, Unfinished};
+use self::{
+    output::Packing,
+    target::Target,
+    writer::{Order, Writer},
+};
 use crate::{
-    batch::{Batch, Rejects, Schema, SplitId},
+    batch::Schema,
     failure::Failure,
-    formats::{Encoder, Format, cells::CellStyle, columns, compression::Compression, tsv::TsvEncoder},
+    formats::{
+        Encoder, Format,
+        cells::CellStyle,
+        columns,
+        compression::{Codec, Compression},
+        csv::{self, CsvEncoder},
+        lines::LinesEncoder,
+        ndjson::NdjsonEncoder,
+        scalar,
+        tsv::TsvEncoder,
+    },
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Place, Problem, Value},
-    stage::{Delivery, Mode, Sink, SinkWorker, Written},
+    spec::{Bytes, Place, Problem, Value},
+    stage::{Delivery, Mode, Sink, SinkWorker},
 };
 
 /// The `files` sink.
@@ -41,34 +57,39 @@ pub(super) const KIND: Kind<dyn Sink> = Kind {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "FilesSink")]
 struct FilesSpec {
-    /// The file. With `{split}` in it, there is one per input split; the number of the split stands there, in
-    /// five digits.
+    /// The file; `-` is standard output. In it, `{split}` stands for the number of the input split, in five
+    /// digits, `{date}` for the day of the run in UTC, and `{name}` for the row's value of that column, of which
+    /// anything that could leave the folder is written as `%` and its hexadecimal code.
     path: String,
     /// What the file holds.
     format: Format,
-    /// Does each file begin with the names of its columns?
-    #[serde(default)]
-    header: bool,
-    /// What is written where there is no value.
-    #[serde(default)]
-    null: String,
-    /// What stands between the items of a list: one ASCII character.
-    #[serde(default = "default_separator")]
-    separator: String,
+    /// Does each file begin with the names of its columns? Unless given, csv does and tsv does not.
+    header: Option<bool>,
+    /// What is written where there is no value; nothing unless given. Not for ndjson.
+    null: Option<String>,
+    /// What stands between the fields of csv: one ASCII character; a comma unless given.
+    separator: Option<String>,
+    /// What stands between the items of a list: one ASCII character; a comma unless given. Not for ndjson.
+    list_separator: Option<String>,
+    /// The most bytes of a file, before compression: further rows go to another. Files are then numbered, in five
+    /// digits before the ending of their names. A file holds at least one row.
+    max_bytes: Option<Bytes>,
     /// How the file is compressed.
     #[serde(default)]
     compression: Compression,
-    /// How hard to compress, 0 to 9; 6 unless given.
-    #[schemars(range(max = 9))]
+    /// How hard to compress: gzip 0 to 9, 6 unless given; zstd 1 to 19, 3 unless given.
+    #[schemars(range(max = 19))]
     level: Option<u32>,
 }
 
-fn default_separator() -> String {
-    ",".to_owned()
+impl FilesSpec {
+    fn has_header(&self) -> bool {
+        self.header.unwrap_or(self.format == Format::Csv)
+    }
 }
 
-const DEFAULT_LEVEL: u32 = 6;
-const SPLIT: &str = "{split}";
+/// The path that is standard output.
+const STDOUT: &str = "-";
 
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let spec = context.decode::<FilesSpec>()?;
@@ -83,11 +104,26 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
     if context.problems.iter().count() > before {
         return None;
     }
-    let gzip = spec.compression.is_gzip(Path::new(&spec.path)).then(|| spec.level.unwrap_or(DEFAULT_LEVEL));
-    let each = if spec.path.contains(SPLIT) { ", one file per split" } else { "" };
-    let compression = gzip.map_or_else(|| "not compressed".to_owned(), |level| format!("gzip, level {level}"));
-    let notes = vec![format!("tsv to `{}`{each}", spec.path), compression];
-    let stage = Box::new(Files { spec, schema: context.input().clone(), gzip });
+    let target = match Target::parse(&spec.path, context.input()) {
+        Ok(target) => target,
+        Err(message) => {
+            context.problem("path", "path", message);
+            return None;
+        }
+    };
+    let codec = spec.compression.codec(Path::new(&spec.path));
+    let packing = Packing { codec, level: spec.level.unwrap_or(codec.default_level()) };
+    let each = match (target.by_split(), target.by_value()) {
+        (true, true) => ", one file per split and value",
+        (true, false) => ", one file per split",
+        (false, true) => ", one file per value",
+        (false, false) => "",
+    };
+    let level = if codec == Codec::Plain { String::new() } else { format!(", level {}", packing.level) };
+    let compression = format!("{codec}{level}");
+    let notes = vec![format!("{} to `{}`{each}", spec.format.name(), spec.path), compression];
+    let notes = notes.into_iter().chain(spec.max_bytes.map(|bytes| format!("files of at most {bytes}"))).collect();
+    let stage = Box::new(Files { spec, target, schema: context.input().clone(), packing });
     Some(Compiled { stage, output: None, workers: Workers::One("one writer keeps the input's order"), notes })
 }
 
@@ -98,47 +134,74 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         _ => true,
     };
     let path_known = known("path");
-    let separator_known = known("separator");
     if path_known && (spec.path.ends_with('/') || Path::new(&spec.path).file_name().is_none()) {
         context.problem("path", "path", format!("`{}` names no file", spec.path));
     }
-    for (place, word) in placeholders(&spec.path).filter(|(_, word)| path_known && *word != SPLIT) {
-        let place = Place::inside(context.path.key("path"), place);
-        let help = Some(format!("`{SPLIT}` stands for the number of the input split"));
-        context.problems.push(Problem::new("path", place, format!("there is no `{word}`")).help(help));
+    if known("list_separator") && spec.list_separator.as_ref().is_some_and(|text| !columns::is_separator(text)) {
+        let message = "a `list_separator` is one ASCII character, but no letter, digit, tab or line end";
+        context.problem("list_separator", "separator", message);
     }
-    if separator_known && !columns::is_separator(&spec.separator) {
-        let message = "a `separator` is one ASCII character, but no letter, digit, tab or line end";
-        context.problem("separator", "separator", message);
+    if known("separator") && spec.separator.as_ref().is_some_and(|text| !csv::is_separator(text)) {
+        context.problem("separator", "separator", csv::SEPARATOR_RULE);
     }
-    if spec.null.contains(['\t', '\n', '\r']) {
-        context.problem("null", "null", "`null` must not contain a tab or line end");
+    check_format(spec, context);
+    if spec.max_bytes.is_some() && spec.path == STDOUT {
+        context.problem("max_bytes", "max_bytes", "`max_bytes` has no effect on standard output");
     }
+    let codec = spec.compression.codec(Path::new(&spec.path));
     match spec.level {
-        Some(level) if level > 9 => context.problem("level", "level", format!("level {level} is not between 0 and 9")),
-        Some(_) if path_known && !spec.compression.is_gzip(Path::new(&spec.path)) => {
+        Some(_) if codec == Codec::Plain && path_known => {
             context.problem("level", "level", "`level` has no effect: the file is not compressed");
+        }
+        Some(level) if codec != Codec::Plain && !codec.levels().contains(&level) => {
+            let (first, last) = codec.levels().into_inner();
+            context.problem("level", "level", format!("level {level} is not between {first} and {last}"));
         }
         _ => {}
     }
 }
 
-/// The parts of a path in braces, and where they are.
-fn placeholders(path: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
-    path.match_indices('{').filter_map(|(start, _)| {
-        let end = start + path[start..].find('}')? + 1;
-        Some((start..end, &path[start..end]))
-    })
+/// Records which keys the format has no use for, or cannot hold.
+fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
+    let format = spec.format;
+    let ndjson = format == Format::Ndjson;
+    let useless = [
+        ("header", spec.header.is_some() && !matches!(format, Format::Tsv | Format::Csv), "it has no header"),
+        ("null", spec.null.is_some() && ndjson, "it has a null of its own"),
+        ("separator", spec.separator.is_some() && format != Format::Csv, "only csv has a choice"),
+        ("list_separator", spec.list_separator.is_some() && ndjson, "it has lists of its own"),
+    ];
+    for (key, _, why) in useless.iter().filter(|(_, given, _)| *given) {
+        context.problem(key, "format", format!("`{key}` has no effect on {}: {why}", format.name()));
+    }
+    let never = match format {
+        Format::Csv => vec!['"', '\n', '\r', char::from(csv::separator(spec.separator.as_deref()))],
+        _ => vec!['\t', '\n', '\r'],
+    };
+    match (&spec.null, format) {
+        (Some(null), Format::Csv) if null.contains(never.as_slice()) => {
+            context.problem("null", "null", "`null` must not contain a separator, quote or line end");
+        }
+        (Some(null), Format::Tsv | Format::Lines) if null.contains(never.as_slice()) => {
+            context.problem("null", "null", "`null` must not contain a tab or line end");
+        }
+        _ => {}
+    }
 }
 
 /// Records which columns of the input the format cannot hold.
 fn check_columns(spec: &FilesSpec, context: &mut Context<'_>) {
     let mut problems = Vec::new();
+    if spec.format == Format::Lines && context.input().columns().len() != 1 {
+        let found = context.input().columns().len();
+        problems.push(("format", format!("lines hold one column, but the input has {found}")));
+    }
     for column in context.input().columns() {
-        if !columns::fits_text(&column.column_type) {
-            problems.push(("format", format!("tsv cannot hold column `{}`: {}", column.name, column.column_type)));
+        if !spec.format.holds(&column.column_type) {
+            let (format, column_type) = (spec.format.name(), &column.column_type);
+            problems.push(("format", format!("{format} cannot hold column `{}`: {column_type}", column.name)));
         }
-        if spec.header && !TsvEncoder::fits_header(&column.name) {
+        if spec.has_header() && spec.format == Format::Tsv && !TsvEncoder::fits_header(&column.name) {
             problems.push(("header", format!("column `{}` has a tab or line end in its name", column.name)));
         }
     }
@@ -149,17 +212,23 @@ fn check_columns(spec: &FilesSpec, context: &mut Context<'_>) {
 
 struct Files {
     spec: FilesSpec,
+    target: Target,
     schema: Schema,
-    /// The level of compression.
-    gzip: Option<u32>,
+    packing: Packing,
 }
 
 impl Files {
     fn encoder(&self) -> Box<dyn Encoder> {
-        let separator = self.spec.separator.bytes().next().unwrap_or(b',');
-        let style = CellStyle { null: self.spec.null.clone(), separator };
+        let separator = self.spec.list_separator.as_ref().and_then(|text| text.bytes().next()).unwrap_or(b',');
+        let style = CellStyle { null: self.spec.null.clone().unwrap_or_default(), separator };
         match self.spec.format {
             Format::Tsv => Box::new(TsvEncoder::new(self.schema.clone(), style)),
+            Format::Csv => {
+                let separator = csv::separator(self.spec.separator.as_deref());
+                Box::new(CsvEncoder::new(self.schema.clone(), style, separator))
+            }
+            Format::Ndjson => Box::new(NdjsonEncoder::new(self.schema.clone())),
+            Format::Lines => Box::new(LinesEncoder::new(self.schema.clone(), style)),
         }
     }
 }
@@ -174,109 +243,21 @@ impl Sink for Files {
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
-        let mut writer = Writer {
+        Ok(Box::new(Writer::new(Order {
             encoder: self.encoder(),
-            path: self.spec.path.clone(),
-            header: self.spec.header,
-            gzip: self.gzip,
+            target: self.target.clone(),
+            date: today(),
+            header: self.spec.has_header(),
+            packing: self.packing,
+            max_bytes: self.spec.max_bytes.map(|bytes| bytes.0),
             mode,
-            text: Vec::new(),
-            open: None,
-            split: None,
-            shown: false,
-            finished: Vec::new(),
-        };
-        // The one file exists even where no row comes, and that it cannot be created is known at once.
-        if mode == Mode::Write && !writer.per_split() {
-            writer.create(SplitId(0))?;
-        }
-        Ok(Box::new(writer))
+        })?))
     }
 }
 
-/// Writes one file after the other.
-struct Writer {
-    encoder: Box<dyn Encoder>,
-    path: String,
-    header: bool,
-    gzip: Option<u32>,
-    mode: Mode,
-    /// The text of a batch; kept for its room.
-    text: Vec<u8>,
-    open: Option<Unfinished>,
-    /// The split whose file was begun last.
-    split: Option<SplitId>,
-    /// In a rehearsal: has some of that file been shown?
-    shown: bool,
-    /// Files that lack only their names.
-    finished: Vec<Finished>,
-}
-
-impl Writer {
-    fn per_split(&self) -> bool {
-        self.path.contains(SPLIT)
-    }
-
-    /// Begins the file that rows of `split` go to.
-    fn create(&mut self, split: SplitId) -> Result<(), Failure> {
-        let target = PathBuf::from(self.path.replace(SPLIT, &format!("{:05}", split.0)));
-        let mut file = Unfinished::create(target, self.gzip)?;
-        if self.header {
-            let mut header = Vec::new();
-            self.encoder.header(&mut header);
-            file.write(&header)?;
-        }
-        self.open = Some(file);
-        Ok(())
-    }
-
-    /// Ends the file that is open, but for its name.
-    fn finish(&mut self) -> Result<(), Failure> {
-        if let Some(file) = self.open.take() {
-            self.finished.push(file.finish()?);
-        }
-        Ok(())
-    }
-}
-
-impl SinkWorker for Writer {
-    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
-        let split = batch.origin.split;
-        let first = self.split.is_none() || (self.per_split() && self.split != Some(split));
-        if first {
-            self.split = Some(split);
-            self.shown = false;
-            if self.mode == Mode::Write && self.per_split() {
-                self.finish()?;
-                self.create(split)?;
-            }
-        }
-        self.text.clear();
-        let mut rejects = Rejects::default();
-        self.encoder.encode(batch, &mut self.text, &mut rejects);
-        if let Some(file) = &mut self.open {
-            file.write(&self.text)?;
-        }
-        let rejects = rejects.take();
-        let show = self.mode == Mode::Rehearse && !self.shown && !self.text.is_empty();
-        self.shown |= show;
-        let samples = if show { samples(&self.text) } else { Vec::new() };
-        let accepted = (batch.rows() - rejects.len()) as u64;
-        Ok(Written { accepted, rejects, bytes: self.text.len() as u64, samples, ..Written::default() })
-    }
-
-    /// Nothing gets its name where the input was not whole: the temporary files go with the worker.
-    fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
-        if whole {
-            self.finish()?;
-            self.finished.drain(..).try_for_each(Finished::publish)?;
-        }
-        Ok(whole)
-    }
-}
-
-/// The first lines of a text.
-fn samples(text: &[u8]) -> Vec<String> {
-    const LINES: usize = 3;
-    String::from_utf8_lossy(text).lines().take(LINES).map(str::to_owned).collect()
+/// The date in UTC.
+fn today() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (year, month, day) = scalar::calendar((since.as_secs() / 86_400) as i64);
+    format!("{year:04}-{month:02}-{day:02}")
 }

@@ -1,7 +1,8 @@
-//! The `files` source: one split per file, found by glob, read in blocks, optionally renamed, moved or
-//! deleted once all of it is stored.
+//! The `files` source: files found by glob, one split each, or several of a large one; read in blocks;
+//! optionally renamed, moved or deleted once all of it is stored.
 
 mod done;
+mod ranges;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -21,15 +22,18 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
-use self::{done::Done, reader::FileReader};
+use self::{done::Done, ranges::Ranges, reader::FileReader};
 use crate::{
-    batch::{Schema, SplitId},
+    batch::{Position, Schema, SplitId},
     failure::{Exit, Failure},
     formats::{
         Decoder, Format,
         blocks::Newline,
         columns::{self, ColumnSpec},
         compression::Compression,
+        csv::{self, CsvDecoder, CsvStyle},
+        lines::LinesDecoder,
+        ndjson::NdjsonDecoder,
         tsv::TsvDecoder,
     },
     kind::{Compiled, Context, Kind, Workers},
@@ -53,27 +57,47 @@ pub(super) const KIND: Kind<dyn Source> = Kind {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "FilesSource")]
 struct FilesSpec {
-    /// The files: a path or glob, or a list of them. `*` matches no file whose name begins with a dot.
+    /// The files: a path or glob, or a list of them. `*` matches no file whose name begins with a dot. `-` is
+    /// standard input.
     path: Paths,
     /// What the files hold.
     format: Format,
     /// Does each file begin with the names of its fields? Columns are then found by name, and fields that are
-    /// not declared are passed over.
-    #[serde(default)]
-    header: bool,
+    /// not declared are passed over. Unless given, csv does and tsv does not.
+    header: Option<bool>,
+    /// What stands between the fields of csv: one ASCII character; a comma unless given.
+    separator: Option<String>,
+    /// May a field of csv in quotes hold line ends? Unless given, it may.
+    multiline: Option<bool>,
     /// What ends a record.
     #[serde(default)]
     newline: Newline,
     /// The text that means that there is no value, such as `\N`. Unless given, an empty field means that in
     /// nullable columns other than text and lists.
     null: Option<String>,
-    /// The columns, in the order of the fields.
+    /// The columns, in the order of the fields. `lines` has one, called `line` unless it is declared.
+    #[serde(default)]
     columns: Vec<ColumnSpec>,
     /// How the files are compressed.
     #[serde(default)]
     compression: Compression,
+    /// A compressed file that unpacks to more than so many times its size fails, once that is more than 16 MiB;
+    /// 1000 unless given.
+    #[schemars(range(min = 1))]
+    max_ratio: Option<u32>,
     /// What becomes of a file once all of it is stored.
     done: Option<Done>,
+}
+
+impl FilesSpec {
+    fn has_header(&self) -> bool {
+        self.header.unwrap_or(self.format == Format::Csv)
+    }
+
+    fn max_ratio(&self) -> u32 {
+        const MAX_RATIO: u32 = 1000;
+        self.max_ratio.unwrap_or(MAX_RATIO).max(1)
+    }
 }
 
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
@@ -82,8 +106,11 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
 }
 
 /// The source that `spec` describes.
-fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
+fn build(mut spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let before = context.problems.iter().count();
+    if spec.format == Format::Lines && spec.columns.is_empty() {
+        spec.columns.push(ColumnSpec::string("line"));
+    }
     let at = context.path.key("columns");
     let schema = columns::schema(&spec.columns, &at, context.problems);
     check(&spec, context);
@@ -91,7 +118,8 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sour
     let notes = notes(&spec);
     let (batch, max_record) = (context.batch, context.max_record_bytes);
     let plan = Arc::new(Plan { spec, schema: schema.clone(), batch, max_record });
-    Some(Compiled { stage: Box::new(Files { plan }), output: Some(schema), workers: Workers::Threads, notes })
+    let stage = Box::new(Files { plan, ranges: Ranges::default() });
+    Some(Compiled { stage, output: Some(schema), workers: Workers::Threads, notes })
 }
 
 /// Records what is wrong with keys by themselves.
@@ -108,11 +136,23 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         }
     }
     for (i, column) in spec.columns.iter().enumerate() {
-        if !columns::fits_text(&column.column_type) {
+        if !spec.format.holds(&column.column_type) {
             let at = Place::value(context.path.key("columns").index(i));
-            let message = format!("column `{}`: tsv cannot hold {}", column.name, column.column_type);
+            let message =
+                format!("column `{}`: {} cannot hold {}", column.name, spec.format.name(), column.column_type);
             context.problems.push(Problem::new("columns", at, message));
         }
+    }
+    check_format(spec, context);
+    if spec.done.is_some() && spec.path.0.iter().any(|path| path == STDIN) {
+        context.problem("done", "done", "`done` has no effect on standard input");
+    }
+    match spec.max_ratio {
+        Some(0) => context.problem("max_ratio", "max_ratio", "a `max_ratio` is at least 1"),
+        Some(_) if spec.compression == Compression::None => {
+            context.problem("max_ratio", "max_ratio", "`max_ratio` has no effect: the files are not compressed");
+        }
+        _ => {}
     }
     match spec.done.as_ref().and_then(Done::rule_broken) {
         Some((key, message)) if is_known(context.table, key) => context.problem(key, "done", message),
@@ -126,6 +166,35 @@ fn has_empty(table: &Value) -> bool {
     match table.get(&SpecPath::default().key("path")) {
         Some(Value::List(items)) => items.iter().any(empty),
         value => value.is_some_and(empty),
+    }
+}
+
+/// Records which keys the format has no use for.
+fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
+    let format = spec.format;
+    let fields = matches!(format, Format::Tsv | Format::Csv);
+    let useless = [
+        ("header", spec.header.is_some() && !fields, "its records have no names of fields above them"),
+        ("null", spec.null.is_some() && format == Format::Ndjson, "it has a null of its own"),
+        ("separator", spec.separator.is_some() && format != Format::Csv, "only csv has a choice"),
+        ("multiline", spec.multiline.is_some() && format != Format::Csv, "only csv has records of many lines"),
+    ];
+    for (key, _, why) in useless.iter().filter(|(_, given, _)| *given) {
+        context.problem(key, "format", format!("`{key}` has no effect on {}: {why}", format.name()));
+    }
+    for (i, column) in spec.columns.iter().enumerate().filter(|(_, column)| column.separator.is_some()) {
+        if format == Format::Ndjson {
+            let at = Place::value(context.path.key("columns").index(i));
+            let message =
+                format!("column `{}`: ndjson has lists of its own, so `separator` has no effect", column.name);
+            context.problems.push(Problem::new("columns", at, message));
+        }
+    }
+    if format == Format::Lines && spec.columns.len() > 1 {
+        context.problem("columns", "columns", "lines have one column");
+    }
+    if spec.separator.as_ref().is_some_and(|text| !csv::is_separator(text)) && is_known(context.table, "separator") {
+        context.problem("separator", "separator", csv::SEPARATOR_RULE);
     }
 }
 
@@ -148,15 +217,19 @@ fn is_known(table: &Value, key: &str) -> bool {
 /// What `runner plan` says.
 fn notes(spec: &FilesSpec) -> Vec<String> {
     let compression = match spec.compression {
-        Compression::Auto => "gzip where named .gz",
+        Compression::Auto => "gzip where named .gz, zstd where named .zst",
         Compression::None => "not compressed",
         Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
     };
-    let header = if spec.header { ", fields by header" } else { "" };
-    let mut notes = vec![format!("tsv from {}", spec.path), format!("{compression}{header}")];
+    let header = if spec.has_header() { ", fields by header" } else { "" };
+    let mut notes = vec![format!("{} from {}", spec.format.name(), spec.path), format!("{compression}{header}")];
     notes.extend(spec.done.as_ref().map(|done| format!("each file, once stored: {done}")));
     notes
 }
+
+/// The path that is standard input.
+const STDIN: &str = "-";
 
 /// Paths and globs: one text or a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,22 +301,30 @@ impl Plan {
     /// A decoder for one file.
     fn decoder(&self) -> Box<dyn Decoder> {
         let FilesSpec { columns, null, format, .. } = &self.spec;
+        let (null, schema, rows, max) = (null.as_deref(), &self.schema, self.batch.rows, self.max_record);
         match format {
-            Format::Tsv => {
-                Box::new(TsvDecoder::new(columns, &self.schema, null.as_deref(), self.batch.rows, self.max_record))
+            Format::Tsv => Box::new(TsvDecoder::new(columns, schema, null, rows, max)),
+            Format::Csv => {
+                let separator = csv::separator(self.spec.separator.as_deref());
+                let style = CsvStyle { separator, multiline: self.spec.multiline.unwrap_or(true), null };
+                Box::new(CsvDecoder::new(columns, schema, style, rows, max))
             }
+            Format::Ndjson => Box::new(NdjsonDecoder::new(columns, schema, rows, max)),
+            Format::Lines => Box::new(LinesDecoder::new(&columns[0], schema, null, rows, max)),
         }
     }
 }
 
 struct Files {
     plan: Arc<Plan>,
+    ranges: Ranges,
 }
 
 impl Source for Files {
     fn splits(&self) -> Result<Vec<Split>, Failure> {
         let mut files = Vec::new();
-        for pattern in &self.plan.spec.path.0 {
+        let (streams, paths): (Vec<_>, Vec<_>) = self.plan.spec.path.0.iter().partition(|path| *path == STDIN);
+        for pattern in paths {
             files.extend(list(pattern)?);
         }
         files.sort();
@@ -251,22 +332,36 @@ impl Source for Files {
         if let Some(Done::Move(_)) = self.plan.spec.done {
             names_differ(&files)?;
         }
-        files.into_iter().map(|path| freeze(&path)).collect()
+        let mut splits = Vec::new();
+        splits.extend(streams.first().map(|name| Split { name: (*name).clone(), detail: Detail::Stream }));
+        for path in files {
+            splits.extend(self.ranges.cut(&self.plan, freeze(&path)?)?);
+        }
+        Ok(splits)
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
-        Ok(Box::new(Files { plan: Arc::clone(&self.plan) }))
+        Ok(Box::new(Worker { plan: Arc::clone(&self.plan) }))
     }
 
+    fn locate(&self, split: &Split, position: Position) -> Position {
+        self.ranges.locate(&self.plan, split, position)
+    }
+
+    /// A file of several splits is done with once all of them are.
     fn done(&self, split: &Split) -> Result<Option<String>, Failure> {
         match (&self.plan.spec.done, &split.detail) {
-            (Some(done), Detail::File { path, .. }) => done.run(path).map(Some),
+            (Some(done), Detail::File { path, .. }) if self.ranges.was_last(split) => done.run(path).map(Some),
             _ => Ok(None),
         }
     }
 }
 
-impl SourceWorker for Files {
+struct Worker {
+    plan: Arc<Plan>,
+}
+
+impl SourceWorker for Worker {
     fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
         Ok(Box::new(FileReader::open(&self.plan, id, split)?))
     }
@@ -327,13 +422,16 @@ fn freeze(path: &Path) -> Result<Split, Failure> {
 }
 
 fn detail(path: &Path, metadata: &fs::Metadata) -> Detail {
-    Detail::File { path: path.to_owned(), size: metadata.len(), modified: metadata.modified().ok() }
+    Detail::File { path: path.to_owned(), size: metadata.len(), modified: metadata.modified().ok(), range: None }
 }
 
 /// Is the file still what was listed?
 fn unchanged(split: &Split, path: &Path, metadata: io::Result<fs::Metadata>) -> Result<(), Failure> {
     let now = metadata.map_err(|error| Failure::reading(path, &error))?;
-    if detail(path, &now) == split.detail {
+    if let Detail::File { size, modified, .. } = &split.detail
+        && *size == now.len()
+        && *modified == now.modified().ok()
+    {
         return Ok(());
     }
     Err(Failure::new(Exit::Io, format!("`{}` has changed since it was listed", path.display())))

@@ -7,6 +7,7 @@
 mod apps;
 mod command;
 mod exits;
+mod files;
 mod house;
 mod invalid;
 mod memc;

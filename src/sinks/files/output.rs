@@ -9,8 +9,15 @@ use std::{
 
 use crate::{
     failure::{Exit, Failure},
-    formats::compression::Output,
+    formats::compression::{Codec, OutFile, Output},
 };
+
+/// How a file is compressed, and how hard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packing {
+    pub(super) codec: Codec,
+    pub(super) level: u32,
+}
 
 /// A file that is being written.
 pub(super) struct Unfinished {
@@ -21,7 +28,7 @@ pub(super) struct Unfinished {
 
 impl Unfinished {
     /// Begins a file that will be called `target`, in new folders if need be.
-    pub(super) fn create(target: PathBuf, gzip: Option<u32>) -> Result<Self, Failure> {
+    pub(super) fn create(target: PathBuf, packing: Packing) -> Result<Self, Failure> {
         if target.is_dir() {
             let message = format!("cannot create `{}`: it is a folder", target.display());
             return Err(Failure::new(Exit::CantCreate, message));
@@ -33,7 +40,17 @@ impl Unfinished {
         name.push(format!(".tmp-{}", std::process::id()));
         let path = target.with_file_name(name);
         let file = File::create(&path).map_err(|error| Failure::creating(&path, &error))?;
-        Ok(Unfinished { output: Output::new(file, gzip), file: Temporary { path, target, published: false } })
+        let output = Output::new(OutFile::File(file), packing.codec, packing.level);
+        let output = output.map_err(|error| Failure::creating(&path, &error))?;
+        Ok(Unfinished { output, file: Temporary { path: Some(path), target } })
+    }
+
+    /// Begins to write to standard output. That is not whole or absent: what is written is seen at once.
+    pub(super) fn stdout(packing: Packing) -> Result<Self, Failure> {
+        let target = PathBuf::from("-");
+        let output = Output::new(OutFile::Stdout(io::stdout()), packing.codec, packing.level);
+        let output = output.map_err(|error| Failure::creating(&target, &error))?;
+        Ok(Unfinished { output, file: Temporary { path: None, target } })
     }
 
     /// Appends bytes.
@@ -41,10 +58,39 @@ impl Unfinished {
         self.output.write_all(bytes).map_err(|error| self.file.failure(&error))
     }
 
+    /// Closes the file for a while. A compressed stream ends here; the next one is appended to it, which is the
+    /// same to every reader.
+    pub(super) fn suspend(self) -> Result<Suspended, Failure> {
+        let Unfinished { output, file } = self;
+        output.close().map_err(|error| file.failure(&error))?;
+        Ok(Suspended(file))
+    }
+
     /// Ends the file and makes its content durable.
     pub(super) fn finish(self) -> Result<Finished, Failure> {
         let Unfinished { output, file } = self;
         output.finish().map_err(|error| file.failure(&error))?;
+        Ok(Finished(file))
+    }
+}
+
+/// A file that is being written, but closed.
+pub(super) struct Suspended(Temporary);
+
+impl Suspended {
+    /// Opens it again.
+    pub(super) fn resume(self, packing: Packing) -> Result<Unfinished, Failure> {
+        let file = self.0;
+        let opened = file.append().map_err(|error| file.failure(&error))?;
+        let output = Output::new(OutFile::File(opened), packing.codec, packing.level);
+        let output = output.map_err(|error| file.failure(&error))?;
+        Ok(Unfinished { output, file })
+    }
+
+    /// Makes its content durable.
+    pub(super) fn finish(self) -> Result<Finished, Failure> {
+        let file = self.0;
+        file.append().and_then(|opened| opened.sync_all()).map_err(|error| file.failure(&error))?;
         Ok(Finished(file))
     }
 }
@@ -56,20 +102,26 @@ impl Finished {
     /// Gives it its name, durably.
     pub(super) fn publish(mut self) -> Result<(), Failure> {
         let file = &mut self.0;
-        fs::rename(&file.path, &file.target).map_err(|error| file.failure(&error))?;
-        file.published = true;
+        let Some(path) = &file.path else { return Ok(()) };
+        fs::rename(path, &file.target).map_err(|error| file.failure(&error))?;
+        file.path = None;
         sync(folder(&file.target)).map_err(|error| file.failure(&error))
     }
 }
 
 /// A file under a hidden name, which goes away unless it got its own.
 struct Temporary {
-    path: PathBuf,
+    /// Its hidden name; standard output and published files have none.
+    path: Option<PathBuf>,
     target: PathBuf,
-    published: bool,
 }
 
 impl Temporary {
+    /// Opens it to go on at its end.
+    fn append(&self) -> io::Result<File> {
+        File::options().append(true).open(self.path.as_deref().unwrap_or(&self.target))
+    }
+
     fn failure(&self, error: &io::Error) -> Failure {
         Failure::writing(&self.target, error)
     }
@@ -77,9 +129,9 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.published {
+        if let Some(path) = &self.path {
             // Nobody can be told; a leftover is hidden and never read.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(path);
         }
     }
 }

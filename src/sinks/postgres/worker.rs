@@ -321,11 +321,11 @@ impl SinkWorker for Worker {
     /// Where rows are divided by key no split is ended: then all of them are in one transaction.
     fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
         if whole {
-            self.finish()?
-        } else {
-            self.undo()
+            return self.finish().map(|()| true);
         }
-        Ok(whole || self.split.rows == 0)
+        let nothing = self.split.rows == 0;
+        self.undo();
+        Ok(nothing)
     }
 }
 

@@ -3,17 +3,17 @@
 use std::{
     fs::{self, File},
     io,
-    path::PathBuf,
+    path::Path,
 };
 
-use super::{Plan, unchanged};
+use super::{Plan, ranges, unchanged};
 use crate::{
     batch::{Batch, Block, Origin, Position, Rejects, SplitId},
     failure::{Exit, Failure},
     formats::{
-        Chunk, Decoder, Start,
+        Chunk, Decoder, RecordEnd, Start,
         blocks::{Blocks, Piece},
-        compression::Input,
+        compression::{Codec, InFile, Input},
         too_long,
     },
     stage::{Detail, Split, SplitReader},
@@ -23,8 +23,7 @@ use crate::{
 pub(super) struct FileReader<'a> {
     plan: &'a Plan,
     split: Split,
-    path: PathBuf,
-    gzip: bool,
+    codec: Codec,
     blocks: Blocks<Input>,
     decoder: Box<dyn Decoder>,
     /// What is left of the block read last.
@@ -33,33 +32,89 @@ pub(super) struct FileReader<'a> {
     seq: u64,
     /// Is the header still to come?
     header: bool,
+    /// The start of a record that is too long.
+    head: Option<Vec<u8>>,
 }
+
+/// A header is read in blocks of this size where nothing but the header is wanted.
+const HEADER_BYTES: usize = 64 << 10;
 
 impl<'a> FileReader<'a> {
     /// Opens the file of a split, if it is still what was listed.
     pub(super) fn open(plan: &'a Plan, id: SplitId, split: &Split) -> Result<Self, Failure> {
-        let Detail::File { path, .. } = &split.detail else {
-            return Err(Failure::new(Exit::Bug, format!("split `{}` is no file", split.name)));
+        let mut reader = FileReader::at(plan, id, split, plan.batch.bytes)?;
+        if let Detail::File { path, size, modified, range: Some(range) } = &split.detail
+            && range.start > 0
+            && reader.header
+        {
+            // The header is at the start of the file, which is another split.
+            let (path, size, modified) = (path.clone(), *size, *modified);
+            let detail = Detail::File { path, size, modified, range: None };
+            let mut first = FileReader::at(plan, id, &Split { name: split.name.clone(), detail }, HEADER_BYTES)?;
+            while first.header && first.read_block()? {}
+            reader.decoder = first.decoder;
+            reader.header = false;
+        }
+        Ok(reader)
+    }
+
+    /// Opens a split, but for the header where that is in another one.
+    fn at(plan: &'a Plan, id: SplitId, split: &Split, block_bytes: usize) -> Result<Self, Failure> {
+        let path = Path::new(&split.name);
+        let codec = plan.spec.compression.codec(path);
+        let decoder = plan.decoder();
+        let (from, blocks) = match &split.detail {
+            Detail::Stream => (InFile::Stdin(io::stdin()), None),
+            Detail::File { path, range, .. } => {
+                let file = File::open(path).map_err(|error| Failure::reading(path, &error))?;
+                unchanged(split, path, file.metadata())?;
+                (InFile::File(file), range.clone())
+            }
+            _ => return Err(Failure::new(Exit::Bug, format!("split `{}` is no file", split.name))),
         };
-        let file = File::open(path).map_err(|error| Failure::reading(path, &error))?;
-        unchanged(split, path, file.metadata())?;
-        let gzip = plan.spec.compression.is_gzip(path);
-        let blocks = Blocks::new(Input::new(file, gzip), plan.spec.newline, plan.batch.bytes, plan.max_record);
+        let blocks = match blocks {
+            Some(range) => ranges::blocks(plan, from, range, block_bytes),
+            None => Input::new(from, codec, plan.spec.max_ratio())
+                .map(|input| Blocks::new(input, plan.spec.newline, block_bytes, plan.max_record)),
+        };
+        let blocks = blocks.map_err(|error| Failure::reading(path, &error))?;
+        let blocks = if decoder.cuts() { blocks.ragged() } else { blocks };
         Ok(FileReader {
             plan,
             split: split.clone(),
-            path: path.clone(),
-            gzip,
+            codec,
             blocks,
-            decoder: plan.decoder(),
+            decoder,
             chunk: None,
             start: Start { split: id, record: 1, line: 1 },
             seq: 0,
-            header: plan.spec.header,
+            header: plan.spec.has_header(),
+            head: None,
         })
     }
 
-    /// Decodes the next batch of the current block; `None` once it is used up.
+    /// Reads a block, and takes the header off it if that is still to come. False at the end, or before a
+    /// record that is too long, which is passed over.
+    fn read_block(&mut self) -> Result<bool, Failure> {
+        match self.blocks.next_piece().map_err(|error| self.broken(&error))? {
+            Some(Piece::Records(bytes)) => {
+                let last = self.blocks.ended();
+                let utf8 = simdutf8::basic::from_utf8(whole_characters(&bytes, last)).is_ok();
+                let chunk = Chunk { bytes, line_end: self.blocks.line_end(), utf8, last };
+                self.chunk = Some(self.take_header(chunk)?);
+                Ok(true)
+            }
+            Some(Piece::TooLong(_)) if self.header => Err(self.header_too_long()),
+            Some(Piece::TooLong(head)) => {
+                self.head = Some(head);
+                Ok(false)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Decodes the next batch of the current block; `None` once it is used up, but for a record that goes on
+    /// in the next.
     fn decode(&mut self, rejects: &mut Rejects) -> Result<Option<Batch>, Failure> {
         while let Some(chunk) = self.chunk.as_mut().filter(|chunk| !chunk.bytes.is_empty()) {
             let decoded = self.decoder.decode(chunk, self.start, rejects)?;
@@ -70,16 +125,36 @@ impl<'a> FileReader<'a> {
                 self.seq += 1;
                 return Ok(Some(decoded.into_batch(self.start.split, self.seq - 1)));
             }
+            if decoded.bytes_read == 0 {
+                break;
+            }
         }
-        self.chunk = None;
         Ok(None)
     }
 
-    /// Takes the header off a block: the first line that is not blank.
-    fn take_header(&mut self, chunk: &mut Chunk) -> Result<(), Failure> {
+    /// Deals with what the decoder left of a block: the start of a record.
+    fn rest(&mut self, rejects: &mut Rejects) -> Option<Batch> {
+        let chunk = self.chunk.take().filter(|chunk| !chunk.bytes.is_empty())?;
+        if chunk.bytes.len() > self.plan.max_record {
+            self.blocks.pass_over(chunk.bytes.to_vec());
+            return Some(self.too_long(&chunk.bytes, rejects));
+        }
+        self.blocks.give_back(&chunk.bytes);
+        None
+    }
+
+    /// Takes the header off a block: the first record that is not blank. What is left of the block follows.
+    fn take_header(&mut self, mut chunk: Chunk) -> Result<Chunk, Failure> {
         while self.header && !chunk.bytes.is_empty() {
-            let len = chunk.bytes.len();
-            let (end, next) = chunk.line_end.find(&chunk.bytes, 0).unwrap_or((len, len));
+            let Some(RecordEnd { end, next, lines }) = self.decoder.first_record(&chunk) else {
+                if chunk.bytes.len() > self.plan.max_record {
+                    return Err(self.header_too_long());
+                }
+                if chunk.last {
+                    return Err(self.failure(Exit::Io, "its header has a quote that is not closed"));
+                }
+                break;
+            };
             if end > self.plan.max_record {
                 return Err(self.header_too_long());
             }
@@ -87,10 +162,20 @@ impl<'a> FileReader<'a> {
                 self.decoder.header(&chunk.bytes[..end]).map_err(|why| self.failure(Exit::Io, &why))?;
                 self.header = false;
             }
-            self.start.line += 1;
+            self.start.line += lines;
             chunk.bytes = chunk.bytes.slice(next);
         }
-        Ok(())
+        Ok(chunk)
+    }
+
+    /// The reject of a record that is too long, and a batch to carry it.
+    fn too_long(&mut self, head: &[u8], rejects: &mut Rejects) -> Batch {
+        let batch = self.empty();
+        let position = Position { record: self.start.record, line: self.start.line };
+        rejects.add(too_long(self.start.split, position, head, self.plan.max_record));
+        self.start.record += 1;
+        self.start.line += 1;
+        batch
     }
 
     fn header_too_long(&self) -> Failure {
@@ -106,7 +191,7 @@ impl<'a> FileReader<'a> {
     }
 
     fn failure(&self, exit: Exit, what: &str) -> Failure {
-        Failure::new(exit, format!("`{}`: {what}", self.path.display()))
+        Failure::new(exit, format!("`{}`: {what}", self.split.name))
     }
 
     /// The stream broke after all that was read before.
@@ -114,46 +199,64 @@ impl<'a> FileReader<'a> {
         let how = match error.kind() {
             io::ErrorKind::UnexpectedEof => "truncated",
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => "corrupt",
-            _ => return Failure::reading(&self.path, error),
+            _ => return Failure::reading(Path::new(&self.split.name), error),
         };
         let records = self.start.record - 1;
         let s = if records == 1 { "" } else { "s" };
-        let why = if self.gzip { format!(" (gzip: {error})") } else { String::new() };
-        Failure::new(Exit::Io, format!("`{}` is {how} after {records} record{s}{why}", self.path.display()))
+        let why = if self.codec == Codec::Plain { String::new() } else { format!(" ({}: {error})", self.codec) };
+        Failure::new(Exit::Io, format!("`{}` is {how} after {records} record{s}{why}", self.split.name))
+    }
+}
+
+/// The bytes without a character that more bytes would complete.
+fn whole_characters(bytes: &[u8], last: bool) -> &[u8] {
+    if last {
+        return bytes;
+    }
+    // The last lead byte, at most four bytes from the end, and how long its character is.
+    let lead = (1..=bytes.len().min(4)).find(|back| bytes[bytes.len() - back] & 0xC0 != 0x80);
+    let long = |lead: u8| match lead {
+        0xC0..0xE0 => 2,
+        0xE0..0xF0 => 3,
+        0xF0.. => 4,
+        _ => 1,
+    };
+    match lead {
+        Some(back) if long(bytes[bytes.len() - back]) > back => &bytes[..bytes.len() - back],
+        _ => bytes,
     }
 }
 
 impl SplitReader for FileReader<'_> {
     fn next_batch(&mut self, rejects: &mut Rejects) -> Result<Option<Batch>, Failure> {
         loop {
-            if let Some(batch) = self.decode(rejects)? {
+            if !self.header
+                && let Some(batch) = self.decode(rejects)?
+            {
                 return Ok(Some(batch));
             }
-            match self.blocks.next_piece().map_err(|error| self.broken(&error))? {
-                Some(Piece::Records(bytes)) => {
-                    let utf8 = simdutf8::basic::from_utf8(&bytes).is_ok();
-                    let mut chunk = Chunk { bytes, line_end: self.blocks.line_end(), utf8 };
-                    self.take_header(&mut chunk)?;
-                    self.chunk = Some(chunk);
-                }
-                Some(Piece::TooLong(_)) if self.header => return Err(self.header_too_long()),
-                Some(Piece::TooLong(head)) => {
-                    let batch = self.empty();
-                    let position = Position { record: self.start.record, line: self.start.line };
-                    rejects.add(too_long(self.start.split, position, &head, self.plan.max_record));
-                    self.start.record += 1;
-                    self.start.line += 1;
-                    return Ok(Some(batch));
-                }
-                None => {
-                    unchanged(&self.split, &self.path, fs::metadata(&self.path))?;
-                    return Ok(None);
-                }
+            if let Some(batch) = self.rest(rejects) {
+                return Ok(Some(batch));
             }
+            if self.read_block()? {
+                continue;
+            }
+            if let Some(head) = self.head.take() {
+                return Ok(Some(self.too_long(&head, rejects)));
+            }
+            if let Detail::File { path, .. } = &self.split.detail {
+                unchanged(&self.split, path, fs::metadata(path))?;
+            }
+            return Ok(None);
         }
     }
 
     fn bytes_read(&self) -> u64 {
-        self.blocks.input().bytes_read()
+        // Of a range, a little more is read than is its own.
+        let read = self.blocks.input().bytes_read();
+        match &self.split.detail {
+            Detail::File { range: Some(range), .. } => read.min(range.end - range.start),
+            _ => read,
+        }
     }
 }

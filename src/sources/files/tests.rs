@@ -1,8 +1,12 @@
 //! The source from spec to rows, on real files.
 
+mod csv;
 mod damage;
 mod decode;
+mod lines;
 mod list;
+mod ndjson;
+mod ranges;
 mod shape;
 
 use std::io::Write;
@@ -63,7 +67,7 @@ fn read_split(source: &dyn Source, split: &Split) -> Read {
             assert_eq!((batch.origin.split, batch.origin.seq), (SplitId(7), seq));
             seq += 1;
             for row in 0..batch.rows() {
-                let at = batch.origin.position(row);
+                let at = source.locate(split, batch.origin.position(row));
                 read.rows.push(format!("{}:{} {}", at.record, at.line, row_json::row(&batch.records, row)));
             }
         }
@@ -72,7 +76,7 @@ fn read_split(source: &dyn Source, split: &Split) -> Read {
     });
     read.failure = result.err();
     for reject in rejects.take() {
-        let at = reject.position;
+        let at = source.locate(split, reject.position);
         read.rejects.push(format!("{}:{} {} {}", at.record, at.line, reject.code.0, reject.message));
     }
     read
@@ -83,11 +87,24 @@ fn read_bytes(folder: &Folder, name: &str, bytes: &[u8], spec: &Json, limits: Li
     folder.write(name, bytes);
     let mut spec = spec.clone();
     spec["path"] = json!(folder.text(name));
-    spec["format"] = json!("tsv");
+    if spec.get("format").is_none() {
+        spec["format"] = json!("tsv");
+    }
     let compiled = compile(&spec, limits).expect("a sound spec");
     let splits = compiled.stage.splits().expect("a split");
     assert_eq!(splits.len(), 1);
     read_split(compiled.stage.as_ref(), &splits[0])
+}
+
+/// Reads with blocks of 1 to 64 bytes and batches of 1 to 3 rows: always the same.
+fn all_sizes(folder: &Folder, bytes: &[u8], spec: &Json, record: usize) -> Read {
+    let expected = read_bytes(folder, "a.txt", bytes, spec, Limits { record, ..LIMITS });
+    for size in 1..=64 {
+        let limits = Limits { rows: 1 + size % 3, bytes: size, record };
+        let read = read_bytes(folder, "a.txt", bytes, spec, limits);
+        assert_eq!(read, expected, "blocks of {size} bytes, {:?}", String::from_utf8_lossy(bytes));
+    }
+    expected
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -145,3 +145,53 @@ fn a_file_that_is_gone_is_missing_input() {
     let read = read_split(compiled.stage.as_ref(), &splits[0]);
     assert_eq!(read.failure.map(|failure| failure.exit), Some(Exit::InputMissing));
 }
+
+#[test]
+fn zstd_is_read_and_damage_to_it_noticed() {
+    let folder = Folder::new("zstd-source");
+    let (text, _) = members();
+    let plain = read_bytes(&folder, "a.tsv", &text, &spec(), LIMITS);
+    let pack = |bytes: &[u8]| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).expect("an encoder");
+        encoder.include_checksum(true).expect("set");
+        std::io::Write::write_all(&mut encoder, bytes).expect("into memory");
+        encoder.finish().expect("into memory")
+    };
+    let first = pack(&text[..301]);
+    let packed = [first.clone(), pack(&text[301..])].concat();
+    assert_eq!(read_bytes(&folder, "a.tsv.zst", &packed, &spec(), LIMITS), plain, "all frames are read");
+    for len in (1..packed.len()).filter(|len| *len != first.len()) {
+        let read = read_bytes(&folder, "a.tsv.zst", &packed[..len], &spec(), LIMITS);
+        let failure = read.failure.expect("truncated");
+        assert_eq!(failure.exit, Exit::Io);
+        assert!(failure.message.contains("is truncated after") && failure.message.contains("(zstd: "), "{failure}");
+    }
+    for at in 0..packed.len() {
+        let mut damaged = packed.clone();
+        damaged[at] ^= 0x55;
+        let read = read_bytes(&folder, "a.tsv.zst", &damaged, &spec(), LIMITS);
+        match read.failure {
+            Some(failure) => assert_eq!(failure.exit, Exit::Io, "{failure}"),
+            None => assert_eq!(read, plain, "damage at {at}"),
+        }
+    }
+}
+
+#[test]
+fn what_unpacks_to_too_much_fails() {
+    let folder = Folder::new("bomb");
+    let line = [vec![b'x'; 1 << 20], vec![b'\n']].concat();
+    let bomb = line.repeat(20);
+    for (name, packed) in [("a.gz", gzip(&bomb)), ("a.zst", zstd::encode_all(bomb.as_slice(), 3).expect("into memory"))]
+    {
+        let spec = |ratio: u32| json!({ "format": "lines", "max_ratio": ratio });
+        let limits = Limits { bytes: 1 << 20, ..LIMITS };
+        let read = read_bytes(&folder, name, &packed, &spec(100), limits);
+        let failure = read.failure.expect("a bomb");
+        assert_eq!(failure.exit, Exit::Io);
+        let message = format!("{name}`: it unpacks to more than 100 times its size (`max_ratio`)");
+        assert!(failure.message.ends_with(&message), "{failure}");
+        assert!(read.rows.len() < 20, "{} rows", read.rows.len());
+        assert_eq!(read_bytes(&folder, name, &packed, &spec(1_000_000), limits).rows.len(), 20);
+    }
+}

@@ -116,6 +116,7 @@ fn specs_that_make_no_sense_are_problems() {
         ("format", json!("cvs"), "unknown variant `cvs`"),
         ("compression", json!("zip"), "unknown variant `zip`"),
         ("comment", json!("#"), "unknown field `comment`"),
+        ("max_ratio", json!(0), "a `max_ratio` is at least 1"),
     ];
     for (key, value, message) in cases {
         let mut spec = base.clone();
@@ -123,6 +124,21 @@ fn specs_that_make_no_sense_are_problems() {
         let problems = compile(&spec, LIMITS).err().expect(message);
         assert!(problems.iter().any(|problem| problem.contains(message)), "{message}: {problems:?}");
     }
+}
+
+#[test]
+fn standard_input_is_a_split_without_size() {
+    let folder = Folder::new("stdin");
+    let path = folder.write("b.tsv", b"1\n");
+    let spec = json!({ "path": [path, "-", "-"], "format": "lines" });
+    let splits = source(&spec).stage.splits().expect("splits");
+    assert_eq!((splits.len(), &splits[0].detail, splits[0].size()), (2, &crate::stage::Detail::Stream, None));
+    let mut spec = json!({ "path": "-", "format": "lines", "done": "delete" });
+    let problems = compile(&spec, LIMITS).err().expect("no file");
+    assert!(problems[0].contains("`done` has no effect on standard input"), "{problems:?}");
+    spec = json!({ "path": "a", "format": "lines", "compression": "none", "max_ratio": 2 });
+    let problems = compile(&spec, LIMITS).err().expect("not compressed");
+    assert!(problems[0].contains("`max_ratio` has no effect"), "{problems:?}");
 }
 
 #[test]
@@ -146,7 +162,11 @@ fn the_plan_says_what_will_be_done() {
     assert_eq!(compiled.output.expect("columns").to_string(), "a string, b list<int8>");
     assert_eq!(
         compiled.notes,
-        ["tsv from `x/*.gz`", "gzip where named .gz, fields by header", "each file, once stored: renamed to `.{name}`"]
+        [
+            "tsv from `x/*.gz`",
+            "gzip where named .gz, zstd where named .zst, fields by header",
+            "each file, once stored: renamed to `.{name}`"
+        ]
     );
 }
 

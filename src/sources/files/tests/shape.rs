@@ -4,17 +4,6 @@ use serde_json::json;
 
 use super::*;
 
-/// Reads with blocks of 1 to 64 bytes and batches of 1 to 3 rows: always the same.
-fn all_sizes(folder: &Folder, bytes: &[u8], spec: &Json, record: usize) -> Read {
-    let expected = read_bytes(folder, "a.tsv", bytes, spec, Limits { record, ..LIMITS });
-    for size in 1..=64 {
-        let limits = Limits { rows: 1 + size % 3, bytes: size, record };
-        let read = read_bytes(folder, "a.tsv", bytes, spec, limits);
-        assert_eq!(read, expected, "blocks of {size} bytes, {:?}", String::from_utf8_lossy(bytes));
-    }
-    expected
-}
-
 fn two() -> Json {
     json!({ "columns": ["a string", "b string"] })
 }

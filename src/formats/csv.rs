@@ -1,0 +1,289 @@
+//! Comma-separated values after RFC 4180: a field may stand in quotes, and then holds separators, line ends
+//! and, doubled, quotes. The separator can be another character.
+//!
+//! A quote that is not the first character of its field is data. Text after a closing quote makes the record
+//! a reject, and so does a quote that is never closed: then only the lines up to the one it stands in are
+//! lost, and reading goes on with the next. A field in quotes is never null.
+//!
+//! A blank line is passed over and counts as a line, unless records have just one field.
+
+mod encode;
+mod field;
+
+use arrow_buffer::Buffer;
+use arrow_schema::SchemaRef;
+
+pub use self::encode::CsvEncoder;
+use self::field::{Ending, Form, Unfinished};
+use super::{
+    Chunk, Decoded, Decoder, RecordEnd, Start,
+    columns::ColumnSpec,
+    fields::{self, Field, FieldColumn},
+    records::{self, Limits, Line, Read},
+};
+use crate::{
+    batch::{RejectCode, Rejects, Schema},
+    failure::Failure,
+};
+
+/// Decodes the records of one file.
+pub struct CsvDecoder {
+    schema: SchemaRef,
+    columns: Vec<FieldColumn>,
+    /// For each field of a record the column it fills.
+    fields: Vec<Option<usize>>,
+    separator: u8,
+    multiline: bool,
+    /// Text that had to be written anew: with its quotes no longer doubled.
+    side: Vec<u8>,
+    limits: Limits,
+}
+
+/// What may stand between fields.
+pub const SEPARATOR_RULE: &str = "a `separator` is one ASCII character, but no letter, digit, quote or line end";
+
+/// May this text stand between fields?
+pub fn is_separator(text: &str) -> bool {
+    matches!(text.as_bytes(), [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"\"\r\n\0".contains(byte))
+}
+
+/// The byte between fields: a comma unless given.
+pub fn separator(text: Option<&str>) -> u8 {
+    text.and_then(|text| text.bytes().next()).unwrap_or(b',')
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug)]
+pub struct CsvStyle<'a> {
+    /// What stands between fields.
+    pub separator: u8,
+    /// May a field in quotes hold line ends?
+    pub multiline: bool,
+    /// The text that means that there is no value.
+    pub null: Option<&'a str>,
+}
+
+/// A record as it lies in a block.
+struct Record {
+    end: usize,
+    next: usize,
+    lines: u32,
+    became: Line,
+}
+
+impl CsvDecoder {
+    /// A decoder for batches of at most `max_rows` records of at most `max_record` bytes each.
+    pub fn new(specs: &[ColumnSpec], schema: &Schema, style: CsvStyle<'_>, max_rows: usize, max_record: usize) -> Self {
+        CsvDecoder {
+            schema: schema.arrow(),
+            columns: specs.iter().map(|spec| FieldColumn::new(spec, style.null)).collect(),
+            fields: (0..specs.len()).map(Some).collect(),
+            separator: style.separator,
+            multiline: style.multiline,
+            side: Vec::new(),
+            limits: Limits { rows: max_rows.max(1), record: max_record },
+        }
+    }
+
+    /// Takes back what came of a record that is no row.
+    fn truncate(&mut self, rows: usize, side: usize) {
+        self.columns.iter_mut().for_each(|column| column.truncate(rows));
+        self.side.truncate(side);
+    }
+
+    /// How the records of a chunk are written.
+    fn form(&self, chunk: &Chunk) -> Form {
+        Form { separator: self.separator, line_end: chunk.line_end, last: chunk.last }
+    }
+
+    /// Reads the record at `start`.
+    #[inline]
+    fn next(&mut self, chunk: &Chunk, start: usize) -> Result<Record, Unfinished> {
+        let form = self.form(chunk);
+        if self.multiline {
+            return self.record(chunk, &chunk.bytes, start, form);
+        }
+        let len = chunk.bytes.len();
+        let (end, next) = chunk.line_end.find(&chunk.bytes, start).unwrap_or((len, len));
+        let form = Form { last: true, ..form };
+        match self.record(chunk, &chunk.bytes[..end], start, form) {
+            Ok(record) => Ok(Record { next, ..record }),
+            Err(_) => {
+                let became = Line::Bad(OPEN_QUOTE, "a quote is not closed in its line".to_owned());
+                Ok(Record { end, next, lines: 1, became })
+            }
+        }
+    }
+
+    /// Reads the record at `start` of `bytes`, which are the chunk's or less.
+    #[inline]
+    fn record(&mut self, chunk: &Chunk, bytes: &[u8], start: usize, form: Form) -> Result<Record, Unfinished> {
+        let (mut at, mut lines, mut field) = (start, 1, 0);
+        let mut bad = None;
+        loop {
+            let cut = form.field(bytes, at)?;
+            lines += cut.line_ends;
+            if let Some(Some(column)) = self.fields.get(field)
+                && bad.is_none()
+            {
+                bad = self.push(*column, chunk, bytes, &cut).err();
+            }
+            if cut.behind_quote {
+                bad = Some((BAD_QUOTE, format!("field {}: text after the closing quote", field + 1)));
+            }
+            field += 1;
+            match cut.ending {
+                Ending::Field => at = cut.next,
+                Ending::Record => {
+                    let blank = cut.end == start && self.fields.len() > 1 && !cut.quoted;
+                    let became = if blank { Line::Blank } else { self.judge(field, bad) };
+                    return Ok(Record { end: cut.end, next: cut.next, lines, became });
+                }
+            }
+        }
+    }
+
+    /// Appends a field to its column.
+    #[inline]
+    fn push(
+        &mut self,
+        column: usize,
+        chunk: &Chunk,
+        bytes: &[u8],
+        cut: &field::Cut,
+    ) -> Result<(), (RejectCode, String)> {
+        let column = &mut self.columns[column];
+        let (quoted, utf8) = (cut.quoted, chunk.utf8);
+        let raw = &bytes[cut.text.clone()];
+        let field = if cut.doubled {
+            let offset = self.side.len();
+            field::undouble(raw, &mut self.side);
+            Field { text: &self.side[offset..], offset, buffer: 1, quoted, utf8 }
+        } else {
+            Field { text: raw, offset: cut.text.start, buffer: 0, quoted, utf8 }
+        };
+        column.push(field).map_err(|bad| (bad.code, column.explain(field.text, &bad)))
+    }
+
+    /// What a record of so many fields is. One of another shape is refused for that: its values stand in wrong
+    /// places.
+    #[inline]
+    fn judge(&self, found: usize, bad: Option<(RejectCode, String)>) -> Line {
+        let expected = self.fields.len();
+        match bad {
+            Some((BAD_QUOTE, message)) => Line::Bad(BAD_QUOTE, message),
+            _ if found != expected => {
+                let s = if expected == 1 { "" } else { "s" };
+                Line::Bad(RejectCode("field_count"), format!("expected {expected} field{s}, found {found}"))
+            }
+            Some((code, message)) => Line::Bad(code, message),
+            None => Line::Row,
+        }
+    }
+
+    /// What is done with a record that has no end in this chunk, because a quote is open. `None`: wait for more.
+    #[cold]
+    fn open_quote(&self, chunk: &Chunk, start: usize, quote: usize) -> Option<Record> {
+        let len = chunk.bytes.len();
+        if !chunk.last && len - start <= self.limits.record {
+            return None;
+        }
+        let (end, next) = match chunk.line_end.find(&chunk.bytes, quote) {
+            Some(found) => found,
+            None if chunk.last => (len, len),
+            None => return None,
+        };
+        let before = self.form(chunk).line_ends(&chunk.bytes[start..quote]);
+        let lines = before + 1;
+        let which = if before == 0 { "a quote".to_owned() } else { format!("the quote in line {lines} of the record") };
+        let how = if chunk.last {
+            "never closed".to_owned()
+        } else {
+            format!("not closed within {} bytes", self.limits.record)
+        };
+        let became = Line::Bad(OPEN_QUOTE, format!("{which} is {how}"));
+        Some(Record { end, next, lines, became })
+    }
+}
+
+const OPEN_QUOTE: RejectCode = RejectCode("open_quote");
+const BAD_QUOTE: RejectCode = RejectCode("bad_quote");
+
+impl Decoder for CsvDecoder {
+    fn cuts(&self) -> bool {
+        self.multiline
+    }
+
+    fn first_record(&self, chunk: &Chunk) -> Option<RecordEnd> {
+        let form = self.form(chunk);
+        let (mut at, mut lines) = (0, 1);
+        loop {
+            let cut = form.field(&chunk.bytes, at).ok()?;
+            lines += u64::from(cut.line_ends);
+            match cut.ending {
+                Ending::Field => at = cut.next,
+                Ending::Record => return Some(RecordEnd { end: cut.end, next: cut.next, lines }),
+            }
+        }
+    }
+
+    fn header(&mut self, record: &[u8]) -> Result<(), String> {
+        let form = Form { separator: self.separator, line_end: super::blocks::LineEnd::Lf, last: true };
+        let record = [record, b"\n"].concat();
+        let mut names = Vec::new();
+        let mut at = 0;
+        loop {
+            let cut = form.field(&record, at).map_err(|_| "its header has a quote that is not closed".to_owned())?;
+            if cut.behind_quote {
+                return Err(format!("its header has text after the closing quote of field {}", names.len() + 1));
+            }
+            let mut name = record[cut.text].to_vec();
+            if cut.doubled {
+                field::undouble(&std::mem::take(&mut name), &mut name);
+            }
+            names.push(String::from_utf8(name).map_err(|_| "its header is not UTF-8".to_owned())?);
+            match cut.ending {
+                Ending::Field => at = cut.next,
+                Ending::Record => break,
+            }
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.fields = fields::by_header(&names, &self.columns)?;
+        Ok(())
+    }
+
+    fn decode(&mut self, chunk: &Chunk, start: Start, rejects: &mut Rejects) -> Result<Decoded, Failure> {
+        let limits = self.limits;
+        let mut read = Read::new();
+        let mut rows = 0;
+        while read.used < chunk.bytes.len() && read.len() < limits.rows {
+            let at = read.used;
+            let side = self.side.len();
+            let record = match self.next(chunk, at) {
+                Ok(record) => record,
+                Err(unfinished) => {
+                    self.truncate(rows, side);
+                    let open = unfinished.quote.and_then(|quote| self.open_quote(chunk, at, quote));
+                    let Some(record) = open else { break };
+                    record
+                }
+            };
+            let too_long = record.end - at > limits.record;
+            if let (Line::Row, false) = (&record.became, too_long) {
+                rows += 1;
+            } else {
+                self.truncate(rows, side);
+            }
+            let became = (!too_long || matches!(record.became, Line::Bad(OPEN_QUOTE, _))).then_some(record.became);
+            read.take(chunk, start, limits, rejects, at..record.end, became);
+            read.step(record.next, record.lines);
+        }
+        let mut buffers = vec![chunk.bytes.slice_with_length(0, read.used)];
+        if !self.side.is_empty() {
+            let room = Vec::with_capacity(self.side.len());
+            buffers.push(Buffer::from_vec(std::mem::replace(&mut self.side, room)));
+        }
+        let columns = self.columns.iter_mut().map(|column| column.finish(&buffers)).collect();
+        Ok(read.decoded(records::batch(&self.schema, columns)?, chunk, start))
+    }
+}

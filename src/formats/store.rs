@@ -1,0 +1,194 @@
+//! The vectors that columns are built in: appended to value by value, taken back when a record turns out to
+//! be bad, and turned into arrays at the end of a batch. Text is held as views into the batch's buffers.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StringViewArray, types::ArrowPrimitiveType,
+};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, FieldRef};
+
+use crate::batch::ColumnType;
+
+/// The values of one type.
+pub(super) enum Store {
+    Bool(Vec<bool>),
+    Int8(Vec<i8>),
+    Int16(Vec<i16>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    UInt8(Vec<u8>),
+    UInt16(Vec<u16>),
+    UInt32(Vec<u32>),
+    UInt64(Vec<u64>),
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
+    Date(Vec<i32>),
+    Timestamp(Vec<i64>),
+    TimestampNs(Vec<i64>),
+    String(Vec<u128>),
+    Json(Vec<u128>),
+    Binary(Vec<u128>),
+    List(Box<ListStore>),
+}
+
+/// Lists, and the items of all of them one after the other.
+pub(super) struct ListStore {
+    pub(super) offsets: Vec<i32>,
+    pub(super) items: Store,
+    /// Which items are there. Behind the items until one is not, so that only such lists pay for it.
+    item_nulls: NullBufferBuilder,
+    item_field: FieldRef,
+}
+
+/// Matches a store: one arm for all that hold scalars, with their vector and Arrow type, and the others.
+macro_rules! match_store {
+    ($store:expr, $values:ident: $T:ident => $scalar:expr, $($other:pat => $then:expr,)*) => {
+        $crate::formats::store::match_store!(@ $store, $values $T $scalar, [
+            Int8 Int8Type, Int16 Int16Type, Int32 Int32Type, Int64 Int64Type, UInt8 UInt8Type, UInt16 UInt16Type,
+            UInt32 UInt32Type, UInt64 UInt64Type, Float32 Float32Type, Float64 Float64Type, Date Date32Type,
+            Timestamp TimestampMicrosecondType, TimestampNs TimestampNanosecondType
+        ], $($other => $then,)*)
+    };
+    (@ $store:expr, $values:ident $T:ident $scalar:expr, [$($name:ident $arrow:ident),*], $($other:pat => $then:expr,)*) => {
+        match $store {
+            $($crate::formats::store::Store::$name($values) => {
+                #[allow(dead_code)]
+                type $T = arrow_array::types::$arrow;
+                $scalar
+            })*
+            $($other => $then,)*
+        }
+    };
+}
+pub(super) use match_store;
+
+impl Store {
+    pub(super) fn new(column_type: &ColumnType) -> Store {
+        match column_type {
+            ColumnType::Bool => Store::Bool(Vec::new()),
+            ColumnType::Int8 => Store::Int8(Vec::new()),
+            ColumnType::Int16 => Store::Int16(Vec::new()),
+            ColumnType::Int32 => Store::Int32(Vec::new()),
+            ColumnType::Int64 => Store::Int64(Vec::new()),
+            ColumnType::UInt8 => Store::UInt8(Vec::new()),
+            ColumnType::UInt16 => Store::UInt16(Vec::new()),
+            ColumnType::UInt32 => Store::UInt32(Vec::new()),
+            ColumnType::UInt64 => Store::UInt64(Vec::new()),
+            ColumnType::Float32 => Store::Float32(Vec::new()),
+            ColumnType::Float64 => Store::Float64(Vec::new()),
+            ColumnType::String => Store::String(Vec::new()),
+            ColumnType::Binary => Store::Binary(Vec::new()),
+            ColumnType::Date => Store::Date(Vec::new()),
+            ColumnType::Timestamp => Store::Timestamp(Vec::new()),
+            ColumnType::TimestampNs => Store::TimestampNs(Vec::new()),
+            ColumnType::Json => Store::Json(Vec::new()),
+            ColumnType::List(item) => Store::List(Box::new(ListStore {
+                offsets: vec![0],
+                items: Store::new(item),
+                item_nulls: NullBufferBuilder::new(0),
+                item_field: Arc::new(item.item_field()),
+            })),
+        }
+    }
+
+    /// Does it hold text that must be UTF-8?
+    pub(super) fn is_text(&self) -> bool {
+        match self {
+            Store::String(_) | Store::Json(_) => true,
+            Store::List(list) => list.items.is_text(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match_store!(self, values: T => values.len(),
+            Store::Bool(values) => values.len(),
+            Store::String(views) | Store::Json(views) | Store::Binary(views) => views.len(),
+            Store::List(list) => list.offsets.len() - 1,
+        )
+    }
+
+    pub(super) fn truncate(&mut self, len: usize) {
+        match_store!(self, values: T => values.truncate(len),
+            Store::Bool(values) => values.truncate(len),
+            Store::String(views) | Store::Json(views) | Store::Binary(views) => views.truncate(len),
+            Store::List(list) => {
+                list.offsets.truncate(len + 1);
+                list.truncate_items(list.offsets.last().map_or(0, |end| *end as usize));
+            },
+        )
+    }
+
+    /// Appends whatever stands for no value.
+    pub(super) fn push_nothing(&mut self) {
+        match_store!(self, values: T => values.push(<T as ArrowPrimitiveType>::Native::default()),
+            Store::Bool(values) => values.push(false),
+            Store::String(views) | Store::Json(views) | Store::Binary(views) => views.push(0),
+            Store::List(list) => list.close(),
+        )
+    }
+
+    /// The values so far as an array, whose text lies in `buffers`; the next one starts empty.
+    pub(super) fn finish(&mut self, buffers: &[Buffer], nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
+        Ok(match_store!(self,
+            values: T => Arc::new(PrimitiveArray::<T>::try_new(ScalarBuffer::from(take(values)), nulls)?),
+            Store::Bool(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(take(values)), nulls)),
+            Store::String(views) | Store::Json(views) => {
+                Arc::new(StringViewArray::try_new(ScalarBuffer::from(take(views)), buffers.to_vec(), nulls)?)
+            },
+            Store::Binary(views) => {
+                Arc::new(BinaryViewArray::try_new(ScalarBuffer::from(take(views)), buffers.to_vec(), nulls)?)
+            },
+            Store::List(list) => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(take(&mut list.offsets)));
+                list.offsets.push(0);
+                let item_nulls = list.take_nulls();
+                let items = list.items.finish(buffers, item_nulls)?;
+                Arc::new(ListArray::try_new(Arc::clone(&list.item_field), offsets, items, nulls)?)
+            },
+        ))
+    }
+}
+
+impl ListStore {
+    /// Ends the list that the items since the last end make up.
+    pub(super) fn close(&mut self) {
+        self.offsets.push(self.items.len() as i32);
+    }
+
+    /// Appends an item that is not there.
+    pub(super) fn push_null_item(&mut self) {
+        self.catch_up();
+        self.items.push_nothing();
+        self.item_nulls.append_null();
+    }
+
+    /// Takes back all but the first `len` items.
+    pub(super) fn truncate_items(&mut self, len: usize) {
+        self.items.truncate(len);
+        if self.item_nulls.len() > len {
+            self.item_nulls.truncate(len);
+        }
+    }
+
+    fn catch_up(&mut self) {
+        let behind = self.items.len() - self.item_nulls.len();
+        self.item_nulls.append_n_non_nulls(behind);
+    }
+
+    fn take_nulls(&mut self) -> Option<NullBuffer> {
+        if self.item_nulls.is_empty() {
+            return None;
+        }
+        self.catch_up();
+        self.item_nulls.finish()
+    }
+}
+
+/// The values, leaving room for as many again.
+fn take<T>(values: &mut Vec<T>) -> Vec<T> {
+    let next = Vec::with_capacity(values.len());
+    std::mem::replace(values, next)
+}
