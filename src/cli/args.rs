@@ -66,7 +66,7 @@ pub(super) struct Run {
     /// Read so many rows of every source, in order; run no `done` action
     #[arg(long, value_name = "ROWS")]
     pub(super) limit: Option<u64>,
-    /// Set a key of the spec, for example `limits.rejects=5`
+    /// Set a key, for example `limits.rejects=5`, or `memc:limits.rejects=5` for one job of several
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
     /// Print nothing but errors

@@ -95,7 +95,7 @@ fn check_sets(specs: &[PathBuf], sets: &[String]) -> Result<(), Failure> {
             found |= spec::load(path, &mut Problems::default())?.has_place_of(set).map_err(malformed)?;
         }
         if !found {
-            return Err(Failure::new(Exit::Usage, format!("--set {set}: no spec has such a stage or definition")));
+            return Err(Failure::new(Exit::Usage, format!("--set {set}: there is no such job, stage or definition")));
         }
     }
     Ok(())

@@ -21,34 +21,40 @@ const OPTION: &str = "--set ";
 
 impl Document {
     /// Applies one override, `path=value`. The path is dotted; a key with other characters is quoted, a place
-    /// in a list is `[0]`. The value is a TOML value, or else text as it stands. Missing tables are made.
+    /// in a list is `[0]`. The value is a TOML value, or else text as it stands. Missing tables are made. The name
+    /// of the job that is meant may stand before it all: `memc:limits.rejects=5`.
     ///
     /// # Errors
     /// There is no `=`, the path is malformed, or it leads through something that is no table or list.
     pub fn set(&mut self, typed: &str) -> Result<(), String> {
-        let (steps, value_at) = parse_path(typed)?;
-        let text = format!("{OPTION}{typed}");
-        let written = &typed[value_at..];
+        let (_, at) = job_of(typed);
+        let (steps, value_at) = parse_path(&typed[at..])?;
+        let (text, shift) = (format!("{OPTION}{typed}"), OPTION.len() + at);
+        let written = &typed[at + value_at..];
         let (value, mark) = parse_value(written)
             .unwrap_or_else(|| (Value::Text(written.to_owned()), Mark { value: 0..written.len(), ..Mark::default() }));
         let path = Path(steps.iter().map(|(step, _)| step.clone()).collect());
         if self.root != Value::Unknown {
             insert(&mut self.root, &path, value)?;
         }
-        let steps = steps.into_iter().map(|(_, at)| at.start + OPTION.len()..at.end + OPTION.len()).collect();
-        self.overrides.push(Override { path, text, steps, mark: mark.shift(OPTION.len() + value_at) });
+        let steps = steps.into_iter().map(|(_, at)| at.start + shift..at.end + shift).collect();
+        self.overrides.push(Override { path, text, steps, mark: mark.shift(shift + value_at) });
         Ok(())
     }
 }
 
 impl Document {
-    /// Does this spec have the stage or definition that an override is of? Overrides of anything else are of
-    /// every job. What is given for several specs is meant for those that have it.
+    /// Is an override meant for this spec? One that names a job is for that job alone; one of a stage or
+    /// definition is for the specs that have it; others are for all.
     ///
     /// # Errors
     /// The override is malformed.
     pub fn has_place_of(&self, typed: &str) -> Result<bool, String> {
-        let (steps, _) = parse_path(typed)?;
+        let (job, at) = job_of(typed);
+        if job.is_some_and(|job| self.root.get(&Path::default().key("name")).and_then(Value::as_text) != Some(job)) {
+            return Ok(false);
+        }
+        let (steps, _) = parse_path(&typed[at..])?;
         let (Some((Step::Key(section), _)), Some((name, _))) = (steps.first(), steps.get(1)) else {
             return Ok(true);
         };
@@ -57,6 +63,15 @@ impl Document {
         }
         let place = Path(vec![Step::Key(section.clone()), name.clone()]);
         Ok(self.root == Value::Unknown || self.root.get(&place).is_some())
+    }
+}
+
+/// The job that an override names, and where its path begins.
+fn job_of(typed: &str) -> (Option<&str>, usize) {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match typed.split_once(':') {
+        Some((job, _)) if !job.is_empty() && job.chars().all(legal) => (Some(job), job.len() + 1),
+        _ => (None, 0),
     }
 }
 

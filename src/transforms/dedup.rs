@@ -8,14 +8,13 @@ use serde::Deserialize;
 
 use super::{
     hold::{Budget, Output, Share, fits},
-    keys::{Encoder, Keys, places},
+    keys::{Encoder, Keys, divided_by, places},
     slots::Slots,
 };
 use crate::{
-    batch::{Batch, ColumnType, Rejects, Schema},
-    expr,
+    batch::{Batch, Rejects, Schema},
     failure::Failure,
-    kind::{Compiled, Context, Kind, Workers},
+    kind::{Compiled, Context, Kind},
     spec::{Place, Problem},
     stage::{Made, Transform, TransformWorker},
 };
@@ -76,21 +75,6 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let plan = Plan { by, encoder, schema: input.clone(), keep: spec.keep, budget };
     let stage = Dedup { plan: Arc::new(plan) };
     Some(Compiled { stage: Box::new(stage), output: Some(input), workers, notes })
-}
-
-/// One worker unless the spec asks for more; then rows are divided by the first of these columns that can be a key:
-/// equal keys come to the same worker in any case.
-pub(super) fn divided_by(input: &Schema, by: &[usize]) -> Workers {
-    let columns = by.iter().map(|place| &input.columns()[*place]);
-    let legal = |column_type: &ColumnType| {
-        !matches!(column_type, ColumnType::List(_) | ColumnType::Binary | ColumnType::Float32 | ColumnType::Float64)
-    };
-    let first = columns.into_iter().find(|column| legal(&column.column_type));
-    let quoted = first.map(|column| format!("\"{}\"", column.name.replace('"', "\"\"")));
-    match quoted.and_then(|name| expr::compile(&name, input).ok()) {
-        Some(key) => Workers::Keyed(key, 1),
-        None => Workers::One("no column of the key has a text to divide rows by"),
-    }
 }
 
 struct Plan {
@@ -225,8 +209,8 @@ mod tests {
     #[test]
     fn rows_are_divided_by_what_has_a_text() {
         let workers = |by: Json| match compile(&KIND, &json!({ "by": by }), (&rows().schema, None), 1) {
-            Ok(Compiled { workers: Workers::Keyed(key, 1), .. }) => key.to_string(),
-            Ok(Compiled { workers: Workers::One(why), .. }) => why.to_owned(),
+            Ok(Compiled { workers: crate::kind::Workers::Keyed(key, 1), .. }) => key.to_string(),
+            Ok(Compiled { workers: crate::kind::Workers::One(why), .. }) => why.to_owned(),
             _ => String::new(),
         };
         assert_eq!(workers(json!(["f", "k"])), "k");

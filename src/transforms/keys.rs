@@ -14,11 +14,27 @@ use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 use super::hold::fits;
 use crate::{
-    batch::Schema,
+    batch::{ColumnType, Schema},
+    expr,
     failure::{Exit, Failure},
-    kind::Context,
+    kind::{Context, Workers},
     spec::{Place, Problem, nearest},
 };
+
+/// One worker unless the spec asks for more; then rows are divided by the first of these columns that can be a key:
+/// equal keys come to the same worker in any case.
+pub(super) fn divided_by(input: &Schema, by: &[usize]) -> Workers {
+    let columns = by.iter().map(|place| &input.columns()[*place]);
+    let legal = |column_type: &ColumnType| {
+        !matches!(column_type, ColumnType::List(_) | ColumnType::Binary | ColumnType::Float32 | ColumnType::Float64)
+    };
+    let first = columns.into_iter().find(|column| legal(&column.column_type));
+    let quoted = first.map(|column| format!("\"{}\"", column.name.replace('"', "\"\"")));
+    match quoted.and_then(|name| expr::compile(&name, input).ok()) {
+        Some(key) => Workers::Keyed(key, 1),
+        None => Workers::One("no column of the key has a text to divide rows by"),
+    }
+}
 
 /// Makes keys of columns.
 #[derive(Debug)]

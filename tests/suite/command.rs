@@ -286,7 +286,7 @@ const EXIT_CODES: &str = "    0  done; rejects, if any, within the limit
    64  the command line is wrong
    65  more rejects than the job allows
    66  an input is missing
-   69  a service did not answer after all retries
+   69  a service did not answer after all retries, or `limits.memory` does not suffice
    70  a bug in runner
    73  an output cannot be created
    74  reading or writing failed
@@ -336,7 +336,7 @@ fn what_cannot_be_set_is_a_wrong_command_line_and_what_may_not_be_a_wrong_spec()
         ("x", "expected `path=value`, such as `limits.rejects=5`"),
         ("=1", "expected `path=value`, such as `limits.rejects=5`"),
         ("limits.rejects.x=1", "`limits.rejects` is text, not a table"),
-        ("sinks.cach.ack=none", "no spec has such a stage or definition"),
+        ("sinks.cach.ack=none", "there is no such job, stage or definition"),
     ] {
         for args in [&["jobs/memc.toml"][..], &["check", "jobs/memc.toml"], &["plan", "jobs/memc.toml"]] {
             let ran = work.expect(64, &[args, &["--set", set]].concat());

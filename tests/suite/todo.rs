@@ -24,7 +24,7 @@ const SQLITE: [&str; 4] = ["--set", "sinks.persist.backend=sqlite", "--set", "si
 /// A folder with the to-do job, reading TSV here.
 fn folder() -> Work {
     let work = Work::new();
-    let text = fs::read_to_string(project("tests/data/todo.yaml")).unwrap();
+    let text = fs::read_to_string(project("jobs/todo.yaml")).unwrap();
     work.file(JOB, text.replace("format: ndjson", "format: tsv").replace("*.ndjson}", "*.tsv}"));
     work
 }

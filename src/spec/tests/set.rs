@@ -59,3 +59,25 @@ fn overrides_that_cannot_be_are_refused() {
         assert_eq!(document().set(typed), Err(expected.to_owned()), "{typed}");
     }
 }
+
+#[test]
+fn an_override_is_meant_for_the_specs_that_have_its_place() {
+    let cases = [
+        ("limits.rejects=5", true),
+        ("limits.nosuch=5", true),
+        ("sources.s.path=x", true),
+        ("sources.nosuch.path=x", false),
+        ("job:limits.rejects=5", true),
+        ("job:sources.s.path=a:b", true),
+        ("other:limits.rejects=5", false),
+        ("sources.s.path=other:x", true),
+    ];
+    let mut document = document();
+    document.set("name=job").expect("a legal override");
+    for (typed, expected) in cases {
+        assert_eq!(document.has_place_of(typed), Ok(expected), "{typed}");
+    }
+    document.set("job:sources.s.path=a:b").expect("a legal override");
+    let path = Path::default().key("sources.s.path");
+    assert_eq!(document.root.get(&path), Some(&Value::Text("a:b".to_owned())));
+}

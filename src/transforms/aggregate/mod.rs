@@ -20,9 +20,8 @@ use self::{
     worker::Worker,
 };
 use super::{
-    dedup::divided_by,
     hold::Budget,
-    keys::{Encoder, places},
+    keys::{Encoder, divided_by, places},
 };
 use crate::{
     batch::{Column, Schema},
