@@ -141,8 +141,8 @@ fn rows(separator: char) -> Vec<u8> {
         let _ = write!(text, "{id}{s}{first} {last}{s}SE{s}{score}{s}1980-01-{day:02}{s}{}{s}{visits}{s}", id % 2 == 0);
         let note = "bought two lamps, and a \"\"very\"\" large table";
         let _ = match separator {
-            ',' => write!(text, "\"{note}\"{s}{first}.{id}@example.com\n"),
-            _ => write!(text, "{note}{s}{first}.{id}@example.com\n"),
+            ',' => writeln!(text, "\"{note}\"{s}{first}.{id}@example.com"),
+            _ => writeln!(text, "{note}{s}{first}.{id}@example.com"),
         };
     }
     text.into_bytes()

@@ -10,7 +10,7 @@
 use std::{
     env,
     error::Error,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
@@ -58,7 +58,7 @@ fn write(rows: usize, transaction: usize, folder: &Path) -> Outcome<usize> {
     second.join().map_err(|_| "a thread panicked")?
 }
 
-fn write_main(path: &PathBuf, rows: usize, transaction: usize, send: &SyncSender<Pairs>) -> Outcome<()> {
+fn write_main(path: &Path, rows: usize, transaction: usize, send: &SyncSender<Pairs>) -> Outcome<()> {
     let table =
         "CREATE TABLE sample_table (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, town TEXT NOT NULL)";
     let mut connection = open(path, table)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::errors::refuse;
 use crate::{
     batch::{Batch, ColumnType, RejectCode, Rejects},
     expr::{self, Expr},
@@ -83,16 +84,12 @@ impl TransformWorker for Worker {
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
         let mut errors = Vec::new();
         let keep = expr::predicate(&self.condition, &batch, &mut errors);
-        let kept = keep.true_count();
-        if kept == batch.rows() {
+        if keep.true_count() == batch.rows() {
             return Ok(batch);
         }
-        for error in &errors {
-            rejects.push(&batch, error.row as usize, RejectCode("expression"), error.message.as_str());
-        }
+        let sound = refuse(&batch, errors, rejects);
         if self.otherwise == Otherwise::Reject {
-            let failed = |row: &usize| errors.iter().any(|error| error.row as usize == *row);
-            for row in (0..keep.len()).filter(|row| !keep.value(*row) && !failed(row)) {
+            for row in sound.into_iter().map(|row| row as usize).filter(|row| !keep.value(*row)) {
                 rejects.push(&batch, row, RejectCode("filter"), self.message.as_str());
             }
         }

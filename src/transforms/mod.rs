@@ -3,6 +3,7 @@
 mod aggregate;
 mod changelog;
 mod dedup;
+mod errors;
 mod explode;
 mod filter;
 mod hold;

@@ -8,13 +8,14 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::errors::refuse;
 use super::{
     hold::fits,
     keys::{places, unknown_column},
 };
 use crate::{
-    batch::{Batch, Column, RejectCode, Rejects, Schema},
-    expr::{Expr, RowError},
+    batch::{Batch, Column, Rejects, Schema},
+    expr::Expr,
     failure::Failure,
     kind::{Compiled, Context, Kind, Workers},
     spec::{Place, Problem},
@@ -186,19 +187,6 @@ impl TransformWorker for Select {
         let columns = fits(take_arrays(&columns, &UInt32Array::from(kept), None))?;
         Ok(Batch { records: fits(RecordBatch::try_new(schema, columns))?, origin })
     }
-}
-
-/// Rejects the rows on which an expression failed, each for its first error; the rows that are left.
-pub(super) fn refuse(batch: &Batch, mut errors: Vec<RowError>, rejects: &mut Rejects) -> Vec<u32> {
-    // Of one row the error of the first expression stays: the sort is stable.
-    errors.sort_by_key(|error| error.row);
-    errors.dedup_by_key(|error| error.row);
-    let mut failed = errors.iter().map(|error| error.row).peekable();
-    let kept = (0..batch.rows() as u32).filter(|row| failed.next_if_eq(row).is_none()).collect();
-    for error in errors {
-        rejects.push(batch, error.row as usize, RejectCode("expression"), error.message);
-    }
-    kept
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
+    errors::refuse,
     hold::{Budget, Output, Share, bytes, fits, loose},
     keys::Encoder,
-    select::refuse,
 };
 use crate::{
     batch::{Batch, Rejects, Schema},

@@ -15,9 +15,9 @@ use crate::{
     failure::Failure,
     stage::{Made, TransformWorker},
     transforms::{
+        errors::refuse,
         hold::{Output, Refused, Share, bytes, fits, loose},
         keys::Keys,
-        select::refuse,
     },
 };
 
