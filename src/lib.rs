@@ -36,9 +36,8 @@
 //! | [`kind`] | what a kind of stage is to the compiler |
 //! | [`spec`] | text → values → decoded job; problems and their places |
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
-//! | `postgres` | what the `postgres` sink and source share: connections, errors, values |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
-//! | `sqlite` | what the `sqlite` sink and source share |
+//! | `sqlite`, `postgres` | what the sink and the source of the same name share |
 //! | [`stores`] | documents by key, in a folder or in SQLite, for the kinds that share them |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
 //! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
@@ -63,12 +62,18 @@
 //! - Every worker passes on exactly one message for each it takes, also when its stage has failed. So every
 //!   run ends, and stages that need input order can restore it. Sources read ahead no further than their
 //!   share of `limits.memory`, and the lowest split being read is never held back.
-//! - Rows add up: for every stage, rows in = rows out + rejected + filtered + not stored, and what one stage
-//!   sends its readers take. It is checked after every run; a difference is a bug, exit 70.
+//! - A stage that gathers (`aggregate`, `sort`, `changelog`) puts its result out after its last row, and
+//!   nothing at all when something is missing from the input. A second input (the `with` of a `join`) is
+//!   taken whole before the first batch of the other; both never come from one source.
+//! - A sink that others read lets its output go only when the rows are durable. A sink that commits splits
+//!   keeps no part of a split that is not whole.
+//! - Rows add up: for every stage, rows in + made = rows out + rejected + filtered + gathered + not stored,
+//!   and what one stage sends its readers take. It is checked after every run; a difference is a bug, exit 70.
 //! - Nothing counts as stored that was not acknowledged. Forgetting an acknowledgement, failing and
 //!   panicking all leave the split unsettled.
-//! - End of input drains, commits, reports. The first SIGINT or SIGTERM, or the deadline, stops the sources
-//!   and drains; a second signal aborts. Output that is whole or absent stays absent when input is missing.
+//! - End of input drains, commits, reports. Sinks commit when every row has been judged: then it is known
+//!   whether the run is whole and within its reject limit. Output that is whole or absent is absent otherwise.
+//! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
 //! - The hot path allocates per batch, not per record; strings are views into the block that was read.
 //!
 //! A test in `tests/suite/house.rs` holds what of this a machine can check.

@@ -209,14 +209,21 @@ impl Write for OutFile {
 }
 
 /// A file that is being written. Headers hold neither time nor name, so that equal input gives equal bytes.
-pub enum Output {
-    /// Not compressed.
+pub struct Output {
+    packer: Packer,
+    /// What has not been given to the packer yet.
+    pending: Vec<u8>,
+}
+
+enum Packer {
     Plain(OutFile),
-    /// gzip.
     Gzip(Box<GzEncoder<OutFile>>),
-    /// zstd.
     Zstd(Box<zstd::Encoder<'static, OutFile>>),
 }
+
+/// Packers get their input in pieces of this size, however it comes: what they make of it depends on the pieces, and
+/// equal rows are to give equal bytes whatever the batches were.
+const PIECE: usize = 128 << 10;
 
 impl Output {
     /// Writes in this way, at one of its levels.
@@ -224,27 +231,39 @@ impl Output {
     /// # Errors
     /// There is no memory for an encoder.
     pub fn new(to: OutFile, codec: Codec, level: u32) -> io::Result<Self> {
-        Ok(match codec {
-            Codec::Plain => Output::Plain(to),
-            Codec::Gzip => Output::Gzip(Box::new(GzEncoder::new(to, flate2::Compression::new(level)))),
+        let packer = match codec {
+            Codec::Plain => Packer::Plain(to),
+            Codec::Gzip => Packer::Gzip(Box::new(GzEncoder::new(to, flate2::Compression::new(level)))),
             Codec::Zstd => {
                 let mut encoder = zstd::Encoder::new(to, level as i32)?;
                 encoder.include_checksum(true)?;
-                Output::Zstd(Box::new(encoder))
+                Packer::Zstd(Box::new(encoder))
             }
-        })
+        };
+        Ok(Output { packer, pending: Vec::new() })
     }
 
     /// Writes all of `bytes`.
     ///
     /// # Errors
     /// As the file gives them.
-    pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Output::Plain(to) => to.write_all(bytes),
-            Output::Gzip(encoder) => encoder.write_all(bytes),
-            Output::Zstd(encoder) => encoder.write_all(bytes),
+    pub fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if let Packer::Plain(to) = &mut self.packer {
+            return to.write_all(bytes);
         }
+        while self.pending.len() + bytes.len() >= PIECE {
+            let (piece, rest) = bytes.split_at(PIECE - self.pending.len());
+            if self.pending.is_empty() {
+                self.packer.write_all(piece)?;
+            } else {
+                self.pending.extend_from_slice(piece);
+                self.packer.write_all(&self.pending)?;
+                self.pending.clear();
+            }
+            bytes = rest;
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// Ends the compressed stream and makes a file's content durable.
@@ -266,11 +285,22 @@ impl Output {
         self.end()?.flush()
     }
 
-    fn end(self) -> io::Result<OutFile> {
+    fn end(mut self) -> io::Result<OutFile> {
+        self.packer.write_all(&self.pending)?;
+        match self.packer {
+            Packer::Plain(to) => Ok(to),
+            Packer::Gzip(encoder) => encoder.finish(),
+            Packer::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl Packer {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Output::Plain(to) => Ok(to),
-            Output::Gzip(encoder) => encoder.finish(),
-            Output::Zstd(encoder) => encoder.finish(),
+            Packer::Plain(to) => to.write_all(bytes),
+            Packer::Gzip(encoder) => encoder.write_all(bytes),
+            Packer::Zstd(encoder) => encoder.write_all(bytes),
         }
     }
 }

@@ -11,6 +11,7 @@ mod files;
 mod house;
 mod invalid;
 mod memc;
+mod movies;
 mod postgres;
 mod report;
 mod running;
