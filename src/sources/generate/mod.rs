@@ -71,8 +71,14 @@ pub fn generators() -> impl Iterator<Item = GeneratorInfo> {
     GENERATORS.iter().map(|(name, about, example)| GeneratorInfo { name, about, example })
 }
 
-/// Rows of a split where the spec does not say how many splits there are.
+/// Rows of a split at most where the spec does not say how many splits there are.
 const SPLIT_ROWS: u64 = 65_536;
+
+/// Bytes of a split, about, where its rows are wide: what is made ahead of a sink that keeps the order is then little.
+const SPLIT_BYTES: u64 = 8 << 20;
+
+/// Wide rows are not cut into more splits than this.
+const WIDE_SPLITS: u64 = 10_000;
 
 /// More splits than this are not listed.
 const MAX_SPLITS: u64 = 1_000_000;
@@ -185,7 +191,12 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
             Batch::new(records(&relaxed(&makes.schema), columns, sample), Origin::derived(SplitId(0), 0, sample));
         makes.row_bytes = sampled.bytes().div_ceil(sample);
     }
-    let splits = splits.unwrap_or_else(|| count.div_ceil(SPLIT_ROWS).clamp(1, MAX_SPLITS)).min(count.max(1));
+    let splits = splits.unwrap_or_else(|| {
+        let by_bytes = (u128::from(count) * makes.row_bytes as u128).div_ceil(SPLIT_BYTES.into());
+        let wide = by_bytes.min(WIDE_SPLITS.into()) as u64;
+        count.div_ceil(SPLIT_ROWS).max(wide).clamp(1, MAX_SPLITS)
+    });
+    let splits = splits.min(count.max(1));
     let output = Some(makes.schema.clone());
     let notes = vec![
         format!("{count} rows in {splits} split{}", if splits == 1 { "" } else { "s" }),
