@@ -311,8 +311,7 @@ fn list(lists: &ListArray, item: &Step, field: &FieldRef, drop_items: bool) -> R
             let (start, end) = (ends[0] as usize, ends[1] as usize);
             good.slice(start, end - start).count_set_bits()
         });
-        let from = offsets.first().map_or(0, |first| *first as usize);
-        let to = offsets.last().map_or(0, |last| *last as usize);
+        let (from, to) = (offsets.first() as usize, offsets.last() as usize);
         let kept = filter(&items.slice(from, to - from), &good.slice(from, to - from).into())?;
         let array = ListArray::try_new(Arc::clone(field), OffsetBuffer::from_lengths(&mut lengths), kept, nulls)?;
         return Ok(Made { array: Arc::new(array), bad: None });

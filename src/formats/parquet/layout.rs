@@ -258,7 +258,8 @@ impl Projection {
                 }
             }
         };
-        let record = if column == usize::MAX { record[..record.len().min(crate::formats::HEAD)].to_vec() } else { record };
+        let record =
+            if column == usize::MAX { record[..record.len().min(crate::formats::HEAD)].to_vec() } else { record };
         Refused { row: row as u32, code, message, record }
     }
 }

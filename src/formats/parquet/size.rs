@@ -62,8 +62,7 @@ fn compacted(array: &ArrayRef) -> ArrayRef {
             };
             let items = compacted(&lists.values().slice(first as usize, (last - first) as usize));
             let offsets: ScalarBuffer<i32> = lists.value_offsets().iter().map(|offset| offset - first).collect();
-            let made =
-                ListArray::try_new(Arc::clone(field), OffsetBuffer::new(offsets), items, lists.nulls().cloned());
+            let made = ListArray::try_new(Arc::clone(field), OffsetBuffer::new(offsets), items, lists.nulls().cloned());
             made.map_or_else(|_| Arc::clone(array), |made| Arc::new(made))
         }
         _ => Arc::clone(array),

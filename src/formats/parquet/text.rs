@@ -83,31 +83,35 @@ pub(super) fn shown(array: &dyn Array, row: usize) -> String {
     }
 }
 
-/// Appends a date or timestamp. One whose year has more than four digits is as Arrow shows it.
+/// Appends a date or timestamp. One whose year has more than four digits is as Arrow shows it, or a number.
 fn time(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
     let start = out.len();
     out.push(b'"');
-    let written = match array.data_type() {
-        DataType::Timestamp(TimeUnit::Second, _) => {
-            cells::timestamp(array.as_primitive::<TimestampSecondType>().value(row), 0, out)
+    macro_rules! timestamp {
+        ($t:ty, $digits:expr) => {{
+            let value = array.as_primitive::<$t>().value(row);
+            (value, cells::timestamp(value, $digits, out))
+        }};
+    }
+    let (value, written) = match array.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => timestamp!(TimestampSecondType, 0),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => timestamp!(TimestampMillisecondType, 3),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => timestamp!(TimestampMicrosecondType, 6),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => timestamp!(TimestampNanosecondType, 9),
+        _ => {
+            let days = i64::from(array.as_primitive::<Date32Type>().value(row));
+            (days, cells::date(days, out))
         }
-        DataType::Timestamp(TimeUnit::Millisecond, _) => {
-            cells::timestamp(array.as_primitive::<TimestampMillisecondType>().value(row), 3, out)
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            cells::timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row), 6, out)
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            cells::timestamp(array.as_primitive::<TimestampNanosecondType>().value(row), 9, out)
-        }
-        _ => cells::date(i64::from(array.as_primitive::<Date32Type>().value(row)), out),
     };
-    match written {
-        Ok(()) => out.push(b'"'),
-        Err(_) => {
-            out.truncate(start);
-            quote(shown(array, row).as_bytes(), out);
-        }
+    if written.is_ok() {
+        out.push(b'"');
+        return;
+    }
+    out.truncate(start);
+    let formatter = ArrayFormatter::try_new(array, &FormatOptions::default());
+    match formatter.and_then(|formatter| formatter.value(row).try_to_string()) {
+        Ok(text) => quote(text.as_bytes(), out),
+        Err(_) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
     }
 }
 
