@@ -9,12 +9,14 @@
 //! not fit, text for what has no type of ours, and output that is the same whatever the batches were.
 
 mod convert;
+mod depth;
 mod encode;
 mod layout;
 mod size;
 mod text;
 
 pub use self::{
+    depth::check as check_depth,
     encode::{CREATED_BY, PageCodec, ParquetEncoder, ParquetStyle},
     layout::{Layout, Projection, Refused, Rows},
     size::{compact, row_bytes},

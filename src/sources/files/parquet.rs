@@ -29,7 +29,7 @@ use crate::{
     failure::{Exit, Failure},
     formats::{
         columns::ColumnSpec,
-        parquet::{Layout, Projection, Rows, plain, words},
+        parquet::{Layout, Projection, Rows, check_depth, plain, words},
     },
     stage::{Detail, Split, SplitReader},
 };
@@ -143,12 +143,26 @@ impl Opened {
     }
 
     fn metadata(&self) -> Result<ParquetMetaData, Failure> {
-        let metadata = self.guard(|| ParquetMetaDataReader::new().parse_and_finish(self).map_err(|e| words(&e)));
+        let metadata = self.footer().map_err(|error| words(&error)).and_then(|footer| {
+            check_depth(&footer)?;
+            self.guard(|| ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| words(&error)))
+        });
         let metadata = metadata.map_err(|why| self.failure(&format!("has a corrupt footer: {why}")))?;
         if metadata.row_groups().iter().any(|group| group.num_rows() < 0) {
             return Err(self.failure("has a corrupt footer: a row group of less than no rows"));
         }
         Ok(metadata)
+    }
+
+    /// The bytes of the footer, whose length stands behind it.
+    fn footer(&self) -> Crate<bytes::Bytes> {
+        let mut len = [0; 4];
+        len.copy_from_slice(&self.get_bytes(self.0.len - 8, 4)?);
+        let len = u64::from(u32::from_le_bytes(len));
+        match self.0.len.checked_sub(8 + len) {
+            Some(start) => self.get_bytes(start, len as usize),
+            None => Err(ParquetError::EOF(format!("its length is said to be {len}, more than the file has"))),
+        }
     }
 
     fn layout(&self) -> Result<Layout, Failure> {
