@@ -5,6 +5,8 @@
 //! writing:  columns ─▶ a format's encoder ─▶ cells ─▶ compression
 //! ```
 //!
+//! Parquet is no text and goes a way of its own: see [`parquet`].
+//!
 //! Nothing here names a file to read or write: that is the business of the `files` source and sink.
 
 pub mod blocks;

@@ -133,7 +133,11 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
     let notes = vec![format!("{} to `{}`{each}", spec.format.name(), spec.path), packing.to_string()];
     let notes = notes.into_iter().chain(spec.max_bytes.map(|bytes| format!("files of at most {bytes}"))).collect();
     let stage = Box::new(Files { spec, target, schema: context.input().clone(), packing });
-    Some(Compiled { stage, output: None, workers: Workers::One("one writer keeps the input's order"), notes })
+    let workers = match stage.delivery() {
+        Delivery::BySplit => Workers::Threads,
+        _ => Workers::One("one writer keeps the input's order"),
+    };
+    Some(Compiled { stage, output: None, workers, notes })
 }
 
 /// Records what is wrong with keys by themselves.
@@ -261,8 +265,12 @@ impl Files {
 }
 
 impl Sink for Files {
+    /// Parquet takes long to encode: where each split has a file of its own, several workers do.
     fn delivery(&self) -> Delivery {
-        Delivery::Ordered
+        match self.spec.format {
+            Format::Parquet if self.target.by_split() => Delivery::BySplit,
+            _ => Delivery::Ordered,
+        }
     }
 
     fn files(&self) -> Vec<PathBuf> {

@@ -83,6 +83,32 @@ fn generated_rows_come_back_from_parquet() {
 }
 
 #[test]
+fn files_of_splits_are_the_same_whoever_writes_them() {
+    let work = Work::new();
+    for file in 0..5 {
+        let lines: String = (0..3000).map(|n| format!("{}\n", n * n % (file + 1000))).collect();
+        work.file(&format!("data/{file}.txt"), lines);
+    }
+    work.file(
+        "job.toml",
+        r#"
+        name = "parts"
+        sources.lines = { type = "files", path = "data/*.txt", format = "lines", batch = { rows = 100 } }
+        sinks.parts = { type = "files", input = "lines", path = "parts/{split}.parquet", format = "parquet" }
+        "#,
+    );
+    let write = |workers: &str| {
+        let concurrency = format!("sinks.parts.concurrency={workers}");
+        work.expect(0, &["job.toml", "--set", &concurrency]);
+        let names = work.list("parts");
+        names.into_iter().map(|name| fs::read(work.path(&format!("parts/{name}"))).unwrap()).collect::<Vec<_>>()
+    };
+    let one = write("1");
+    assert_eq!(one.len(), 5);
+    assert!(one == write("3"));
+}
+
+#[test]
 fn columns_that_nobody_declared_are_shown() {
     let work = made();
     let ran = work.expect(78, &["check", "read.toml"]);

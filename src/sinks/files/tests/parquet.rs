@@ -52,7 +52,7 @@ fn spec(folder: &Folder, name: &str) -> Json {
 fn every_type_is_one_that_other_readers_know() {
     let folder = Folder::new("parquet-sink-types");
     let (schema, batch) = all_types();
-    write(&spec(&folder, "a.parquet"), &schema, &[batch.clone()]);
+    write(&spec(&folder, "a.parquet"), &schema, std::slice::from_ref(&batch));
     let metadata = metadata(&folder, "a.parquet");
     assert_eq!(metadata.file_metadata().created_by(), Some(CREATED_BY));
     assert_eq!(metadata.file_metadata().key_value_metadata(), None);
@@ -137,7 +137,7 @@ fn row_groups_end_after_so_many_rows_or_bytes() {
     let (schema, all) = many(0, 20_000, 0, 0);
     let mut spec = spec(&folder, "a.parquet");
     spec["row_group_rows"] = json!(9000);
-    write(&spec, &schema, &[all.clone()]);
+    write(&spec, &schema, std::slice::from_ref(&all));
     assert_eq!(groups(&folder, "a.parquet"), [9000, 9000, 2000]);
     spec["row_group_rows"] = json!(20_000);
     write(&spec, &schema, &[all]);

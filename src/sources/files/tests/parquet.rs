@@ -117,7 +117,7 @@ fn values_become_those_of_the_declared_types() {
         let shown = format!("{values:?} as {wanted}");
         let columns = json!([{ "name": "c", "type": wanted, "nullable": true }]);
         let read = read(&folder, &plain(vec![("c", values)]), columns);
-        assert_eq!((read.rejects.as_slice(), read.failure), ([String::new(); 0].as_slice(), None), "{shown}");
+        assert_eq!((read.rejects.len(), read.failure), (0, None), "{shown}");
         assert_eq!(read.rows, [format!("1:0 {}", json!({ "c": expected }))], "{shown}");
     }
 }
