@@ -52,6 +52,32 @@ pub fn separator(text: Option<&str>) -> u8 {
     text.and_then(|text| text.bytes().next()).unwrap_or(b',')
 }
 
+/// The fields of a header.
+///
+/// # Errors
+/// It is no record; the sentence says why.
+pub fn names(record: &[u8], separator: u8) -> Result<Vec<String>, String> {
+    let form = Form { separator, line_end: super::blocks::LineEnd::Lf, last: true };
+    let record = [record, b"\n"].concat();
+    let mut names = Vec::new();
+    let mut at = 0;
+    loop {
+        let cut = form.field(&record, at).map_err(|_| "its header has a quote that is not closed".to_owned())?;
+        if cut.behind_quote {
+            return Err(format!("its header has text after the closing quote of field {}", names.len() + 1));
+        }
+        let mut name = record[cut.text].to_vec();
+        if cut.doubled {
+            field::undouble(&std::mem::take(&mut name), &mut name);
+        }
+        names.push(String::from_utf8(name).map_err(|_| "its header is not UTF-8".to_owned())?);
+        match cut.ending {
+            Ending::Field => at = cut.next,
+            Ending::Record => return Ok(names),
+        }
+    }
+}
+
 /// How a file is written.
 #[derive(Clone, Copy, Debug)]
 pub struct CsvStyle<'a> {
@@ -228,25 +254,7 @@ impl Decoder for CsvDecoder {
     }
 
     fn header(&mut self, record: &[u8]) -> Result<(), String> {
-        let form = Form { separator: self.separator, line_end: super::blocks::LineEnd::Lf, last: true };
-        let record = [record, b"\n"].concat();
-        let mut names = Vec::new();
-        let mut at = 0;
-        loop {
-            let cut = form.field(&record, at).map_err(|_| "its header has a quote that is not closed".to_owned())?;
-            if cut.behind_quote {
-                return Err(format!("its header has text after the closing quote of field {}", names.len() + 1));
-            }
-            let mut name = record[cut.text].to_vec();
-            if cut.doubled {
-                field::undouble(&std::mem::take(&mut name), &mut name);
-            }
-            names.push(String::from_utf8(name).map_err(|_| "its header is not UTF-8".to_owned())?);
-            match cut.ending {
-                Ending::Field => at = cut.next,
-                Ending::Record => break,
-            }
-        }
+        let names = names(record, self.separator)?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.fields = fields::by_header(&names, &self.columns)?;
         Ok(())

@@ -2,6 +2,7 @@
 //! optionally renamed, moved or deleted once all of it is stored.
 
 mod done;
+mod infer;
 mod ranges;
 mod reader;
 #[cfg(test)]
@@ -75,9 +76,9 @@ struct FilesSpec {
     /// The text that means that there is no value, such as `\N`. Unless given, an empty field means that in
     /// nullable columns other than text and lists.
     null: Option<String>,
-    /// The columns, in the order of the fields. `lines` has one, called `line` unless it is declared.
-    #[serde(default)]
-    columns: Vec<ColumnSpec>,
+    /// The columns, in the order of the fields. Left out, they are inferred from the first records of the files
+    /// when the plan is made, all of them nullable; `lines` has one column, `line`.
+    columns: Option<Vec<ColumnSpec>>,
     /// How the files are compressed.
     #[serde(default)]
     compression: Compression,
@@ -94,6 +95,11 @@ impl FilesSpec {
         self.header.unwrap_or(self.format == Format::Csv)
     }
 
+    /// The columns as far as they are known.
+    fn columns(&self) -> &[ColumnSpec] {
+        self.columns.as_deref().unwrap_or_default()
+    }
+
     fn max_ratio(&self) -> u32 {
         const MAX_RATIO: u32 = 1000;
         self.max_ratio.unwrap_or(MAX_RATIO).max(1)
@@ -108,14 +114,20 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
 /// The source that `spec` describes.
 fn build(mut spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let before = context.problems.iter().count();
-    if spec.format == Format::Lines && spec.columns.is_empty() {
-        spec.columns.push(ColumnSpec::string("line"));
+    if spec.format == Format::Lines && spec.columns.is_none() {
+        spec.columns = Some(vec![ColumnSpec::string("line")]);
+    }
+    check(&spec, context);
+    let mut notes = notes(&spec);
+    if spec.columns.is_none() {
+        let sound = context.problems.iter().count() == before;
+        let inferred = infer::infer(&spec, sound, context)?;
+        spec.columns = Some(inferred.columns);
+        notes.push(inferred.note);
     }
     let at = context.path.key("columns");
-    let schema = columns::schema(&spec.columns, &at, context.problems);
-    check(&spec, context);
+    let schema = columns::schema(spec.columns(), &at, context.problems);
     let schema = schema.filter(|_| context.problems.iter().count() == before)?;
-    let notes = notes(&spec);
     let (batch, max_record) = (context.batch, context.max_record_bytes);
     let plan = Arc::new(Plan { spec, schema: schema.clone(), batch, max_record });
     let stage = Box::new(Files { plan, ranges: Ranges::default() });
@@ -135,7 +147,7 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
             context.problems.push(Problem::new("path", Place::value(at), message));
         }
     }
-    for (i, column) in spec.columns.iter().enumerate() {
+    for (i, column) in spec.columns().iter().enumerate() {
         if !spec.format.holds(&column.column_type) {
             let at = Place::value(context.path.key("columns").index(i));
             let message =
@@ -182,7 +194,7 @@ fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
     for (key, _, why) in useless.iter().filter(|(_, given, _)| *given) {
         context.problem(key, "format", format!("`{key}` has no effect on {}: {why}", format.name()));
     }
-    for (i, column) in spec.columns.iter().enumerate().filter(|(_, column)| column.separator.is_some()) {
+    for (i, column) in spec.columns().iter().enumerate().filter(|(_, column)| column.separator.is_some()) {
         if format == Format::Ndjson {
             let at = Place::value(context.path.key("columns").index(i));
             let message =
@@ -190,7 +202,7 @@ fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
             context.problems.push(Problem::new("columns", at, message));
         }
     }
-    if format == Format::Lines && spec.columns.len() > 1 {
+    if format == Format::Lines && spec.columns().len() > 1 {
         context.problem("columns", "columns", "lines have one column");
     }
     if spec.separator.as_ref().is_some_and(|text| !csv::is_separator(text)) && is_known(context.table, "separator") {
@@ -300,7 +312,8 @@ struct Plan {
 impl Plan {
     /// A decoder for one file.
     fn decoder(&self) -> Box<dyn Decoder> {
-        let FilesSpec { columns, null, format, .. } = &self.spec;
+        let FilesSpec { null, format, .. } = &self.spec;
+        let columns = self.spec.columns();
         let (null, schema, rows, max) = (null.as_deref(), &self.schema, self.batch.rows, self.max_record);
         match format {
             Format::Tsv => Box::new(TsvDecoder::new(columns, schema, null, rows, max)),
