@@ -1,6 +1,6 @@
 //! tsv, csv, ndjson and lines: any bytes are rows, rejects or a failure, whatever the blocks and batches.
 
-use std::fs;
+use std::{fmt, fs};
 
 use proptest::{
     prelude::{Just, any},
@@ -17,11 +17,17 @@ use crate::{
 };
 
 /// A file and how it is read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Input {
     spec: Json,
     text: Vec<u8>,
     sizes: Sizes,
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} \"{}\"", self.spec, self.sizes, self.text.escape_ascii())
+    }
 }
 
 const COLUMNS: &[&str] = &[

@@ -91,7 +91,9 @@ pub fn read(source: &dyn Source) -> Read {
         for reject in rejects.take() {
             let at = source.locate(&split, reject.position);
             let why = format!("{}: {}", reject.code.0, reject.message);
-            read.rejects.push((at.record, at.line, why, reject.record));
+            // How much is kept of a record that is too long depends on the blocks.
+            let record = if reject.code.0 == "too_long" { Vec::new() } else { reject.record };
+            read.rejects.push((at.record, at.line, why, record));
         }
         read.failure = result.err();
     }
