@@ -156,19 +156,10 @@ impl Node {
     }
 
     /// Is it made of constants alone?
-    pub(super) fn operands_are_constant(&self) -> bool {
+    pub(super) fn is_constant(&self) -> bool {
         let mut constant = !matches!(self.kind, Kind::Column(..));
-        self.kind.each_operand(&mut |operand| constant &= operand.is_constant());
+        self.kind.each_operand(&mut |operand| constant = constant && operand.is_constant());
         constant
-    }
-
-    /// Is it a literal, or one that could not be brought to the type it should have?
-    fn is_constant(&self) -> bool {
-        match &self.kind {
-            Kind::Literal(_) | Kind::Null => true,
-            Kind::Cast { operand, .. } => operand.is_constant(),
-            _ => false,
-        }
     }
 
     /// The columns that it reads, ascending.

@@ -225,6 +225,13 @@ fn errors_are_underlined_and_named() {
         ("cast(j as int)", "cast(j as int)", "`json` cannot be cast to `int32`", ""),
         ("cast('x' as int) + 1", "cast('x' as int)", "`x` is not an int32", ""),
         ("1 // 0", "1 // 0", "division by zero: `1 // 0`", ""),
+        ("-(18446744073709551615)", "-(18446744073709551615)", "`18446744073709551615` is out of range for int64", ""),
+        (
+            "cast(['1', concat(null between 1 and 7, 'x')] as int[])",
+            "cast(['1', concat(null between 1 and 7, 'x')] as int[])",
+            "`[1, x]` is not a list<int32>",
+            "",
+        ),
         (
             "9223372036854775807 + 1",
             "9223372036854775807 + 1",

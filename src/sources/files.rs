@@ -77,7 +77,7 @@ struct FilesSpec {
     /// nullable columns other than text and lists.
     null: Option<String>,
     /// The columns, in the order of the fields. Left out, they are inferred from the first records of the files
-    /// when the plan is made, all of them nullable; `lines` has one column, `line`.
+    /// when the plan is made, all of them nullable; `lines` has one column, `line`, which is nullable where there is a `null`.
     columns: Option<Vec<ColumnSpec>>,
     /// How the files are compressed.
     #[serde(default)]
@@ -115,7 +115,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
 fn build(mut spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let before = context.problems.iter().count();
     if spec.format == Format::Lines && spec.columns.is_none() {
-        spec.columns = Some(vec![ColumnSpec::string("line")]);
+        spec.columns = Some(vec![ColumnSpec { nullable: spec.null.is_some(), ..ColumnSpec::string("line") }]);
     }
     check(&spec, context);
     let mut notes = notes(&spec);

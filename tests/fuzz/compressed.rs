@@ -73,7 +73,7 @@ fn gzipped(bytes: &[u8], level: u8) -> Vec<u8> {
 }
 
 fn zstded(bytes: &[u8], level: u8) -> Vec<u8> {
-    let mut encoder = zstd::Encoder::new(Vec::new(), i32::from(level % 20)).unwrap();
+    let mut encoder = zstd::Encoder::new(Vec::new(), i32::from(level % 4)).unwrap();
     encoder.include_checksum(true).unwrap();
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -81,10 +81,10 @@ fn zstded(bytes: &[u8], level: u8) -> Vec<u8> {
 
 #[test]
 fn gzip() {
-    fuzz("gzip", 800, &inputs(), |input| check(input, true));
+    fuzz("gzip", 200, &inputs(), |input| check(input, true));
 }
 
 #[test]
 fn zstd() {
-    fuzz("zstd", 300, &inputs(), |input| check(input, false));
+    fuzz("zstd", 200, &inputs(), |input| check(input, false));
 }

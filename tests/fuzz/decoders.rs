@@ -124,20 +124,20 @@ fn inferred(mut spec: Json, sizes: Sizes) -> TestCaseResult {
 
 #[test]
 fn tsv() {
-    fuzz("tsv", 1500, &inputs("tsv"), check);
+    fuzz("tsv", 600, &inputs("tsv"), check);
 }
 
 #[test]
 fn csv() {
-    fuzz("csv", 1500, &inputs("csv"), check);
+    fuzz("csv", 600, &inputs("csv"), check);
 }
 
 #[test]
 fn ndjson() {
-    fuzz("ndjson", 1500, &inputs("ndjson"), check);
+    fuzz("ndjson", 600, &inputs("ndjson"), check);
 }
 
 #[test]
 fn lines() {
-    fuzz("lines", 500, &inputs("lines"), check);
+    fuzz("lines", 300, &inputs("lines"), check);
 }

