@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::{args::Run, check_sets, complain, err, out, plan_of, told};
 use crate::{
-    exec::{self, Options, Outcome, Signals},
+    exec::{self, LedgerUse, Options, Outcome, Signals},
     failure::{Exit, Failure},
     lock::Lock,
     plan::Plan,
@@ -67,7 +67,12 @@ fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
         return failure.exit;
     }
     let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
-    let options = Options { mode, limit: args.limit };
+    let ledger = match (args.no_ledger, args.fresh) {
+        (true, _) => LedgerUse::Off,
+        (false, true) => LedgerUse::Fresh,
+        (false, false) => LedgerUse::Resume,
+    };
+    let options = Options { mode, limit: args.limit, ledger };
     let mut progress = Progress::new(&plan, style(args.quiet), screen);
     let (started, start) = (now(), Instant::now());
     let mut outcome = exec::run(&plan, &options, signals, &mut progress);

@@ -93,6 +93,10 @@ impl Sink for Postgres {
         Delivery::BySplit
     }
 
+    fn by_split(&self) -> bool {
+        true
+    }
+
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
         let plan = Arc::clone(&self.plan);
         if mode == Mode::Rehearse {
