@@ -1,8 +1,11 @@
 //! The `files` sink: one file, or one per input split, each of them whole or absent.
 //!
 //! A file is written under a hidden name beside its target, made durable and renamed when everything has been
-//! written. So a run that fails or is killed leaves the targets as they were.
+//! written. So a run that fails or is killed leaves the targets as they were. Killed between two names, it leaves some
+//! of them new: the next attempt writes all of them once more, to the same bytes. What it was writing when it was
+//! killed is noted in the job's folder (`leftovers`), and goes then.
 
+mod leftovers;
 mod output;
 mod target;
 #[cfg(test)]
@@ -11,6 +14,7 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
@@ -18,6 +22,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
+    leftovers::Leftovers,
     output::Packing,
     target::Target,
     writer::{Order, Writer},
@@ -38,7 +43,7 @@ use crate::{
     },
     kind::{Compiled, Context, Kind, Workers},
     spec::{Bytes, Place, Problem, Value},
-    stage::{Delivery, Mode, Sink, SinkWorker},
+    stage::{Attempt, Delivery, Mode, Sink, SinkWorker},
 };
 
 /// The `files` sink.
@@ -123,7 +128,7 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
     let compression = format!("{codec}{level}");
     let notes = vec![format!("{} to `{}`{each}", spec.format.name(), spec.path), compression];
     let notes = notes.into_iter().chain(spec.max_bytes.map(|bytes| format!("files of at most {bytes}"))).collect();
-    let stage = Box::new(Files { spec, target, schema: context.input().clone(), packing });
+    let stage = Box::new(Files { spec, target, schema: context.input().clone(), packing, attempt: Mutex::new(None) });
     Some(Compiled { stage, output: None, workers: Workers::One("one writer keeps the input's order"), notes })
 }
 
@@ -215,6 +220,8 @@ struct Files {
     target: Target,
     schema: Schema,
     packing: Packing,
+    /// Where the run can be gone on with.
+    attempt: Mutex<Option<Attempt>>,
 }
 
 impl Files {
@@ -242,22 +249,30 @@ impl Sink for Files {
         vec![PathBuf::from(&self.spec.path)]
     }
 
+    fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
+        Leftovers::remove(attempt)?;
+        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
+        Ok(())
+    }
+
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
+        let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(Box::new(Writer::new(Order {
             encoder: self.encoder(),
             target: self.target.clone(),
-            date: today(),
+            date: day(attempt.as_ref().map_or_else(SystemTime::now, |attempt| attempt.started)),
             header: self.spec.has_header(),
             packing: self.packing,
             max_bytes: self.spec.max_bytes.map(|bytes| bytes.0),
             mode,
+            leftovers: Leftovers::new(attempt.as_ref()),
         })?))
     }
 }
 
-/// The date in UTC.
-fn today() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+/// The date of a time in UTC.
+fn day(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (year, month, day) = scalar::calendar((since.as_secs() / 86_400) as i64);
     format!("{year:04}-{month:02}-{day:02}")
 }

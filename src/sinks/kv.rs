@@ -21,7 +21,7 @@ use crate::{
     expr::{Expr, RowError},
     failure::{Exit, Failure},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Delivery, Mode, Sink, SinkWorker, Written},
+    stage::{Attempt, Delivery, Mode, Sink, SinkWorker, Written},
     stores::{self, Access, Backend, Change, Session, Store},
 };
 
@@ -138,6 +138,10 @@ struct Columns {
 impl Sink for Kv {
     fn delivery(&self) -> Delivery {
         Delivery::Any
+    }
+
+    fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
+        self.store.begin(&attempt.run)
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {

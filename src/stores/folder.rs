@@ -45,11 +45,14 @@ struct Inner {
     writable: OnceLock<Result<(), Failure>>,
     /// Numbers the files in `.tmp`.
     next: AtomicU64,
+    /// What the names there begin with, where the run has a name.
+    run: OnceLock<String>,
 }
 
 impl Folder {
     pub(super) fn new(root: &Path) -> Self {
-        let inner = Inner { root: root.to_owned(), writable: OnceLock::new(), next: AtomicU64::new(0) };
+        let inner =
+            Inner { root: root.to_owned(), writable: OnceLock::new(), next: AtomicU64::new(0), run: OnceLock::new() };
         Folder { inner: Arc::new(inner) }
     }
 }
@@ -75,6 +78,17 @@ impl Store for Folder {
             from: Some(shard),
         };
         Ok(self.inner.shards()?.into_iter().map(part).collect())
+    }
+
+    fn begin(&self, run: &str) -> Result<(), Failure> {
+        let temporary = self.inner.root.join(TEMPORARY);
+        for entry in fs::read_dir(&temporary).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(run)) {
+                fs::remove_file(entry.path()).map_err(|error| Failure::writing(&temporary, &error))?;
+            }
+        }
+        self.inner.run.get_or_init(|| run.to_owned());
+        Ok(())
     }
 
     fn place(&self, key: &str) -> String {
@@ -126,7 +140,8 @@ impl Inner {
     fn create_in(&self, folder: &Path, prefix: &str) -> io::Result<(PathBuf, File)> {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!("{prefix}{}-{number}", std::process::id()));
+            let run = self.run.get().map(|run| format!("{run}-")).unwrap_or_default();
+            let path = folder.join(format!("{prefix}{run}{}-{number}", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 file => return file.map(|file| (path, file)),

@@ -4,6 +4,7 @@ use std::{collections::HashMap, path::PathBuf};
 
 use super::{
     STDOUT,
+    leftovers::Leftovers,
     output::{Finished, Packing, Suspended, Unfinished},
     target::{Target, numbered},
 };
@@ -28,6 +29,7 @@ pub(super) struct Order {
     /// The bytes of a file, before compression, that are not exceeded but by a single row.
     pub(super) max_bytes: Option<u64>,
     pub(super) mode: Mode,
+    pub(super) leftovers: Leftovers,
 }
 
 /// The one worker of the sink.
@@ -148,7 +150,7 @@ impl Writer {
             Unfinished::stdout(packing)?
         } else {
             let path = if self.order.max_bytes.is_some() { numbered(path, *part) } else { path.clone() };
-            Unfinished::create(PathBuf::from(path), packing)?
+            Unfinished::create(PathBuf::from(path), packing, &mut self.order.leftovers)?
         };
         let mut header = Vec::new();
         if self.order.header {
@@ -288,7 +290,10 @@ impl SinkWorker for Writer {
         if whole {
             self.end_all()?;
             self.finished.sort_by_key(|(target, part, _)| (*target, *part));
-            self.finished.drain(..).try_for_each(|(_, _, finished)| finished.publish())?;
+            for (_, _, finished) in self.finished.drain(..) {
+                finished.publish()?;
+                fail::fail_point!("files-published");
+            }
         }
         Ok(whole)
     }
