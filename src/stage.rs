@@ -240,6 +240,11 @@ pub trait Sink: Send + Sync {
         false
     }
 
+    /// Is its output whole or absent? Then a run that broke off has left nothing in it.
+    fn is_whole(&self) -> bool {
+        false
+    }
+
     /// Called before the first worker is made, where the run can be gone on with should it break off. A sink that
     /// promises to hold every row once guards itself from then on: it keeps, under the run's name, what it needs to
     /// know its rows again.

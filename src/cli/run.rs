@@ -46,26 +46,46 @@ pub(super) fn run(args: &Run) -> Exit {
             return Exit::Bug;
         }
     };
+    let mut ended = Vec::new();
     for spec in &args.specs {
-        let exit = one(spec, args, &screen, &signals);
-        if exit != Exit::Done {
-            return exit;
+        match one(spec, args, &screen, &signals) {
+            Ok(run) if run.exit == Exit::Done => ended.push(run),
+            // The same command goes on with this job, and with those before it, which find nothing left to do.
+            Ok(run) => return run.close(),
+            Err(exit) => return exit,
         }
     }
-    Exit::Done
+    ended.iter().map(Ended::close).find(|exit| *exit != Exit::Done).unwrap_or(Exit::Done)
 }
 
-fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
-    let plan = match plan_of(spec, &args.set, SpecMode::Run) {
-        Ok(plan) => Arc::new(plan),
-        Err(exit) => return exit,
-    };
+/// A job that was run.
+struct Ended {
+    plan: Arc<Plan>,
+    outcome: Outcome,
+    exit: Exit,
+    /// Held until it is closed.
+    _lock: Option<Lock>,
+}
+
+impl Ended {
+    /// The run is over, and everybody has been told.
+    fn close(&self) -> Exit {
+        match exec::close(&self.plan, &self.outcome) {
+            Ok(()) => self.exit,
+            Err(failure) if self.exit == Exit::Done => told(failure),
+            Err(failure) => {
+                complain(&failure);
+                self.exit
+            }
+        }
+    }
+}
+
+fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Result<Ended, Exit> {
+    let plan = Arc::new(plan_of(spec, &args.set, SpecMode::Run)?);
     // A rehearsal writes nothing that another run could disturb.
     let lock = (!args.dry_run).then(|| Lock::take(&plan.state, &plan.name)).transpose();
-    if let Err(failure) = &lock {
-        complain(failure);
-        return failure.exit;
-    }
+    let lock = lock.map_err(told)?;
     let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
     let ledger = match (args.no_ledger, args.fresh) {
         (true, _) => LedgerUse::Off,
@@ -91,7 +111,8 @@ fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
         limit: args.limit,
         exit: outcome.exit(),
     };
-    finish(args, &plan, facts, &tally, &outcome)
+    let exit = finish(args, &plan, facts, &tally, &outcome);
+    Ok(Ended { plan, outcome, exit, _lock: lock })
 }
 
 /// Tells people and machines how a run ended.

@@ -115,7 +115,7 @@ impl Book {
         plan: &Plan,
         guard: impl Fn(StageId, &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let Some(Durable { ledger, attempts, .. }) = self.durable.take() else { return Ok(()) };
+        let Some(Durable { attempts, .. }) = self.durable.take() else { return Ok(()) };
         fail::fail_point!("run-stored");
         for (stage, attempt) in &attempts {
             if let Role::Sink(sink) = &plan.stages[*stage].role {
@@ -126,7 +126,7 @@ impl Book {
         let folder = ledger::folder(&plan.state, &plan.name);
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(Failure::writing(&folder, &error)),
-            _ => ledger.finish(),
+            _ => Ok(()),
         }
     }
 

@@ -249,6 +249,7 @@ impl<'a> Coordinator<'a> {
             match self.done(split) {
                 Ok(action) => {
                     self.finished += 1;
+                    fail::fail_point!("done");
                     self.book.acted(split, action.clone());
                     self.observer.on(&Event::Done { split, action });
                 }
@@ -354,11 +355,13 @@ impl<'a> Coordinator<'a> {
         self.outcome
     }
 
-    /// Ends the run where it is finished; one that left nothing behind is forgotten.
+    /// Clears up after a run that has nothing left to do; one that left nothing behind is forgotten.
     fn close(&mut self) {
         let plan = self.plan;
         let closed = if self.outcome.unfinished == 0 && !self.outcome.too_many_rejects {
-            self.book.finish(plan, |stage, call| guard(plan, stage, call))
+            let finished = self.book.finish(plan, |stage, call| guard(plan, stage, call));
+            self.outcome.complete = finished.is_ok();
+            finished
         } else if self.book.is_blank() && self.taken == 0 {
             self.book.forget()
         } else {

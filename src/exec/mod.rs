@@ -43,7 +43,7 @@ use coordinator::Coordinator;
 use launch::Prepared;
 use resume::Beginning;
 
-use crate::{event::Observer, failure::Failure, plan::Plan, stage::Mode};
+use crate::{event::Observer, failure::Failure, ledger, plan::Plan, stage::Mode};
 
 /// How to run a plan.
 #[derive(Clone, Debug)]
@@ -83,6 +83,18 @@ pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mu
     match begin(plan, options, signals, observer) {
         Ok(coordinator) => coordinator.run(),
         Err(failure) => Outcome { failures: vec![failure], ..Outcome::default() },
+    }
+}
+
+/// Marks a run finished, where it is: the next one is a new one. To be called when everything else has been done, as a
+/// process that is killed before this goes on with the run, and finds nothing left to do.
+///
+/// # Errors
+/// The ledger cannot be written.
+pub fn close(plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
+    match &outcome.run {
+        Some(run) if outcome.complete => ledger::finish(&plan.state, &plan.name, &run.id),
+        _ => Ok(()),
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Outcome {
     pub aborted: Option<Exit>,
     /// The run, where it can be gone on with.
     pub run: Option<Resumed>,
+    /// Nothing of it is left to do: once everybody has been told, [`close`](super::close) says so to its ledger.
+    pub complete: bool,
 }
 
 /// A run that can be gone on with, and what earlier attempts have done of it.

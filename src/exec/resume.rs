@@ -55,14 +55,15 @@ impl Beginning {
         }
         let fresh = options.ledger == LedgerUse::Fresh;
         let ledger = Ledger::open(&plan.state, &plan.name, fresh)?;
-        let broken = ledger.broken().filter(|_| !fresh).cloned();
         let parts = parts(plan);
-        let (listed, kept, run) = match broken {
-            Some(run) => {
-                same_spec(&run, &parts)?;
-                let (listed, kept) = list_again(plan, &run)?;
-                (listed, kept, run)
-            }
+        let broken = ledger.broken().filter(|_| !fresh).cloned();
+        let again = match broken.as_ref().map(|run| go_on(plan, run, &parts)).transpose() {
+            // Nothing of it is left to do, or to lose: it need not be gone on with.
+            Err(_) if broken.as_ref().is_some_and(|run| is_harmless(plan, run)) => None,
+            again => again?.zip(broken),
+        };
+        let (listed, kept, run) = match again {
+            Some(((listed, kept), run)) => (listed, kept, run),
             None => {
                 let listed = list(plan)?;
                 let splits = listed.iter().flat_map(|(stage, splits)| {
@@ -131,16 +132,31 @@ fn list(plan: &Plan) -> Result<Vec<(StageId, Vec<Split>)>, Failure> {
     plan.sources().map(|(stage, source)| Ok((stage, source.splits()?))).collect()
 }
 
-/// What must be the same in all attempts. Rows that are divided among workers come to each as their number says.
+/// What must be the same in all attempts: also the number of workers of a sink that knows its splits again, where
+/// rows are divided among them by a key.
 fn parts(plan: &Plan) -> BTreeMap<String, String> {
     let mut parts = plan.digests.clone();
-    for pool in plan.pools.iter().filter(|pool| plan.stages[pool.head].role.is_sink()) {
-        if let Intake::Keyed(_) = pool.intake {
+    for pool in &plan.pools {
+        if let (Role::Sink(sink), Intake::Keyed(_)) = (&plan.stages[pool.head].role, &pool.intake)
+            && sink.by_split()
+        {
             let name = &plan.stages[pool.head].name;
             parts.insert(format!("sinks.{name}.concurrency"), pool.workers.to_string());
         }
     }
     parts
+}
+
+/// Is everything of the run done, or is none of it stored and nothing of it seen before its end?
+fn is_harmless(plan: &Plan, run: &Run) -> bool {
+    let all = |state| run.splits.iter().all(|entry| entry.state == state);
+    all(State::Done) || (all(State::Left) && plan.sinks().all(|(_, sink)| sink.is_whole()))
+}
+
+/// What is left of a run that broke off.
+fn go_on(plan: &Plan, run: &Run, parts: &BTreeMap<String, String>) -> Result<Again, Failure> {
+    same_spec(run, parts)?;
+    list_again(plan, run)
 }
 
 /// Is the spec the one that the run began with?

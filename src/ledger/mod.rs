@@ -7,13 +7,14 @@
 //! ```text
 //! begin ─▶ splits listed ─▶ [run, splits]   durable before the first record is read
 //! sinks durable ─▶ [split: stored, n rejects] ─▶ `done` action ─▶ [split: done]
-//! every split done ─▶ stages clear what they kept for the run ─▶ [run: finished]
+//! every split done ─▶ stages clear what they kept for the run ─▶ report ─▶ [run: finished]
 //! ```
 //!
 //! A run whose ledger is not finished is gone on with by the next command, under its name: splits that are stored
 //! are not read again. What it is gone on with must be the same: another spec (but for speed, limits and places
 //! of reports) or another input is named, and needs `--fresh`, which begins a new run. Of a run in which nothing
-//! was stored nothing is left.
+//! was stored nothing is left. Where one command runs several jobs, they are finished together: gone on with, the
+//! command does not begin with the first of them anew.
 //!
 //! A split is stored when every sink it reaches has it durably and none of them will ever have to see it again.
 //! Where a sink's output is whole or absent, or a stage's answer depends on rows it has seen before, all splits
@@ -251,12 +252,6 @@ impl Ledger {
         Ok(())
     }
 
-    /// Notes that the run has ended well. Should this be lost, the next run finds nothing left to do.
-    pub fn finish(mut self) -> Result<(), Failure> {
-        let now = stamp(SystemTime::now());
-        self.write(|transaction| transaction.execute("UPDATE run SET finished = ?1", [now]).map(drop))
-    }
-
     /// Forgets the run: nothing of it is stored anywhere.
     pub fn forget(mut self) -> Result<(), Failure> {
         self.write(|transaction| transaction.execute_batch("DELETE FROM run; DELETE FROM split"))
@@ -272,6 +267,18 @@ impl Ledger {
             Failure::new(Exit::Io, format!("cannot write ledger `{}`: {}", self.path.display(), sqlite::words(&error)))
         })
     }
+}
+
+/// Notes that a run has ended well: the next one is a new one.
+///
+/// # Errors
+/// The ledger cannot be written.
+pub fn finish(state: &Path, job: &str, run: &str) -> Result<(), Failure> {
+    let mut ledger = Ledger::at(&path(state, job))?;
+    let now = stamp(SystemTime::now());
+    ledger.write(|transaction| {
+        transaction.execute("UPDATE run SET finished = ?1 WHERE id = ?2", [now.as_str(), run]).map(drop)
+    })
 }
 
 /// Removes a ledger that cannot be used.

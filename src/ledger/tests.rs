@@ -39,7 +39,10 @@ fn what_was_noted_is_there_for_the_next_one() {
     drop(ledger);
     let ledger = Ledger::open(&state, "job", false).expect("it is there");
     assert!(ledger.broken().expect("not finished").all_stored());
-    ledger.finish().expect("written");
+    drop(ledger);
+    finish(&state, "job", "another run").expect("written");
+    assert!(Ledger::open(&state, "job", false).expect("it is there").broken().is_some());
+    finish(&state, "job", &begun.id).expect("written");
     assert!(Ledger::open(&state, "job", false).expect("it is there").broken().is_none());
 }
 

@@ -249,6 +249,10 @@ impl Sink for Files {
         vec![PathBuf::from(&self.spec.path)]
     }
 
+    fn is_whole(&self) -> bool {
+        self.spec.path != STDOUT
+    }
+
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
         Leftovers::remove(attempt)?;
         *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());

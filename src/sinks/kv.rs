@@ -190,6 +190,7 @@ impl SinkWorker for Worker {
         let bytes = changes.iter().map(|change| (change.key.len() + change.document.map_or(0, str::len)) as u64).sum();
         let accepted = (batch.rows() - rejects.len()) as u64;
         let mut written = Written { rejects: rejects.take(), durable: true, ..Written::default() };
+        fail::fail_point!("kv-put");
         let stored = match (&mut self.session, self.ack) {
             (None, _) => {
                 written.samples = self.samples(&changes);

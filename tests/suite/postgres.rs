@@ -6,7 +6,7 @@ mod faults;
 
 use serde_json::Value;
 
-use self::database::Database;
+pub use self::database::Database;
 use crate::{
     servers::nobody,
     work::{Ran, Work, project, stage},

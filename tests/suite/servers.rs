@@ -67,6 +67,15 @@ impl Memcached {
         get(&self.address, key)
     }
 
+    /// Forgets all that it holds.
+    pub fn flush(&self) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.write_all(b"flush_all\r\nquit\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "OK\r\n");
+    }
+
     /// How many items it holds.
     pub fn items(&self) -> usize {
         let mut stream = TcpStream::connect(&self.address).unwrap();

@@ -220,8 +220,10 @@ impl Database {
     }
 
     fn commit(&self, state: &mut State) -> Result<(), Failure> {
+        fail::fail_point!("sqlite-commit");
         match state.connection.execute_batch("COMMIT") {
             Ok(()) => {
+                fail::fail_point!("sqlite-committed");
                 state.transaction += 1;
                 self.moved.notify_all();
                 Ok(())
