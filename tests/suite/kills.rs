@@ -15,6 +15,7 @@ use std::{
 };
 
 use rusqlite::{Connection, types::Value as SqlValue};
+use serde_json::Value;
 
 use crate::{
     apps::{App, apps, text},
@@ -108,6 +109,8 @@ impl Case<'_> {
     /// Kills attempts at one run until it ends; says how many were killed.
     fn torment(&self, work: &Work, time: Duration, chance: &mut Chance, kills: usize, seed: u64) -> usize {
         let mut killed = 0;
+        // One that made what was there before.
+        let before = self.finished(work);
         loop {
             let mut args: Vec<String> = self.args.iter().map(|arg| (*arg).to_owned()).collect();
             for (key, values) in self.vary {
@@ -144,7 +147,7 @@ impl Case<'_> {
             };
             match status.code() {
                 // Killed at the very end: the last thing that it did is to say so.
-                None if self.is_finished(work) => return killed + 1,
+                None if self.finished(work).is_some_and(|run| Some(&run) != before.as_ref()) => return killed + 1,
                 None => killed += 1,
                 Some(0) => return killed,
                 Some(code) => {
@@ -157,11 +160,12 @@ impl Case<'_> {
 }
 
 impl Case<'_> {
-    /// Does the ledger of the last job say that its run is over?
-    fn is_finished(&self, work: &Work) -> bool {
+    /// The last job's run, if its ledger says that it is over.
+    fn finished(&self, work: &Work) -> Option<String> {
         let spec = self.args.iter().filter(|arg| arg.ends_with(".toml") || arg.ends_with(".yaml")).next_back();
         let status = work.expect(0, &["status", spec.unwrap(), "--format", "json"]).stdout;
-        serde_json::from_str::<serde_json::Value>(&status).unwrap()["state"] == "finished"
+        let status: Value = serde_json::from_str(&status).unwrap();
+        (status["state"] == "finished").then(|| status["run"].as_str().unwrap().to_owned())
     }
 }
 
@@ -273,9 +277,12 @@ fn memc() {
         let mut left = Left::new();
         left.insert("names".into(), work.list("data/appsinstalled").join(" "));
         rejects(&mut left, work, "out/memc.rejects.ndjson");
-        for app in all.iter().flatten() {
-            let value = servers.of(app.device).get(&app.key());
-            left.insert(app.key(), format!("{:?}", value.as_ref() == Some(&app.value())));
+        for (device, _) in crate::servers::DEVICES {
+            let own: Vec<&App> = all.iter().flatten().filter(|app| app.device == device).collect();
+            let keys: Vec<String> = own.iter().map(|app| app.key()).collect();
+            for (app, value) in own.iter().zip(servers.of(device).get_all(&keys)) {
+                left.insert(app.key(), (value.as_ref() == Some(&app.value())).to_string());
+            }
         }
         let items: usize = crate::servers::DEVICES.iter().map(|(device, _)| servers.of(device).items()).sum();
         left.insert("items".into(), items.to_string());

@@ -15,6 +15,7 @@ mod memc;
 mod movies;
 mod postgres;
 mod report;
+mod resume;
 mod running;
 mod sample_tables;
 mod servers;
