@@ -241,7 +241,7 @@ impl<'a> Insert<'a> {
         if self.ways.by_row_key {
             returned.push(Arc::new(Int64Array::from(self.keys)));
         }
-returned.extend(self.given.iter_mut().map(ValueColumn::finish));
+        returned.extend(self.given.iter_mut().map(ValueColumn::finish));
         // Many rows of one statement are refused later than one that could not even be bound.
         self.refused.sort_by_key(|(row, ..)| *row);
         Ok((Answers { accepted: self.accepted, refused: self.refused, returned }, self.bytes))
