@@ -142,7 +142,8 @@ fn finish(args: &Run, plan: &Plan, facts: RunFacts, tally: &Tally, outcome: &Out
 fn save(path: &Path, report: &Report) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".tmp-{}", std::process::id()));
+    // The job's lock keeps others away from it. What a killed process leaves under it the next one replaces.
+    name.push(".tmp-report");
     let temporary = path.with_file_name(name);
     let write = || {
         if let Some(folder) = path.parent() {
