@@ -25,6 +25,8 @@
 //! - A **failure** is what stops a split, a stage or the job, with the exit code that says so.
 //! - An **acknowledgement** belongs to a batch. A split is settled when everything that came of it has been
 //!   answered for by every sink it reaches. Only then does the source's `done` action run, in split order.
+//! - A **run** may take several **attempts**: one that broke off is gone on with by the next command, under its
+//!   name, from what the **ledger** says is stored. [`ledger`] tells how.
 //!
 //! # The rooms, in reading order
 //!
@@ -45,6 +47,7 @@
 //! | [`event`] | the facts of a run |
 //! | [`report`] | tally, report file, summary, progress: all made of events |
 //! | [`rejects`], [`lock`] | the reject file; the lock that keeps two runs of a job apart |
+//! | [`ledger`], [`receipt`] | what of a run is done, durably; what a database answered for rows it has already |
 //! | [`cli`] | one file per command |
 //!
 //! A new kind is one file in its folder, one line in the folder's `KINDS`, one job in `jobs/`, and its tests.
@@ -73,6 +76,11 @@
 //!   panicking all leave the split unsettled.
 //! - End of input drains, commits, reports. Sinks commit when every row has been judged: then it is known
 //!   whether the run is whole and within its reject limit. Output that is whole or absent is absent otherwise.
+//! - A process may be killed at any instant, and the same command then finishes what is left. Splits that are
+//!   stored are not read again, unless a stage depends on rows it had before (`remembers`) or a sink is whole or
+//!   absent (not `by_split`): then all are, and each sink knows again what it has. What a transaction holds it holds
+//!   once; what is set under a key is set again; what is whole or absent is the same bytes.
+//! - A split is noted as stored when its rejects are durable, and its `done` action runs after that is durable.
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
 //! - The hot path allocates per batch, not per record; strings are views into the block that was read.
 //!
@@ -86,9 +94,11 @@ pub mod expr;
 pub mod failure;
 pub mod formats;
 pub mod kind;
+pub mod ledger;
 pub mod lock;
 pub mod plan;
 mod postgres;
+pub mod receipt;
 pub mod rejects;
 pub mod report;
 pub mod sinks;

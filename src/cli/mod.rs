@@ -11,6 +11,7 @@ mod plan;
 mod preview;
 mod run;
 mod schema;
+mod status;
 mod table;
 
 use std::{
@@ -47,6 +48,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Schema(schema)) => schema::schema(&schema),
         Some(Command::Get(get)) => get::get(&get),
         Some(Command::Keys(keys)) => keys::keys(&keys),
+        Some(Command::Status(args)) => status::status(&args),
         Some(Command::Generators) => generators::generators(),
         Some(Command::Completions(completions)) => completions::completions(&completions),
         None if args.run.specs.is_empty() => {

@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::{args::Run, check_sets, complain, err, out, plan_of, told};
 use crate::{
-    exec::{self, Options, Outcome, Signals},
+    exec::{self, LedgerUse, Options, Outcome, Signals},
     failure::{Exit, Failure},
     lock::Lock,
     plan::Plan,
@@ -46,28 +46,53 @@ pub(super) fn run(args: &Run) -> Exit {
             return Exit::Bug;
         }
     };
+    let mut ended = Vec::new();
     for spec in &args.specs {
-        let exit = one(spec, args, &screen, &signals);
-        if exit != Exit::Done {
-            return exit;
+        match one(spec, args, &screen, &signals) {
+            Ok(run) if run.exit == Exit::Done => ended.push(run),
+            // The same command goes on with this job, and with those before it, which find nothing left to do.
+            Ok(run) => return run.close(),
+            Err(exit) => return exit,
         }
     }
-    Exit::Done
+    ended.iter().map(Ended::close).find(|exit| *exit != Exit::Done).unwrap_or(Exit::Done)
 }
 
-fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
-    let plan = match plan_of(spec, &args.set, SpecMode::Run) {
-        Ok(plan) => Arc::new(plan),
-        Err(exit) => return exit,
-    };
+/// A job that was run.
+struct Ended {
+    plan: Arc<Plan>,
+    outcome: Outcome,
+    exit: Exit,
+    /// Held until it is closed.
+    _lock: Option<Lock>,
+}
+
+impl Ended {
+    /// The run is over, and everybody has been told.
+    fn close(&self) -> Exit {
+        match exec::close(&self.plan, &self.outcome) {
+            Ok(()) => self.exit,
+            Err(failure) if self.exit == Exit::Done => told(failure),
+            Err(failure) => {
+                complain(&failure);
+                self.exit
+            }
+        }
+    }
+}
+
+fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Result<Ended, Exit> {
+    let plan = Arc::new(plan_of(spec, &args.set, SpecMode::Run)?);
     // A rehearsal writes nothing that another run could disturb.
     let lock = (!args.dry_run).then(|| Lock::take(&plan.state, &plan.name)).transpose();
-    if let Err(failure) = &lock {
-        complain(failure);
-        return failure.exit;
-    }
+    let lock = lock.map_err(told)?;
     let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
-    let options = Options { mode, limit: args.limit };
+    let ledger = match (args.no_ledger, args.fresh) {
+        (true, _) => LedgerUse::Off,
+        (false, true) => LedgerUse::Fresh,
+        (false, false) => LedgerUse::Resume,
+    };
+    let options = Options { mode, limit: args.limit, ledger };
     let mut progress = Progress::new(&plan, style(args.quiet), screen);
     let (started, start) = (now(), Instant::now());
     let mut outcome = exec::run(&plan, &options, signals, &mut progress);
@@ -86,7 +111,8 @@ fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
         limit: args.limit,
         exit: outcome.exit(),
     };
-    finish(args, &plan, facts, &tally, &outcome)
+    let exit = finish(args, &plan, facts, &tally, &outcome);
+    Ok(Ended { plan, outcome, exit, _lock: lock })
 }
 
 /// Tells people and machines how a run ended.
@@ -116,7 +142,8 @@ fn finish(args: &Run, plan: &Plan, facts: RunFacts, tally: &Tally, outcome: &Out
 fn save(path: &Path, report: &Report) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".tmp-{}", std::process::id()));
+    // The job's lock keeps others away from it. What a killed process leaves under it the next one replaces.
+    name.push(".tmp-report");
     let temporary = path.with_file_name(name);
     let write = || {
         if let Some(folder) = path.parent() {

@@ -15,6 +15,7 @@
 //! settled when everything that came of it has been answered for (`ack`).
 
 mod ack;
+mod book;
 mod coordinator;
 mod gate;
 mod inbox;
@@ -24,6 +25,7 @@ mod outcome;
 mod partition;
 mod queue;
 mod read;
+mod resume;
 mod settle;
 mod verdict;
 mod work;
@@ -35,12 +37,13 @@ mod tests;
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Resumed};
 
 use coordinator::Coordinator;
 use launch::Prepared;
+use resume::Beginning;
 
-use crate::{event::Observer, plan::Plan, rejects::RejectFile, stage::Mode};
+use crate::{event::Observer, failure::Failure, ledger, plan::Plan, stage::Mode};
 
 /// How to run a plan.
 #[derive(Clone, Debug)]
@@ -49,6 +52,20 @@ pub struct Options {
     pub mode: Mode,
     /// Read so many rows of every source, and run no `done` action.
     pub limit: Option<u64>,
+    /// What becomes of the ledger.
+    pub ledger: LedgerUse,
+}
+
+/// What becomes of the job's ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LedgerUse {
+    /// It is left alone: nothing of the run is kept to go on with.
+    #[default]
+    Off,
+    /// A run that broke off is gone on with; else a new one begins.
+    Resume,
+    /// A new run begins, whatever there is.
+    Fresh,
 }
 
 /// Signals received so far; whoever handles them counts here.
@@ -63,15 +80,37 @@ pub struct Signals {
 /// Runs a plan to its end. Rejects are written and splits are settled on the way; everything that happens
 /// is told to the observer.
 pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mut dyn Observer) -> Outcome {
-    // A rehearsal leaves the rejects of the last real run alone.
-    let path = plan.rejects.as_ref().filter(|_| options.mode == Mode::Write);
-    // Nor does a run that cannot even begin.
-    let launched = Prepared::new(plan, options).and_then(|prepared| {
-        let rejects = path.map(|path| RejectFile::create(path, &plan.name)).transpose()?;
-        Ok((prepared.start()?, rejects))
-    });
-    match launched {
-        Ok((run, rejects)) => Coordinator::new(plan, options, signals, observer, run, rejects).run(),
+    match begin(plan, options, signals, observer) {
+        Ok(coordinator) => coordinator.run(),
         Err(failure) => Outcome { failures: vec![failure], ..Outcome::default() },
     }
+}
+
+/// Marks a run finished, where it is: the next one is a new one. To be called when everything else has been done, as a
+/// process that is killed before this goes on with the run, and finds nothing left to do.
+///
+/// # Errors
+/// The ledger cannot be written.
+pub fn close(plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
+    match &outcome.run {
+        Some(run) if outcome.complete => ledger::finish(&plan.state, &plan.name, &run.id),
+        _ => Ok(()),
+    }
+}
+
+/// Opens everything, notes the attempt, and starts the threads. A run that cannot even begin leaves the rejects and
+/// the ledger of the last one alone.
+fn begin<'a>(
+    plan: &'a Arc<Plan>,
+    options: &'a Options,
+    signals: &'a Signals,
+    observer: &'a mut dyn Observer,
+) -> Result<Coordinator<'a>, Failure> {
+    let mut beginning = Beginning::new(plan, options)?;
+    beginning.begin_stages(plan)?;
+    let prepared = Prepared::new(plan, options, &beginning)?;
+    let rejects = beginning.rejects(plan, options)?;
+    beginning.note()?;
+    let run = prepared.start(&beginning)?;
+    Ok(Coordinator::new(plan, options, signals, observer, run, beginning, rejects))
 }

@@ -17,7 +17,8 @@ use crate::{
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
     spec::{
-        Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, near, nearest,
+        Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, digests, near,
+        nearest,
     },
     stage::Sink,
     transforms,
@@ -77,6 +78,7 @@ fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes: Vec<Wish>
         name: job.name,
         description: job.description,
         digest: digest(&document.root),
+        digests: digests(&document.root),
         limits: job.limits,
         rejects: job.rejects,
         report: job.report,

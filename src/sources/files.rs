@@ -367,10 +367,18 @@ struct Files {
 
 impl Source for Files {
     fn splits(&self) -> Result<Vec<Split>, Failure> {
+        self.splits_again(&[])
+    }
+
+    fn splits_again(&self, stored: &[&Split]) -> Result<Vec<Split>, Failure> {
         let mut files = Vec::new();
         let (streams, paths): (Vec<_>, Vec<_>) = self.plan.spec.path.0.iter().partition(|path| *path == STDIN);
         for pattern in paths {
-            files.extend(list(pattern)?);
+            match list(pattern) {
+                // The files may have other names by now.
+                Err(failure) if failure.exit == Exit::InputMissing && !stored.is_empty() => {}
+                found => files.extend(found?),
+            }
         }
         files.sort();
         files.dedup();
