@@ -285,6 +285,7 @@ def service(pb, grpc_pb, options):
             elif kind == "raise":
                 raise RuntimeError("ordered")
             elif kind == "hang":
+                Path(f"{options.port_file}.hangs").touch()
                 while context.is_active():
                     time.sleep(0.02)
 
@@ -361,7 +362,10 @@ def serve(options):
     ready.write_text(f"127.0.0.1:{port}\n")
     ready.rename(options.port_file)
     signal.signal(signal.SIGTERM, lambda *_: server.stop(0))
-    server.wait_for_termination()
+    parent = os.getppid()
+    while server.wait_for_termination(timeout=0.5):
+        if os.getppid() != parent:
+            server.stop(0)
 
 
 if __name__ == "__main__":

@@ -74,6 +74,8 @@ const ONLY: &[Only] = &[
             ),
         ],
     },
+    // Clients that are asynchronous have a runtime for each connection; nobody else knows of one.
+    Only { names: &["tokio::", "tonic::"], under: &["postgres", "sources/btrdb"], except: &[] },
     Only { names: &["unsafe"], under: &[], except: &[] },
     Only { names: &["todo!", "unimplemented!"], under: &[], except: &[] },
 ];

@@ -32,7 +32,10 @@ fn mistakes_are_found_offline() {
         ("SOUND\nfrom = '1704067200'", "`1704067200` is no time"),
         ("SOUND\nto = 'tomorrow'", "`tomorrow` is no time"),
         ("SOUND\nfrom = '1933-06-18'", "`1933-06-18` is no time that BTrDB has"),
-        ("SOUND\nto = '2100-01-01'", "no time that BTrDB has: they go from 1933-06-20T00:01:35.393153024Z to 2079-08-08T"),
+        (
+            "SOUND\nto = '2100-01-01'",
+            "no time that BTrDB has: they go from 1933-06-20T00:01:35.393153024Z to 2079-08-08T",
+        ),
         ("SOUND\nfrom = '2024-01-02'\nto = '2024-01-02'", "no time lies between `from` and `to`"),
         ("SOUND\ncolumns = []", "no column is named"),
         ("SOUND\ncolumns = ['time', 'valu']", "there is no column `valu`"),
