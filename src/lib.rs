@@ -74,6 +74,8 @@
 //! - End of input drains, commits, reports. Sinks commit when every row has been judged: then it is known
 //!   whether the run is whole and within its reject limit. Output that is whole or absent is absent otherwise.
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
+//! - There is no async but in the clients that are built so (`postgres`, the `btrdb` source): each of their connections
+//!   has a runtime of its own, which runs only while its worker waits for an answer.
 //! - The hot path allocates per batch, not per record; strings are views into the block that was read.
 //!
 //! A test in `tests/suite/house.rs` holds what of this a machine can check.
