@@ -4,7 +4,7 @@
 mod faults;
 mod server;
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::{collections::BTreeSet, fs, sync::atomic::Ordering};
 
 use serde_json::Value;
 
@@ -217,6 +217,40 @@ fn large_and_compressed_answers_are_taken() {
         let report = work.report(0, &["job.toml"]);
         assert_eq!(stage(&report, "points")["rows_out"], if large { 600_000 } else { 75_785 });
     }
+}
+
+/// The job of README, and the same points as the official client reads them, from a file.
+#[test]
+fn the_quality_of_streams_is_that_of_the_same_points_in_a_file() {
+    let job = fs::read_to_string(project("jobs/stream_quality.toml")).unwrap();
+    let start = job.find("[sources.sensors]").unwrap();
+    let end = job.find("[transforms.quality]").unwrap();
+    let file = "[sources.sensors]\ntype = 'files'\npath = 'points.csv'\nformat = 'csv'\n\
+                columns = ['uuid string', 'version uint64', 'time timestamp_ns', 'value float64']\n\n";
+    let work = with(EDGES);
+    work.file("jobs/stream_quality.toml", &job);
+    work.file("series.toml", job.replace(&job[start..end], file));
+    let windows = ["--set", "sinks.windows.format=ndjson", "--set", "sinks.windows.path=out/windows.ndjson"];
+    for (collection, streams) in [("staging/sensors", 3), ("staging/edges", 9)] {
+        let set = format!("sources.sensors.collection={collection}");
+        let report = work.report(0, &[&["jobs/stream_quality.toml", "--set", &set], &windows[..]].concat());
+        assert_eq!(stage(&report, "scores")["rows_out"], streams);
+        let of_streams = [work.read("out/quality.ndjson"), work.read("out/windows.ndjson")];
+        let said = oracle(&work, "btrdb_points.py", &[collection, "points.csv"]);
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+        work.expect(0, &[&["series.toml"], &windows[..]].concat());
+        let of_file = [work.read("out/quality.ndjson"), work.read("out/windows.ndjson")];
+        assert!(of_streams == of_file, "{collection}: {of_streams:?}\n{of_file:?}");
+        let counts: Vec<u64> = of_streams[1].lines().map(count).collect();
+        match collection {
+            "staging/sensors" => assert_eq!(counts.len(), 9),
+            _ => assert_eq!(counts, WINDOWS.map(|(_, counts)| counts).concat()),
+        }
+    }
+}
+
+fn count(line: &str) -> u64 {
+    serde_json::from_str::<Value>(line).unwrap()["count"].as_u64().unwrap()
 }
 
 #[test]

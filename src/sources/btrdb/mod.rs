@@ -121,6 +121,7 @@ struct Spec {
 /// What is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "BtrdbMode")]
 enum Mode {
     /// One row per point.
     #[default]
