@@ -55,7 +55,7 @@ use crate::{
     failure::Failure,
     formats::scalar::Scalar,
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Duration, Place, Problem, Retry, Secret, Text, Value, nearest},
+    spec::{Duration, Path, Place, Problem, Retry, Secret, Text, Value, nearest},
     stage::{Source, SourceWorker, Split, SplitReader},
 };
 
@@ -269,8 +269,16 @@ fn window(spec: &Spec, context: &mut Context<'_>) -> i64 {
 }
 
 fn columns(spec: &Spec, context: &mut Context<'_>) -> Option<Columns> {
+    for key in ["mode", "columns"] {
+        if !is_known(context, key) {
+            let place = Place::value(context.path.key(key));
+            let message = "the columns cannot be checked before its value is known";
+            context.problems.push(Problem::new("unchecked", place, message).note());
+            return None;
+        }
+    }
     let Some(names) = &spec.columns else { return Some(Columns::all(spec.mode)) };
-    if names.is_empty() && is_known(context, "columns") {
+    if names.is_empty() {
         context.problem("columns", "columns", "no column is named");
     }
     let mut sound = true;
@@ -292,9 +300,12 @@ fn columns(spec: &Spec, context: &mut Context<'_>) -> Option<Columns> {
     sound.then(|| Columns::of(spec.mode, names))
 }
 
-/// Does the value at a key stand there, or is it known only when the job runs?
+/// Does the value at a key stand there, with all that is in it, or is it known only when the job runs?
 fn is_known(context: &Context<'_>, key: &str) -> bool {
-    context.table.as_table().is_none_or(|table| table.get(key) != Some(&Value::Unknown))
+    match context.table.get(&Path::default().key(key)) {
+        Some(Value::List(items)) => !items.contains(&Value::Unknown),
+        value => value != Some(&Value::Unknown),
+    }
 }
 
 impl Plan {

@@ -80,3 +80,27 @@ fn columns_are_those_of_the_mode_or_those_that_are_named() {
     assert_eq!(schema("mode = 'stat'"), stat);
     assert_eq!(schema("columns = ['value', 'uuid', 'time']"), "value float64, uuid string, time timestamp_ns");
 }
+
+#[test]
+fn what_only_a_run_knows_is_no_mistake() {
+    let known =
+        value(&format!("{SOUND}ca = 'x'\nfrom = 'x'\nto = 'x'\nmode = 'raw'\ncolumns = ['time', 'x']\ntls = true"));
+    let messages = |hide: &[&str]| -> Vec<String> {
+        let mut table = known.as_table().unwrap().clone();
+        for key in hide {
+            let hidden = match table[*key] {
+                Value::List(_) => Value::List(vec![Value::Text("time".to_owned()), Value::Unknown]),
+                _ => Value::Unknown,
+            };
+            table.insert((*key).to_owned(), hidden);
+        }
+        let (table, mut problems) = (Value::Table(table), Problems::default());
+        assert!(compile(&mut Context::of("sources.s", &table, None, &mut problems)).is_none());
+        problems.iter().map(|problem| problem.message.clone()).collect()
+    };
+    assert_eq!(messages(&[]).len(), 3);
+    let all = ["endpoint", "collection", "window", "ca", "from", "to"];
+    let unchecked = ["the columns cannot be checked before its value is known"];
+    assert_eq!(messages(&[&all[..], &["columns"]].concat()), unchecked);
+    assert_eq!(messages(&[&all[..], &["mode"]].concat()), unchecked);
+}
