@@ -13,6 +13,7 @@ mod house;
 mod invalid;
 mod memc;
 mod movies;
+mod parquet;
 mod postgres;
 mod report;
 mod running;
