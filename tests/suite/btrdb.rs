@@ -231,6 +231,8 @@ fn the_quality_of_streams_is_that_of_the_same_points_in_a_file() {
     work.file("jobs/stream_quality.toml", &job);
     work.file("series.toml", job.replace(&job[start..end], file));
     let windows = ["--set", "sinks.windows.format=ndjson", "--set", "sinks.windows.path=out/windows.ndjson"];
+    work.expect(0, &["jobs/stream_quality.toml"]);
+    assert_eq!(work.list("out"), ["quality.ndjson", "quality_windows.parquet"]);
     // The transform takes times of before 1971 for times in another unit: `old` is left out.
     let from = "2000-01-01";
     for (collection, streams) in [("staging/sensors", 3), ("staging/edges", 8)] {
