@@ -82,6 +82,8 @@
 //!   once; what is set under a key is set again; what is whole or absent is the same bytes.
 //! - A split is noted as stored when its rejects are durable, and its `done` action runs after that is durable.
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
+//! - There is no async but in the clients that are built so (`postgres`, the `btrdb` source): each of their connections
+//!   has a runtime of its own, which runs only while its worker waits for an answer.
 //! - The hot path allocates per batch, not per record; strings are views into the block that was read.
 //!
 //! A test in `tests/suite/house.rs` holds what of this a machine can check.

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "the modules of one program of tests")]
 
 mod apps;
+mod btrdb;
 mod command;
 mod exits;
 mod expressions;
