@@ -10,6 +10,7 @@ mod hold;
 mod join;
 mod keys;
 mod protobuf;
+mod quality;
 mod sample;
 mod select;
 mod slots;
@@ -26,6 +27,7 @@ pub const KINDS: &[Kind<dyn Transform>] = &[
     explode::KIND,
     join::KIND,
     aggregate::KIND,
+    quality::KIND,
     sort::KIND,
     dedup::KIND,
     sample::KIND,

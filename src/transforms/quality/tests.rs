@@ -1,0 +1,1 @@
+//! The transform from spec to rows.
