@@ -13,6 +13,7 @@ mod invalid;
 mod memc;
 mod movies;
 mod postgres;
+mod quality;
 mod report;
 mod running;
 mod sample_tables;

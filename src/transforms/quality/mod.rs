@@ -74,7 +74,7 @@ pub(super) const KIND: Kind<dyn Transform> = Kind {
 ///   at most, and within 0.4 % otherwise. `jitter_seconds`: the standard deviation of the steps that are no gaps.
 /// - `duplicates`: points with the time of the point in order before them. `out_of_order`: points out of order.
 /// - `gaps`: steps longer than `max_gap` that end in the window. `gap_seconds`: how much of the window is in a gap.
-///   `longest_gap_seconds`: the longest gap that has a part in the window, all of it.
+///   `longest_gap_seconds`: the longest gap that has a part in the window or ends where it begins, all of it.
 /// - `nulls`, `nans`, `infinities`: points with no value, or no finite one; the rest of the statistics is about the
 ///   others. `zeros`, `min`, `mean`, `max`, `stddev` (of a sample).
 /// - `out_of_range`, `suspect_range`: values outside of `range`; values within, but outside of `suspect_range`.
@@ -84,8 +84,8 @@ pub(super) const KIND: Kind<dyn Transform> = Kind {
 /// - `fast_changes`, `suspect_changes`: rates beyond `max`; those beyond `suspect` alone. `max_rate`: per second. A rate
 ///   counts where it ends; two points of the same time have none.
 /// - `values_verdict`: `fail` without a finite value, `suspect` where a value is null, NaN or infinite.
-///   `order_verdict`: `suspect` where there are duplicates or points out of order. `gap_verdict`: `fail` where a gap has
-///   a part in the window. `range_verdict`, `flatline_verdict`, `spike_verdict`, `rate_verdict`: `fail` or `suspect`
+///   `order_verdict`: `suspect` where there are duplicates or points out of order. `gap_verdict`: `fail` where there is
+///   such a gap. `range_verdict`, `flatline_verdict`, `spike_verdict`, `rate_verdict`: `fail` or `suspect`
 ///   where there is such a point; for `flatline`, `suspect` where `longest_flat_seconds` is `suspect_for` at least. All
 ///   are `pass` else, and `not_evaluated` where there is no such rule, or nothing to apply it to. `verdict`: the worst.
 /// - `offences`: JSON, the times of the first points that a rule found, by rule, in the order of the input: the end of a

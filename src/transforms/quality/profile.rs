@@ -213,7 +213,7 @@ impl Profiles {
     /// The time of a window that gaps take which reach beyond it, and the longest of these.
     fn long_gaps(&mut self, start: i64, end: i64) -> (i64, i64) {
         let gaps = &self.stream.long_gaps;
-        while gaps.get(self.gap).is_some_and(|(_, to)| *to <= start) {
+        while gaps.get(self.gap).is_some_and(|(_, to)| *to < start) {
             self.gap += 1;
         }
         let here = gaps[self.gap..].iter().take_while(|(from, _)| *from < end);
