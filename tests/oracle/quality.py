@@ -3,6 +3,10 @@
 field by field.
 
     quality.py RUNNER
+    quality.py RUNNER --job JOB POINTS WINDOWS SCORES
+
+The second form compares what a job has written with the definitions: JOB names the rules, POINTS is the CSV file (or
+Parquet file) of its points, WINDOWS and SCORES are its output.
 
 Works in the current directory. A whole series is in memory here, in the order in which it was written, and each column
 is computed for itself. The runner reads the same series in several ways: in one file and in many, in batches of
@@ -18,8 +22,11 @@ import pathlib
 import sqlite3
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
 
 HOUR = 3_600_000_000_000
 SECOND = 1_000_000_000
@@ -64,6 +71,35 @@ class Expect:
         return {"window": window, "align": self.align, "offences": self.offences, "expect": expect}
 
 
+    @staticmethod
+    def of(table):
+        """From the table of a job."""
+        expect = table.get("expect", {})
+        pair = lambda key: tuple(expect[key]) if key in expect else None
+        time = lambda table, key: duration(table[key]) if key in table else None
+        limits = lambda key, name: (expect[key][name], expect[key].get("suspect")) if key in expect else None
+        flat = expect.get("flatline")
+        return Expect(
+            window=duration(table["window"]),
+            align=table.get("align", "first"),
+            interval=time(expect, "interval"),
+            max_gap=time(expect, "max_gap"),
+            range=pair("range"),
+            suspect_range=pair("suspect_range"),
+            flatline=flat and (time(flat, "for"), time(flat, "suspect_for"), flat.get("tolerance", 0.0)),
+            spike=limits("spike", "threshold"),
+            rate=limits("rate", "max"),
+            offences=table.get("offences", 10),
+        )
+
+
+def duration(text):
+    """Nanoseconds of 12h or 10s."""
+    units = {"us": 1000, "ms": 1_000_000, "s": SECOND, "m": 60 * SECOND, "h": HOUR, "d": 24 * HOUR}
+    number = text.rstrip("smhud")
+    return int(number) * units[text[len(number) :]]
+
+
 def in_order(times):
     """Which points are not before one that came earlier."""
     before = np.concatenate([[np.iinfo(np.int64).min], np.maximum.accumulate(times)[:-1]])
@@ -72,6 +108,9 @@ def in_order(times):
 
 def stretches(times, values, tolerance):
     """For each point, for how long values up to it have stayed within the tolerance."""
+    if tolerance == 0:
+        begins = np.concatenate([[True], values[1:] != values[:-1]])[: len(values)]
+        return times - times[np.maximum.accumulate(np.where(begins, np.arange(len(values)), 0))]
     lengths = np.zeros(len(times), dtype=np.int64)
     for end in range(len(times)):
         back = values[end::-1]
@@ -430,8 +469,58 @@ CASES = {
 }
 
 
+def check_job(job, points, windows, scores):
+    """Compares the output of a job with the definitions."""
+    table = tomllib.loads(pathlib.Path(job).read_text())["transforms"]["quality"]
+    expect, by = Expect.of(table), table["by"]
+    read = pyarrow.parquet.read_table if points.endswith(".parquet") else pyarrow.csv.read_csv
+    data = read(points)
+    times = data[table["time"]].cast("timestamp[ns]").cast("int64").to_numpy()
+    nulls = data[table["value"]].is_null().to_numpy()
+    values = data[table["value"]].cast("float64").to_numpy()
+    keys = list(zip(*(data[name].to_pylist() for name in by)))
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    stream = np.array([numbers[key] for key in keys])
+    wanted = []
+    for key, number in numbers.items():
+        here = stream == number
+        records = profile(times[here], values[here], nulls[here], expect)
+        wanted += [{"stream": str(key)} | dict(zip(by, key)) | record for record in records]
+    if windows.endswith(".parquet"):
+        lines = [json.dumps(row, default=str) for row in parquet_rows(windows)]
+    else:
+        lines = pathlib.Path(windows).read_text().splitlines()
+    found = [decoded(line) for line in lines]
+    for record in found:
+        record["stream"] = str(tuple(record[name] for name in by))
+    compared, wrong = compare(job, found, wanted, expect)
+    wanted_scores = {}
+    for record in wanted:
+        wanted_scores.setdefault(tuple(record[name] for name in by), []).append(record["score"])
+    for line in pathlib.Path(scores).read_text().splitlines():
+        score = json.loads(line)
+        list_of = wanted_scores.pop(tuple(score[name] for name in by), [])
+        same = len(list_of) == len(score["quality"]) == score["windows"]
+        same = same and all(map(close, score["quality"] + [score["worst"]], list_of + [min(list_of)]))
+        wrong += not same
+    wrong += len(wanted_scores)
+    print(f"{compared} fields compared, {wrong} differ")
+    return 1 if wrong or compared < 400 else 0
+
+
+def parquet_rows(path):
+    """Rows with times spelled as in NDJSON."""
+    table = pyarrow.parquet.read_table(path)
+    for row in table.to_pylist():
+        spelled = lambda value: f"{value.isoformat()}Z" if hasattr(value, "isoformat") else value
+        row = {key: spelled(value) for key, value in row.items()}
+        yield row | {"offences": json.loads(row["offences"])}
+
+
 def main():
     runner = sys.argv[1]
+    if len(sys.argv) > 2:
+        return check_job(*sys.argv[3:])
     made = series()
     rows = mixed_rows(made)
     order = list(dict.fromkeys(name for name, *_ in rows))

@@ -126,9 +126,8 @@ pub(super) fn compile(context: &mut Context<'_>, spec: &ExpectSpec) -> Option<Ru
         checker.not_negative(rule.tolerance, &at.entry("tolerance"));
         Flatline { fail, suspect: suspect.unwrap_or(fail), tolerance: rule.tolerance }
     });
-    let spike = spec.spike.as_ref().map(|rule| {
-        checker.limits(&at.entry("spike"), ("threshold", rule.threshold), rule.suspect)
-    });
+    let spike =
+        spec.spike.as_ref().map(|rule| checker.limits(&at.entry("spike"), ("threshold", rule.threshold), rule.suspect));
     let rate = spec.rate.as_ref().map(|rule| checker.limits(&at.entry("rate"), ("max", rule.max), rule.suspect));
     let rules = Rules {
         interval: spec.interval.map(|time| checker.nanos(&at.entry("interval"), time)),

@@ -66,10 +66,7 @@ fn a_record_for_each_stream_and_window() {
         json!(["a", at(240), at(300), false, 1, 0, 4.0]),
     ];
     assert_eq!(told(&json!({ "by": ["k"] }), &rows, &columns), by_first);
-    let by_epoch = [
-        json!(["b", at(0), at(60), true, 1, 0, 1.0]),
-        json!(["b", at(60), at(120), true, 3, 1, 4.0]),
-    ];
+    let by_epoch = [json!(["b", at(0), at(60), true, 1, 0, 1.0]), json!(["b", at(60), at(120), true, 3, 1, 4.0])];
     assert_eq!(told(&json!({ "by": ["k"], "align": "epoch" }), &rows, &columns)[..2], by_epoch);
     let all = told(&json!({}), &rows, &["window_start", "count"]);
     // Without `by` all are one stream; the point at 0 lies in the window before that of the first one.
@@ -90,23 +87,48 @@ fn every_rule_has_its_verdict() {
         (json!({ "max_gap": "30m" }), "gap", json!(["fail", "fail"]), json!({})),
         (json!({ "max_gap": "31m" }), "gap", json!(["pass", "pass"]), json!({})),
         (json!({ "range": [1, 8] }), "range", json!(["fail", "pass"]), json!({ "range": [at(3) + "Z"] })),
-        (json!({ "range": [0, 9], "suspect_range": [2, 9] }), "range", json!(["suspect", "pass"]), json!({
-            "range": [at(0) + "Z", at(1) + "Z"],
-        })),
-        (json!({ "flatline": { "for": "2m" } }), "flatline", json!(["fail", "pass"]), json!({
-            "flatline": [at(2) + "Z"],
-        })),
+        (
+            json!({ "range": [0, 9], "suspect_range": [2, 9] }),
+            "range",
+            json!(["suspect", "pass"]),
+            json!({
+                "range": [at(0) + "Z", at(1) + "Z"],
+            }),
+        ),
+        (
+            json!({ "flatline": { "for": "2m" } }),
+            "flatline",
+            json!(["fail", "pass"]),
+            json!({
+                "flatline": [at(2) + "Z"],
+            }),
+        ),
         (json!({ "flatline": { "for": "3m" } }), "flatline", json!(["pass", "pass"]), json!({})),
-        (json!({ "flatline": { "for": "3m", "suspect_for": "2m" } }), "flatline", json!(["suspect", "pass"]), json!({})),
+        (
+            json!({ "flatline": { "for": "3m", "suspect_for": "2m" } }),
+            "flatline",
+            json!(["suspect", "pass"]),
+            json!({}),
+        ),
         (json!({ "flatline": { "for": "31m", "tolerance": 0.5 } }), "flatline", json!(["pass", "fail"]), json!({})),
         (json!({ "spike": { "threshold": 7.4 } }), "spike", json!(["fail", "pass"]), json!({ "spike": [at(3) + "Z"] })),
-        (json!({ "spike": { "threshold": 7.5, "suspect": 7 } }), "spike", json!(["suspect", "pass"]), json!({
-            "spike": [at(3) + "Z"],
-        })),
+        (
+            json!({ "spike": { "threshold": 7.5, "suspect": 7 } }),
+            "spike",
+            json!(["suspect", "pass"]),
+            json!({
+                "spike": [at(3) + "Z"],
+            }),
+        ),
         (json!({ "rate": { "max": 0.12 } }), "rate", json!(["fail", "pass"]), json!({ "rate": [at(3) + "Z"] })),
-        (json!({ "rate": { "max": 0.14, "suspect": 0.12 } }), "rate", json!(["suspect", "pass"]), json!({
-            "rate": [at(3) + "Z"],
-        })),
+        (
+            json!({ "rate": { "max": 0.14, "suspect": 0.12 } }),
+            "rate",
+            json!(["suspect", "pass"]),
+            json!({
+                "rate": [at(3) + "Z"],
+            }),
+        ),
     ];
     for (expect, rule, verdicts, offences) in table {
         let keys = json!({ "expect": expect, "offences": 2 });
@@ -142,14 +164,24 @@ fn values_and_times_may_be_of_several_types() {
     let table = [
         ("t int64, v int32", json!([seconds, 5]), json!({ "unit": "s" }), "2024-05-01T10:00:00"),
         ("t int64, v uint8", json!([seconds * 1000, 5]), json!({ "unit": "ms" }), "2024-05-01T10:00:00"),
-        ("t int64, v float32", json!([seconds * 1_000_000 + 1, 5]), json!({ "unit": "us" }), "2024-05-01T10:00:00.000001"),
+        (
+            "t int64, v float32",
+            json!([seconds * 1_000_000 + 1, 5]),
+            json!({ "unit": "us" }),
+            "2024-05-01T10:00:00.000001",
+        ),
         (
             "t int64, v int64",
             json!([seconds * 1_000_000_000 + 1, 5]),
             json!({ "unit": "ns" }),
             "2024-05-01T10:00:00.000000001",
         ),
-        ("t timestamp_ns, v float64", json!(["2024-05-01T10:00:00.000000001", 5]), json!({}), "2024-05-01T10:00:00.000000001"),
+        (
+            "t timestamp_ns, v float64",
+            json!(["2024-05-01T10:00:00.000000001", 5]),
+            json!({}),
+            "2024-05-01T10:00:00.000000001",
+        ),
     ];
     for (columns, row, keys, start) in table {
         let found = told(&keys, &input(columns, &[&[row]]), &["window_start", "max"]);
@@ -259,21 +291,30 @@ fn mistakes_are_told_with_their_place() {
                 "type | t.value | a value is a number, not string",
             ],
         ),
-        (json!({ "time": "k" }), vec!["type | t.time | a time is a `timestamp`, a `timestamp_ns` or an `int64`, not string"]),
+        (
+            json!({ "time": "k" }),
+            vec!["type | t.time | a time is a `timestamp`, a `timestamp_ns` or an `int64`, not string"],
+        ),
         (json!({ "unit": "ns" }), vec!["unit | key t.unit | `unit` is for times that are `int64`; `t` is a timestamp"]),
         (
             json!({ "time": "n" }),
-            vec!["unit | t.time | `n` is an int64, which does not say what it counts | add `unit = \"ns\"`, or \"us\", \"ms\", \"s\""],
+            vec![
+                "unit | t.time | `n` is an int64, which does not say what it counts | add `unit = \"ns\"`, or \"us\", \"ms\", \"s\"",
+            ],
         ),
         (json!({ "window": "0s" }), vec!["range | t.window | must be above 0 and below 292 years"]),
         (json!({ "years": [1900] }), vec!["range | t.years | two years: the first, then the last"]),
         (
             json!({ "years": [1700, 2200] }),
-            vec!["range | t.years | the first and the last year of a time: from 1678 to 2261, and fewer than 290 apart"],
+            vec![
+                "range | t.years | the first and the last year of a time: from 1678 to 2261, and fewer than 290 apart",
+            ],
         ),
         (
             json!({ "by": ["count"] }),
-            vec!["columns | t.by[0] | two columns would be named `count` | give it another name in a `select` before this stage"],
+            vec![
+                "columns | t.by[0] | two columns would be named `count` | give it another name in a `select` before this stage",
+            ],
         ),
         (
             json!({ "expect": {

@@ -85,7 +85,8 @@ pub(super) fn compile(
         (Some(own), None) => Some((own, false)),
         (None, Some(unit)) => Some((unit, true)),
         (Some(_), Some(_)) => {
-            let message = format!("`unit` is for times that are `int64`; `{}` is a {}", column.name, column.column_type);
+            let message =
+                format!("`unit` is for times that are `int64`; `{}` is a {}", column.name, column.column_type);
             context.problems.push(Problem::new("unit", Place::key(context.path.key("unit")), message));
             None
         }
