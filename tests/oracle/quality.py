@@ -473,8 +473,10 @@ def check_job(job, points, windows, scores):
     """Compares the output of a job with the definitions."""
     table = tomllib.loads(pathlib.Path(job).read_text())["transforms"]["quality"]
     expect, by = Expect.of(table), table["by"]
-    read = pyarrow.parquet.read_table if points.endswith(".parquet") else pyarrow.csv.read_csv
-    data = read(points)
+    if points.endswith(".parquet"):
+        data = pyarrow.parquet.read_table(points)
+    else:
+        data = pyarrow.csv.read_csv(points, convert_options=pyarrow.csv.ConvertOptions(null_values=[""]))
     times = data[table["time"]].cast("timestamp[ns]").cast("int64").to_numpy()
     nulls = data[table["value"]].is_null().to_numpy()
     values = data[table["value"]].cast("float64").to_numpy()

@@ -25,19 +25,21 @@ impl Moments {
         let head = (LANES as u64 - self.count % LANES as u64) as usize % LANES;
         let (head, rest) = values.split_at(head.min(values.len()));
         head.iter().for_each(|value| self.add_one(*value));
-        let chunks = rest.chunks_exact(LANES);
-        let tail = chunks.remainder();
+        let (chunks, tail) = rest.as_chunks::<LANES>();
         let mut rounds = self.count / LANES as u64;
         self.count += (rest.len() - tail.len()) as u64;
+        // Copies that stay in registers.
+        let (mut means, mut squares) = (self.mean, self.squares);
         for chunk in chunks {
             rounds += 1;
             let share = 1.0 / rounds as f64;
-            for lane in 0..LANES {
-                let from_old = chunk[lane] - self.mean[lane];
-                self.mean[lane] += from_old * share;
-                self.squares[lane] += from_old * (chunk[lane] - self.mean[lane]);
+            for ((value, mean), square) in chunk.iter().zip(&mut means).zip(&mut squares) {
+                let from_old = value - *mean;
+                *mean += from_old * share;
+                *square += from_old * (value - *mean);
             }
         }
+        (self.mean, self.squares) = (means, squares);
         tail.iter().for_each(|value| self.add_one(*value));
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Row {
     start: i64,
     end: i64,
     partial: bool,
-    window: Window,
+    window: Box<Window>,
     expected: Option<i64>,
     completeness: Option<f64>,
     gap_time: i64,
@@ -189,8 +189,10 @@ impl Profiles {
                 all.doubled_median()
             }
         };
-        let start = |ends: (i64, i64), window: &Window| (ends.0.min(window.first), ends.1.max(window.last));
-        let ends = stream.windows.values().fold((i64::MAX, i64::MIN), start);
+        let ends = stream
+            .windows
+            .values()
+            .fold((i64::MAX, i64::MIN), |(first, last), window| (first.min(window.first), last.max(window.last)));
         let next = stream.windows.first_key_value().map_or(0, |(number, _)| *number);
         Profiles { stream, next, ends, doubled_interval, gap: 0 }
     }
@@ -237,7 +239,7 @@ impl Profiles {
 
 impl Row {
     fn new(
-        window: Window,
+        window: Box<Window>,
         (start, end): (i64, i64),
         (expected, partial): (Option<i64>, bool),
         (gap_time, longest_gap): (i64, i64),

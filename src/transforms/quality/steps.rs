@@ -118,7 +118,7 @@ impl Counts {
                 Ok(place) => counts[place].1 += times,
                 Err(place) if counts.len() < EXACT => counts.insert(place, (step, times)),
                 Err(_) => {
-                    self.into_buckets();
+                    self.count_by_bucket();
                     self.add(step, times);
                 }
             },
@@ -126,7 +126,7 @@ impl Counts {
         }
     }
 
-    fn into_buckets(&mut self) {
+    fn count_by_bucket(&mut self) {
         if let Counts::Each(counts) = self {
             let counts = std::mem::take(counts);
             *self = Counts::Buckets { first: 0, counts: Vec::new() };
@@ -136,7 +136,7 @@ impl Counts {
 
     /// Adds the counts of buckets that follow each other.
     fn add_buckets(&mut self, from: usize, more: &[u64]) {
-        self.into_buckets();
+        self.count_by_bucket();
         let Counts::Buckets { first, counts } = self else { return };
         if counts.is_empty() {
             *first = from;
@@ -258,13 +258,16 @@ mod tests {
     #[test]
     fn jitter_is_the_deviation_of_steps_that_are_no_gaps() {
         let mut steps = Steps::default();
-        [1_000_000_000, 1_000_000_002, 90_000_000_000, 1_000_000_001].map(|step| steps.add(step, 1, 2_000_000_000));
+        for step in [1_000_000_000, 1_000_000_002, 90_000_000_000, 1_000_000_001] {
+            steps.add(step, 1, 2_000_000_000);
+        }
         steps.settle(2_000_000_000);
         assert_eq!(steps.jitter(), Some(1.0));
         assert_eq!(steps.extremes(), Some((1_000_000_000, 90_000_000_000)));
-        let years = [i64::MAX, i64::MAX - 2];
         let mut far = Steps::default();
-        years.map(|step| far.add(step, 1 << 40, i64::MAX));
+        for years in [i64::MAX, i64::MAX - 2] {
+            far.add(years, 1 << 40, i64::MAX);
+        }
         far.settle(i64::MAX);
         assert!(far.jitter().is_some_and(f64::is_finite));
     }

@@ -51,7 +51,7 @@ pub(super) struct Stream {
     /// Where window 0 begins.
     pub(super) origin: i64,
     /// The windows that have points, by number.
-    pub(super) windows: BTreeMap<i64, Window>,
+    pub(super) windows: BTreeMap<i64, Box<Window>>,
     /// Gaps that end in another window than they begin in: the times before and after, ascending.
     pub(super) long_gaps: Vec<(i64, i64)>,
     /// The latest time so far, which is that of the last point in order.
@@ -119,8 +119,8 @@ impl Stream {
     /// Bytes of memory it takes.
     pub(super) fn size(&self) -> usize {
         let stretch = self.stretch.as_ref().map_or(0, Stretch::size);
-        // A window's number and its part of the tree's nodes.
-        size_of::<Stream>() + self.size + self.windows.len() * 24 + self.long_gaps.capacity() * 16 + stretch
+        // The tree's nodes have room for 11 numbers and pointers each, and are half full at least.
+        size_of::<Stream>() + self.size + self.windows.len() * 32 + 192 + self.long_gaps.capacity() * 16 + stretch
     }
 
     /// How many windows it has, empty ones in the middle too.
@@ -158,12 +158,12 @@ impl Stream {
                 None => ascending(rest, end),
             };
             let slice = points.slice(at, len);
-            let before = self.windows.get(&number).map_or(0, Window::size);
+            let before = self.windows.get(&number).map_or(0, |window| window.size());
             match latest {
                 Some(_) => self.add_late(slice, number, terms, scratch),
                 None => self.add_in_order(slice, number, start, terms, scratch),
             }
-            let after = self.windows.get(&number).map_or(0, Window::size);
+            let after = self.windows.get(&number).map_or(0, |window| window.size());
             self.size = (self.size + after).saturating_sub(before);
             at += len;
         }

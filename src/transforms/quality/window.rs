@@ -232,12 +232,11 @@ fn apart(before: f64, value: f64, after: f64) -> f64 {
 fn extremes(values: &[f64]) -> (f64, f64) {
     const LANES: usize = 8;
     let (mut min, mut max) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
-    let chunks = values.chunks_exact(LANES);
-    let tail = chunks.remainder();
+    let (chunks, tail) = values.as_chunks::<LANES>();
     for chunk in chunks {
-        for lane in 0..LANES {
-            min[lane] = if chunk[lane] < min[lane] { chunk[lane] } else { min[lane] };
-            max[lane] = if chunk[lane] > max[lane] { chunk[lane] } else { max[lane] };
+        for ((value, min), max) in chunk.iter().zip(&mut min).zip(&mut max) {
+            *min = if value < min { *value } else { *min };
+            *max = if value > max { *value } else { *max };
         }
     }
     let min = min.iter().chain(tail).copied().fold(f64::INFINITY, f64::min);
