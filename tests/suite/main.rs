@@ -12,6 +12,7 @@ mod house;
 mod invalid;
 mod memc;
 mod movies;
+mod parquet;
 mod postgres;
 mod quality;
 mod report;
