@@ -27,7 +27,7 @@ fn the_job_finds_the_faults_that_were_made() {
     let report = work.report(0, &["series_quality.toml"]);
     let quality = stage(&report, "quality");
     assert_eq!((quality["gathered"].as_u64(), quality["made"].as_u64()), (Some(387_930), Some(11)));
-    let args = ["--job", "series_quality.toml", "out/series.csv", WINDOWS, "out/series_quality.ndjson"];
+    let args = ["--job", "series_quality.toml", "out/series.parquet", WINDOWS, "out/series_quality.ndjson"];
     let ran = oracle(&work, "quality.py", &[&[env!("CARGO_BIN_EXE_runner")], &args[..]].concat());
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     // The span is three windows exactly: the last point of two sensors is alone in a fourth.
@@ -36,7 +36,7 @@ fn the_job_finds_the_faults_that_were_made() {
     assert_eq!(windows, [3, 4, 4]);
 }
 
-const WINDOWS: &str = "out/series_quality_windows.ndjson";
+const WINDOWS: &str = "out/series_quality_windows.parquet";
 
 #[test]
 fn any_number_of_workers_and_size_of_batches_gives_the_same_bytes() {
@@ -44,7 +44,7 @@ fn any_number_of_workers_and_size_of_batches_gives_the_same_bytes() {
     let written = |sets: &[&str]| {
         let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).chain(["series_quality.toml"]).collect();
         work.expect(0, &[&args[..], &["--quiet"]].concat());
-        (work.read(WINDOWS), work.read("out/series_quality.ndjson"))
+        (fs::read(work.path(WINDOWS)).unwrap(), work.read("out/series_quality.ndjson"))
     };
     let once = written(&[]);
     for sets in [
@@ -102,7 +102,8 @@ fn streams_beyond_the_memory_fail_the_job() {
     let work = Work::new();
     let lines: String = (0..20_000).map(|n| format!("sensor{n},2024-03-01T06:00:00Z,1\n")).collect();
     let job = fs::read_to_string(project("jobs/series_quality.toml")).unwrap();
-    work.file("job.toml", job.replace("version int64", "version string"));
+    let from_csv = job.replacen("\"parquet\"", "\"csv\"", 1).replace("version int64", "version string");
+    work.file("job.toml", from_csv.replace("series.parquet", "series.csv"));
     work.file("out/series.csv", format!("uuid,version,time,value\n{}", lines.replace("sensor", "s,sensor")));
     let ran = work.expect(69, &["--set", "limits.memory=4MiB", "job.toml"]);
     let message = |part| ran.stderr.contains(part);

@@ -49,7 +49,7 @@ struct Part {
     names: Vec<ArrayRef>,
     streams: Vec<(First, Stream)>,
     /// What they take is held until they are put out.
-    _share: Share,
+    share: Share,
 }
 
 /// Where in the input a stream was first met: split, batch, record.
@@ -159,7 +159,7 @@ impl Worker {
             names.push(fits(concat(&parts))?);
         }
         let share = mem::replace(&mut self.share, self.plan.budget.share());
-        let part = Part { names, streams: mem::take(&mut self.streams), _share: share };
+        let part = Part { names, streams: mem::take(&mut self.streams), share };
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.left -= 1;
         if !part.streams.is_empty() {
@@ -207,7 +207,7 @@ impl Output {
         let (mut names, mut streams, mut shares) = (Vec::new(), Vec::new(), Vec::new());
         for (worker, part) in parts.into_iter().enumerate() {
             names.push(part.names);
-            shares.push(part._share);
+            shares.push(part.share);
             let of_worker = part.streams.into_iter().enumerate();
             streams.extend(of_worker.map(|(place, (first, stream))| (first, (worker, place), stream)));
         }
