@@ -6,6 +6,7 @@ mod dedup;
 mod errors;
 mod explode;
 mod filter;
+mod growth;
 mod hold;
 mod join;
 mod keys;

@@ -7,8 +7,10 @@
 mod apps;
 mod command;
 mod exits;
+mod expressions;
 mod files;
 mod house;
+mod imdb;
 mod invalid;
 mod memc;
 mod movies;
