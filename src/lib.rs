@@ -65,7 +65,7 @@
 //! - Every worker passes on exactly one message for each it takes, also when its stage has failed. So every
 //!   run ends, and stages that need input order can restore it. Sources read ahead no further than their
 //!   share of `limits.memory`, and the lowest split being read is never held back.
-//! - A stage that gathers (`aggregate`, `sort`, `changelog`) puts its result out after its last row, and
+//! - A stage that gathers (`aggregate`, `sort`, `changelog`, `quality`) puts its result out after its last row, and
 //!   nothing at all when something is missing from the input. A second input (the `with` of a `join`) is
 //!   taken whole before the first batch of the other; both never come from one source.
 //! - A sink that others read lets its output go only when the rows are durable. A sink that commits splits

@@ -11,6 +11,7 @@ mod hold;
 mod join;
 mod keys;
 mod protobuf;
+mod quality;
 mod sample;
 mod select;
 mod slots;
@@ -27,6 +28,7 @@ pub const KINDS: &[Kind<dyn Transform>] = &[
     explode::KIND,
     join::KIND,
     aggregate::KIND,
+    quality::KIND,
     sort::KIND,
     dedup::KIND,
     sample::KIND,

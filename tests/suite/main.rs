@@ -18,6 +18,7 @@ mod memc;
 mod movies;
 mod parquet;
 mod postgres;
+mod quality;
 mod report;
 mod resume;
 mod running;
