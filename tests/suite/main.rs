@@ -14,6 +14,7 @@ mod imdb;
 mod invalid;
 mod memc;
 mod movies;
+mod parquet;
 mod postgres;
 mod report;
 mod running;

@@ -33,7 +33,7 @@ use std::{
 use arrow_array::{Array, cast::AsArray};
 
 use self::{json::JsonShape, text::TextShape};
-use super::{FilesSpec, Plan, STDIN, freeze, list, reader::FileReader};
+use super::{FilesSpec, Plan, STDIN, freeze, is_known, list, parquet, reader::FileReader};
 use crate::{
     batch::{ColumnType, Rejects, Schema, SplitId},
     failure::{Exit, Failure},
@@ -60,27 +60,35 @@ const FILES: usize = 10;
 /// What is read at a time.
 const BATCH: BatchSize = BatchSize { rows: 1000, bytes: 256 << 10 };
 
-/// Columns and how they were come by.
+/// Columns and, where that was a matter of judgement, how they were come by.
 pub(super) struct Inferred {
     pub(super) columns: Vec<ColumnSpec>,
-    pub(super) note: String,
+    pub(super) note: Option<String>,
 }
 
 /// The columns of the files that `spec` names. Why they cannot be told is a problem; where the spec has others
-/// (`sound` is false), the files are not read.
+/// (`sound` is false), the files are not read. A path that only the environment knows has none, and that is no problem.
 pub(super) fn infer(spec: &FilesSpec, sound: bool, context: &mut Context<'_>) -> Option<Inferred> {
+    let paths = &spec.path.0;
+    if paths.iter().any(String::is_empty) || !is_known(context.table, "path") {
+        return None;
+    }
+    let (inferred, code) = match spec.format {
+        Format::Parquet if sound => (parquet::infer(paths).map(|columns| Inferred { columns, note: None }), "columns"),
+        Format::Parquet => return None,
+        _ => (of_text(spec, sound, context)?, "infer"),
+    };
+    inferred.map_err(|why| context.problem("path", code, why)).ok()
+}
+
+/// The columns of files of text; nothing where they are not read.
+fn of_text(spec: &FilesSpec, sound: bool, context: &Context<'_>) -> Option<Result<Inferred, String>> {
     let inferred = match inputs(spec) {
         Ok(files) if sound => read(spec, &files, context.max_record_bytes),
         Ok(_) => return None,
         Err(why) => Err(why),
     };
-    match inferred {
-        Ok(inferred) => Some(inferred),
-        Err(why) => {
-            context.problem("path", "infer", format!("`columns` cannot be inferred: {why}"));
-            None
-        }
-    }
+    Some(inferred.map_err(|why| format!("`columns` cannot be inferred: {why}")))
 }
 
 /// The files that there are.
@@ -88,9 +96,6 @@ fn inputs(spec: &FilesSpec) -> Result<Vec<PathBuf>, String> {
     let paths = &spec.path.0;
     if paths.iter().any(|path| path == STDIN) {
         return Err("standard input can be read only once; declare them".to_owned());
-    }
-    if paths.iter().any(String::is_empty) {
-        return Err("the path is not known; declare them".to_owned());
     }
     let mut files = Vec::new();
     for path in paths {
@@ -118,7 +123,7 @@ fn read(spec: &FilesSpec, files: &[PathBuf], max_record: usize) -> Result<Inferr
         _ => sample.of_fields(spec, max_record)?,
     };
     let columns = columns.into_iter().map(|(name, column_type)| column(name, column_type)).collect();
-    Ok(Inferred { columns, note: sample.note() })
+    Ok(Inferred { columns, note: Some(sample.note()) })
 }
 
 fn column(name: String, column_type: ColumnType) -> ColumnSpec {
@@ -247,13 +252,13 @@ fn plan(spec: FilesSpec, names: Vec<String>, max_record: usize) -> Plan {
     let columns: Vec<ColumnSpec> = names.into_iter().map(|name| column(name, ColumnType::String)).collect();
     let schema = crate::formats::columns::schema(&columns, &Default::default(), &mut Problems::default());
     let schema = schema.unwrap_or_else(|| Schema::new(Vec::new()));
-    Plan { spec: FilesSpec { columns: Some(columns), ..spec }, schema, batch: BATCH, max_record }
+    Plan { spec: FilesSpec { columns: Some(columns), ..spec }, schema, batch: BATCH, max_record, inferred: false }
 }
 
 /// The first record of a file that is not blank.
 fn first_record(plan: &Plan, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let reading = |error: std::io::Error| Failure::reading(path, &error);
-    let decoder = plan.decoder();
+    let decoder = plan.decoder()?;
     let file = InFile::File(File::open(path).map_err(reading)?);
     let input = Input::new(file, plan.spec.compression.codec(path), plan.spec.max_ratio()).map_err(reading)?;
     let blocks = Blocks::new(input, plan.spec.newline, BATCH.bytes, plan.max_record);

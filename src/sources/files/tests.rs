@@ -7,6 +7,7 @@ mod infer;
 mod lines;
 mod list;
 mod ndjson;
+mod parquet;
 mod ranges;
 mod shape;
 
