@@ -26,6 +26,7 @@ use serde::{
 
 use self::{
     done::Done,
+    infer::Inferred,
     parquet::{Footer, ParquetReader},
     ranges::Ranges,
     reader::FileReader,
@@ -82,9 +83,9 @@ struct FilesSpec {
     /// The text that means that there is no value, such as `\N`. Unless given, an empty field means that in
     /// nullable columns other than text and lists.
     null: Option<String>,
-    /// The columns, in the order of the fields; those of parquet are found by name. Left out, they are those that the
-    /// files have when the job is compiled: of parquet all, of text inferred from the first records and nullable. `lines`
-    /// has one column, `line`, which is nullable where there is a `null`.
+    /// The columns, in the order of the fields; those of parquet are found by name. Left out, they are inferred when
+    /// the plan is made: for parquet from the footers of the files, else from the first records, all of them nullable.
+    /// `lines` has one column, `line`, which is nullable where there is a `null`.
     columns: Option<Vec<ColumnSpec>>,
     /// How the files are compressed.
     #[serde(default)]
@@ -129,9 +130,9 @@ fn build(mut spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn 
     let inferred = spec.columns.is_none();
     if inferred {
         let sound = context.problems.iter().count() == before;
-        let infer::Inferred { columns, note } = infer::infer(&spec, sound, context)?;
+        let Inferred { columns, note } = infer::infer(&spec, sound, context)?;
         spec.columns = Some(columns);
-        notes.extend(note);
+        notes.push(note);
     }
     let at = context.path.key("columns");
     let schema = columns::schema(spec.columns(), &at, context.problems);

@@ -1,4 +1,5 @@
-//! The columns of files whose spec leaves `columns` out: their names and types, from a sample of the records.
+//! The columns of files whose spec leaves `columns` out: their names and types. Parquet has them in its footers; of
+//! other files a sample of the records tells them.
 //!
 //! The sample is the first [`RECORDS`] records or [`BYTES`] bytes of the files in their order, whichever comes
 //! first; of at most [`FILES`] files. Records that would be rejected in any case teach nothing. Each column is
@@ -33,7 +34,7 @@ use std::{
 use arrow_array::{Array, cast::AsArray};
 
 use self::{json::JsonShape, text::TextShape};
-use super::{FilesSpec, Plan, STDIN, freeze, is_known, list, parquet, reader::FileReader};
+use super::{FilesSpec, Plan, STDIN, freeze, list, parquet, reader::FileReader};
 use crate::{
     batch::{ColumnType, Rejects, Schema, SplitId},
     failure::{Exit, Failure},
@@ -60,35 +61,29 @@ const FILES: usize = 10;
 /// What is read at a time.
 const BATCH: BatchSize = BatchSize { rows: 1000, bytes: 256 << 10 };
 
-/// Columns and, where that was a matter of judgement, how they were come by.
+/// Columns and how they were come by.
 pub(super) struct Inferred {
     pub(super) columns: Vec<ColumnSpec>,
-    pub(super) note: Option<String>,
+    pub(super) note: String,
 }
 
 /// The columns of the files that `spec` names. Why they cannot be told is a problem; where the spec has others
-/// (`sound` is false), the files are not read. A path that only the environment knows has none, and that is no problem.
+/// (`sound` is false), the files are not read.
 pub(super) fn infer(spec: &FilesSpec, sound: bool, context: &mut Context<'_>) -> Option<Inferred> {
-    let paths = &spec.path.0;
-    if paths.iter().any(String::is_empty) || !is_known(context.table, "path") {
-        return None;
-    }
-    let (inferred, code) = match spec.format {
-        Format::Parquet if sound => (parquet::infer(paths).map(|columns| Inferred { columns, note: None }), "columns"),
-        Format::Parquet => return None,
-        _ => (of_text(spec, sound, context)?, "infer"),
-    };
-    inferred.map_err(|why| context.problem("path", code, why)).ok()
-}
-
-/// The columns of files of text; nothing where they are not read.
-fn of_text(spec: &FilesSpec, sound: bool, context: &Context<'_>) -> Option<Result<Inferred, String>> {
     let inferred = match inputs(spec) {
         Ok(files) if sound => read(spec, &files, context.max_record_bytes),
         Ok(_) => return None,
+        // What is wrong with the paths of parquet has been said.
+        Err(_) if !sound && spec.format == Format::Parquet => return None,
         Err(why) => Err(why),
     };
-    Some(inferred.map_err(|why| format!("`columns` cannot be inferred: {why}")))
+    match inferred {
+        Ok(inferred) => Some(inferred),
+        Err(why) => {
+            context.problem("path", "infer", format!("`columns` cannot be inferred: {why}"));
+            None
+        }
+    }
 }
 
 /// The files that there are.
@@ -96,6 +91,9 @@ fn inputs(spec: &FilesSpec) -> Result<Vec<PathBuf>, String> {
     let paths = &spec.path.0;
     if paths.iter().any(|path| path == STDIN) {
         return Err("standard input can be read only once; declare them".to_owned());
+    }
+    if paths.iter().any(String::is_empty) {
+        return Err("the path is not known; declare them".to_owned());
     }
     let mut files = Vec::new();
     for path in paths {
@@ -117,13 +115,16 @@ fn inputs(spec: &FilesSpec) -> Result<Vec<PathBuf>, String> {
 }
 
 fn read(spec: &FilesSpec, files: &[PathBuf], max_record: usize) -> Result<Inferred, String> {
+    if spec.format == Format::Parquet {
+        return parquet::infer(files);
+    }
     let mut sample = Sample { files, records: 0, bytes: 0, files_read: 0 };
     let columns = match spec.format {
         Format::Ndjson => sample.of_json(spec, max_record)?,
         _ => sample.of_fields(spec, max_record)?,
     };
     let columns = columns.into_iter().map(|(name, column_type)| column(name, column_type)).collect();
-    Ok(Inferred { columns, note: Some(sample.note()) })
+    Ok(Inferred { columns, note: sample.note() })
 }
 
 fn column(name: String, column_type: ColumnType) -> ColumnSpec {
@@ -222,11 +223,15 @@ impl Sample<'_> {
     /// What `runner plan` says.
     fn note(&self) -> String {
         let s = if self.records == 1 { "" } else { "s" };
-        let of = match (self.files_read, self.files) {
-            (1, [first, ..]) => format!("`{}`", first.display()),
-            (files, _) => format!("{files} files"),
-        };
-        format!("columns inferred from {} record{s} of {of}", self.records)
+        format!("columns inferred from {} record{s} of {}", self.records, named_files(&self.files[..self.files_read]))
+    }
+}
+
+/// The one file by its name, or how many there are.
+pub(super) fn named_files(files: &[PathBuf]) -> String {
+    match files {
+        [only] => format!("`{}`", only.display()),
+        files => format!("{} files", files.len()),
     }
 }
 
@@ -252,7 +257,7 @@ fn plan(spec: FilesSpec, names: Vec<String>, max_record: usize) -> Plan {
     let columns: Vec<ColumnSpec> = names.into_iter().map(|name| column(name, ColumnType::String)).collect();
     let schema = crate::formats::columns::schema(&columns, &Default::default(), &mut Problems::default());
     let schema = schema.unwrap_or_else(|| Schema::new(Vec::new()));
-    Plan { spec: FilesSpec { columns: Some(columns), ..spec }, schema, batch: BATCH, max_record, inferred: false }
+    Plan { spec: FilesSpec { columns: Some(columns), ..spec }, schema, batch: BATCH, max_record, inferred: true }
 }
 
 /// The first record of a file that is not blank.
