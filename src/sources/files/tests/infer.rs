@@ -156,6 +156,9 @@ fn why_columns_cannot_be_inferred_is_told() {
     assert!(problems[0].contains("standard input can be read only once; declare them"), "{problems:?}");
     let problems = compile(&json!({ "format": "csv", "path": "/dev/null" }), LIMITS).err().expect("no regular file");
     assert!(problems[0].ends_with("`/dev/null` can be read only once; declare them"), "{problems:?}");
+    // While a spec is checked, a path from the environment is the empty text.
+    let problems = compile(&json!({ "format": "csv", "path": "" }), LIMITS).err().expect("no path");
+    assert!(problems[0].ends_with("`columns` cannot be inferred: the path is not known; declare them"), "{problems:?}");
     // Other problems are told at once.
     let spec = json!({ "format": "csv", "path": "no/such/file", "separator": "ab", "max_ratio": 0 });
     let problems = compile(&spec, LIMITS).err().expect("several");
