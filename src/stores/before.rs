@@ -118,6 +118,7 @@ mod tests {
         assert_eq!(second.get("lost"), Ok(None), "it was not made durable, so nothing was changed");
         second.put("none", Some(b"made by the first attempt")).expect("put");
         assert_eq!(second.get("none"), Ok(Some(None)));
+        drop(second);
         assert_eq!(open("b").get("k"), Ok(None));
     }
 }
