@@ -125,7 +125,7 @@ impl Book {
         fail::fail_point!("run-cleared");
         let folder = ledger::folder(&plan.state, &plan.name);
         match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Failure::writing(&folder, &error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::writing(&folder, &error)),
             _ => Ok(()),
         }
     }
