@@ -4,6 +4,8 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::spec::Duration;
+
 const EXIT_CODES: &str = "\
 Exit codes:
     0  done; rejects, if any, within the limit
@@ -66,6 +68,9 @@ pub(super) struct Run {
     /// Read so many rows of every source, in order; run no `done` action
     #[arg(long, value_name = "ROWS")]
     pub(super) limit: Option<u64>,
+    /// Where another run of the job is under way, wait for its end, so long at most: `30s`, `5m`
+    #[arg(long, value_name = "TIME", conflicts_with = "dry_run")]
+    pub(super) wait: Option<Duration>,
     /// Set a key, for example `limits.rejects=5`, or `memc:limits.rejects=5` for one job of several
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,

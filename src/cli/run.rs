@@ -24,7 +24,7 @@ use crate::{
     plan::Plan,
     rejects::now,
     report::{Progress, Report, Run as RunFacts, Screen, Style, Tally, summary},
-    spec::Mode as SpecMode,
+    spec::{Duration, Mode as SpecMode},
     stage::Mode,
 };
 
@@ -61,7 +61,7 @@ fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
         Err(exit) => return exit,
     };
     // A rehearsal writes nothing that another run could disturb.
-    let lock = (!args.dry_run).then(|| Lock::take(&plan.state, &plan.name)).transpose();
+    let lock = (!args.dry_run).then(|| lock(&plan, args.wait, signals)).transpose();
     if let Err(failure) = &lock {
         complain(failure);
         return failure.exit;
@@ -87,6 +87,14 @@ fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
         exit: outcome.exit(),
     };
     finish(args, &plan, facts, &tally, &outcome)
+}
+
+/// Keeps other runs of the job away, or waits for the end of one for as long as `wait` says. A signal ends that.
+pub(super) fn lock(plan: &Plan, wait: Option<Duration>, signals: &Signals) -> Result<Lock, Failure> {
+    let Some(Duration(patience)) = wait else { return Lock::take(&plan.state, &plan.name) };
+    let mut told = |held: &Failure| err(&format!("{held}; waiting for its end\n"));
+    let signalled = || signals.interrupt.load(Ordering::SeqCst) + signals.terminate.load(Ordering::SeqCst) > 0;
+    Lock::wait(&plan.state, &plan.name, patience, &mut told, &signalled)
 }
 
 /// Tells people and machines how a run ended.

@@ -10,6 +10,7 @@ mod exits;
 mod files;
 mod house;
 mod invalid;
+mod locks;
 mod memc;
 mod movies;
 mod postgres;
