@@ -43,6 +43,7 @@
 //! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
 //! | [`exec`] | threads, queues, order, partitioning, acknowledgement, stopping; its own page shows how |
 //! | [`event`] | the facts of a run |
+//! | [`pulse`] | signs of life from inside long calls |
 //! | [`report`] | tally, report file, summary, progress: all made of events |
 //! | [`rejects`], [`lock`] | the reject file; the lock that keeps two runs of a job apart |
 //! | [`cli`] | one file per command |
@@ -73,6 +74,8 @@
 //!   panicking all leave the split unsettled.
 //! - End of input drains, commits, reports. Sinks commit when every row has been judged: then it is known
 //!   whether the run is whole and within its reject limit. Output that is whole or absent is absent otherwise.
+//! - A run in which nothing has moved for `limits.stall` ends there, says who waits for whom, and does not wait for
+//!   workers that never return.
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
 //! - The hot path allocates per batch, not per record; strings are views into the block that was read.
 //!
@@ -89,6 +92,7 @@ pub mod kind;
 pub mod lock;
 pub mod plan;
 mod postgres;
+pub mod pulse;
 pub mod rejects;
 pub mod report;
 pub mod sinks;

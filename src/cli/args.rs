@@ -12,7 +12,7 @@ Exit codes:
    64  the command line is wrong
    65  more rejects than the job allows
    66  an input is missing
-   69  a service did not answer after all retries, or `limits.memory` does not suffice
+   69  a service did not answer after all retries or for `limits.stall`, or `limits.memory` does not suffice
    70  a bug in runner
    73  an output cannot be created
    74  reading or writing failed

@@ -12,6 +12,7 @@ use super::{
     ack::{Ack, Tracker},
     gate::Gate,
     message::{Message, Place},
+    watchdog::{Doing, during},
     worker::{Chain, Outlet, Shared, guard},
 };
 use crate::{
@@ -134,7 +135,7 @@ impl Passage<'_> {
     /// Sends a batch through the fused transforms and on, when the gate and the queues have room.
     fn pass(&mut self, batch: Batch) {
         let wait = Instant::now();
-        let credit = self.reading.gate.admit(self.split, batch.bytes());
+        let credit = during(Doing::WaitsForMemory, || self.reading.gate.admit(self.split, batch.bytes()));
         let mut blocked = wait.elapsed();
         let batch = match self.chain.apply(self.shared, batch) {
             Ok(batch) => batch,

@@ -10,6 +10,7 @@ use super::{
     message::{Message, Place},
     queue::QueueReceiver,
     verdict::Latch,
+    watchdog::{Doing, during},
     worker::{Chain, Outlet, Shared, guard},
 };
 use crate::{
@@ -41,7 +42,7 @@ impl Worker {
         if let (Some((queue, side)), Some(ready)) = (self.side.take(), &self.ready) {
             ready.open(self.take_side(&queue, side));
         }
-        if self.ready.as_ref().is_some_and(|ready| !ready.wait()) {
+        if self.ready.as_ref().is_some_and(|ready| !during(Doing::WaitsForSide, || ready.wait())) {
             self.chain.give_up();
         }
         let mut wait = Instant::now();

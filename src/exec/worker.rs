@@ -22,6 +22,7 @@ use super::{
     inbox::Inbox,
     message::{Message, Place},
     verdict::Latch,
+    watchdog::{Doing, during},
 };
 use crate::{
     batch::{Batch, Origin, Reject, Rejects, SplitId},
@@ -80,12 +81,12 @@ impl Shared {
 /// Calls into a stage; a panic becomes a failure that names the stage.
 pub(super) fn guard<T>(plan: &Plan, stage: StageId, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     // A worker that panicked is not called again, so whatever it left half done is never seen.
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+    during(Doing::Calls(stage), || catch_unwind(AssertUnwindSafe(call))).unwrap_or_else(|panic| {
         Err(Failure::new(Exit::Bug, format!("`{}` panicked: {}", plan.stages[stage].name, words(panic.as_ref()))))
     })
 }
 
-fn words(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
@@ -97,6 +98,8 @@ pub(super) struct Outlet(pub(super) Vec<Outgoing>);
 /// One pool that reads the output.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
+    /// The first stage of that pool.
+    pub(super) stage: StageId,
     pub(super) inbox: Arc<Inbox>,
     pub(super) lanes: BTreeMap<StageId, u32>,
 }
@@ -112,7 +115,8 @@ impl Outlet {
         let source = shared.source_of[message.place.split.0 as usize];
         for outgoing in &self.0 {
             let lane = message.place.lane + outgoing.lanes.get(&source).copied().unwrap_or(0);
-            outgoing.inbox.send(Message { place: Place { lane, ..message.place }, ..message.clone() });
+            let message = Message { place: Place { lane, ..message.place }, ..message.clone() };
+            during(Doing::Sends(outgoing.stage), || outgoing.inbox.send(message));
         }
         message.ack.acknowledge();
     }

@@ -4,4 +4,5 @@ mod end;
 mod flow;
 mod order;
 mod stages;
+mod stall;
 mod trouble;

@@ -255,6 +255,16 @@ impl Job {
         self.add(role, &[], Common { concurrency: Some(workers), ..Common::default() }, None)
     }
 
+    pub(super) fn any_source(&mut self, source: impl Source + 'static, workers: usize) -> usize {
+        let common = Common { concurrency: Some(workers), ..Common::default() };
+        self.add(Role::Source(Box::new(source)), &[], common, None)
+    }
+
+    /// With one worker, whatever it is.
+    pub(super) fn any_sink(&mut self, sink: impl Sink + 'static, inputs: &[usize]) -> usize {
+        self.add(Role::Sink(Box::new(sink)), inputs, Common::default(), None)
+    }
+
     /// A transform in a pool of its own, or fused where `workers` is 0.
     pub(super) fn sift(
         &mut self,
