@@ -45,7 +45,8 @@
 //! | [`event`] | the facts of a run |
 //! | [`pulse`] | signs of life from inside long calls |
 //! | [`report`] | tally, report file, summary, progress: all made of events |
-//! | [`rejects`], [`lock`] | the reject file; the lock that keeps two runs of a job apart |
+//! | [`rejects`], [`lock`] | the reject file, written and read again; the lock that keeps two runs of a job apart |
+//! | `replay` | the source that stands in a replay for what rejected records |
 //! | [`cli`] | one file per command |
 //!
 //! A new kind is one file in its folder, one line in the folder's `KINDS`, one job in `jobs/`, and its tests.
@@ -94,6 +95,7 @@ pub mod plan;
 mod postgres;
 pub mod pulse;
 pub mod rejects;
+mod replay;
 pub mod report;
 pub mod sinks;
 pub mod sources;

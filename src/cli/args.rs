@@ -36,6 +36,8 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Runs jobs, one after the other; the first that fails stops the rest
     Run(Run),
+    /// Gives a job the records of a reject file again; what is still bad is rejected anew
+    Replay(Replay),
     /// Checks specs: files, or all specs in folders; works offline
     Check(Check),
     /// Prints the plan of a job: stages, workers, queues, columns, splits
@@ -62,12 +64,33 @@ pub(super) struct Run {
     /// Job specs
     #[arg(value_name = "SPEC")]
     pub(super) specs: Vec<PathBuf>,
-    /// Do everything but write, and show a sample of what would be written
-    #[arg(long)]
-    pub(super) dry_run: bool,
     /// Read so many rows of every source, in order; run no `done` action
     #[arg(long, value_name = "ROWS")]
     pub(super) limit: Option<u64>,
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// `runner replay SPEC REJECTS`
+#[derive(Debug, clap::Args)]
+pub(super) struct Replay {
+    /// The job spec; `limits.rejects` does not count here
+    #[arg(value_name = "SPEC")]
+    pub(super) spec: PathBuf,
+    /// The reject file. It is not changed: new rejects go to the job's reject file or, where that is this one, to
+    /// another beside it. `files` sinks write beside their files
+    #[arg(value_name = "REJECTS")]
+    pub(super) rejects: PathBuf,
+    #[command(flatten)]
+    pub(super) run: How,
+}
+
+/// How a job is run.
+#[derive(Debug, clap::Args)]
+pub(super) struct How {
+    /// Do everything but write, and show a sample of what would be written
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Where another run of the job is under way, wait for its end, so long at most: `30s`, `5m`
     #[arg(long, value_name = "TIME", conflicts_with = "dry_run")]
     pub(super) wait: Option<Duration>,

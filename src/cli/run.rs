@@ -16,7 +16,10 @@ use signal_hook::{
 };
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{args::Run, check_sets, complain, err, out, plan_of, told};
+use super::{
+    args::{How, Run},
+    check_sets, complain, err, out, plan_of, told,
+};
 use crate::{
     exec::{self, Options, Outcome, Signals},
     failure::{Exit, Failure},
@@ -34,17 +37,13 @@ pub(super) fn run(args: &Run) -> Exit {
         complain(&Failure::new(Exit::Usage, "name a job spec: runner run SPEC…"));
         return Exit::Usage;
     }
-    if let Err(failure) = check_sets(&args.specs, &args.set) {
+    if let Err(failure) = check_sets(&args.specs, &args.how.set) {
         return told(failure);
     }
     let screen = Screen::new();
-    trouble_to(&screen);
-    let signals = match watch() {
+    let signals = match prepare(&screen) {
         Ok(signals) => signals,
-        Err(error) => {
-            complain(&Failure::new(Exit::Bug, format!("cannot watch for signals: {error}")));
-            return Exit::Bug;
-        }
+        Err(exit) => return exit,
     };
     for spec in &args.specs {
         let exit = one(spec, args, &screen, &signals);
@@ -55,11 +54,28 @@ pub(super) fn run(args: &Run) -> Exit {
     Exit::Done
 }
 
+/// Lets trouble appear on the screen, and signals be counted.
+pub(super) fn prepare(screen: &Screen) -> Result<Signals, Exit> {
+    trouble_to(screen);
+    watch().map_err(|error| told(Failure::new(Exit::Bug, format!("cannot watch for signals: {error}"))))
+}
+
 fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
-    let plan = match plan_of(spec, &args.set, SpecMode::Run) {
-        Ok(plan) => Arc::new(plan),
-        Err(exit) => return exit,
-    };
+    match plan_of(spec, &args.how.set, SpecMode::Run) {
+        Ok(plan) => carry_out(Arc::new(plan), spec, &args.how, args.limit, screen, signals),
+        Err(exit) => exit,
+    }
+}
+
+/// Runs a plan and tells how it ended.
+pub(super) fn carry_out(
+    plan: Arc<Plan>,
+    spec: &Path,
+    args: &How,
+    limit: Option<u64>,
+    screen: &Screen,
+    signals: &Signals,
+) -> Exit {
     // A rehearsal writes nothing that another run could disturb.
     let lock = (!args.dry_run).then(|| lock(&plan, args.wait, signals)).transpose();
     if let Err(failure) = &lock {
@@ -67,7 +83,7 @@ fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
         return failure.exit;
     }
     let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
-    let options = Options { mode, limit: args.limit };
+    let options = Options { mode, limit };
     let mut progress = Progress::new(&plan, style(args.quiet), screen);
     let (started, start) = (now(), Instant::now());
     let mut outcome = exec::run(&plan, &options, signals, &mut progress);
@@ -83,14 +99,14 @@ fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
         ended: now(),
         seconds,
         dry_run: args.dry_run,
-        limit: args.limit,
+        limit,
         exit: outcome.exit(),
     };
     finish(args, &plan, facts, &tally, &outcome)
 }
 
 /// Keeps other runs of the job away, or waits for the end of one for as long as `wait` says. A signal ends that.
-pub(super) fn lock(plan: &Plan, wait: Option<Duration>, signals: &Signals) -> Result<Lock, Failure> {
+fn lock(plan: &Plan, wait: Option<Duration>, signals: &Signals) -> Result<Lock, Failure> {
     let Some(Duration(patience)) = wait else { return Lock::take(&plan.state, &plan.name) };
     let mut told = |held: &Failure| err(&format!("{held}; waiting for its end\n"));
     let signalled = || signals.interrupt.load(Ordering::SeqCst) + signals.terminate.load(Ordering::SeqCst) > 0;
@@ -98,7 +114,7 @@ pub(super) fn lock(plan: &Plan, wait: Option<Duration>, signals: &Signals) -> Re
 }
 
 /// Tells people and machines how a run ended.
-fn finish(args: &Run, plan: &Plan, facts: RunFacts, tally: &Tally, outcome: &Outcome) -> Exit {
+fn finish(args: &How, plan: &Plan, facts: RunFacts, tally: &Tally, outcome: &Outcome) -> Exit {
     let exit = facts.exit;
     if !args.quiet || exit != Exit::Done {
         err(&summary(tally, outcome, exit, facts.seconds, args.dry_run));

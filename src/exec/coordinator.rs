@@ -169,8 +169,9 @@ impl<'a> Coordinator<'a> {
             self.settling.rejected(reject.split, 1);
             // What a stage made at the end is of no file.
             let file = self.run.splits.get(reject.split.0 as usize).map_or("", |split| split.name.as_str());
-            let stage = &self.plan.stages[stage].name;
-            let written = self.rejects.as_mut().map_or(Ok(()), |out| out.write(stage, file, reject));
+            let (stages, stage) = (&self.plan.stages, &self.plan.stages[stage]);
+            let input = stage.inputs.first().and_then(|input| stages[*input].output.as_ref());
+            let written = self.rejects.as_mut().map_or(Ok(()), |out| out.write(&stage.name, input, file, reject));
             if let Err(failure) = written {
                 self.fail(failure);
             }

@@ -111,6 +111,9 @@ impl Passage<'_> {
             let read = guard(&self.shared.plan, self.reading.stage, || reader.next_batch(&mut rejects));
             let busy = start.elapsed();
             let before = std::mem::replace(&mut bytes, reader.bytes_read());
+            if !rejects.is_empty() {
+                rejects.of_file(reader.header());
+            }
             let (batch, how) = match read {
                 Ok(Some(batch)) => (Some(self.reading.within_limit(batch)), None),
                 Ok(None) => (None, Some(Closed::Whole)),

@@ -11,7 +11,7 @@ use super::{
     queue::QueueReceiver,
     verdict::Latch,
     watchdog::{Doing, during},
-    worker::{Chain, Outlet, Shared, guard},
+    worker::{Chain, Outlet, Shared, guard, without_rows},
 };
 use crate::{
     batch::{Batch, Rejects, SplitId},
@@ -92,7 +92,7 @@ impl Worker {
                     sound = false;
                 }
                 let rejected = rejects.len() as u64;
-                shared.rejected(stage, rejects.take());
+                shared.rejected(stage, without_rows(rejects.take()));
                 let rest = input - rejected;
                 let (gathered, failed) = if sound { (rest, 0) } else { (0, rest) };
                 let rows = Rows { input, rejected, gathered, failed, ..Rows::default() };

@@ -210,7 +210,7 @@ impl Chain {
             let kept = kept(batch.rows(), refused.iter().map(|(row, ..)| *row));
             let mut rejects = Rejects::default();
             refused.into_iter().for_each(|(row, code, why)| rejects.push(&batch, row as usize, code, why));
-            shared.rejected(stage, rejects.take());
+            shared.rejected(stage, without_rows(rejects.take()));
             batch = batch.pick(kept);
         }
         let rows = Rows { made, output: made - rejected, rejected, ..Rows::default() };
@@ -222,6 +222,12 @@ impl Chain {
         let records = self.empty.clone().expect("a pool with transforms puts something out");
         Batch::new(records, Origin::derived(split, seq, 0))
     }
+}
+
+/// Rejects that cannot be given to their stage again as one of its rows: they are no rows of its input.
+pub(super) fn without_rows(mut rejects: Vec<Reject>) -> Vec<Reject> {
+    rejects.iter_mut().for_each(|reject| reject.row = None);
+    rejects
 }
 
 /// The rows of `0..rows` but these, which ascend.

@@ -47,7 +47,7 @@ pub fn compile_preview(
 }
 
 /// The stages of a spec and what they want of the executor.
-fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<Stage>, Vec<Wish>)> {
+pub(super) fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<Stage>, Vec<Wish>)> {
     let job = JobSpec::decode(&document.root, problems)?;
     let none = Table::new();
     let tables = |section: Section| {
@@ -70,7 +70,7 @@ fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<
     Some((job, stages, wishes))
 }
 
-fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes: Vec<Wish>) -> Plan {
+pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes: Vec<Wish>) -> Plan {
     let threads = job.limits.threads.or_else(|| available_parallelism().ok()).map_or(1, usize::from);
     let pools = pools(&stages, wishes, threads);
     Plan {

@@ -8,6 +8,7 @@ mod cut;
 mod explain;
 mod graph;
 mod pools;
+mod replay;
 mod schema;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -18,6 +19,7 @@ pub use graph::{dot, mermaid};
 pub use pools::DEFAULT_QUEUE;
 #[cfg(test)]
 pub(crate) use pools::{Wish, pools};
+pub use replay::compile_replay;
 pub use schema::schema;
 
 use crate::{

@@ -38,7 +38,7 @@ use crate::{
     },
     kind::{Compiled, Context, Kind, Workers},
     spec::{BatchSize, Path as SpecPath, Place, Problem, Value},
-    stage::{Detail, Source, SourceWorker, Split, SplitReader},
+    stage::{Detail, Rereader, Source, SourceWorker, Split, SplitReader},
 };
 
 /// The `files` source.
@@ -342,6 +342,11 @@ impl Source for Files {
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
         Ok(Box::new(Worker { plan: Arc::clone(&self.plan) }))
+    }
+
+    fn rereader(&self) -> Option<Rereader> {
+        let FilesSpec { newline, .. } = self.plan.spec;
+        Some(Rereader { decoder: self.plan.decoder(), newline, has_header: self.plan.spec.has_header() })
     }
 
     fn locate(&self, split: &Split, position: Position) -> Position {

@@ -140,7 +140,7 @@ fn take_row(
         None => filling.good.push(filling.rows as u32),
         Some(message) => {
             let record = record(plan, row, places)?;
-            filling.rejects.add(Reject { code: BAD, message, split, position, record });
+            filling.rejects.add(Reject::unread(BAD, message, split, position, record));
         }
     }
     Ok(())

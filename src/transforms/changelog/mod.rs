@@ -248,4 +248,11 @@ impl Transform for Changelog {
     fn gathers(&self) -> bool {
         self.0.emit == Emit::Document
     }
+
+    fn replays(&self) -> Result<(), &'static str> {
+        match self.0.store {
+            Some(_) => Ok(()),
+            None => Err("without a `store` its documents begin anew"),
+        }
+    }
 }

@@ -1,4 +1,10 @@
-//! The reject file: one JSON object per line for every record that could not be processed.
+//! The reject file: one JSON object per line for every record that could not be processed. `runner replay` reads it
+//! again.
+//!
+//! A line holds what its stage needs to try again: a source its record's text, and the header of its file where there
+//! is one; any other stage the row it was given, so that nothing before it is done twice.
+
+mod kept;
 
 use std::{
     fs::File,
@@ -9,8 +15,20 @@ use std::{
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use crate::{batch::Reject, failure::Failure};
+pub use self::kept::{Entry, Kept, Record, Why};
+use crate::{
+    batch::{Batch, Origin, Reject, RejectCode, Rejects, Schema, SplitId},
+    failure::Failure,
+    formats::{Encoder, ndjson::NdjsonEncoder},
+};
+
+/// The reason of a record that cannot be given to its stage again.
+pub const NOT_REPLAYABLE: RejectCode = RejectCode("not_replayable");
+
+/// Behind the name of a stage: what reads the rows again that this stage refused.
+pub const OWN: &str = ".rejects";
 
 /// A reject file under way. Made anew by every run: it holds the rejects of the last one.
 #[derive(Debug)]
@@ -40,6 +58,12 @@ struct Line<'a> {
     /// The same in hexadecimal, where it is not UTF-8 text.
     #[serde(skip_serializing_if = "Option::is_none")]
     record_hex: Option<String>,
+    /// The header of its file, where the stage is a source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<&'a str>,
+    /// The row as the stage was given it, where that is no source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<Box<RawValue>>,
 }
 
 impl RejectFile {
@@ -55,8 +79,8 @@ impl RejectFile {
         Ok(RejectFile { path: path.to_owned(), job: job.to_owned(), out: BufWriter::new(file) })
     }
 
-    /// Writes one reject of `stage`; `file` is the name of its split.
-    pub fn write(&mut self, stage: &str, file: &str, reject: &Reject) -> Result<(), Failure> {
+    /// Writes one reject of `stage`; `file` is the name of its split, `input` are the columns that the stage reads.
+    pub fn write(&mut self, stage: &str, input: Option<&Schema>, file: &str, reject: &Reject) -> Result<(), Failure> {
         let text = std::str::from_utf8(&reject.record).ok();
         let hex = || reject.record.iter().map(|byte| format!("{byte:02x}")).collect();
         let line = Line {
@@ -70,6 +94,8 @@ impl RejectFile {
             number: reject.position.record,
             record: text,
             record_hex: text.is_none().then(hex),
+            header: reject.header.as_deref().and_then(|header| std::str::from_utf8(header).ok()),
+            row: input.and_then(|input| row(input, reject)),
         };
         let mut written = serde_json::to_writer(&mut self.out, &line).map_err(std::io::Error::from);
         written = written.and_then(|()| self.out.write_all(b"\n"));
@@ -85,6 +111,16 @@ impl RejectFile {
         });
         synced.map_err(|error| Failure::writing(&self.path, &error))
     }
+}
+
+/// The row that a stage was given, as a line of JSON. A number that JSON cannot hold leaves none.
+fn row(input: &Schema, reject: &Reject) -> Option<Box<RawValue>> {
+    let records = reject.row.clone().filter(|row| row.schema() == input.arrow())?;
+    let batch = Batch::new(records, Origin::derived(SplitId(0), 0, 1));
+    let mut text = Vec::new();
+    NdjsonEncoder::new(input.clone()).encode(&batch, &mut text, &mut Rejects::default());
+    let text = String::from_utf8(text).ok()?;
+    RawValue::from_string(text.trim_end().to_owned()).ok()
 }
 
 /// The time now, UTC, to the millisecond, after RFC 3339.
