@@ -155,7 +155,8 @@ impl Reader<'_> {
         rejects: &mut Rejects,
     ) -> Result<Result<RecordBatch, String>, Failure> {
         if let How::Never(why) = &self.feed.how {
-            return Ok(Err(entry.why.as_ref().unwrap_or(why).sentence()));
+            let own = entry.why.as_ref().filter(|own| **own != Why::NoRow);
+            return Ok(Err(own.unwrap_or(why).sentence()));
         }
         if let Some(why) = &entry.why {
             return Ok(Err(why.sentence()));

@@ -14,6 +14,7 @@ mod locks;
 mod memc;
 mod movies;
 mod postgres;
+mod replay;
 mod report;
 mod running;
 mod sample_tables;

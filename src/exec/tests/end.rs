@@ -92,7 +92,7 @@ fn keyed_gathering_puts_out_worker_by_worker() {
 
 /// Puts out its rows as they came, but refuses what divides by 7.
 #[derive(Clone, Default)]
-struct AsTheyCame(Vec<i64>);
+pub(super) struct AsTheyCame(Vec<i64>);
 
 impl Transform for AsTheyCame {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
@@ -149,7 +149,7 @@ fn an_ordered_transform_has_its_input_in_order() {
 
 /// Adds to each row the sum of all rows of its second input.
 #[derive(Clone, Default)]
-struct Plus {
+pub(super) struct Plus {
     sum: Arc<AtomicI64>,
     fails: bool,
 }

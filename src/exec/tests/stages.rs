@@ -239,7 +239,7 @@ impl Latch {
 
 /// A plan under construction.
 pub(super) struct Job {
-    stages: Vec<Stage>,
+    pub(super) stages: Vec<Stage>,
     wishes: Vec<Wish>,
     pub(super) limits: Limits,
 }
@@ -304,7 +304,7 @@ impl Job {
         self.add(Role::Sink(Box::new(sink.clone())), inputs, common, key)
     }
 
-    fn add(&mut self, role: Role, inputs: &[usize], common: Common, key: Option<&str>) -> usize {
+    pub(super) fn add(&mut self, role: Role, inputs: &[usize], common: Common, key: Option<&str>) -> usize {
         let id = self.stages.len();
         let ordered = role.is_sink() && common.concurrency.is_none();
         let workers = if ordered { Workers::One("test") } else { Workers::Default(1) };

@@ -12,6 +12,7 @@ use crate::{
     batch::{Batch, Rejects, SplitId},
     exec::Signals,
     failure::{Exit, Failure},
+    plan::Plan,
     pulse, spec,
     spec::Common,
     stage::{
@@ -123,8 +124,12 @@ fn job(stall: Duration) -> Job {
 
 /// Runs a plan that must end by itself. Its threads may never: nobody waits for those.
 fn ends(job: Job) -> Ran {
-    let (plan, (send, ran)) = (job.plan(), mpsc::channel());
-    spawn(move || send.send(run_plan(&plan, None, &Signals::default())));
+    plan_ends(job.plan())
+}
+
+fn plan_ends(plan: Arc<Plan>) -> Ran {
+    let (send, ran) = mpsc::channel();
+    spawn(move || send.send(run_plan(&plan, None, &Signals::default())).is_ok());
     ran.recv_timeout(Duration::from_secs(60)).expect("the run hangs")
 }
 
@@ -182,9 +187,7 @@ fn workers_that_wait_for_each_other_are_a_bug() {
     // The sink is told of more ways to it than there are.
     open.pools[2].arrivals.values_mut().for_each(|lanes| *lanes += 1);
     open.limits.memory = spec::Bytes(10 * 40);
-    let (send, ran) = mpsc::channel();
-    spawn(move || send.send(run_plan(&plan, None, &Signals::default())));
-    let ran = ran.recv_timeout(Duration::from_secs(60)).expect("the run hangs");
+    let ran = plan_ends(plan);
     assert_eq!(ran.outcome.exit(), Exit::Bug, "{:?}", ran.outcome);
     let said = "`s0` has 1 worker waiting for memory that batches further on hold; `s1` has 1 worker waiting for input, \
                 0 of 4 batches in its queue; `s2` has 1 worker waiting for input, 0 of 4 batches in its queue";
