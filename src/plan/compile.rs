@@ -9,6 +9,7 @@ use std::{
 use super::{
     Plan, Role, Stage, cut,
     pools::{Wish, pools},
+    waits::{self, Circle},
 };
 use crate::{
     batch::{Column, ColumnType, Schema},
@@ -63,6 +64,7 @@ pub(super) fn stages(document: &Document, problems: &mut Problems) -> Option<(Jo
         compiler.done.insert(&spec.name, stage);
     }
     compiler.check_files();
+    compiler.check_waits();
     let Compiler { stages, wishes, .. } = compiler;
     if problems.any_error() {
         return None;
@@ -169,6 +171,19 @@ impl<'a> Compiler<'a> {
             let message = format!("`{}` is already written by `{first}`", file.display());
             self.problems.push(Problem::new("same-file", Place::value(at), message));
         }
+    }
+
+    /// Sources that wait for each other would do so for ever.
+    fn check_waits(&mut self) {
+        let Some(Circle { sources, at }) = waits::circle(&self.stages, &self.wishes) else { return };
+        let name = |id: StageId| format!("`{}`", self.stages[id].name);
+        let shown: Vec<String> = sources.iter().chain(&sources[..1]).map(|id| name(*id)).collect();
+        let Some(spec) = self.job.stages().find(|stage| stage.name == self.stages[at].name) else { return };
+        let message =
+            format!("the rows of {} would wait for each other for ever, here and further on", shown.join(" → "));
+        let help = format!("define {} a second time under another name, and read each once", shown[0]);
+        let place = Place::value(spec.path.key("input"));
+        self.problems.push(Problem::new("shared-origin", place, message).help(Some(help)));
     }
 
     fn stage(&mut self, spec: &'a StageSpec) -> Option<StageId> {

@@ -10,6 +10,7 @@ mod graph;
 mod pools;
 mod replay;
 mod schema;
+mod waits;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -21,6 +22,8 @@ pub use pools::DEFAULT_QUEUE;
 pub(crate) use pools::{Wish, pools};
 pub use replay::compile_replay;
 pub use schema::schema;
+#[cfg(test)]
+pub(crate) use waits::circle;
 
 use crate::{
     batch::Schema,

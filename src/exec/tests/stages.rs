@@ -240,7 +240,7 @@ impl Latch {
 /// A plan under construction.
 pub(super) struct Job {
     pub(super) stages: Vec<Stage>,
-    wishes: Vec<Wish>,
+    pub(super) wishes: Vec<Wish>,
     pub(super) limits: Limits,
 }
 

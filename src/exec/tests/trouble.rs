@@ -132,6 +132,22 @@ fn a_sink_that_another_reads_commits_before_it() {
     assert_eq!((lookup.all(), ran.outcome.exit()), ((0..36).collect(), Exit::Done));
 }
 
+#[test]
+fn two_sinks_that_others_read_do_not_wait_for_each_other() {
+    let mut sinks = [(); 4].map(|()| Collect::new(Delivery::Ordered));
+    sinks.iter_mut().for_each(|sink| sink.durable = false);
+    let mut job = Job::new();
+    job.limits.stall = crate::spec::Duration(Duration::from_secs(10));
+    let source = job.source(&Count::new(3, 3, 4), 2);
+    for pair in sinks.chunks(2) {
+        let first = job.sink(&pair[0], &[source], Common::default(), None);
+        job.sink(&pair[1], &[first], Common::default(), None);
+    }
+    let ran = job.run();
+    assert_eq!(ran.outcome.exit(), Exit::Done, "{:?}", ran.outcome);
+    assert!(sinks.iter().all(|sink| sink.all().len() == 36));
+}
+
 fn with_rejects(limit: RejectLimit, refused: impl Fn(i64) -> bool + Send + Sync + 'static) -> (Ran, Vec<u64>) {
     let (count, sink) = (Count::new(4, 10, 10), Collect::new(Delivery::Any));
     let mut job = Job::new();
