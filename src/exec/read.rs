@@ -138,7 +138,8 @@ impl Passage<'_> {
     /// Sends a batch through the fused transforms and on, when the gate and the queues have room.
     fn pass(&mut self, batch: Batch) {
         let wait = Instant::now();
-        let credit = during(Doing::WaitsForMemory, || self.reading.gate.admit(self.split, batch.bytes()));
+        let credit =
+            during(Doing::WaitsForMemory, || self.reading.gate.admit(self.split, batch.bytes(), &self.shared.stop));
         let mut blocked = wait.elapsed();
         let batch = match self.chain.apply(self.shared, batch) {
             Ok(batch) => batch,

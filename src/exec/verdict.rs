@@ -40,7 +40,7 @@ struct State {
     busy: usize,
     waiting: usize,
     given: bool,
-    /// The pools that read this one, by way of others too.
+    /// The pools that cannot end before this one has committed.
     behind: BTreeSet<PoolId>,
 }
 
@@ -102,11 +102,28 @@ impl State {
     }
 }
 
+/// The pools that cannot end before this one has committed: those that read it; and where one of them takes it for
+/// its second input, what leads to its first, for that is held back meanwhile, and all behind that.
 fn behind(plan: &Plan, pool: PoolId) -> BTreeSet<PoolId> {
     let mut found = BTreeSet::new();
     let mut left = vec![pool];
     while let Some(next) = left.pop() {
-        left.extend(plan.pools[next].next.iter().map(|edge| edge.to).filter(|to| found.insert(*to)));
+        for edge in &plan.pools[next].next {
+            let held = if edge.side { leading_to(plan, edge.to) } else { BTreeSet::new() };
+            left.extend(held.into_iter().chain([edge.to]).filter(|pool| found.insert(*pool)));
+        }
+    }
+    found.remove(&pool);
+    found
+}
+
+/// The pools that lead to the first input of this one.
+fn leading_to(plan: &Plan, pool: PoolId) -> BTreeSet<PoolId> {
+    let mut found = BTreeSet::new();
+    let mut left = vec![(pool, false)];
+    while let Some((to, any)) = left.pop() {
+        let reads = |from: &PoolId| plan.pools[*from].next.iter().any(|edge| edge.to == to && (any || !edge.side));
+        left.extend((0..plan.pools.len()).filter(reads).filter(|from| found.insert(*from)).map(|from| (from, true)));
     }
     found
 }

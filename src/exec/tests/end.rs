@@ -203,6 +203,23 @@ fn the_second_input_is_whole_before_the_first_is_looked_at() {
 }
 
 #[test]
+fn a_sink_whose_output_is_a_second_input_commits_first() {
+    let (first, second) = (Count::new(4, 50, 6), Count::new(3, 3, 10));
+    let (mut main, sink) = (Collect::new(Delivery::Ordered), Collect::new(Delivery::Ordered));
+    main.durable = false;
+    let mut job = Job::new();
+    job.limits.stall = crate::spec::Duration(std::time::Duration::from_secs(10));
+    let (left, right) = (job.source(&first, 2), job.source(&second, 1));
+    let main = job.sink(&main, &[right], Common::default(), None);
+    let plus = job.transform(Plus::default(), &[left], Some(main), 2);
+    job.sink(&sink, &[plus], Common::default(), None);
+    let ran = job.run();
+    assert_eq!(ran.outcome.exit(), Exit::Done, "{:?}", ran.outcome);
+    let sum: i64 = (0..90).sum();
+    assert_eq!(sink.all(), (0..1200).map(|n| n + sum).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_second_input_that_fails_stores_nothing() {
     for (plus, fails_at) in [(Plus { fails: true, ..Plus::default() }, None), (Plus::default(), Some((0, 1)))] {
         let (first, second) = (Count::new(4, 5, 6), Count { fails_at, ..Count::new(1, 3, 3) });

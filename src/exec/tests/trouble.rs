@@ -211,6 +211,37 @@ fn the_first_signal_drains() {
     assert_eq!(ran.outcome.unfinished, 1000 - done.len());
 }
 
+/// Rows of the second source wait for those of the first, of which no more come.
+#[test]
+fn a_signal_frees_what_waits_for_memory() {
+    let (mut first, sink, signals) = (Count::new(1000, 1, 10), Collect::new(Delivery::Ordered), Signals::default());
+    let (counts, second) = (signals.clone(), Count::new(1, 1000, 10));
+    let made = Arc::clone(&second.made);
+    first.before = Arc::new(move |split, seq| {
+        if (split, seq) == (2, 0) {
+            // By now the second source has read as much as it may.
+            while made.load(Ordering::SeqCst) < 3 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            counts.interrupt.store(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(150));
+        }
+    });
+    let mut job = Job::new();
+    job.limits.memory = crate::spec::Bytes(2 * 2 * 2 * 80);
+    job.limits.stall = crate::spec::Duration(Duration::from_secs(10));
+    let (one_source, other) = (job.source(&first, 1), job.source(&second, 1));
+    job.sink(&sink, &[one_source, other], Common::default(), None);
+    let ran = run_plan(&job.plan(), None, &signals);
+    assert_eq!(
+        (ran.outcome.stopped, ran.outcome.exit()),
+        (Some(StopReason::Interrupt), Exit::TryAgain),
+        "{:?}",
+        ran.outcome
+    );
+}
+
 #[test]
 fn the_second_signal_aborts() {
     let (ran, ..) = interrupted(2, None);
