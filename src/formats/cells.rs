@@ -231,7 +231,7 @@ fn integers<T: itoa::Integer + Copy>(values: &[T], separator: u8, out: &mut Vec<
 }
 
 /// Appends `YYYY-MM-DD`.
-fn date(days: i64, out: &mut Vec<u8>) -> Result<(), Unfit> {
+pub(super) fn date(days: i64, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let (year, month, day) = scalar::calendar(days);
     if !(0..=9999).contains(&year) {
         return Err("the year is not between 0 and 9999");
@@ -245,7 +245,7 @@ fn date(days: i64, out: &mut Vec<u8>) -> Result<(), Unfit> {
 }
 
 /// Appends `YYYY-MM-DDTHH:MM:SSZ`, with a fraction of `digits` digits unless it is zero.
-fn timestamp(value: i64, digits: u32, out: &mut Vec<u8>) -> Result<(), Unfit> {
+pub(super) fn timestamp(value: i64, digits: u32, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let unit = 10_i64.pow(digits);
     let (seconds, fraction) = (value.div_euclid(unit), value.rem_euclid(unit));
     date(seconds.div_euclid(86_400), out)?;

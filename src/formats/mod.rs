@@ -5,6 +5,8 @@
 //! writing:  columns ─▶ a format's encoder ─▶ cells ─▶ compression
 //! ```
 //!
+//! Parquet is no text and goes a way of its own: see [`parquet`].
+//!
 //! Nothing here names a file to read or write: that is the business of the `files` source and sink.
 
 pub mod blocks;
@@ -16,6 +18,7 @@ pub mod fields;
 mod json;
 pub mod lines;
 pub mod ndjson;
+pub mod parquet;
 mod records;
 pub mod scalar;
 mod store;
@@ -45,6 +48,8 @@ pub enum Format {
     Ndjson,
     /// Lines of text: one column, one row per line.
     Lines,
+    /// Apache Parquet.
+    Parquet,
 }
 
 impl Format {
@@ -55,14 +60,15 @@ impl Format {
             Format::Csv => "csv",
             Format::Ndjson => "ndjson",
             Format::Lines => "lines",
+            Format::Parquet => "parquet",
         }
     }
 
-    /// Can a value of this type be written in it? Formats other than JSON have no way to nest lists, and JSON
+    /// Can a value of this type be written in it? Text formats other than JSON have no way to nest lists, and JSON
     /// is full of what separates items.
     pub fn holds(self, column_type: &ColumnType) -> bool {
         match column_type {
-            ColumnType::List(item) if self != Format::Ndjson => {
+            ColumnType::List(item) if !matches!(self, Format::Ndjson | Format::Parquet) => {
                 !matches!(**item, ColumnType::List(_) | ColumnType::Json)
             }
             _ => true,

@@ -1,21 +1,10 @@
 //! Values as the server sends them, in its binary form, to typed columns. Statements cast every column to its
 //! wire type, so that few forms are to be known: integers come as `int8`, floats as `float8`, and so on.
 
-use std::sync::Arc;
-
-use arrow_array::{
-    ArrayRef, ListArray,
-    builder::{ArrayBuilder, BinaryViewBuilder, BooleanBuilder, PrimitiveBuilder, StringViewBuilder},
-    types::{
-        Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-        TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-    },
-};
-use arrow_buffer::{NullBufferBuilder, OffsetBuffer};
-use arrow_schema::FieldRef;
+use arrow_array::ArrayRef;
 use tokio_postgres::types::{FromSql, Type};
 
-use crate::batch::{ColumnType, RejectCode};
+use crate::batch::{Builder, ColumnType, ListBuilder, RejectCode};
 
 /// Days from 1970-01-01 to 2000-01-01, where the server's dates start.
 const EPOCH_DAYS: i32 = 10_957;
@@ -47,47 +36,21 @@ impl<'a> FromSql<'a> for Raw<'a> {
 /// One column that is being filled.
 pub(crate) struct Values {
     nullable: bool,
-    store: Store,
-}
-
-enum Store {
-    Bool(BooleanBuilder),
-    Int8(PrimitiveBuilder<Int8Type>),
-    Int16(PrimitiveBuilder<Int16Type>),
-    Int32(PrimitiveBuilder<Int32Type>),
-    Int64(PrimitiveBuilder<Int64Type>),
-    UInt8(PrimitiveBuilder<UInt8Type>),
-    UInt16(PrimitiveBuilder<UInt16Type>),
-    UInt32(PrimitiveBuilder<UInt32Type>),
-    UInt64(PrimitiveBuilder<UInt64Type>),
-    Float32(PrimitiveBuilder<Float32Type>),
-    Float64(PrimitiveBuilder<Float64Type>),
-    Text(StringViewBuilder),
-    Binary(BinaryViewBuilder),
-    Date(PrimitiveBuilder<Date32Type>),
-    Timestamp(PrimitiveBuilder<TimestampMicrosecondType>),
-    TimestampNs(PrimitiveBuilder<TimestampNanosecondType>),
-    List(Box<List>),
-}
-
-struct List {
-    items: Store,
-    field: FieldRef,
-    ends: Vec<i32>,
-    nulls: NullBufferBuilder,
+    /// Are bad items of a list left out of it?
     drop_items: bool,
+    values: Builder,
 }
 
 impl Values {
     /// An empty column. `drop_items`: bad items of a list are left out of it.
     pub(crate) fn new(column_type: &ColumnType, nullable: bool, drop_items: bool) -> Values {
-        Values { nullable, store: Store::new(column_type, drop_items) }
+        Values { nullable, drop_items, values: Builder::new(column_type) }
     }
 
     /// Appends a value. One that is not of the column's type is not: append a null in its place.
     pub(crate) fn push(&mut self, raw: Option<&[u8]>) -> Result<(), Bad> {
         match raw {
-            Some(raw) => self.store.push(raw),
+            Some(raw) => push(&mut self.values, raw, self.drop_items),
             None if self.nullable => {
                 self.push_null();
                 Ok(())
@@ -98,141 +61,62 @@ impl Values {
 
     /// Appends that there is no value.
     pub(crate) fn push_null(&mut self) {
-        self.store.push_null();
+        self.values.push_null();
     }
 
     /// The column, which is empty again after.
     pub(crate) fn finish(&mut self) -> ArrayRef {
-        self.store.finish()
+        self.values.finish()
     }
 }
 
-/// Calls a method of the builder, whatever it is; lists come first.
-macro_rules! each {
-    ($store:expr, $list:ident => $of_list:expr, $builder:ident => $of_builder:expr) => {
-        match $store {
-            Store::List($list) => $of_list,
-            Store::Bool($builder) => $of_builder,
-            Store::Int8($builder) => $of_builder,
-            Store::Int16($builder) => $of_builder,
-            Store::Int32($builder) => $of_builder,
-            Store::Int64($builder) => $of_builder,
-            Store::UInt8($builder) => $of_builder,
-            Store::UInt16($builder) => $of_builder,
-            Store::UInt32($builder) => $of_builder,
-            Store::UInt64($builder) => $of_builder,
-            Store::Float32($builder) => $of_builder,
-            Store::Float64($builder) => $of_builder,
-            Store::Text($builder) => $of_builder,
-            Store::Binary($builder) => $of_builder,
-            Store::Date($builder) => $of_builder,
-            Store::Timestamp($builder) => $of_builder,
-            Store::TimestampNs($builder) => $of_builder,
+fn push(column: &mut Builder, raw: &[u8], drop_items: bool) -> Result<(), Bad> {
+    macro_rules! integer {
+        ($values:ident) => {
+            $values.append_value(i64::from_be_bytes(bytes(raw)?).try_into().map_err(|_| NUMBER)?)
+        };
+    }
+    match column {
+        Builder::Int8(values) => integer!(values),
+        Builder::Int16(values) => integer!(values),
+        Builder::Int32(values) => integer!(values),
+        Builder::Int64(values) => values.append_value(i64::from_be_bytes(bytes(raw)?)),
+        Builder::UInt8(values) => integer!(values),
+        Builder::UInt16(values) => integer!(values),
+        Builder::UInt32(values) => integer!(values),
+        Builder::UInt64(values) => values.append_value(text(raw)?.parse().map_err(|_| NUMBER)?),
+        Builder::Bool(values) => values.append_value(u8::from_be_bytes(bytes(raw)?) != 0),
+        Builder::Float32(values) => values.append_value(narrow(f64::from_be_bytes(bytes(raw)?))?),
+        Builder::Float64(values) => values.append_value(f64::from_be_bytes(bytes(raw)?)),
+        Builder::String(values) | Builder::Json(values) => values.append_value(text(raw)?),
+        Builder::Binary(values) => values.append_value(raw),
+        Builder::Date(values) => values.append_value(days(i32::from_be_bytes(bytes(raw)?))?),
+        Builder::Timestamp(values) => values.append_value(micros(i64::from_be_bytes(bytes(raw)?))?),
+        Builder::TimestampNs(values) => {
+            let micros = micros(i64::from_be_bytes(bytes(raw)?))?;
+            values.append_value(micros.checked_mul(1000).ok_or(TIMESTAMP)?);
         }
-    };
+        Builder::List(list) => push_list(list, raw, drop_items)?,
+    }
+    Ok(())
 }
 
-impl Store {
-    fn new(column_type: &ColumnType, drop_items: bool) -> Store {
-        match column_type {
-            ColumnType::Bool => Store::Bool(BooleanBuilder::new()),
-            ColumnType::Int8 => Store::Int8(PrimitiveBuilder::new()),
-            ColumnType::Int16 => Store::Int16(PrimitiveBuilder::new()),
-            ColumnType::Int32 => Store::Int32(PrimitiveBuilder::new()),
-            ColumnType::Int64 => Store::Int64(PrimitiveBuilder::new()),
-            ColumnType::UInt8 => Store::UInt8(PrimitiveBuilder::new()),
-            ColumnType::UInt16 => Store::UInt16(PrimitiveBuilder::new()),
-            ColumnType::UInt32 => Store::UInt32(PrimitiveBuilder::new()),
-            ColumnType::UInt64 => Store::UInt64(PrimitiveBuilder::new()),
-            ColumnType::Float32 => Store::Float32(PrimitiveBuilder::new()),
-            ColumnType::Float64 => Store::Float64(PrimitiveBuilder::new()),
-            ColumnType::String | ColumnType::Json => Store::Text(StringViewBuilder::new()),
-            ColumnType::Binary => Store::Binary(BinaryViewBuilder::new()),
-            ColumnType::Date => Store::Date(PrimitiveBuilder::new()),
-            ColumnType::Timestamp => Store::Timestamp(PrimitiveBuilder::new()),
-            ColumnType::TimestampNs => Store::TimestampNs(PrimitiveBuilder::new()),
-            ColumnType::List(item) => Store::List(Box::new(List {
-                items: Store::new(item, false),
-                field: Arc::new(item.item_field()),
-                ends: vec![0],
-                nulls: NullBufferBuilder::new(0),
-                drop_items,
-            })),
+/// Appends the items of an array in its binary form. Where one is bad, those before it stay: the null that
+/// must follow takes them in, which no reader of a list sees.
+fn push_list(list: &mut ListBuilder, raw: &[u8], drop_items: bool) -> Result<(), Bad> {
+    let mut items = Items::new(raw)?;
+    while let Some(item) = items.next()? {
+        match item {
+            None => list.items.push_null(),
+            // The server's arrays do not nest: an item that is a list is bad as a whole.
+            Some(raw) => match push(&mut list.items, raw, false) {
+                Err(bad) if !drop_items => return Err(bad),
+                _ => {}
+            },
         }
     }
-
-    fn push(&mut self, raw: &[u8]) -> Result<(), Bad> {
-        macro_rules! integer {
-            ($builder:ident) => {
-                $builder.append_value(i64::from_be_bytes(bytes(raw)?).try_into().map_err(|_| NUMBER)?)
-            };
-        }
-        match self {
-            Store::Int8(builder) => integer!(builder),
-            Store::Int16(builder) => integer!(builder),
-            Store::Int32(builder) => integer!(builder),
-            Store::Int64(builder) => builder.append_value(i64::from_be_bytes(bytes(raw)?)),
-            Store::UInt8(builder) => integer!(builder),
-            Store::UInt16(builder) => integer!(builder),
-            Store::UInt32(builder) => integer!(builder),
-            Store::UInt64(builder) => builder.append_value(text(raw)?.parse().map_err(|_| NUMBER)?),
-            Store::Bool(builder) => builder.append_value(u8::from_be_bytes(bytes(raw)?) != 0),
-            Store::Float32(builder) => builder.append_value(narrow(f64::from_be_bytes(bytes(raw)?))?),
-            Store::Float64(builder) => builder.append_value(f64::from_be_bytes(bytes(raw)?)),
-            Store::Text(builder) => builder.append_value(text(raw)?),
-            Store::Binary(builder) => builder.append_value(raw),
-            Store::Date(builder) => builder.append_value(days(i32::from_be_bytes(bytes(raw)?))?),
-            Store::Timestamp(builder) => builder.append_value(micros(i64::from_be_bytes(bytes(raw)?))?),
-            Store::TimestampNs(builder) => {
-                let micros = micros(i64::from_be_bytes(bytes(raw)?))?;
-                builder.append_value(micros.checked_mul(1000).ok_or(TIMESTAMP)?);
-            }
-            Store::List(list) => return list.push(raw),
-        }
-        Ok(())
-    }
-
-    fn push_null(&mut self) {
-        each!(self, list => list.end(false), builder => builder.append_null());
-    }
-
-    fn len(&self) -> usize {
-        each!(self, list => list.ends.len() - 1, builder => builder.len())
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        each!(self, list => list.finish(), builder => Arc::new(builder.finish()))
-    }
-}
-
-impl List {
-    /// Appends the items of an array in its binary form. Where one is bad, those before it stay: the null that
-    /// must follow takes them in, which no reader of a list sees.
-    fn push(&mut self, raw: &[u8]) -> Result<(), Bad> {
-        let mut items = Items::new(raw)?;
-        while let Some(item) = items.next()? {
-            match item {
-                None => self.items.push_null(),
-                Some(raw) => match self.items.push(raw) {
-                    Err(bad) if !self.drop_items => return Err(bad),
-                    _ => {}
-                },
-            }
-        }
-        self.end(true);
-        Ok(())
-    }
-
-    fn end(&mut self, valid: bool) {
-        self.ends.push(self.items.len() as i32);
-        self.nulls.append(valid);
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        let ends = std::mem::replace(&mut self.ends, vec![0]);
-        let (field, items) = (Arc::clone(&self.field), self.items.finish());
-        Arc::new(ListArray::new(field, OffsetBuffer::new(ends.into()), items, self.nulls.finish()))
-    }
+    list.end(true);
+    Ok(())
 }
 
 /// The items of an array in its binary form.

@@ -4,6 +4,8 @@
 //! written. So a run that fails or is killed leaves the targets as they were.
 
 mod output;
+mod packing;
+mod parquet;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -18,21 +20,22 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
-    output::Packing,
+    packing::{Compression, Packing},
+    parquet::GroupSize,
     target::Target,
-    writer::{Order, Writer},
+    writer::{Form, Order, Writer},
 };
 use crate::{
     batch::Schema,
     failure::Failure,
     formats::{
-        Encoder, Format,
+        Format,
         cells::CellStyle,
         columns,
-        compression::{Codec, Compression},
         csv::{self, CsvEncoder},
         lines::LinesEncoder,
         ndjson::NdjsonEncoder,
+        parquet::ParquetStyle,
         scalar,
         tsv::TsvEncoder,
     },
@@ -65,26 +68,35 @@ struct FilesSpec {
     format: Format,
     /// Does each file begin with the names of its columns? Unless given, csv does and tsv does not.
     header: Option<bool>,
-    /// What is written where there is no value; nothing unless given. Not for ndjson.
+    /// What is written where there is no value; nothing unless given. Not for ndjson and parquet.
     null: Option<String>,
     /// What stands between the fields of csv: one ASCII character; a comma unless given.
     separator: Option<String>,
-    /// What stands between the items of a list: one ASCII character; a comma unless given. Not for ndjson.
+    /// What stands between the items of a list: one ASCII character; a comma unless given. Not for ndjson and
+    /// parquet.
     list_separator: Option<String>,
     /// The most bytes of a file, before compression: further rows go to another. Files are then numbered, in five
     /// digits before the ending of their names. A file holds at least one row.
     max_bytes: Option<Bytes>,
-    /// How the file is compressed.
+    /// How the file is compressed; of parquet, its pages.
     #[serde(default)]
     compression: Compression,
     /// How hard to compress: gzip 0 to 9, 6 unless given; zstd 1 to 19, 3 unless given.
     #[schemars(range(max = 19))]
     level: Option<u32>,
+    /// The most rows of a row group of parquet; 262144 unless given. One ends earlier where its values take 64 MiB.
+    #[schemars(range(min = 1))]
+    row_group_rows: Option<u32>,
 }
 
 impl FilesSpec {
     fn has_header(&self) -> bool {
         self.header.unwrap_or(self.format == Format::Csv)
+    }
+
+    fn packing(&self) -> Packing {
+        let codec = self.compression.codec(self.format, Path::new(&self.path));
+        Packing { codec, level: self.level.unwrap_or(codec.default_level()) }
     }
 }
 
@@ -111,20 +123,21 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
             return None;
         }
     };
-    let codec = spec.compression.codec(Path::new(&spec.path));
-    let packing = Packing { codec, level: spec.level.unwrap_or(codec.default_level()) };
+    let packing = spec.packing();
     let each = match (target.by_split(), target.by_value()) {
         (true, true) => ", one file per split and value",
         (true, false) => ", one file per split",
         (false, true) => ", one file per value",
         (false, false) => "",
     };
-    let level = if codec == Codec::Plain { String::new() } else { format!(", level {}", packing.level) };
-    let compression = format!("{codec}{level}");
-    let notes = vec![format!("{} to `{}`{each}", spec.format.name(), spec.path), compression];
+    let notes = vec![format!("{} to `{}`{each}", spec.format.name(), spec.path), packing.to_string()];
     let notes = notes.into_iter().chain(spec.max_bytes.map(|bytes| format!("files of at most {bytes}"))).collect();
     let stage = Box::new(Files { spec, target, schema: context.input().clone(), packing });
-    Some(Compiled { stage, output: None, workers: Workers::One("one writer keeps the input's order"), notes })
+    let workers = match stage.delivery() {
+        Delivery::BySplit => Workers::Threads,
+        _ => Workers::One("one writer keeps the input's order"),
+    };
+    Some(Compiled { stage, output: None, workers, notes })
 }
 
 /// Records what is wrong with keys by themselves.
@@ -148,13 +161,17 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
     if spec.max_bytes.is_some() && spec.path == STDOUT {
         context.problem("max_bytes", "max_bytes", "`max_bytes` has no effect on standard output");
     }
-    let codec = spec.compression.codec(Path::new(&spec.path));
-    match spec.level {
-        Some(_) if codec == Codec::Plain && path_known => {
-            context.problem("level", "level", "`level` has no effect: the file is not compressed");
+    if let Some(message) = spec.compression.rule_broken(spec.format) {
+        context.problem("compression", "compression", message);
+        return;
+    }
+    let codec = spec.packing().codec;
+    match (spec.level, codec.levels()) {
+        (Some(_), None) if path_known => {
+            context.problem("level", "level", format!("`level` has no effect: the file is {codec}"));
         }
-        Some(level) if codec != Codec::Plain && !codec.levels().contains(&level) => {
-            let (first, last) = codec.levels().into_inner();
+        (Some(level), Some(levels)) if !levels.contains(&level) => {
+            let (first, last) = levels.into_inner();
             context.problem("level", "level", format!("level {level} is not between {first} and {last}"));
         }
         _ => {}
@@ -164,15 +181,24 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
 /// Records which keys the format has no use for, or cannot hold.
 fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
     let format = spec.format;
-    let ndjson = format == Format::Ndjson;
+    let parquet = format == Format::Parquet;
+    let own = parquet || format == Format::Ndjson;
     let useless = [
         ("header", spec.header.is_some() && !matches!(format, Format::Tsv | Format::Csv), "it has no header"),
-        ("null", spec.null.is_some() && ndjson, "it has a null of its own"),
+        ("null", spec.null.is_some() && own, "it has a null of its own"),
         ("separator", spec.separator.is_some() && format != Format::Csv, "only csv has a choice"),
-        ("list_separator", spec.list_separator.is_some() && ndjson, "it has lists of its own"),
+        ("list_separator", spec.list_separator.is_some() && own, "it has lists of its own"),
+        ("row_group_rows", spec.row_group_rows.is_some() && !parquet, "only parquet has row groups"),
     ];
     for (key, _, why) in useless.iter().filter(|(_, given, _)| *given) {
         context.problem(key, "format", format!("`{key}` has no effect on {}: {why}", format.name()));
+    }
+    if spec.row_group_rows == Some(0) {
+        context.problem("row_group_rows", "row_group_rows", "a row group has at least 1 row");
+    }
+    if parquet && Compression::is_packed(Path::new(&spec.path)) {
+        let message = "parquet compresses its pages, so its name should not say that the file is compressed";
+        context.problem("path", "format", message);
     }
     let never = match format {
         Format::Csv => vec!['"', '\n', '\r', char::from(csv::separator(spec.separator.as_deref()))],
@@ -218,24 +244,33 @@ struct Files {
 }
 
 impl Files {
-    fn encoder(&self) -> Box<dyn Encoder> {
+    fn form(&self) -> Form {
         let separator = self.spec.list_separator.as_ref().and_then(|text| text.bytes().next()).unwrap_or(b',');
         let style = CellStyle { null: self.spec.null.clone().unwrap_or_default(), separator };
+        let schema = self.schema.clone();
         match self.spec.format {
-            Format::Tsv => Box::new(TsvEncoder::new(self.schema.clone(), style)),
+            Format::Tsv => Form::Text(Box::new(TsvEncoder::new(schema, style))),
             Format::Csv => {
                 let separator = csv::separator(self.spec.separator.as_deref());
-                Box::new(CsvEncoder::new(self.schema.clone(), style, separator))
+                Form::Text(Box::new(CsvEncoder::new(schema, style, separator)))
             }
-            Format::Ndjson => Box::new(NdjsonEncoder::new(self.schema.clone())),
-            Format::Lines => Box::new(LinesEncoder::new(self.schema.clone(), style)),
+            Format::Ndjson => Form::Text(Box::new(NdjsonEncoder::new(schema))),
+            Format::Lines => Form::Text(Box::new(LinesEncoder::new(schema, style))),
+            Format::Parquet => Form::parquet(
+                ParquetStyle { codec: self.packing.pages(), schema },
+                GroupSize::of(self.spec.row_group_rows),
+            ),
         }
     }
 }
 
 impl Sink for Files {
+    /// Parquet takes long to encode: where each split has a file of its own, several workers do.
     fn delivery(&self) -> Delivery {
-        Delivery::Ordered
+        match self.spec.format {
+            Format::Parquet if self.target.by_split() => Delivery::BySplit,
+            _ => Delivery::Ordered,
+        }
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -244,11 +279,11 @@ impl Sink for Files {
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
         Ok(Box::new(Writer::new(Order {
-            encoder: self.encoder(),
+            form: self.form(),
             target: self.target.clone(),
             date: today(),
             header: self.spec.has_header(),
-            packing: self.packing,
+            packing: self.packing.around(self.spec.format),
             max_bytes: self.spec.max_bytes.map(|bytes| bytes.0),
             mode,
         })?))

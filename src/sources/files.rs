@@ -2,6 +2,7 @@
 //! optionally renamed, moved or deleted once all of it is stored.
 
 mod done;
+mod parquet;
 mod ranges;
 mod reader;
 #[cfg(test)]
@@ -22,7 +23,12 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
-use self::{done::Done, ranges::Ranges, reader::FileReader};
+use self::{
+    done::Done,
+    parquet::{Footer, ParquetReader},
+    ranges::Ranges,
+    reader::FileReader,
+};
 use crate::{
     batch::{Position, Schema, SplitId},
     failure::{Exit, Failure},
@@ -30,7 +36,7 @@ use crate::{
         Decoder, Format,
         blocks::Newline,
         columns::{self, ColumnSpec},
-        compression::Compression,
+        compression::{Codec, Compression},
         csv::{self, CsvDecoder, CsvStyle},
         lines::LinesDecoder,
         ndjson::NdjsonDecoder,
@@ -75,7 +81,8 @@ struct FilesSpec {
     /// The text that means that there is no value, such as `\N`. Unless given, an empty field means that in
     /// nullable columns other than text and lists.
     null: Option<String>,
-    /// The columns, in the order of the fields. `lines` has one, called `line` unless it is declared.
+    /// The columns, in the order of the fields. `lines` has one, called `line` unless it is declared. Those of
+    /// parquet are found by name; without any they are all that the files have when the job is compiled.
     #[serde(default)]
     columns: Vec<ColumnSpec>,
     /// How the files are compressed.
@@ -111,15 +118,30 @@ fn build(mut spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn 
     if spec.format == Format::Lines && spec.columns.is_empty() {
         spec.columns.push(ColumnSpec::string("line"));
     }
+    let inferred = spec.format == Format::Parquet && spec.columns.is_empty();
+    if inferred {
+        spec.columns = infer(&spec, context)?;
+    }
     let at = context.path.key("columns");
     let schema = columns::schema(&spec.columns, &at, context.problems);
     check(&spec, context);
     let schema = schema.filter(|_| context.problems.iter().count() == before)?;
     let notes = notes(&spec);
     let (batch, max_record) = (context.batch, context.max_record_bytes);
-    let plan = Arc::new(Plan { spec, schema: schema.clone(), batch, max_record });
+    let plan = Arc::new(Plan { spec, schema: schema.clone(), batch, max_record, inferred });
     let stage = Box::new(Files { plan, ranges: Ranges::default() });
     Some(Compiled { stage, output: Some(schema), workers: Workers::Threads, notes })
+}
+
+/// The columns of the files as they are now. A path that only the environment knows has none, and that is no problem.
+fn infer(spec: &FilesSpec, context: &mut Context<'_>) -> Option<Vec<ColumnSpec>> {
+    let before = context.problems.iter().count();
+    check(spec, context);
+    let unknown = spec.path.0.iter().any(String::is_empty) || !is_known(context.table, "path");
+    if unknown || context.problems.iter().count() > before {
+        return None;
+    }
+    parquet::infer(&spec.path.0).map_err(|message| context.problem("path", "columns", message)).ok()
 }
 
 /// Records what is wrong with keys by themselves.
@@ -149,6 +171,8 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
     }
     match spec.max_ratio {
         Some(0) => context.problem("max_ratio", "max_ratio", "a `max_ratio` is at least 1"),
+        // Said once, of the format.
+        Some(_) if spec.format == Format::Parquet => {}
         Some(_) if spec.compression == Compression::None => {
             context.problem("max_ratio", "max_ratio", "`max_ratio` has no effect: the files are not compressed");
         }
@@ -173,22 +197,35 @@ fn has_empty(table: &Value) -> bool {
 fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
     let format = spec.format;
     let fields = matches!(format, Format::Tsv | Format::Csv);
+    let parquet = format == Format::Parquet;
+    let has_lists = parquet || format == Format::Ndjson;
     let useless = [
         ("header", spec.header.is_some() && !fields, "its records have no names of fields above them"),
-        ("null", spec.null.is_some() && format == Format::Ndjson, "it has a null of its own"),
+        ("null", spec.null.is_some() && has_lists, "it has a null of its own"),
         ("separator", spec.separator.is_some() && format != Format::Csv, "only csv has a choice"),
         ("multiline", spec.multiline.is_some() && format != Format::Csv, "only csv has records of many lines"),
+        ("newline", spec.newline != Newline::default() && parquet, "its records are no lines"),
+        ("compression", spec.compression != Compression::Auto && parquet, "its pages say how they are compressed"),
+        ("max_ratio", spec.max_ratio.is_some() && parquet, "its pages say how large they are"),
     ];
     for (key, _, why) in useless.iter().filter(|(_, given, _)| *given) {
         context.problem(key, "format", format!("`{key}` has no effect on {}: {why}", format.name()));
     }
     for (i, column) in spec.columns.iter().enumerate().filter(|(_, column)| column.separator.is_some()) {
-        if format == Format::Ndjson {
+        if has_lists {
             let at = Place::value(context.path.key("columns").index(i));
-            let message =
-                format!("column `{}`: ndjson has lists of its own, so `separator` has no effect", column.name);
+            let (name, format) = (&column.name, format.name());
+            let message = format!("column `{name}`: {format} has lists of its own, so `separator` has no effect");
             context.problems.push(Problem::new("columns", at, message));
         }
+    }
+    for path in spec.path.0.iter().filter(|_| parquet) {
+        let message = match Compression::Auto.codec(Path::new(path)) {
+            _ if path == STDIN => "parquet cannot be read from standard input: its footer comes last".to_owned(),
+            Codec::Plain => continue,
+            codec => format!("`{path}` is {codec} by its name, and parquet is not read through that: unpack it first"),
+        };
+        context.problem("path", "format", message);
     }
     if format == Format::Lines && spec.columns.len() > 1 {
         context.problem("columns", "columns", "lines have one column");
@@ -222,6 +259,11 @@ fn notes(spec: &FilesSpec) -> Vec<String> {
         Compression::Gzip => "gzip",
         Compression::Zstd => "zstd",
     };
+    if spec.format == Format::Parquet {
+        let mut notes = vec![format!("parquet from {}", spec.path)];
+        notes.extend(spec.done.as_ref().map(|done| format!("each file, once stored: {done}")));
+        return notes;
+    }
     let header = if spec.has_header() { ", fields by header" } else { "" };
     let mut notes = vec![format!("{} from {}", spec.format.name(), spec.path), format!("{compression}{header}")];
     notes.extend(spec.done.as_ref().map(|done| format!("each file, once stored: {done}")));
@@ -295,14 +337,16 @@ struct Plan {
     schema: Schema,
     batch: BatchSize,
     max_record: usize,
+    /// Are the columns those that the files had, and not declared ones?
+    inferred: bool,
 }
 
 impl Plan {
-    /// A decoder for one file.
-    fn decoder(&self) -> Box<dyn Decoder> {
+    /// A decoder for one file of text.
+    fn decoder(&self) -> Result<Box<dyn Decoder>, Failure> {
         let FilesSpec { columns, null, format, .. } = &self.spec;
         let (null, schema, rows, max) = (null.as_deref(), &self.schema, self.batch.rows, self.max_record);
-        match format {
+        Ok(match format {
             Format::Tsv => Box::new(TsvDecoder::new(columns, schema, null, rows, max)),
             Format::Csv => {
                 let separator = csv::separator(self.spec.separator.as_deref());
@@ -311,7 +355,8 @@ impl Plan {
             }
             Format::Ndjson => Box::new(NdjsonDecoder::new(columns, schema, rows, max)),
             Format::Lines => Box::new(LinesDecoder::new(&columns[0], schema, null, rows, max)),
-        }
+            Format::Parquet => return Err(Failure::new(Exit::Bug, "parquet is no format of text")),
+        })
     }
 }
 
@@ -341,7 +386,7 @@ impl Source for Files {
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
-        Ok(Box::new(Worker { plan: Arc::clone(&self.plan) }))
+        Ok(Box::new(Worker { plan: Arc::clone(&self.plan), footer: Footer::default() }))
     }
 
     fn rereader(&self) -> Option<Rereader> {
@@ -364,10 +409,14 @@ impl Source for Files {
 
 struct Worker {
     plan: Arc<Plan>,
+    footer: Footer,
 }
 
 impl SourceWorker for Worker {
     fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
+        if self.plan.spec.format == Format::Parquet {
+            return Ok(Box::new(ParquetReader::open(&self.plan, id, split, &mut self.footer)?));
+        }
         Ok(Box::new(FileReader::open(&self.plan, id, split)?))
     }
 }

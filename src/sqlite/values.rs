@@ -1,23 +1,16 @@
 //! SQLite's values to typed columns. SQLite types values, not columns: each value is checked on its own.
 
-use std::sync::Arc;
-
 use arrow_array::{
-    ArrayRef, ListArray,
-    builder::{BinaryViewBuilder, BooleanBuilder, PrimitiveBuilder, StringViewBuilder},
-    types::{
-        Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-        TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-    },
+    ArrayRef,
+    builder::StringViewBuilder,
+    types::{Date32Type, TimestampMicrosecondType, TimestampNanosecondType},
 };
-use arrow_buffer::{NullBufferBuilder, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, FieldRef};
 use rusqlite::types::ValueRef;
 use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 
 use crate::{
-    batch::ColumnType,
+    batch::{Builder, ColumnType, ListBuilder},
     formats::{columns::Invalid, fields::shown, scalar::Scalar},
 };
 
@@ -27,37 +20,7 @@ pub(crate) struct ValueColumn {
     column_type: ColumnType,
     nullable: bool,
     invalid: Invalid,
-    store: Store,
-}
-
-/// The values of one type.
-enum Store {
-    Bool(BooleanBuilder),
-    Int8(PrimitiveBuilder<Int8Type>),
-    Int16(PrimitiveBuilder<Int16Type>),
-    Int32(PrimitiveBuilder<Int32Type>),
-    Int64(PrimitiveBuilder<Int64Type>),
-    UInt8(PrimitiveBuilder<UInt8Type>),
-    UInt16(PrimitiveBuilder<UInt16Type>),
-    UInt32(PrimitiveBuilder<UInt32Type>),
-    UInt64(PrimitiveBuilder<UInt64Type>),
-    Float32(PrimitiveBuilder<Float32Type>),
-    Float64(PrimitiveBuilder<Float64Type>),
-    Date(PrimitiveBuilder<Date32Type>),
-    Timestamp(PrimitiveBuilder<TimestampMicrosecondType>),
-    TimestampNs(PrimitiveBuilder<TimestampNanosecondType>),
-    String(StringViewBuilder),
-    Json(StringViewBuilder),
-    Binary(BinaryViewBuilder),
-    List(Box<ListStore>),
-}
-
-struct ListStore {
-    offsets: Vec<i32>,
-    nulls: NullBufferBuilder,
-    items: Store,
-    len: usize,
-    item_field: FieldRef,
+    values: Builder,
 }
 
 /// The value is not of the type.
@@ -66,8 +29,8 @@ struct Bad;
 impl ValueColumn {
     /// An empty column.
     pub(crate) fn new(name: &str, column_type: &ColumnType, nullable: bool, invalid: Invalid) -> Self {
-        let store = Store::new(column_type);
-        ValueColumn { name: name.to_owned(), column_type: column_type.clone(), nullable, invalid, store }
+        let values = Builder::new(column_type);
+        ValueColumn { name: name.to_owned(), column_type: column_type.clone(), nullable, invalid, values }
     }
 
     /// Appends a value.
@@ -77,16 +40,16 @@ impl ValueColumn {
     /// place, so that all columns keep the same length; the row must be left out.
     pub(crate) fn push(&mut self, value: ValueRef<'_>) -> Result<(), String> {
         if value == ValueRef::Null {
-            self.store.push_null();
+            self.values.push_null();
             return match self.nullable {
                 true => Ok(()),
                 false => Err(format!("column `{}` is null", self.name)),
             };
         }
-        match self.store.push(value, self.invalid == Invalid::DropItems) {
+        match push(&mut self.values, value, self.invalid == Invalid::DropItems) {
             Ok(()) => Ok(()),
             Err(Bad) => {
-                self.store.push_null();
+                self.values.push_null();
                 match self.invalid {
                     Invalid::Null => Ok(()),
                     _ => Err(format!("column `{}`: {} is no {}", self.name, describe(value), self.column_type)),
@@ -97,12 +60,12 @@ impl ValueColumn {
 
     /// Appends a null in the place of a value that does not matter.
     pub(crate) fn skip(&mut self) {
-        self.store.push_null();
+        self.values.push_null();
     }
 
     /// The values so far; the column is empty afterwards.
-    pub(crate) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        self.store.finish()
+    pub(crate) fn finish(&mut self) -> ArrayRef {
+        self.values.finish()
     }
 }
 
@@ -117,166 +80,92 @@ fn describe(value: ValueRef<'_>) -> String {
     }
 }
 
-/// Matches a store: one arm for integers, one for floats, one for times, and the others.
-macro_rules! match_store {
-    ($store:expr, $integers:ident => $integer:expr, $floats:ident: $F:ident => $float:expr,
-     $times:ident: $T:ident => $time:expr, $($other:pat => $then:expr,)*) => {
-        match $store {
-            Store::Int8($integers) => $integer,
-            Store::Int16($integers) => $integer,
-            Store::Int32($integers) => $integer,
-            Store::Int64($integers) => $integer,
-            Store::UInt8($integers) => $integer,
-            Store::UInt16($integers) => $integer,
-            Store::UInt32($integers) => $integer,
-            Store::UInt64($integers) => $integer,
-            Store::Float32($floats) => { #[allow(dead_code)] type $F = f32; $float }
-            Store::Float64($floats) => { #[allow(dead_code)] type $F = f64; $float }
-            Store::Date($times) => { #[allow(dead_code)] type $T = Date32Type; $time }
-            Store::Timestamp($times) => { #[allow(dead_code)] type $T = TimestampMicrosecondType; $time }
-            Store::TimestampNs($times) => { #[allow(dead_code)] type $T = TimestampNanosecondType; $time }
-            $($other => $then,)*
+/// Appends a value that is not null.
+fn push(column: &mut Builder, value: ValueRef<'_>, drop_items: bool) -> Result<(), Bad> {
+    match column {
+        Builder::Int8(values) => values.append_value(integer(value)?),
+        Builder::Int16(values) => values.append_value(integer(value)?),
+        Builder::Int32(values) => values.append_value(integer(value)?),
+        Builder::Int64(values) => values.append_value(integer(value)?),
+        Builder::UInt8(values) => values.append_value(integer(value)?),
+        Builder::UInt16(values) => values.append_value(integer(value)?),
+        Builder::UInt32(values) => values.append_value(integer(value)?),
+        Builder::UInt64(values) => values.append_value(integer(value)?),
+        Builder::Float32(values) => values.append_value(float(value)? as f32),
+        Builder::Float64(values) => values.append_value(float(value)?),
+        Builder::Date(values) => values.append_value(parsed::<Date32Type>(value)?),
+        Builder::Timestamp(values) => values.append_value(parsed::<TimestampMicrosecondType>(value)?),
+        Builder::TimestampNs(values) => values.append_value(parsed::<TimestampNanosecondType>(value)?),
+        Builder::Bool(values) => match value {
+            ValueRef::Integer(bit @ 0..=1) => values.append_value(bit == 1),
+            _ => return Err(Bad),
+        },
+        Builder::String(values) => values.append_value(text(value)?),
+        Builder::Json(values) => push_json(values, value)?,
+        Builder::Binary(values) => match value {
+            ValueRef::Blob(bytes) | ValueRef::Text(bytes) => values.append_value(bytes),
+            _ => return Err(Bad),
+        },
+        Builder::List(list) => {
+            let Ok(Json::Array(items)) = serde_json::from_str(text(value)?) else { return Err(Bad) };
+            push_list(list, &items, drop_items)?;
         }
-    };
+    }
+    Ok(())
 }
 
-impl Store {
-    fn new(column_type: &ColumnType) -> Store {
-        match column_type {
-            ColumnType::Bool => Store::Bool(BooleanBuilder::new()),
-            ColumnType::Int8 => Store::Int8(PrimitiveBuilder::new()),
-            ColumnType::Int16 => Store::Int16(PrimitiveBuilder::new()),
-            ColumnType::Int32 => Store::Int32(PrimitiveBuilder::new()),
-            ColumnType::Int64 => Store::Int64(PrimitiveBuilder::new()),
-            ColumnType::UInt8 => Store::UInt8(PrimitiveBuilder::new()),
-            ColumnType::UInt16 => Store::UInt16(PrimitiveBuilder::new()),
-            ColumnType::UInt32 => Store::UInt32(PrimitiveBuilder::new()),
-            ColumnType::UInt64 => Store::UInt64(PrimitiveBuilder::new()),
-            ColumnType::Float32 => Store::Float32(PrimitiveBuilder::new()),
-            ColumnType::Float64 => Store::Float64(PrimitiveBuilder::new()),
-            ColumnType::Date => Store::Date(PrimitiveBuilder::new()),
-            ColumnType::Timestamp => Store::Timestamp(PrimitiveBuilder::new()),
-            ColumnType::TimestampNs => Store::TimestampNs(PrimitiveBuilder::new()),
-            ColumnType::String => Store::String(StringViewBuilder::new()),
-            ColumnType::Json => Store::Json(StringViewBuilder::new()),
-            ColumnType::Binary => Store::Binary(BinaryViewBuilder::new()),
-            ColumnType::List(item) => Store::List(Box::new(ListStore {
-                offsets: vec![0],
-                nulls: NullBufferBuilder::new(0),
-                items: Store::new(item),
-                len: 0,
-                item_field: Arc::new(item.item_field()),
-            })),
-        }
+/// Appends a list. Where an item is bad, those before it stand behind the end of the last list: they
+/// become part of a list that is null.
+fn push_list(list: &mut ListBuilder, items: &[Json], drop_items: bool) -> Result<(), Bad> {
+    if list.items.len() + items.len() > i32::MAX as usize {
+        return Err(Bad);
     }
-
-    fn push_null(&mut self) {
-        match_store!(self, values => values.append_null(), values: F => values.append_null(),
-            values: T => values.append_null(),
-            Store::Bool(values) => values.append_null(),
-            Store::String(values) | Store::Json(values) => values.append_null(),
-            Store::Binary(values) => values.append_null(),
-            Store::List(list) => list.close(false),
-        );
-    }
-
-    /// Appends a value that is not null.
-    fn push(&mut self, value: ValueRef<'_>, drop_items: bool) -> Result<(), Bad> {
-        match_store!(self,
-            values => values.append_value(integer(value)?),
-            values: F => values.append_value(float(value)? as F),
-            values: T => values.append_value(T::parse(text(value)?.as_bytes()).ok_or(Bad)?),
-            Store::Bool(values) => match value {
-                ValueRef::Integer(bit @ 0..=1) => values.append_value(bit == 1),
-                _ => return Err(Bad),
-            },
-            Store::String(values) => values.append_value(text(value)?),
-            Store::Json(values) => push_json(values, value)?,
-            Store::Binary(values) => match value {
-                ValueRef::Blob(bytes) | ValueRef::Text(bytes) => values.append_value(bytes),
-                _ => return Err(Bad),
-            },
-            Store::List(list) => {
-                let Ok(Json::Array(items)) = serde_json::from_str(text(value)?) else { return Err(Bad) };
-                list.push(&items, drop_items)?;
-            },
-        );
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        Ok(match_store!(self, values => Arc::new(values.finish()), values: F => Arc::new(values.finish()),
-            values: T => Arc::new(values.finish()),
-            Store::Bool(values) => Arc::new(values.finish()),
-            Store::String(values) | Store::Json(values) => Arc::new(values.finish()),
-            Store::Binary(values) => Arc::new(values.finish()),
-            Store::List(list) => {
-                let offsets = std::mem::replace(&mut list.offsets, vec![0]);
-                list.len = 0;
-                let items = list.items.finish()?;
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-                Arc::new(ListArray::try_new(Arc::clone(&list.item_field), offsets, items, list.nulls.finish())?)
-            },
-        ))
-    }
-}
-
-impl ListStore {
-    /// Ends the list that the items since the last end make up.
-    fn close(&mut self, valid: bool) {
-        self.offsets.push(self.len as i32);
-        self.nulls.append(valid);
-    }
-
-    /// Appends a list. Where an item is bad, those before it stand behind the end of the last list: they
-    /// become part of a list that is null.
-    fn push(&mut self, items: &[Json], drop_items: bool) -> Result<(), Bad> {
-        if self.len + items.len() > i32::MAX as usize {
-            return Err(Bad);
-        }
-        for item in items {
-            match self.push_item(item, drop_items) {
-                Ok(()) => self.len += 1,
-                Err(Bad) if drop_items => {}
-                Err(Bad) => {
-                    if let Store::List(inner) = &mut self.items {
-                        inner.close(false);
-                        self.len += 1;
-                    }
-                    return Err(Bad);
+    for item in items {
+        match push_item(&mut list.items, item, drop_items) {
+            Ok(()) => {}
+            Err(Bad) if drop_items => {}
+            Err(Bad) => {
+                if let Builder::List(inner) = &mut list.items {
+                    inner.end(false);
                 }
+                return Err(Bad);
             }
         }
-        self.close(true);
-        Ok(())
     }
+    list.end(true);
+    Ok(())
+}
 
-    fn push_item(&mut self, item: &Json, drop_items: bool) -> Result<(), Bad> {
-        if let Store::Json(values) = &mut self.items {
-            values.append_value(item.to_string());
-            return Ok(());
-        }
-        let whole = item.as_i64().map(ValueRef::Integer);
-        match item {
-            Json::Null => {
-                self.items.push_null();
-                Ok(())
-            }
-            Json::Bool(bit) if matches!(self.items, Store::Bool(_)) => {
-                self.items.push(ValueRef::Integer(i64::from(*bit)), drop_items)
-            }
-            Json::Number(number) => {
-                let value = whole.or_else(|| number.as_f64().map(ValueRef::Real)).ok_or(Bad)?;
-                self.items.push(value, drop_items)
-            }
-            Json::String(text) => self.items.push(ValueRef::Text(text.as_bytes()), drop_items),
-            Json::Array(inner) => match &mut self.items {
-                Store::List(list) => list.push(inner, drop_items),
-                _ => Err(Bad),
-            },
-            Json::Bool(_) | Json::Object(_) => Err(Bad),
-        }
+fn push_item(items: &mut Builder, item: &Json, drop_items: bool) -> Result<(), Bad> {
+    if let Builder::Json(values) = items {
+        values.append_value(item.to_string());
+        return Ok(());
     }
+    let whole = item.as_i64().map(ValueRef::Integer);
+    match item {
+        Json::Null => {
+            items.push_null();
+            Ok(())
+        }
+        Json::Bool(bit) if matches!(items, Builder::Bool(_)) => {
+            push(items, ValueRef::Integer(i64::from(*bit)), drop_items)
+        }
+        Json::Number(number) => {
+            let value = whole.or_else(|| number.as_f64().map(ValueRef::Real)).ok_or(Bad)?;
+            push(items, value, drop_items)
+        }
+        Json::String(text) => push(items, ValueRef::Text(text.as_bytes()), drop_items),
+        Json::Array(inner) => match items {
+            Builder::List(list) => push_list(list, inner, drop_items),
+            _ => Err(Bad),
+        },
+        Json::Bool(_) | Json::Object(_) => Err(Bad),
+    }
+}
+
+/// A date or time from its text.
+fn parsed<T: Scalar>(value: ValueRef<'_>) -> Result<T::Native, Bad> {
+    T::parse(text(value)?.as_bytes()).ok_or(Bad)
 }
 
 /// A whole number that the type has room for.
@@ -333,7 +222,7 @@ mod tests {
     fn read(column_type: &str, invalid: Invalid, value: ValueRef<'_>) -> Result<String, String> {
         let mut column = column(column_type, invalid);
         column.push(value)?;
-        let array = column.finish().expect("an array");
+        let array = column.finish();
         let declared = Column { name: "c".into(), column_type: column.column_type.clone(), nullable: true };
         let schema = Schema::new(vec![declared]).arrow();
         assert_eq!((array.len(), array.data_type()), (1, schema.field(0).data_type()));
@@ -410,7 +299,7 @@ mod tests {
             assert!(column.push(ValueRef::Text(bad.as_bytes())).is_err());
             assert!(column.push(ValueRef::Text(good.as_bytes())).is_ok());
             column.skip();
-            let array = column.finish().expect("an array");
+            let array = column.finish();
             let declared = Column { name: "c".into(), column_type: column.column_type.clone(), nullable: true };
             let schema = Schema::new(vec![declared]).arrow();
             let shown = [0, 1, 2].map(|row| json::value(schema.field(0), &array, row).to_string());

@@ -13,6 +13,7 @@ mod invalid;
 mod locks;
 mod memc;
 mod movies;
+mod parquet;
 mod postgres;
 mod replay;
 mod report;

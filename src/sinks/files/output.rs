@@ -12,7 +12,7 @@ use crate::{
     formats::compression::{Codec, OutFile, Output},
 };
 
-/// How a file is compressed, and how hard.
+/// How a whole file is compressed, and how hard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packing {
     pub(super) codec: Codec,

@@ -1,5 +1,6 @@
 //! The sink from spec to bytes, and back through the source's decoder.
 
+mod parquet;
 mod place;
 mod whole;
 

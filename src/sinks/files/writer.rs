@@ -2,13 +2,16 @@
 
 use std::{collections::HashMap, path::PathBuf};
 
+use arrow_array::RecordBatch;
+
 use super::{
     STDOUT,
     output::{Finished, Packing, Suspended, Unfinished},
+    parquet::{Pages, Parquet},
     target::{Target, numbered},
 };
 use crate::{
-    batch::{Batch, Rejects, SplitId},
+    batch::{Batch, Reject, Rejects, SplitId},
     failure::Failure,
     formats::{Encoder, cells::Cell},
     stage::{Mode, SinkWorker, Written},
@@ -19,7 +22,7 @@ const OPEN: usize = 64;
 
 /// What the worker is told.
 pub(super) struct Order {
-    pub(super) encoder: Box<dyn Encoder>,
+    pub(super) form: Form,
     pub(super) target: Target,
     /// The day of the run.
     pub(super) date: String,
@@ -30,12 +33,20 @@ pub(super) struct Order {
     pub(super) mode: Mode,
 }
 
+/// How rows become bytes.
+pub(super) enum Form {
+    /// Each by itself.
+    Text(Box<dyn Encoder>),
+    /// Many together.
+    Parquet(Box<Parquet>),
+}
+
 /// The one worker of the sink.
 pub(super) struct Writer {
-    order: Order,
+    pub(super) order: Order,
     /// The text of a batch; kept for its room.
     text: Vec<u8>,
-    files: Vec<Keyed>,
+    pub(super) files: Vec<Keyed>,
     /// Places in `files` by path.
     known: HashMap<String, usize>,
     /// Places in `files` of those that are open.
@@ -48,22 +59,24 @@ pub(super) struct Writer {
     earlier: usize,
     split: Option<SplitId>,
     /// In a rehearsal: has some been shown since the last file began?
-    shown: bool,
+    pub(super) shown: bool,
 }
 
 /// All rows of one target, which may be several files one after the other.
-struct Keyed {
+pub(super) struct Keyed {
     path: String,
-    state: State,
+    pub(super) state: State,
+    /// What is not in the file yet, where rows are written together.
+    pub(super) pages: Option<Pages>,
     /// Number of the file being written.
-    part: u32,
+    pub(super) part: u32,
     /// What is in it.
-    rows: u64,
-    bytes: u64,
-    used: u64,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    pub(super) used: u64,
 }
 
-enum State {
+pub(super) enum State {
     Absent,
     Open(Unfinished),
     Suspended(Suspended),
@@ -107,15 +120,15 @@ impl Writer {
         if let Some(file) = self.known.get(&path) {
             return *file;
         }
-        self.files.push(Keyed { path: path.clone(), state: State::Absent, part: 0, rows: 0, bytes: 0, used: 0 });
+        let (state, pages) = (State::Absent, None);
+        self.files.push(Keyed { path: path.clone(), state, pages, part: 0, rows: 0, bytes: 0, used: 0 });
         self.known.insert(path, self.files.len() - 1);
         self.files.len() - 1
     }
 
     /// Opens a file, if need be in the place of the one that was left alone for longest.
-    fn make_open(&mut self, file: usize) -> Result<(), Failure> {
-        self.clock += 1;
-        self.files[file].used = self.clock;
+    pub(super) fn make_open(&mut self, file: usize) -> Result<(), Failure> {
+        self.touch(file);
         if let State::Open(_) = self.files[file].state {
             return Ok(());
         }
@@ -132,12 +145,19 @@ impl Writer {
             _ => {
                 let (unfinished, bytes) = self.create(file)?;
                 (self.files[file].rows, self.files[file].bytes) = (0, bytes);
+                self.files[file].pages = self.pages()?;
                 State::Open(unfinished)
             }
         };
         self.files[file].state = state;
         self.open.push(file);
         Ok(())
+    }
+
+    /// Notes that a file is in use.
+    pub(super) fn touch(&mut self, file: usize) {
+        self.clock += 1;
+        self.files[file].used = self.clock;
     }
 
     /// Begins a file of a target, with its header.
@@ -151,15 +171,22 @@ impl Writer {
             Unfinished::create(PathBuf::from(path), packing)?
         };
         let mut header = Vec::new();
-        if self.order.header {
-            self.order.encoder.header(&mut header);
+        if let (true, Form::Text(encoder)) = (self.order.header, &mut self.order.form) {
+            encoder.header(&mut header);
             unfinished.write(&header)?;
         }
         Ok((unfinished, header.len() as u64))
     }
 
     /// Ends a file that is begun, but for its name.
-    fn end(&mut self, file: usize) -> Result<(), Failure> {
+    pub(super) fn end(&mut self, file: usize) -> Result<(), Failure> {
+        if let Some(pages) = self.files[file].pages.take() {
+            let bytes = pages.finish()?;
+            self.make_open(file)?;
+            if let State::Open(unfinished) = &mut self.files[file].state {
+                unfinished.write(&bytes)?;
+            }
+        }
         self.open.retain(|open| *open != file);
         let keyed = &mut self.files[file];
         let finished = match std::mem::replace(&mut keyed.state, State::Absent) {
@@ -179,13 +206,21 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes text of a batch; what cannot be text.
+    fn encode(&mut self, batch: &Batch) -> Vec<Reject> {
+        self.text.clear();
+        let mut rejects = Rejects::default();
+        if let Form::Text(encoder) = &mut self.order.form {
+            encoder.encode(batch, &mut self.text, &mut rejects);
+        }
+        rejects.take()
+    }
+
     /// Writes rows that all belong to one target. A file that would grow too large is ended before the row that
     /// would make it so: so where files end does not depend on how rows came in batches.
     fn put(&mut self, file: usize, batch: &Batch, written: &mut Written) -> Result<(), Failure> {
         self.make_open(file)?;
-        self.text.clear();
-        let mut rejects = Rejects::default();
-        self.order.encoder.encode(batch, &mut self.text, &mut rejects);
+        let rejects = self.encode(batch);
         let size = self.text.len() as u64;
         let Keyed { rows, bytes, .. } = self.files[file];
         if size > 0 && self.order.max_bytes.is_some_and(|max| bytes + size > max) {
@@ -204,7 +239,6 @@ impl Writer {
         if let State::Open(unfinished) = &mut keyed.state {
             unfinished.write(&self.text)?;
         }
-        let rejects = rejects.take();
         let accepted = (batch.rows() - rejects.len()) as u64;
         keyed.rows += accepted;
         keyed.bytes += size;
@@ -215,15 +249,15 @@ impl Writer {
     }
 
     /// The rows of each target, in the order in which the targets come up.
-    fn groups(&mut self, batch: &Batch) -> Vec<(usize, Vec<u32>)> {
-        let cells: Vec<Cell<'_>> = batch.records.columns().iter().map(Cell::new).collect();
+    pub(super) fn groups(&mut self, records: &RecordBatch, split: SplitId) -> Vec<(usize, Vec<u32>)> {
+        let cells: Vec<Cell<'_>> = records.columns().iter().map(Cell::new).collect();
         let mut groups: Vec<(usize, Vec<u32>)> = Vec::new();
         let mut group_of = HashMap::new();
         let (mut path, mut scratch) = (String::new(), Vec::new());
-        for row in 0..batch.rows() {
+        for row in 0..records.num_rows() {
             path.clear();
             let Order { target, date, .. } = &self.order;
-            target.fill(&cells, row, batch.origin.split.0, date, &mut scratch, &mut path);
+            target.fill(&cells, row, split.0, date, &mut scratch, &mut path);
             let file = match self.known.get(&path) {
                 Some(file) => *file,
                 None => self.place(path.clone()),
@@ -239,12 +273,9 @@ impl Writer {
 
     /// Encodes, and shows the first lines of each file where one target is one file.
     fn rehearse(&mut self, batch: &Batch) -> Written {
-        self.text.clear();
-        let mut rejects = Rejects::default();
-        self.order.encoder.encode(batch, &mut self.text, &mut rejects);
+        let rejects = self.encode(batch);
         let show = !self.shown && !self.text.is_empty();
         self.shown |= show;
-        let rejects = rejects.take();
         let accepted = (batch.rows() - rejects.len()) as u64;
         let samples = if show { samples(&self.text) } else { Vec::new() };
         Written { accepted, rejects, bytes: self.text.len() as u64, samples, ..Written::default() }
@@ -255,23 +286,30 @@ impl SinkWorker for Writer {
     fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
         let split = batch.origin.split;
         let rehearses = self.order.mode == Mode::Rehearse;
+        let parquet = matches!(self.order.form, Form::Parquet(_));
         if self.split.is_none() || (self.order.target.by_split() && self.split != Some(split)) {
-            self.split = Some(split);
+            let before = self.split.replace(split);
             self.shown = false;
+            if let Some(before) = before {
+                self.write_window(before)?;
+            }
             if self.order.target.by_split() && !rehearses {
                 self.end_all()?;
                 self.begin(split)?;
             }
         }
-        if rehearses {
-            return Ok(self.rehearse(batch));
+        match (rehearses, parquet) {
+            (true, true) => return self.rehearse_rows(batch),
+            (true, false) => return Ok(self.rehearse(batch)),
+            (false, true) => return self.gather(batch),
+            (false, false) => {}
         }
         let mut written = Written::default();
         if !self.order.target.by_value() {
             self.put(0, batch, &mut written)?;
             return Ok(written);
         }
-        for (file, rows) in self.groups(batch) {
+        for (file, rows) in self.groups(&batch.records, split) {
             if rows.len() == batch.rows() {
                 self.put(file, batch, &mut written)?;
             } else {
@@ -286,6 +324,7 @@ impl SinkWorker for Writer {
     fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
         let whole = whole || self.order.target.is(STDOUT);
         if whole {
+            self.write_window(self.split.unwrap_or(SplitId(0)))?;
             self.end_all()?;
             self.finished.sort_by_key(|(target, part, _)| (*target, *part));
             self.finished.drain(..).try_for_each(|(_, _, finished)| finished.publish())?;

@@ -196,10 +196,7 @@ impl<'a> Insert<'a> {
         if self.ways.by_row_key {
             returned.push(Arc::new(Int64Array::from(self.keys)));
         }
-        for column in &mut self.given {
-            let values = column.finish();
-            returned.push(values.map_err(|error| Failure::new(Exit::Bug, format!("values given back: {error}")))?);
-        }
+        returned.extend(self.given.iter_mut().map(ValueColumn::finish));
         Ok(Stored { accepted: self.accepted, returned, rejects: self.rejects, bytes: self.bytes })
     }
 

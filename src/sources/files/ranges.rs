@@ -15,7 +15,7 @@ use std::{
 
 use memchr::memchr2;
 
-use super::Plan;
+use super::{Plan, parquet};
 use crate::{
     batch::Position,
     failure::Failure,
@@ -56,9 +56,14 @@ struct Before {
 impl Ranges {
     /// The file as one split or more.
     pub(super) fn cut(&self, plan: &Plan, whole: Split) -> Result<Vec<Split>, Failure> {
-        let Detail::File { path, size, modified, .. } = &whole.detail else { return Ok(vec![whole]) };
+        let Detail::File { path, size, .. } = &whole.detail else { return Ok(vec![whole]) };
         if *size < CUT_FROM || !plan.can_be_cut(path) {
             return Ok(vec![whole]);
+        }
+        if plan.spec.format == Format::Parquet {
+            // A footer that makes no sense fails the split, and not the others.
+            let ranges = parquet::ranges(path, *size, range_bytes(*size)).unwrap_or_default();
+            return Ok(if ranges.len() > 1 { self.parts(&whole, ranges) } else { vec![whole] });
         }
         if plan.spec.newline.line_end().is_none() {
             match first_line_end(path).map_err(|error| Failure::reading(path, &error))? {
@@ -67,13 +72,23 @@ impl Ranges {
             }
         }
         let ranges = ranges(*size);
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.insert(path.clone(), ranges.len());
-        let split = |range| {
-            let detail = Detail::File { path: path.clone(), size: *size, modified: *modified, range: Some(range) };
-            Split { name: whole.name.clone(), detail }
+        Ok(self.parts(&whole, ranges))
+    }
+
+    /// One split for each of these ranges.
+    fn parts(&self, whole: &Split, ranges: Vec<Range<u64>>) -> Vec<Split> {
+        let part = |range| {
+            let mut part = whole.clone();
+            if let Detail::File { range: own, .. } = &mut part.detail {
+                *own = Some(range);
+            }
+            part
         };
-        Ok(ranges.into_iter().map(split).collect())
+        if let Detail::File { path, .. } = &whole.detail {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.insert(path.clone(), ranges.len());
+        }
+        ranges.into_iter().map(part).collect()
     }
 
     /// Notes that a split is done with. Was it the last of its file?
@@ -88,6 +103,10 @@ impl Ranges {
     /// Where in its file a record is. Where the file cannot be read any more, its line is not known.
     pub(super) fn locate(&self, plan: &Plan, split: &Split, position: Position) -> Position {
         let Detail::File { path, range: Some(range), .. } = &split.detail else { return position };
+        if plan.spec.format == Format::Parquet {
+            let before = parquet::rows_before(path, range.start).unwrap_or(0);
+            return Position { record: position.record + before, ..position };
+        }
         match self.before(plan, path, range.start) {
             Ok(Before { lines, records }) => {
                 Position { record: position.record + records, line: position.line + lines }
@@ -119,9 +138,14 @@ impl Plan {
     }
 }
 
+/// About how many bytes of a file of this size a range has.
+fn range_bytes(size: u64) -> u64 {
+    (size / RANGES).clamp(RANGE.start, RANGE.end)
+}
+
 /// Ranges of about one size.
 fn ranges(size: u64) -> Vec<Range<u64>> {
-    let bytes = (size / RANGES).clamp(RANGE.start, RANGE.end);
+    let bytes = range_bytes(size);
     let count = size.div_ceil(bytes).max(1);
     let at = |i: u64| (u128::from(size) * u128::from(i) / u128::from(count)) as u64;
     (0..count).map(|i| at(i)..at(i + 1)).collect()
@@ -191,7 +215,7 @@ impl Plan {
         match self.spec.format {
             Format::Ndjson => line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')),
             Format::Tsv | Format::Csv => line.is_empty() && (self.spec.has_header() || self.spec.columns.len() > 1),
-            Format::Lines => false,
+            Format::Lines | Format::Parquet => false,
         }
     }
 }

@@ -66,7 +66,7 @@ impl<'a> FileReader<'a> {
     fn at(plan: &'a Plan, id: SplitId, split: &Split, block_bytes: usize) -> Result<Self, Failure> {
         let path = Path::new(&split.name);
         let codec = plan.spec.compression.codec(path);
-        let decoder = plan.decoder();
+        let decoder = plan.decoder()?;
         let (from, blocks) = match &split.detail {
             Detail::Stream => (InFile::Stdin(io::stdin()), None),
             Detail::File { path, range, .. } => {

@@ -6,6 +6,7 @@ mod decode;
 mod lines;
 mod list;
 mod ndjson;
+mod parquet;
 mod ranges;
 mod shape;
 

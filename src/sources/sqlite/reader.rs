@@ -72,8 +72,7 @@ impl<'a> Reader<'a> {
     fn batch(&mut self, filling: Filling<'_>) -> Result<Batch, Failure> {
         let Filling { first, rows, good, .. } = filling;
         let bug = |error| Failure::new(Exit::Bug, format!("rows of `{}`: {error}", self.plan.database.display()));
-        let arrays: Result<Vec<ArrayRef>, _> = self.columns.iter_mut().map(ValueColumn::finish).collect();
-        let mut arrays = arrays.map_err(bug)?;
+        let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(ValueColumn::finish).collect();
         let block = Block { first_record: first, ..Block::default() };
         let origin = if good.len() == rows {
             Origin::new(self.split, self.seq, block, rows)

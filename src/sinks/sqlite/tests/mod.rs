@@ -48,7 +48,7 @@ fn batch(schema: &Schema, split: u32, seq: u64, rows: &[Json]) -> Batch {
             };
             pushed.expect("a value of the column's type");
         }
-        filled.finish().expect("an array")
+        filled.finish()
     });
     let records = arrow_array::RecordBatch::try_new(schema.arrow(), columns.collect()).expect("columns of the schema");
     let block = Block { first_record: 1, ..Block::default() };

@@ -1,0 +1,410 @@
+//! The columns of a file, which of them are wanted, and how they become columns of ours.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use ::parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+            RowSelection, RowSelector,
+        },
+    },
+    basic::{ConvertedType, LogicalType, Type as Physical},
+    errors::ParquetError,
+    file::{metadata::ParquetMetaData, reader::ChunkReader},
+    schema::types::Type,
+};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::{ArrowError, DataType, FieldRef, SchemaRef, TimeUnit};
+use arrow_select::take::take_record_batch;
+
+use super::{
+    convert::{Note, Step},
+    size::{compact, row_bytes},
+    text, words,
+};
+use crate::{
+    batch::{ColumnType, RejectCode, Schema},
+    formats::{
+        columns::{ColumnSpec, Invalid},
+        fields::shown,
+    },
+    spec,
+};
+
+/// What a file's footer says of its columns.
+pub struct Layout {
+    metadata: Arc<ParquetMetaData>,
+    schema: SchemaRef,
+    columns: Vec<Found>,
+}
+
+/// A column of a file.
+struct Found {
+    /// Its place among the top-level fields.
+    root: usize,
+    field: FieldRef,
+    note: Note,
+}
+
+impl Layout {
+    /// Reads the columns off a footer.
+    ///
+    /// # Errors
+    /// It makes no sense; the sentence says why.
+    pub fn new(metadata: Arc<ParquetMetaData>) -> Result<Self, String> {
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|error| words(&error))?;
+        let schema = Arc::clone(plain.schema());
+        let roots = metadata.file_metadata().schema_descr().root_schema().get_fields().to_vec();
+        let mut columns: Vec<Found> = Vec::new();
+        for field in schema.fields() {
+            if columns.iter().any(|other| other.field.name() == field.name()) {
+                return Err(format!("it has two columns of the name `{}`", field.name()));
+            }
+            let Some(root) = roots.iter().position(|root| root.name() == field.name()) else { continue };
+            columns.push(Found { root, field: Arc::clone(field), note: note(&roots[root]) });
+        }
+        Ok(Layout { metadata, schema, columns })
+    }
+
+    /// The columns as a spec would declare them.
+    pub fn columns(&self) -> Vec<ColumnSpec> {
+        let column = |found: &Found| ColumnSpec {
+            column_type: inferred(found.field.data_type(), found.note),
+            nullable: found.field.is_nullable(),
+            ..ColumnSpec::string(found.field.name())
+        };
+        self.columns.iter().map(column).collect()
+    }
+
+    /// How it differs from a file with these columns, in a sentence.
+    pub fn differs(&self, columns: &[ColumnSpec]) -> Option<String> {
+        let own = self.columns();
+        for column in columns {
+            let (name, wanted) = (&column.name, &column.column_type);
+            match own.iter().find(|own| own.name == *name) {
+                None => return Some(format!("it has no column `{name}`")),
+                Some(own) if own.column_type != *wanted => {
+                    return Some(format!("its column `{name}` is {}, not {wanted}", own.column_type));
+                }
+                Some(_) => {}
+            }
+        }
+        let more = own.iter().find(|own| !columns.iter().any(|column| column.name == own.name))?;
+        Some(format!("it has a column `{}` more", more.name))
+    }
+
+    /// What it takes to read these columns, whose schema is `schema`.
+    ///
+    /// # Errors
+    /// A column is not there, or its type in the file is none that can become the declared one.
+    pub fn project(&self, specs: &[ColumnSpec], schema: &Schema) -> Result<Projection, String> {
+        let mut columns = Vec::new();
+        let mut hints: Vec<FieldRef> = self.schema.fields().iter().cloned().collect();
+        for spec in specs {
+            let Some((place, found)) = self.columns.iter().enumerate().find(|(_, c)| c.field.name() == &spec.name)
+            else {
+                let help = spec::nearest(&spec.name, self.columns.iter().map(|column| column.field.name().as_str()));
+                let help = help.map_or_else(String::new, |help| format!("; {help}"));
+                return Err(format!("it has no column `{}`{help}", spec.name));
+            };
+            let hint = hint(found.field.data_type(), found.note, &spec.column_type);
+            let step = Step::find(&hint, found.note, &spec.column_type).ok_or_else(|| {
+                let (name, wanted) = (&spec.name, &spec.column_type);
+                format!("column `{name}` is {} in it, which cannot be read as {wanted}", named(found))
+            })?;
+            if let Some(field) = hints.iter_mut().find(|field| field.name() == &spec.name) {
+                *field = Arc::new(field.as_ref().clone().with_data_type(hint));
+            }
+            columns.push(Wanted { spec: spec.clone(), place, step });
+        }
+        let hints = Arc::new(arrow_schema::Schema::new(hints));
+        let options = ArrowReaderOptions::new().with_schema(hints);
+        let metadata =
+            ArrowReaderMetadata::try_new(Arc::clone(&self.metadata), options).map_err(|error| words(&error))?;
+        let roots: Vec<usize> = columns.iter().map(|column| self.columns[column.place].root).collect();
+        let mask = ProjectionMask::roots(self.metadata.file_metadata().schema_descr(), roots.iter().copied());
+        // The reader gives columns in the order of the file.
+        let mut order = roots.clone();
+        order.sort_unstable();
+        for (column, root) in columns.iter_mut().zip(&roots) {
+            column.place = order.iter().position(|other| other == root).unwrap_or_default();
+        }
+        Ok(Projection { metadata, mask, columns, schema: schema.arrow() })
+    }
+}
+
+/// The wanted columns of one file.
+#[derive(Clone)]
+pub struct Projection {
+    metadata: ArrowReaderMetadata,
+    mask: ProjectionMask,
+    columns: Vec<Wanted>,
+    schema: SchemaRef,
+}
+
+#[derive(Clone)]
+struct Wanted {
+    spec: ColumnSpec,
+    /// Its place among the columns that are read.
+    place: usize,
+    step: Step,
+}
+
+/// Rows of a file.
+pub struct Rows {
+    /// Those that are sound.
+    pub records: RecordBatch,
+    /// Which ones these are; absent where all are.
+    pub kept: Option<Vec<u32>>,
+    /// The others, in order.
+    pub refused: Vec<Refused>,
+}
+
+/// A row that is not as declared.
+pub struct Refused {
+    /// Which one it is.
+    pub row: u32,
+    /// The reason in a word.
+    pub code: RejectCode,
+    /// The reason in a sentence.
+    pub message: String,
+    /// Its columns as JSON.
+    pub record: Vec<u8>,
+}
+
+impl Projection {
+    /// The footer.
+    pub fn metadata(&self) -> &Arc<ParquetMetaData> {
+        self.metadata.metadata()
+    }
+
+    /// Reads `take` rows of a row group, behind the first `skip`, page by page. A batch has at most `rows` rows, and
+    /// fewer where rows are so large that they would take much more than `bytes`.
+    ///
+    /// # Errors
+    /// As the crate gives them.
+    pub fn reader<T: ChunkReader + 'static>(
+        &self,
+        input: T,
+        group: usize,
+        (skip, take): (usize, usize),
+        (rows, bytes): (usize, usize),
+    ) -> Result<ParquetRecordBatchReader, ParquetError> {
+        let size = (bytes as u64 / self.row_size(group)).clamp(1, rows.max(1) as u64) as usize;
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, self.metadata.clone())
+            .with_projection(self.mask.clone())
+            .with_row_groups(vec![group])
+            .with_batch_size(size);
+        let all = usize::try_from(self.metadata().row_group(group).num_rows()).unwrap_or(0);
+        if (skip, take) != (0, all) {
+            let selection = RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(take)]);
+            builder = builder.with_row_selection(selection);
+        }
+        builder.build()
+    }
+
+    /// About how many bytes a row of a row group takes.
+    fn row_size(&self, group: usize) -> u64 {
+        let group = self.metadata().row_group(group);
+        let rows = group.num_rows().max(1) as u64;
+        let chunks = group.columns().iter().enumerate().filter(|(leaf, _)| self.mask.leaf_included(*leaf));
+        let unpacked: u64 = chunks.map(|(_, chunk)| chunk.uncompressed_size().max(0) as u64).sum();
+        let fixed = self.schema.fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(16) as u64);
+        unpacked / rows + fixed.sum::<u64>().max(1)
+    }
+
+    /// The rows as declared. A row with more than `max` bytes is refused.
+    ///
+    /// # Errors
+    /// Arrays do not fit together, which a sound file has no way to bring about.
+    pub fn rows(&self, read: &RecordBatch, max: usize) -> Result<Rows, String> {
+        let mut wrong = Wrong { rows: read.num_rows(), first: Vec::new() };
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (i, column) in self.columns.iter().enumerate() {
+            columns.push(column.convert(i, read.column(column.place), &mut wrong).map_err(|error| error.to_string())?);
+        }
+        // A row that is refused may be null where the schema says that none is, so the schema comes last.
+        let too_long = is_long(&columns, max).then(|| sizes(&columns, read.num_rows()));
+        for (row, _) in too_long.iter().flatten().enumerate().filter(|(_, size)| **size > max as u64) {
+            wrong.push(row, usize::MAX);
+        }
+        if wrong.first.is_empty() {
+            let records = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| error.to_string())?;
+            return Ok(Rows { records: compact(records), kept: None, refused: Vec::new() });
+        }
+        let refused = wrong.all().into_iter().map(|(row, column)| self.refuse(read, row, column, max)).collect();
+        let kept = wrong.others();
+        let records = pick(&columns, &self.schema, &kept).map_err(|error| error.to_string())?;
+        Ok(Rows { records: compact(records), kept: Some(kept), refused })
+    }
+
+    fn refuse(&self, read: &RecordBatch, row: usize, column: usize, max: usize) -> Refused {
+        let record = text::row(read, row);
+        let (code, message) = match self.columns.get(column) {
+            None => (RejectCode("too_long"), format!("the record is longer than {max} bytes")),
+            Some(Wanted { spec, place, step }) => {
+                let values = read.column(*place);
+                if values.is_null(row) || values.data_type() == &DataType::Null {
+                    let message = format!("column `{}`: null, but it is not nullable", spec.name);
+                    (RejectCode("unexpected_null"), message)
+                } else {
+                    let mut value = Vec::new();
+                    text::value(values.as_ref(), row, &mut value);
+                    (step.code(), format!("column `{}`: `{}` is no {}", spec.name, shown(&value), spec.column_type))
+                }
+            }
+        };
+        let record =
+            if column == usize::MAX { record[..record.len().min(crate::formats::HEAD)].to_vec() } else { record };
+        Refused { row: row as u32, code, message, record }
+    }
+}
+
+impl Wanted {
+    /// The column as declared; what is wrong with it is noted as that of column `i`.
+    fn convert(&self, i: usize, values: &ArrayRef, wrong: &mut Wrong) -> Result<ArrayRef, ArrowError> {
+        let made = self.step.apply(values, self.spec.invalid == Invalid::DropItems)?;
+        if let Some(bad) = made.bad.filter(|_| self.spec.invalid != Invalid::Null) {
+            wrong.push_all(&bad, i);
+        }
+        if !self.spec.nullable && made.array.logical_null_count() > 0 {
+            let nulls = made.array.logical_nulls().map(|nulls| !nulls.inner());
+            nulls.iter().for_each(|nulls| wrong.push_all(nulls, i));
+        }
+        Ok(made.array)
+    }
+}
+
+/// Rows that are refused, each for the first column that is wrong.
+struct Wrong {
+    rows: usize,
+    first: Vec<(usize, usize)>,
+}
+
+impl Wrong {
+    fn push(&mut self, row: usize, column: usize) {
+        self.first.push((row, column));
+    }
+
+    fn push_all(&mut self, rows: &BooleanBuffer, column: usize) {
+        self.first.extend(rows.set_indices().map(|row| (row, column)));
+    }
+
+    /// Rows in order, each once.
+    fn all(&mut self) -> Vec<(usize, usize)> {
+        self.first.sort_by_key(|(row, column)| Reverse((*row, *column)));
+        self.first.reverse();
+        self.first.dedup_by_key(|(row, _)| *row);
+        self.first.clone()
+    }
+
+    /// The rows that are not wrong.
+    fn others(&self) -> Vec<u32> {
+        let mut wrong = vec![false; self.rows];
+        self.first.iter().for_each(|(row, _)| wrong[*row] = true);
+        (0..self.rows as u32).filter(|row| !wrong[*row as usize]).collect()
+    }
+}
+
+/// Some rows of columns that may have nulls in the others.
+fn pick(columns: &[ArrayRef], schema: &SchemaRef, rows: &[u32]) -> Result<RecordBatch, ArrowError> {
+    let loose: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let all = RecordBatch::try_new(Arc::new(arrow_schema::Schema::new(loose)), columns.to_vec())?;
+    let picked = take_record_batch(&all, &UInt32Array::from(rows.to_vec()))?;
+    RecordBatch::try_new(Arc::clone(schema), picked.columns().to_vec())
+}
+
+/// May there be a row of more than so many bytes?
+fn is_long(columns: &[ArrayRef], max: usize) -> bool {
+    columns.iter().map(|column| column.get_array_memory_size()).sum::<usize>() > max
+}
+
+fn sizes(columns: &[ArrayRef], rows: usize) -> Vec<u64> {
+    let loose = columns.iter().map(|column| ("", Arc::clone(column), true));
+    RecordBatch::try_from_iter_with_nullable(loose).map_or_else(|_| vec![0; rows], |records| row_bytes(&records))
+}
+
+/// What a type of a file says beyond its type in Arrow; of a list, its items.
+fn note(found: &Type) -> Note {
+    if let Type::GroupType { fields, .. } = found {
+        let [repeated] = fields.as_slice() else { return Note::None };
+        return match repeated.as_ref() {
+            Type::GroupType { fields, .. } if fields.len() == 1 => note(&fields[0]),
+            Type::GroupType { .. } => Note::None,
+            item => note(item),
+        };
+    }
+    let info = found.get_basic_info();
+    match (info.logical_type_ref(), info.converted_type()) {
+        (Some(LogicalType::Json), _) | (None, ConvertedType::JSON) => Note::Json,
+        (Some(LogicalType::Enum), _) | (None, ConvertedType::ENUM) => Note::Enum,
+        (Some(LogicalType::Uuid), _) => Note::Uuid,
+        _ if found.get_physical_type() == Physical::INT96 => Note::Int96,
+        _ => Note::None,
+    }
+}
+
+/// The type that a column is read as: text and bytes as views, and as they lie in lists.
+fn hint(found: &DataType, note: Note, wanted: &ColumnType) -> DataType {
+    match (found, wanted) {
+        (DataType::Utf8, _) => DataType::Utf8View,
+        (DataType::Binary, _) => DataType::BinaryView,
+        (DataType::List(item), ColumnType::List(wanted)) => {
+            let of = hint(item.data_type(), note, wanted);
+            DataType::List(Arc::new(item.as_ref().clone().with_data_type(of)))
+        }
+        (DataType::Timestamp(TimeUnit::Nanosecond, None), ColumnType::Timestamp) if note == Note::Int96 => {
+            DataType::Timestamp(TimeUnit::Microsecond, None)
+        }
+        (other, _) => other.clone(),
+    }
+}
+
+/// The type of ours that is closest.
+fn inferred(found: &DataType, note: Note) -> ColumnType {
+    match found {
+        DataType::Boolean => ColumnType::Bool,
+        DataType::Int8 => ColumnType::Int8,
+        DataType::Int16 => ColumnType::Int16,
+        DataType::Int32 => ColumnType::Int32,
+        DataType::Int64 => ColumnType::Int64,
+        DataType::UInt8 => ColumnType::UInt8,
+        DataType::UInt16 => ColumnType::UInt16,
+        DataType::UInt32 => ColumnType::UInt32,
+        DataType::UInt64 => ColumnType::UInt64,
+        DataType::Float16 | DataType::Float32 => ColumnType::Float32,
+        DataType::Float64 => ColumnType::Float64,
+        DataType::Decimal128(..=18, 0) => ColumnType::Int64,
+        DataType::Utf8 if note == Note::Json => ColumnType::Json,
+        DataType::Binary if note != Note::Enum => ColumnType::Binary,
+        DataType::FixedSizeBinary(_) if note != Note::Uuid => ColumnType::Binary,
+        DataType::Date32 => ColumnType::Date,
+        DataType::Timestamp(TimeUnit::Nanosecond, _) if note != Note::Int96 => ColumnType::TimestampNs,
+        DataType::Timestamp(..) => ColumnType::Timestamp,
+        DataType::List(item) if item.data_type().is_nested() => ColumnType::Json,
+        DataType::List(item) => ColumnType::List(Box::new(inferred(item.data_type(), note))),
+        DataType::Struct(_) | DataType::Map(..) => ColumnType::Json,
+        // Text, and what only text can show without loss: decimals, times of day, UUIDs, intervals.
+        _ => ColumnType::String,
+    }
+}
+
+/// What people call the type of a column of a file.
+fn named(found: &Found) -> String {
+    match (found.field.data_type(), found.note) {
+        (DataType::Struct(_), _) => "a struct".to_owned(),
+        (DataType::Map(..), _) => "a map".to_owned(),
+        (DataType::List(item), _) if item.data_type().is_nested() => "a list of nested values".to_owned(),
+        (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale), _) => {
+            format!("decimal({precision}, {scale})")
+        }
+        (DataType::Time32(_) | DataType::Time64(_), _) => "a time of day".to_owned(),
+        (DataType::Interval(_), _) => "an interval".to_owned(),
+        (DataType::FixedSizeBinary(_), Note::Uuid) => "uuid".to_owned(),
+        (other, note) => inferred(other, note).to_string(),
+    }
+}

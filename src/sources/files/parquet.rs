@@ -1,0 +1,416 @@
+//! Reads Parquet files: the wanted columns, page by page, a row group or a part of one after the other.
+//!
+//! A split of a file is a range of its bytes, as for the other formats. Here it stands for a range of rows, in
+//! proportion: so splits that meet in a byte meet in a row, wherever they were cut.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Read},
+    ops::Range,
+    os::unix::fs::FileExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+
+use ::parquet::{
+    arrow::arrow_reader::ParquetRecordBatchReader,
+    errors::{ParquetError, Result as Crate},
+    file::{
+        metadata::{ParquetMetaData, ParquetMetaDataReader},
+        reader::{ChunkReader, Length},
+    },
+};
+use arrow_array::RecordBatch;
+
+use super::{Plan, list, unchanged};
+use crate::{
+    batch::{Batch, Block, Origin, Position, Reject, Rejects, SplitId},
+    failure::{Exit, Failure},
+    formats::{
+        columns::ColumnSpec,
+        parquet::{Layout, Projection, Rows, check_depth, plain, words},
+    },
+    stage::{Detail, Split, SplitReader},
+};
+
+/// The columns that all the files have which there are now.
+///
+/// # Errors
+/// There is none, one cannot be read, or they differ; the sentence says so.
+pub(super) fn infer(paths: &[String]) -> Result<Vec<ColumnSpec>, String> {
+    let mut known: Option<(String, Vec<ColumnSpec>)> = None;
+    for pattern in paths {
+        let Ok(files) = list(pattern) else {
+            return Err(format!(
+                "no file matches `{pattern}` yet, so nobody knows its columns: declare `columns`, or make the file first"
+            ));
+        };
+        for path in files {
+            let layout = Opened::new(&path).and_then(|opened| opened.layout()).map_err(|failure| failure.message)?;
+            let Some((first, columns)) = &mut known else {
+                known = Some((path.display().to_string(), layout.columns()));
+                continue;
+            };
+            if let Some(how) = layout.differs(columns) {
+                return Err(format!("`{}` is not like `{first}`: {how}; declare `columns`", path.display()));
+            }
+            for column in layout.columns().iter().filter(|column| column.nullable) {
+                columns.iter_mut().filter(|known| known.name == column.name).for_each(|known| known.nullable = true);
+            }
+        }
+    }
+    Ok(known.map(|(_, columns)| columns).unwrap_or_default())
+}
+
+/// The parts that a file is read in by several workers: whole row groups, or parts of one that is very large. One
+/// part is the whole file.
+pub(super) fn ranges(path: &Path, size: u64, bytes: u64) -> Result<Vec<Range<u64>>, Failure> {
+    let metadata = Opened::new(path)?.metadata()?;
+    let rows = rows_of(&metadata);
+    let mut cuts = vec![0];
+    let (mut first, mut last_cut, mut gathered) = (0_u64, 0_u64, 0_u64);
+    for group in metadata.row_groups() {
+        let (group_rows, group_bytes) = (group.num_rows().max(0) as u64, group.compressed_size().max(0) as u64);
+        let parts = (group_bytes / bytes.max(1)).clamp(1, group_rows.max(1));
+        for part in 1..=parts {
+            gathered += group_bytes / parts;
+            let row = first + (u128::from(group_rows) * u128::from(part) / u128::from(parts)) as u64;
+            if gathered >= bytes && row > last_cut && row < rows {
+                cuts.push((u128::from(row) * u128::from(size) / u128::from(rows)) as u64);
+                (last_cut, gathered) = (row, 0);
+            }
+        }
+        first += group_rows;
+    }
+    cuts.push(size);
+    cuts.dedup();
+    Ok(cuts.windows(2).map(|ends| ends[0]..ends[1]).collect())
+}
+
+/// How many rows come before the range that begins at `start`.
+pub(super) fn rows_before(path: &Path, start: u64) -> Result<u64, Failure> {
+    let opened = Opened::new(path)?;
+    let rows = rows_of(&opened.metadata()?);
+    Ok(row_at(start, opened.0.len, rows))
+}
+
+/// Rows of all row groups.
+fn rows_of(metadata: &ParquetMetaData) -> u64 {
+    metadata.row_groups().iter().map(|group| group.num_rows().max(0) as u64).fold(0, u64::saturating_add)
+}
+
+/// The first row of a range that begins at `byte`.
+fn row_at(byte: u64, size: u64, rows: u64) -> u64 {
+    (u128::from(byte) * u128::from(rows)).div_ceil(u128::from(size.max(1))) as u64
+}
+
+/// A file that is open. Its reader asks for any part of it.
+#[derive(Clone)]
+struct Opened(Arc<Inner>);
+
+struct Inner {
+    file: File,
+    name: String,
+    len: u64,
+    /// Why it could not be read: the crate does not hand that on as it is.
+    broken: OnceLock<io::Error>,
+}
+
+/// What a Parquet file begins and ends with.
+const MAGIC: &[u8; 4] = b"PAR1";
+/// What one begins and ends with whose footer is encrypted.
+const ENCRYPTED: &[u8; 4] = b"PARE";
+
+impl Opened {
+    fn new(path: &Path) -> Result<Self, Failure> {
+        let reading = |error: io::Error| Failure::reading(path, &error);
+        let file = File::open(path).map_err(reading)?;
+        let len = file.metadata().map_err(reading)?.len();
+        let name = path.display().to_string();
+        let fail = |what: &str| Err(Failure::new(Exit::Io, format!("`{name}` {what}")));
+        if len < 12 {
+            return fail(&format!("is no Parquet file: it has {len} byte{}", if len == 1 { "" } else { "s" }));
+        }
+        let (mut head, mut tail) = ([0; 4], [0; 4]);
+        file.read_exact_at(&mut head, 0).and_then(|()| file.read_exact_at(&mut tail, len - 4)).map_err(reading)?;
+        match (&head, &tail) {
+            (ENCRYPTED, _) | (_, ENCRYPTED) => fail("is encrypted, which is not supported"),
+            (_, MAGIC) => Ok(Opened(Arc::new(Inner { file, name, len, broken: OnceLock::new() }))),
+            (MAGIC, _) => fail("is truncated: it does not end with `PAR1`"),
+            _ => fail("is no Parquet file: it does not end with `PAR1`"),
+        }
+    }
+
+    fn metadata(&self) -> Result<ParquetMetaData, Failure> {
+        let metadata = self.footer().map_err(|error| words(&error)).and_then(|footer| {
+            check_depth(&footer)?;
+            self.guard(|| ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| words(&error)))
+        });
+        let metadata = metadata.map_err(|why| self.failure(&format!("has a corrupt footer: {why}")))?;
+        if metadata.row_groups().iter().any(|group| group.num_rows() < 0) {
+            return Err(self.failure("has a corrupt footer: a row group of less than no rows"));
+        }
+        Ok(metadata)
+    }
+
+    /// The bytes of the footer, whose length stands behind it.
+    fn footer(&self) -> Crate<bytes::Bytes> {
+        let mut len = [0; 4];
+        len.copy_from_slice(&self.get_bytes(self.0.len - 8, 4)?);
+        let len = u64::from(u32::from_le_bytes(len));
+        match self.0.len.checked_sub(8 + len) {
+            Some(start) => self.get_bytes(start, len as usize),
+            None => Err(ParquetError::EOF(format!("its length is said to be {len}, more than the file has"))),
+        }
+    }
+
+    fn layout(&self) -> Result<Layout, Failure> {
+        let metadata = Arc::new(self.metadata()?);
+        self.guard(|| Layout::new(metadata)).map_err(|why| self.failure(&format!("has a corrupt footer: {why}")))
+    }
+
+    /// Calls the crate. On some damage it panics where it should say what is wrong; that is no bug of ours, and the
+    /// file is to blame. What was being made is dropped.
+    fn guard<T>(&self, call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err("its content makes no sense".to_owned()))
+    }
+
+    fn failure(&self, what: &str) -> Failure {
+        let Inner { name, broken, .. } = &*self.0;
+        match broken.get() {
+            Some(error) => Failure::reading(Path::new(name), error),
+            None => Failure::new(Exit::Io, format!("`{name}` {what}")),
+        }
+    }
+}
+
+impl Length for Opened {
+    fn len(&self) -> u64 {
+        self.0.len
+    }
+}
+
+/// Headers of pages are read through buffers of this size.
+const HEADER_BYTES: usize = 1 << 10;
+
+impl ChunkReader for Opened {
+    type T = BufReader<At>;
+
+    fn get_read(&self, start: u64) -> Crate<Self::T> {
+        Ok(BufReader::with_capacity(HEADER_BYTES, At { inner: Arc::clone(&self.0), at: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Crate<bytes::Bytes> {
+        // Asked before there is memory for it: what a damaged header says may be anything.
+        if start.checked_add(length as u64).is_none_or(|end| end > self.0.len) {
+            return Err(ParquetError::EOF(format!("{length} bytes at {start} are not all in the file")));
+        }
+        let mut bytes = vec![0; length];
+        match self.0.file.read_exact_at(&mut bytes, start) {
+            Ok(()) => Ok(bytes.into()),
+            Err(error) => Err(self.0.broken(error)),
+        }
+    }
+}
+
+impl Inner {
+    fn broken(&self, error: io::Error) -> ParquetError {
+        let told = ParquetError::EOF(error.to_string());
+        // The first one counts.
+        let _ = self.broken.set(error);
+        told
+    }
+}
+
+/// A place in a file to read on from.
+pub(super) struct At {
+    inner: Arc<Inner>,
+    at: u64,
+}
+
+impl Read for At {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.file.read_at(into, self.at).inspect_err(|error| {
+            let _ = self.inner.broken.set(io::Error::new(error.kind(), error.to_string()));
+        })?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// The footer of the file that a worker read last: most often its next split is of the same file.
+#[derive(Default)]
+pub(super) struct Footer(Option<(Split, Projection)>);
+
+impl Footer {
+    /// The wanted columns of the file of a split.
+    fn projection(&mut self, plan: &Plan, split: &Split, opened: &Opened) -> Result<Projection, Failure> {
+        let whole = whole(split);
+        if let Some((known, projection)) = &self.0
+            && *known == whole
+        {
+            return Ok(projection.clone());
+        }
+        let layout = opened.layout()?;
+        if plan.inferred
+            && let Some(how) = layout.differs(&plan.spec.columns)
+        {
+            return Err(opened.failure(&format!("is not like the files when the job was compiled: {how}")));
+        }
+        let projection = opened.guard(|| layout.project(&plan.spec.columns, &plan.schema));
+        let projection = projection.map_err(|why| opened.failure(&format!("does not fit: {why}")))?;
+        self.0 = Some((whole, projection.clone()));
+        Ok(projection)
+    }
+}
+
+/// The file of a split as one split.
+fn whole(split: &Split) -> Split {
+    let mut whole = split.clone();
+    if let Detail::File { range, .. } = &mut whole.detail {
+        *range = None;
+    }
+    whole
+}
+
+/// One file, or a part of one, that is being read.
+pub(super) struct ParquetReader<'a> {
+    plan: &'a Plan,
+    split: Split,
+    opened: Opened,
+    projection: Projection,
+    /// What is still to be read, from the last to the first.
+    pieces: Vec<Piece>,
+    reader: Option<ParquetRecordBatchReader>,
+    /// Rows of the current piece that are still to come.
+    left: u64,
+    id: SplitId,
+    seq: u64,
+    read: u64,
+    rows: u64,
+}
+
+/// Some rows of a row group.
+struct Piece {
+    group: usize,
+    rows: Range<u64>,
+}
+
+impl<'a> ParquetReader<'a> {
+    /// Opens the file of a split, if it is still what was listed.
+    pub(super) fn open(plan: &'a Plan, id: SplitId, split: &Split, footer: &mut Footer) -> Result<Self, Failure> {
+        let Detail::File { path, size, range, .. } = &split.detail else {
+            return Err(Failure::new(Exit::Bug, format!("split `{}` is no file", split.name)));
+        };
+        unchanged(split, path, fs::metadata(path))?;
+        let opened = Opened::new(path)?;
+        let projection = footer.projection(plan, split, &opened)?;
+        let all = rows_of(projection.metadata());
+        let range = range.clone().unwrap_or(0..*size);
+        let rows = row_at(range.start, *size, all)..row_at(range.end, *size, all);
+        let pieces = pieces(projection.metadata(), &rows);
+        Ok(ParquetReader {
+            plan,
+            split: split.clone(),
+            opened,
+            projection,
+            pieces,
+            reader: None,
+            left: 0,
+            id,
+            seq: 0,
+            read: 0,
+            rows: rows.end.saturating_sub(rows.start),
+        })
+    }
+
+    /// The next rows as the file has them.
+    fn next(&mut self) -> Result<Option<RecordBatch>, String> {
+        loop {
+            let Some(reader) = &mut self.reader else {
+                let Some(piece) = self.pieces.pop() else { return Ok(None) };
+                self.begin(&piece)?;
+                continue;
+            };
+            match self.opened.guard(|| reader.next().transpose().map_err(|error| plain(&error.to_string())))? {
+                Some(records) if records.num_rows() as u64 <= self.left => {
+                    self.left -= records.num_rows() as u64;
+                    return Ok(Some(records));
+                }
+                None if self.left == 0 => self.reader = None,
+                _ => return Err("a row group does not have as many rows as the footer says".to_owned()),
+            }
+        }
+    }
+
+    fn begin(&mut self, Piece { group, rows }: &Piece) -> Result<(), String> {
+        let place = |row: u64| usize::try_from(row).map_err(|error| error.to_string());
+        let part = (place(rows.start)?, place(rows.end - rows.start)?);
+        let size = (self.plan.batch.rows, self.plan.batch.bytes);
+        let (input, projection) = (self.opened.clone(), &self.projection);
+        let reader = self.opened.guard(|| projection.reader(input, *group, part, size).map_err(|e| words(&e)))?;
+        (self.reader, self.left) = (Some(reader), rows.end - rows.start);
+        Ok(())
+    }
+
+    /// The batch of these rows, as declared.
+    fn batch(&mut self, records: &RecordBatch, rejects: &mut Rejects) -> Result<Batch, String> {
+        let Rows { records: sound, kept, refused } = self.projection.rows(records, self.plan.max_record)?;
+        for row in refused {
+            let position = Position { record: self.read + 1 + u64::from(row.row), line: 0 };
+            let (code, message, record) = (row.code, row.message, row.record);
+            rejects.add(Reject { code, message, split: self.id, position, record });
+        }
+        let block = Block { first_record: self.read + 1, ..Block::default() };
+        self.read += records.num_rows() as u64;
+        self.seq += 1;
+        let origin = match kept {
+            Some(kept) => Origin::picked(self.id, self.seq - 1, block, kept),
+            None => Origin::new(self.id, self.seq - 1, block, records.num_rows()),
+        };
+        Ok(Batch::new(sound, origin))
+    }
+}
+
+/// The rows of a file in `rows`, by row group, from the last to the first.
+fn pieces(metadata: &ParquetMetaData, rows: &Range<u64>) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut first = 0_u64;
+    for (group, end) in metadata.row_groups().iter().enumerate() {
+        let end = first.saturating_add(end.num_rows().max(0) as u64);
+        let (from, to) = (rows.start.max(first), rows.end.min(end));
+        if from < to {
+            pieces.push(Piece { group, rows: from - first..to - first });
+        }
+        first = end;
+    }
+    pieces.reverse();
+    pieces
+}
+
+impl SplitReader for ParquetReader<'_> {
+    fn next_batch(&mut self, rejects: &mut Rejects) -> Result<Option<Batch>, Failure> {
+        let batch = match self.next() {
+            Ok(Some(records)) => self.batch(&records, rejects).map(Some),
+            Ok(None) => Ok(None),
+            Err(why) => Err(why),
+        };
+        let batch = batch.map_err(|why| {
+            let s = if self.read == 1 { "" } else { "s" };
+            self.opened.failure(&format!("is corrupt after {} record{s} ({why})", self.read))
+        })?;
+        if let (None, Detail::File { path, .. }) = (&batch, &self.split.detail) {
+            unchanged(&self.split, path, fs::metadata(path))?;
+        }
+        Ok(batch)
+    }
+
+    /// The part of the split's bytes that its rows so far stand for. What lies on disk between them and belongs to
+    /// columns that nobody wants is not read.
+    fn bytes_read(&self) -> u64 {
+        let size = self.split.size().unwrap_or(0);
+        let done = u128::from(size) * u128::from(self.read);
+        done.checked_div(u128::from(self.rows)).map_or(size, |done| done as u64)
+    }
+}
