@@ -391,7 +391,8 @@ impl Source for Files {
 
     fn rereader(&self) -> Option<Rereader> {
         let FilesSpec { newline, .. } = self.plan.spec;
-        Some(Rereader { decoder: self.plan.decoder(), newline, has_header: self.plan.spec.has_header() })
+        let decoder = self.plan.decoder().ok()?;
+        Some(Rereader { decoder, newline, has_header: self.plan.spec.has_header() })
     }
 
     fn locate(&self, split: &Split, position: Position) -> Position {
