@@ -15,6 +15,7 @@ mod memc;
 mod movies;
 mod parquet;
 mod postgres;
+mod proxy;
 mod replay;
 mod report;
 mod running;
