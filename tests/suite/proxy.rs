@@ -172,6 +172,7 @@ type = "postgres"
 input = "rows"
 url = "${DATABASE_URL}"
 table = "copied"
+statement_timeout = "300ms"
 retry = { attempts = 3, backoff = "5ms", timeout = "400ms" }
 "#;
 
@@ -188,7 +189,6 @@ fn postgres_behind_a_bad_line() {
             database.work.file("copy.toml", COPY);
             database.work.file("in.tsv", (0..300).map(|n| format!("{n}\tname {n}\n")).collect::<String>());
             let args = ["copy.toml", "--set", &format!("sinks.table.url={through}")];
-            std::io::stderr().write_all(format!("DEBUG {trouble:?} {bad}\n").as_bytes()).unwrap();
             let ran = ends(&database.work, &args);
             runs += 1;
             let stored = database.ask("select count(*), count(distinct n) from copied");
