@@ -24,6 +24,11 @@ pub enum Event {
         /// Number of the first split.
         first: SplitId,
     },
+    /// Splits that an earlier attempt at the run has stored: they are not read again.
+    Kept {
+        /// Their numbers.
+        splits: Vec<SplitId>,
+    },
     /// A worker began to read a split.
     Opened {
         /// The split.

@@ -25,6 +25,8 @@
 //! - A **failure** is what stops a split, a stage or the job, with the exit code that says so.
 //! - An **acknowledgement** belongs to a batch. A split is settled when everything that came of it has been
 //!   answered for by every sink it reaches. Only then does the source's `done` action run, in split order.
+//! - A **run** may take several **attempts**: one that broke off is gone on with by the next command, under its
+//!   name, from what the **ledger** says is stored. [`ledger`] tells how.
 //!
 //! # The rooms, in reading order
 //!
@@ -47,6 +49,7 @@
 //! | [`report`] | tally, report file, summary, progress: all made of events |
 //! | [`rejects`], [`lock`] | the reject file, written and read again; the lock that keeps two runs of a job apart |
 //! | `replay` | the source that stands in a replay for what rejected records |
+//! | [`ledger`], [`receipt`] | what of a run is done, durably; what a database answered for rows it has already |
 //! | [`cli`] | one file per command |
 //!
 //! A new kind is one file in its folder, one line in the folder's `KINDS`, one job in `jobs/`, and its tests.
@@ -64,7 +67,7 @@
 //! - Every worker passes on exactly one message for each it takes, also when its stage has failed. So every
 //!   run ends, and stages that need input order can restore it. Sources read ahead no further than their
 //!   share of `limits.memory`, and the lowest split being read is never held back.
-//! - A stage that gathers (`aggregate`, `sort`, `changelog`) puts its result out after its last row, and
+//! - A stage that gathers (`aggregate`, `sort`, `changelog`, `quality`) puts its result out after its last row, and
 //!   nothing at all when something is missing from the input. A second input (the `with` of a `join`) is
 //!   taken whole before the first batch of the other; both never come from one source.
 //! - A sink that others read lets its output go only when the rows are durable. A sink that commits splits
@@ -75,9 +78,16 @@
 //!   panicking all leave the split unsettled.
 //! - End of input drains, commits, reports. Sinks commit when every row has been judged: then it is known
 //!   whether the run is whole and within its reject limit. Output that is whole or absent is absent otherwise.
+//! - A process may be killed at any instant, and the same command then finishes what is left. Splits that are
+//!   stored are not read again, unless a stage depends on rows it had before (`remembers`) or a sink is whole or
+//!   absent (not `by_split`): then all are, and each sink knows again what it has. What a transaction holds it holds
+//!   once; what is set under a key is set again; what is whole or absent is the same bytes.
+//! - A split is noted as stored when its rejects are durable, and its `done` action runs after that is durable.
 //! - A run in which nothing has moved for `limits.stall` ends there, says who waits for whom, and does not wait for
 //!   workers that never return.
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
+//! - There is no async but in the clients that are built so (`postgres`, the `btrdb` source): each of their connections
+//!   has a runtime of its own, which runs only while its worker waits for an answer.
 //! - The hot path allocates per batch, not per record; strings are views into the block that was read.
 //!
 //! A test in `tests/suite/house.rs` holds what of this a machine can check.
@@ -90,10 +100,12 @@ pub mod expr;
 pub mod failure;
 pub mod formats;
 pub mod kind;
+pub mod ledger;
 pub mod lock;
 pub mod plan;
 mod postgres;
 pub mod pulse;
+pub mod receipt;
 pub mod rejects;
 mod replay;
 pub mod report;

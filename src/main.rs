@@ -3,5 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Tests stop the program at points that the environment names.
+    #[cfg(feature = "failpoints")]
+    let _points = fail::FailScenario::setup();
     ExitCode::from(runner::cli::main(std::env::args_os()).code())
 }

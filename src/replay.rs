@@ -18,7 +18,7 @@ use crate::{
         columns::{ColumnSpec, Invalid},
         ndjson::NdjsonDecoder,
     },
-    rejects::{Entry, Kept, NOT_REPLAYABLE, Record, Why},
+    rejects::{Entry, KeptRejects, NOT_REPLAYABLE, Record, Why},
     stage::{Detail, Rereader, Source, SourceWorker, Split, SplitReader},
 };
 
@@ -28,7 +28,7 @@ const ROWS: usize = 1024;
 /// What one stage refused.
 #[derive(Clone)]
 pub(crate) struct Feed {
-    kept: Arc<Kept>,
+    kept: Arc<KeptRejects>,
     /// The stage, as the reject file names it.
     stage: String,
     how: How,
@@ -48,7 +48,7 @@ pub(crate) enum How {
 
 impl Feed {
     /// `schema` are the columns that the source puts out or the stage reads.
-    pub(crate) fn new(kept: &Arc<Kept>, stage: &str, how: How, schema: Schema) -> Feed {
+    pub(crate) fn new(kept: &Arc<KeptRejects>, stage: &str, how: How, schema: Schema) -> Feed {
         Feed { kept: Arc::clone(kept), stage: stage.to_owned(), how, schema }
     }
 

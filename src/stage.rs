@@ -24,6 +24,15 @@ pub trait Source: Send + Sync {
     /// When the input cannot be listed, or there is none.
     fn splits(&self) -> Result<Vec<Split>, Failure>;
 
+    /// Lists the splits again, to go on with a run that broke off. Those in `stored` are wholly stored: what held
+    /// them may be gone or have another name by now, and is missing from the list then.
+    ///
+    /// # Errors
+    /// As [`Source::splits`].
+    fn splits_again(&self, _stored: &[&Split]) -> Result<Vec<Split>, Failure> {
+        self.splits()
+    }
+
     /// A worker for one thread.
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure>;
 
@@ -175,6 +184,20 @@ pub trait Transform: Send + Sync {
         if self.gathers() { Err("what it puts out depends on all of its input") } else { Ok(()) }
     }
 
+    /// Does its answer for a row depend on rows that it had before? Then a run that broke off is gone on with from
+    /// its first split, whatever is stored.
+    fn remembers(&self) -> bool {
+        self.gathers() || self.ordered()
+    }
+
+    /// Called before the first worker is made, where the run can be gone on with should it break off.
+    ///
+    /// # Errors
+    /// What an earlier attempt has left cannot be used.
+    fn begin(&self, _attempt: &Attempt) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Where it reads a second input: what takes that input, all of it, before the first batch of the other
     /// reaches any worker.
     fn side(&self) -> Option<Box<dyn Side>> {
@@ -239,6 +262,36 @@ pub trait Sink: Send + Sync {
     /// The output cannot be created or reached at all.
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure>;
 
+    /// Is every split that was accepted durable by itself, and never needed again? Not so where output is whole or
+    /// absent, or where a row of one split may take the place of one of another.
+    fn by_split(&self) -> bool {
+        false
+    }
+
+    /// Is its output whole or absent? Then a run that broke off has left nothing in it.
+    fn is_whole(&self) -> bool {
+        false
+    }
+
+    /// Called before the first worker is made, where the run can be gone on with should it break off. A sink that
+    /// promises to hold every row once guards itself from then on: it keeps, under the run's name, what it needs to
+    /// know its rows again.
+    ///
+    /// # Errors
+    /// What an earlier attempt has left cannot be used.
+    fn begin(&self, _attempt: &Attempt) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// The run is over, and everything is stored: what was kept under its name goes. It may be called again, after
+    /// a kill.
+    ///
+    /// # Errors
+    /// Some of it could not be removed.
+    fn end(&self, _attempt: &Attempt) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// The files that it writes as a whole, as the spec names them: nothing else in a job may write the same.
     fn files(&self) -> Vec<PathBuf> {
         Vec::new()
@@ -249,6 +302,27 @@ pub trait Sink: Send + Sync {
     fn verify(&self) -> Result<Option<Verified>, Failure> {
         Ok(None)
     }
+}
+
+/// One attempt at a run that can be gone on with.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The run's name, the same in all its attempts: 16 hexadecimal digits.
+    pub run: String,
+    /// What tells the job from all others that may write to one place; the same in all its runs.
+    pub job: String,
+    /// The stage's name.
+    pub stage: String,
+    /// Has there been an attempt before this one?
+    pub again: bool,
+    /// When the run began.
+    pub started: SystemTime,
+    /// A folder of the job's own, where a stage may put aside what it needs after a kill. It is not there until a
+    /// stage makes it, and goes when the run is over.
+    pub folder: PathBuf,
+    /// Are the rows divided among the stage's workers by a key? Then no split belongs to one worker. The number of
+    /// workers is the same in all attempts.
+    pub divided: bool,
 }
 
 /// How batches are handed to the workers of a sink.

@@ -26,7 +26,7 @@ def add_commands(commands):
     memc.add_argument("--data", type=pathlib.Path, metavar="FOLDER", help="use its *.tsv.gz instead of making input")
     memc.add_argument("--without", action="append", default=[], choices=CONTENDERS, help="leave a contender out")
     memc.set_defaults(run=memc_command)
-    inner = commands.add_parser("measure", help=argparse.SUPPRESS)
+    inner = commands.add_parser("measure", help="used by this script inside scripts/with-services")
     inner.add_argument("result", type=pathlib.Path)
     inner.add_argument("command", nargs="+")
     inner.set_defaults(run=measure_here)

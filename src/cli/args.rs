@@ -11,14 +11,14 @@ Exit codes:
     0  done; rejects, if any, within the limit
    64  the command line is wrong
    65  more rejects than the job allows
-   66  an input is missing
+   66  an input is missing, or is not what the run that broke off began with
    69  a service did not answer after all retries or for `limits.stall`, or `limits.memory` does not suffice
    70  a bug in runner
    73  an output cannot be created
    74  reading or writing failed
    75  try again: locked by another run, or stopped with work left
    77  permission denied
-   78  the job spec is invalid
+   78  the job spec is invalid, or has changed since the run that broke off
   130  aborted by a second SIGINT
   143  aborted by a second SIGTERM";
 
@@ -52,6 +52,8 @@ pub(super) enum Command {
     Get(Get),
     /// Lists the keys of a job's store
     Keys(Keys),
+    /// Says how far the last run of a job has come
+    Status(Status),
     /// Lists what the `generate` source can make, with examples
     Generators,
     /// Prints a completion script for a shell
@@ -67,6 +69,12 @@ pub(super) struct Run {
     /// Read so many rows of every source, in order; run no `done` action
     #[arg(long, value_name = "ROWS")]
     pub(super) limit: Option<u64>,
+    /// Begin anew, even where a run broke off; what that has stored stays where it is
+    #[arg(long)]
+    pub(super) fresh: bool,
+    /// Keep nothing to go on with should the run break off, and leave alone what is kept of one that did
+    #[arg(long, conflicts_with = "fresh")]
+    pub(super) no_ledger: bool,
     #[command(flatten)]
     pub(super) how: How,
 }
@@ -232,6 +240,28 @@ pub(super) struct Keys {
     /// Set a key of the spec
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
+}
+
+/// `runner status SPEC`
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {
+    /// The job spec
+    #[arg(value_name = "SPEC")]
+    pub(super) spec: PathBuf,
+    /// Set a key of the spec
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: StatusFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum StatusFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
 }
 
 /// `runner completions SHELL`

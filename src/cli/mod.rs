@@ -12,6 +12,7 @@ mod preview;
 mod replay;
 mod run;
 mod schema;
+mod status;
 mod table;
 
 use std::{
@@ -49,6 +50,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Schema(schema)) => schema::schema(&schema),
         Some(Command::Get(get)) => get::get(&get),
         Some(Command::Keys(keys)) => keys::keys(&keys),
+        Some(Command::Status(args)) => status::status(&args),
         Some(Command::Generators) => generators::generators(),
         Some(Command::Completions(completions)) => completions::completions(&completions),
         None if args.run.specs.is_empty() => {

@@ -12,7 +12,7 @@ use super::{Compiled, args::Preview, check_sets, complain, out, read, show, tabl
 use crate::{
     batch::Batch,
     event::{Event, Observer},
-    exec::{self, Options, Signals},
+    exec::{self, LedgerUse, Options, Signals},
     failure::{Exit, Failure},
     plan::{Plan, compile_preview},
     spec::{Mode as SpecMode, Problems, RejectLimit},
@@ -33,7 +33,7 @@ pub(super) fn preview(args: &Preview) -> Exit {
         Ok(plan) => Arc::new(plan),
         Err(exit) => return exit,
     };
-    let options = Options { mode: Mode::Rehearse, limit: args.limit };
+    let options = Options { mode: Mode::Rehearse, limit: args.limit, ledger: LedgerUse::Off };
     let mut refused = Refused { plan: Arc::clone(&plan), splits: Vec::new(), count: 0, told: Vec::new() };
     let outcome = exec::run(&plan, &options, &signals, &mut refused);
     out(&shown(&plan, &collector, &refused));

@@ -7,6 +7,7 @@ use chrono::Utc;
 
 use super::{Compiled, args, check_sets, complain, err, read, run, show, told};
 use crate::{
+    exec::LedgerUse,
     failure::Exit,
     plan::{Plan, compile_replay},
     report::Screen,
@@ -31,7 +32,12 @@ pub(super) fn replay(args: &args::Replay) -> Exit {
         err(&format!("{}: `{}` holds no rejects\n", plan.name, args.rejects.display()));
         return Exit::Done;
     }
-    run::carry_out(Arc::new(plan), &args.spec, &args.run, None, &screen, &signals)
+    // What is done of a replay is in its files, not in the ledger: that belongs to the runs of the whole job.
+    let how = (None, LedgerUse::Off);
+    match run::carry_out(Arc::new(plan), &args.spec, &args.run, how, &screen, &signals) {
+        Ok(ended) => ended.close(),
+        Err(exit) => exit,
+    }
 }
 
 fn plan(args: &args::Replay) -> Result<Plan, Exit> {

@@ -21,7 +21,7 @@ use super::{
     check_sets, complain, err, out, plan_of, told,
 };
 use crate::{
-    exec::{self, Options, Outcome, Signals},
+    exec::{self, LedgerUse, Options, Outcome, Signals},
     failure::{Exit, Failure},
     lock::Lock,
     plan::Plan,
@@ -45,13 +45,39 @@ pub(super) fn run(args: &Run) -> Exit {
         Ok(signals) => signals,
         Err(exit) => return exit,
     };
+    let mut ended = Vec::new();
     for spec in &args.specs {
-        let exit = one(spec, args, &screen, &signals);
-        if exit != Exit::Done {
-            return exit;
+        match one(spec, args, &screen, &signals) {
+            Ok(run) if run.exit == Exit::Done => ended.push(run),
+            // The same command goes on with this job, and with those before it, which find nothing left to do.
+            Ok(run) => return run.close(),
+            Err(exit) => return exit,
         }
     }
-    Exit::Done
+    ended.iter().map(Ended::close).find(|exit| *exit != Exit::Done).unwrap_or(Exit::Done)
+}
+
+/// A job that was run.
+pub(super) struct Ended {
+    plan: Arc<Plan>,
+    outcome: Outcome,
+    exit: Exit,
+    /// Held until it is closed.
+    _lock: Option<Lock>,
+}
+
+impl Ended {
+    /// The run is over, and everybody has been told.
+    pub(super) fn close(&self) -> Exit {
+        match exec::close(&self.plan, &self.outcome) {
+            Ok(()) => self.exit,
+            Err(failure) if self.exit == Exit::Done => told(failure),
+            Err(failure) => {
+                complain(&failure);
+                self.exit
+            }
+        }
+    }
 }
 
 /// Lets trouble appear on the screen, and signals be counted.
@@ -60,30 +86,30 @@ pub(super) fn prepare(screen: &Screen) -> Result<Signals, Exit> {
     watch().map_err(|error| told(Failure::new(Exit::Bug, format!("cannot watch for signals: {error}"))))
 }
 
-fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Exit {
-    match plan_of(spec, &args.how.set, SpecMode::Run) {
-        Ok(plan) => carry_out(Arc::new(plan), spec, &args.how, args.limit, screen, signals),
-        Err(exit) => exit,
-    }
+fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Result<Ended, Exit> {
+    let plan = plan_of(spec, &args.how.set, SpecMode::Run)?;
+    let ledger = match (args.no_ledger, args.fresh) {
+        (true, _) => LedgerUse::Off,
+        (false, true) => LedgerUse::Fresh,
+        (false, false) => LedgerUse::Resume,
+    };
+    carry_out(Arc::new(plan), spec, &args.how, (args.limit, ledger), screen, signals)
 }
 
-/// Runs a plan and tells how it ended.
+/// Runs a plan and tells how it ended: so many rows of every source, with this use of the ledger.
 pub(super) fn carry_out(
     plan: Arc<Plan>,
     spec: &Path,
     args: &How,
-    limit: Option<u64>,
+    (limit, ledger): (Option<u64>, LedgerUse),
     screen: &Screen,
     signals: &Signals,
-) -> Exit {
+) -> Result<Ended, Exit> {
     // A rehearsal writes nothing that another run could disturb.
     let lock = (!args.dry_run).then(|| lock(&plan, args.wait, signals)).transpose();
-    if let Err(failure) = &lock {
-        complain(failure);
-        return failure.exit;
-    }
+    let lock = lock.map_err(told)?;
     let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
-    let options = Options { mode, limit };
+    let options = Options { mode, limit, ledger };
     let mut progress = Progress::new(&plan, style(args.quiet), screen);
     let (started, start) = (now(), Instant::now());
     let mut outcome = exec::run(&plan, &options, signals, &mut progress);
@@ -102,7 +128,8 @@ pub(super) fn carry_out(
         limit,
         exit: outcome.exit(),
     };
-    finish(args, &plan, facts, &tally, &outcome)
+    let exit = finish(args, &plan, facts, &tally, &outcome);
+    Ok(Ended { plan, outcome, exit, _lock: lock })
 }
 
 /// Keeps other runs of the job away, or waits for the end of one for as long as `wait` says. A signal ends that.
@@ -140,7 +167,8 @@ fn finish(args: &How, plan: &Plan, facts: RunFacts, tally: &Tally, outcome: &Out
 fn save(path: &Path, report: &Report) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".tmp-{}", std::process::id()));
+    // The job's lock keeps others away from it. What a killed process leaves under it the next one replaces.
+    name.push(".tmp-report");
     let temporary = path.with_file_name(name);
     let write = || {
         if let Some(folder) = path.parent() {

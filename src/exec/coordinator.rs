@@ -13,7 +13,9 @@ use crossbeam_channel::RecvTimeoutError;
 use super::{
     Options, Outcome, Signals,
     aside::Aside,
+    book::Book,
     launch::Launched,
+    resume::{Beginning, KeptSplit},
     settle::{Settled, Settling, Share, within},
     verdict::Verdicts,
     watchdog::Watchdog,
@@ -41,8 +43,12 @@ pub(super) struct Coordinator<'a> {
     signals: &'a Signals,
     observer: &'a mut dyn Observer,
     run: Launched,
-    rejects: Option<RejectFile>,
+    book: Book,
     settling: Settling,
+    /// Splits whose `done` action is due, once they are noted.
+    due: Vec<SplitId>,
+    /// Rows that sinks have taken and not given back.
+    taken: u64,
     /// Of the whole run so far.
     sum: Share,
     finished: usize,
@@ -61,10 +67,11 @@ impl<'a> Coordinator<'a> {
         signals: &'a Signals,
         observer: &'a mut dyn Observer,
         run: Launched,
-        rejects: Option<RejectFile>,
+        (beginning, rejects): (Beginning, Option<RejectFile>),
         aside: Aside,
     ) -> Self {
-        let outcome = Outcome { splits: run.splits.len(), ..Outcome::default() };
+        let book = Book::new(beginning, rejects);
+        let outcome = Outcome { splits: run.splits.len(), run: book.run(), ..Outcome::default() };
         let settling = Settling::new(plan.limits.rejects);
         let looked = Instant::now();
         let verdicts = Verdicts::new(plan, &run.workers);
@@ -78,8 +85,10 @@ impl<'a> Coordinator<'a> {
             signals,
             observer,
             run,
-            rejects,
+            book,
             settling,
+            due: Vec::new(),
+            taken: 0,
             sum,
             finished,
             deadline,
@@ -113,12 +122,15 @@ impl<'a> Coordinator<'a> {
         match &event {
             Event::WaitsToCommit { stage } => self.verdicts.waits(self.plan.pool_of(*stage)),
             Event::WorkerEnded { stage } => self.verdicts.ended(self.plan.pool_of(*stage)),
-            Event::Worked { stage, split, rows, .. } => {
-                if let Role::Source(_) = self.plan.stages[*stage].role {
+            Event::Worked { stage, split, rows, .. } => match self.plan.stages[*stage].role {
+                Role::Source(_) => {
                     self.sum.read += rows.input;
                     self.settling.read(*split, rows.input);
                 }
-            }
+                Role::Sink(_) => self.taken += rows.output,
+                Role::Transform(_) => {}
+            },
+            Event::Withdrawn { rows, .. } => self.taken -= rows,
             Event::Rejected { stage, rejects } => self.rejected(*stage, rejects),
             Event::Closed { split, how: Closed::Failed(failure) } => {
                 let name = &self.split(*split).name;
@@ -135,11 +147,16 @@ impl<'a> Coordinator<'a> {
             _ => {}
         }
         self.observer.on(&event);
-        if let Event::Settled { split, complete } = event {
-            self.settling.answered(split, complete);
-            while let Some(settled) = self.settling.next() {
-                self.settle(settled);
+        match event {
+            Event::Settled { split, complete } => {
+                if complete {
+                    let source = self.run.shared.source_of[split.0 as usize];
+                    self.book.stored(split, self.settling.share(split), source);
+                }
+                self.answered(split, complete);
             }
+            Event::Kept { splits } => splits.into_iter().for_each(|split| self.keep(split)),
+            _ => {}
         }
         while let Some(pool) = self.verdicts.due() {
             self.judge(pool);
@@ -171,8 +188,7 @@ impl<'a> Coordinator<'a> {
             let file = self.run.splits.get(reject.split.0 as usize).map_or("", |split| split.name.as_str());
             let (stages, stage) = (&self.plan.stages, &self.plan.stages[stage]);
             let input = stage.inputs.first().and_then(|input| stages[*input].output.as_ref());
-            let written = self.rejects.as_mut().map_or(Ok(()), |out| out.write(&stage.name, input, file, reject));
-            if let Err(failure) = written {
+            if let Err(failure) = self.book.reject(&stage.name, input, file, reject) {
                 self.fail(failure);
             }
         }
@@ -193,23 +209,61 @@ impl<'a> Coordinator<'a> {
         }
     }
 
+    fn answered(&mut self, split: SplitId, complete: bool) {
+        self.settling.answered(split, complete);
+        while let Some(settled) = self.settling.next() {
+            self.settle(settled);
+        }
+    }
+
+    /// What an earlier attempt has read and rejected counts, too.
+    fn keep(&mut self, split: SplitId) {
+        let Some(&KeptSplit { read, rejected, .. }) = self.book.kept.get(&split) else { return };
+        self.sum.read += read;
+        self.sum.rejected += rejected;
+        self.settling.read(split, read);
+        self.settling.rejected(split, rejected);
+        self.answered(split, true);
+    }
+
     fn settle(&mut self, Settled { split, complete, within }: Settled) {
         if !within {
             self.too_many_rejects();
         }
-        if !complete || self.outcome.too_many_rejects {
+        if complete && !self.outcome.too_many_rejects {
+            self.due.push(split);
+        }
+    }
+
+    /// Notes what is stored, and only then runs the `done` actions that are due. Where splits are stored all at
+    /// once, that is at the `end`.
+    fn save(&mut self, end: bool) {
+        let due = match end {
+            true if self.book.is_whole() => std::mem::take(&mut self.due),
+            true => self.due.drain(..).filter(|split| !self.book.is_late(self.run.source_of(*split))).collect(),
+            false => {
+                let first = self.due.iter().position(|split| self.book.is_late(self.run.source_of(*split)));
+                let rest = self.due.split_off(first.unwrap_or(self.due.len()));
+                std::mem::replace(&mut self.due, rest)
+            }
+        };
+        if due.is_empty() && !self.book.has_news() {
             return;
         }
-        if let Some(failure) = self.rejects.as_mut().and_then(|out| out.sync().err()) {
+        if let Err(failure) = self.book.save() {
             self.fail(failure);
             return;
         }
-        match self.done(split) {
-            Ok(action) => {
-                self.finished += 1;
-                self.observer.on(&Event::Done { split, action });
+        for split in due {
+            match self.done(split) {
+                Ok(action) => {
+                    self.finished += 1;
+                    fail::fail_point!("done");
+                    self.book.acted(split, action.clone());
+                    self.observer.on(&Event::Done { split, action });
+                }
+                Err(failure) => self.fail(failure),
             }
-            Err(failure) => self.fail(failure),
         }
     }
 
@@ -217,7 +271,11 @@ impl<'a> Coordinator<'a> {
         if !self.options.settles() {
             return Ok(None);
         }
-        let stage = self.run.shared.source_of[split.0 as usize];
+        // An earlier attempt has done it.
+        if let Some(KeptSplit { gone: true, action, .. }) = self.book.kept.get(&split) {
+            return Ok(action.clone());
+        }
+        let stage = self.run.source_of(split);
         let split = self.split(split).clone();
         self.aside(stage, move |plan| match &plan.stages[stage].role {
             Role::Source(source) => source.done(&split),
@@ -233,16 +291,14 @@ impl<'a> Coordinator<'a> {
     ) -> Result<T, Failure> {
         let plan = Arc::clone(self.plan);
         let answer = self.aside.call(move || guard(&plan, stage, || call(&plan)));
-        loop {
+        while self.outcome.aborted.is_none() {
             match answer.recv_timeout(TICK) {
                 Ok(answer) => return answer,
-                Err(_) => self.look_around(),
-            }
-            if self.outcome.aborted.is_some() {
-                let name = &self.plan.stages[stage].name;
-                return Err(Failure::new(Exit::Unavailable, format!("`{name}` was not waited for any longer")));
+                Err(_) => _ = self.watch(),
             }
         }
+        let name = &self.plan.stages[stage].name;
+        Err(Failure::new(Exit::Unavailable, format!("`{name}` was not waited for any longer")))
     }
 
     fn split(&self, split: SplitId) -> &Split {
@@ -284,8 +340,15 @@ impl<'a> Coordinator<'a> {
     }
 
     fn look_around(&mut self) {
+        if self.watch() && self.outcome.aborted.is_none() {
+            self.save(false);
+        }
+    }
+
+    /// Watches signals, the clock and whether anything moves, unless that was done just now.
+    fn watch(&mut self) -> bool {
         if self.looked.elapsed() < TICK {
-            return;
+            return false;
         }
         self.looked = Instant::now();
         let count = |signal: &AtomicUsize| signal.load(Ordering::SeqCst);
@@ -310,6 +373,7 @@ impl<'a> Coordinator<'a> {
             self.abort(exit);
         }
         self.observer.tick();
+        true
     }
 
     /// Ends the run without waiting for anything.
@@ -324,7 +388,8 @@ impl<'a> Coordinator<'a> {
         if !self.outcome.too_many_rejects && !within(self.plan.limits.rejects, self.sum) {
             self.too_many_rejects();
         }
-        if let Some(failure) = self.rejects.as_mut().and_then(|out| out.sync().err()) {
+        self.save(true);
+        if let Err(failure) = self.book.save() {
             self.fail(failure);
         }
         self.verify();
@@ -332,8 +397,26 @@ impl<'a> Coordinator<'a> {
             self.observer.on(&Event::Queue { stage: *stage, high: gauge.high() });
         }
         self.outcome.unfinished = self.run.splits.len() - self.finished;
+        self.close();
         self.observer.tick();
         self.outcome
+    }
+
+    /// Clears up after a run that has nothing left to do; one that left nothing behind is forgotten.
+    fn close(&mut self) {
+        let plan = self.plan;
+        let closed = if self.outcome.unfinished == 0 && !self.outcome.too_many_rejects {
+            let finished = self.book.finish(plan, |stage, call| guard(plan, stage, call));
+            self.outcome.complete = finished.is_ok();
+            finished
+        } else if self.book.is_blank() && self.taken == 0 {
+            self.book.forget()
+        } else {
+            Ok(())
+        };
+        if let Err(failure) = closed {
+            self.note(failure);
+        }
     }
 
     /// Takes the events that are there.
@@ -357,7 +440,8 @@ impl<'a> Coordinator<'a> {
 
     /// Reads back from sinks that are asked to. A server that could not be written to is not asked again.
     fn verify(&mut self) {
-        if self.options.mode == Mode::Rehearse {
+        // Where nothing was left to read, nothing was written.
+        if self.options.mode == Mode::Rehearse || self.run.gauges.is_empty() {
             return;
         }
         for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {

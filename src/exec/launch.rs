@@ -19,6 +19,7 @@ use super::{
     partition::Partition,
     queue::{Gauge, QueueReceiver, QueueSender, queue},
     read::{Reader, Reading},
+    resume::{Beginning, KeptSplit},
     verdict::Latch,
     watchdog::{self, Slot, Slots},
     work::Worker,
@@ -52,6 +53,13 @@ pub(super) struct Launched {
     pub(super) _pools: Vec<rayon::ThreadPool>,
 }
 
+impl Launched {
+    /// The source of a split.
+    pub(super) fn source_of(&self, split: SplitId) -> StageId {
+        self.shared.source_of[split.0 as usize]
+    }
+}
+
 /// One thread's work, whatever the pool is.
 enum Task {
     Read(Reader),
@@ -63,16 +71,15 @@ enum Task {
 pub(super) struct Prepared {
     shared: Arc<Shared>,
     events: Receiver<Event>,
-    listed: Vec<(StageId, Vec<Split>)>,
     tasks: Tasks,
     gauges: Gauges,
 }
 
 impl Prepared {
-    /// Lists the splits and opens the workers.
-    pub(super) fn new(plan: &Arc<Plan>, options: &Options) -> Result<Self, Failure> {
+    /// Opens the workers; none where there is nothing to read.
+    pub(super) fn new(plan: &Arc<Plan>, options: &Options, beginning: &Beginning) -> Result<Self, Failure> {
         let (sender, events) = crossbeam_channel::bounded(EVENTS);
-        let listed = list(plan)?;
+        let Beginning { listed, kept, .. } = beginning;
         let of_splits = listed.iter().flat_map(|(stage, splits)| splits.iter().map(|_| *stage));
         let source_of = of_splits.chain(gathering(plan)).collect();
         let splits = listed.iter().map(|(_, splits)| splits.len()).sum();
@@ -86,32 +93,37 @@ impl Prepared {
             verdicts: plan.pools.iter().map(|_| Latch::default()).collect(),
         });
         let tracker = Tracker::new(splits, sender);
-        let builder = Builder { plan, options, shared: &shared, tracker, listed: &listed };
-        let (tasks, gauges) = builder.tasks()?;
-        Ok(Prepared { shared, events, listed, tasks, gauges })
+        let builder = Builder { plan, options, shared: &shared, tracker, listed, kept };
+        let (tasks, gauges) = match beginning.all_stored() {
+            true => (plan.pools.iter().map(|_| Vec::new()).collect(), Vec::new()),
+            false => builder.tasks()?,
+        };
+        Ok(Prepared { shared, events, tasks, gauges })
     }
 
     /// Starts the threads.
-    pub(super) fn start(self) -> Result<Launched, Failure> {
-        let Prepared { shared, events, listed, tasks, gauges } = self;
+    pub(super) fn start(self, beginning: &Beginning) -> Result<Launched, Failure> {
+        let Prepared { shared, events, tasks, gauges } = self;
+        let listed = &beginning.listed;
         let workers = tasks.iter().map(Vec::len).collect();
         // Told from here, not by the sources: the observer hears of all splits before anything is read.
-        for (stage, first, splits) in numbered(&listed) {
+        for (stage, first, splits) in numbered(listed) {
             shared.send(Event::Listed { stage, splits: splits.to_vec(), first });
         }
+        if !beginning.kept.is_empty() {
+            shared.send(Event::Kept { splits: beginning.kept.keys().copied().collect() });
+        }
         let (mut pools, mut slots) = (Vec::new(), Slots::new());
-        for ((id, pool), tasks) in shared.plan.pools.iter().enumerate().zip(tasks) {
+        for ((id, pool), tasks) in
+            shared.plan.pools.iter().enumerate().zip(tasks).filter(|(_, tasks)| !tasks.is_empty())
+        {
             let own: Vec<Arc<Slot>> = tasks.iter().map(|_| Arc::default()).collect();
             slots.extend(own.iter().map(|slot| (Some(id), Arc::clone(slot))));
             pools.push(start(&shared.plan.stages[pool.head].name, tasks, own)?);
         }
-        let splits = listed.into_iter().flat_map(|(_, splits)| splits).collect();
+        let splits = listed.iter().flat_map(|(_, splits)| splits.iter().cloned()).collect();
         Ok(Launched { shared, events, splits, gauges, workers, slots, _pools: pools })
     }
-}
-
-fn list(plan: &Plan) -> Result<Vec<(StageId, Vec<Split>)>, Failure> {
-    plan.sources().map(|(stage, source)| Ok((stage, guard(plan, stage, || source.splits())?))).collect()
 }
 
 /// For every worker of a pool that gathers, its stage: what it puts out at the end is a split of its own.
@@ -158,6 +170,8 @@ struct Builder<'a> {
     shared: &'a Arc<Shared>,
     tracker: Arc<Tracker>,
     listed: &'a [(StageId, Vec<Split>)],
+    /// Splits that are not read again.
+    kept: &'a BTreeMap<SplitId, KeptSplit>,
 }
 
 type Tasks = Vec<Vec<Task>>;
@@ -218,8 +232,9 @@ impl Builder<'_> {
     /// The order of the splits that come to one of so many workers, which have them in turn.
     fn reorder(&self, pool: &Pool, worker: usize, workers: usize) -> Reorder {
         let splits = self.shared.source_of.iter().enumerate().skip(worker).step_by(workers);
-        let arrivals =
-            splits.filter_map(|(split, source)| pool.arrivals.get(source).map(|lanes| (SplitId(split as u32), *lanes)));
+        let splits = splits.map(|(split, source)| (SplitId(split as u32), source));
+        let read = splits.filter(|(split, _)| !self.kept.contains_key(split));
+        let arrivals = read.filter_map(|(split, source)| pool.arrivals.get(source).map(|lanes| (split, *lanes)));
         Reorder::new(arrivals.collect())
     }
 
@@ -298,10 +313,12 @@ impl Builder<'_> {
         let (first, splits) = numbered(self.listed)
             .find_map(|(source, first, splits)| (source == stage).then(|| (first, splits.to_vec())))
             .expect("every source was listed");
+        let kept = self.kept.range(first..).map(|(split, _)| *split).collect();
         Reading {
             stage,
             splits,
             first,
+            kept,
             next: AtomicU32::new(0),
             gate: Gate::new(self.gate_bytes()),
             tracker: Arc::clone(&self.tracker),

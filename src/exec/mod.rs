@@ -16,6 +16,7 @@
 
 mod ack;
 mod aside;
+mod book;
 mod coordinator;
 mod gate;
 mod inbox;
@@ -25,6 +26,7 @@ mod outcome;
 mod partition;
 mod queue;
 mod read;
+mod resume;
 mod settle;
 mod verdict;
 mod watchdog;
@@ -40,17 +42,19 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Resumed};
 
+use aside::Aside;
 use coordinator::Coordinator;
 use launch::Prepared;
+use resume::Beginning;
 use watchdog::Watchdog;
 
 use crate::{
     event::Observer,
     failure::{Exit, Failure},
+    ledger,
     plan::Plan,
-    rejects::RejectFile,
     stage::Mode,
 };
 
@@ -61,6 +65,20 @@ pub struct Options {
     pub mode: Mode,
     /// Read so many rows of every source, and run no `done` action.
     pub limit: Option<u64>,
+    /// What becomes of the ledger.
+    pub ledger: LedgerUse,
+}
+
+/// What becomes of the job's ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LedgerUse {
+    /// It is left alone: nothing of the run is kept to go on with.
+    #[default]
+    Off,
+    /// A run that broke off is gone on with; else a new one begins.
+    Resume,
+    /// A new run begins, whatever there is.
+    Fresh,
 }
 
 /// Signals received so far; whoever handles them counts here.
@@ -75,49 +93,82 @@ pub struct Signals {
 /// Runs a plan to its end. Rejects are written and splits are settled on the way; everything that happens
 /// is told to the observer.
 pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mut dyn Observer) -> Outcome {
-    // A rehearsal leaves the rejects of the last real run alone.
-    let path = plan.rejects.as_ref().filter(|_| options.mode == Mode::Write);
-    let prepared = match aside::Aside::start().map(|aside| (open(plan, options, signals, &aside), aside)) {
-        Ok((Opened::Ready(prepared), aside)) => Ok((prepared, aside)),
-        Ok((Opened::Aborted(outcome), _)) => return outcome,
-        Ok((Opened::Failed(failure), _)) | Err(failure) => Err(failure),
-    };
-    // Nor does a run that cannot even begin.
-    let launched = prepared.and_then(|(prepared, aside)| {
-        let rejects = path.map(|path| RejectFile::create(path, &plan.name)).transpose()?;
-        Ok((prepared.start()?, rejects, aside))
-    });
-    match launched {
-        Ok((run, rejects, aside)) => Coordinator::new(plan, options, signals, observer, run, rejects, aside).run(),
-        Err(failure) => Outcome { failures: vec![failure], ..Outcome::default() },
+    match begin(plan, options, signals, observer) {
+        Ok(coordinator) => coordinator.run(),
+        Err(Unbegun::Aborted(outcome)) => outcome,
+        Err(Unbegun::Failed(failure)) => Outcome { failures: vec![failure], ..Outcome::default() },
     }
 }
 
-enum Opened {
-    Ready(Prepared),
+/// Marks a run finished, where it is: the next one is a new one. To be called when everything else has been done, as a
+/// process that is killed before this goes on with the run, and finds nothing left to do.
+///
+/// # Errors
+/// The ledger cannot be written.
+pub fn close(plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
+    match &outcome.run {
+        Some(run) if outcome.complete => ledger::finish(&plan.state, &plan.name, &run.id),
+        _ => Ok(()),
+    }
+}
+
+/// Why a run has not begun.
+enum Unbegun {
     Failed(Failure),
+    /// It is not waited for any longer.
     Aborted(Outcome),
 }
 
+impl From<Failure> for Unbegun {
+    fn from(failure: Failure) -> Self {
+        Unbegun::Failed(failure)
+    }
+}
+
+/// Opens everything, notes the attempt, and starts the threads. A run that cannot even begin leaves the rejects and
+/// the ledger of the last one alone.
+fn begin<'a>(
+    plan: &'a Arc<Plan>,
+    options: &'a Options,
+    signals: &'a Signals,
+    observer: &'a mut dyn Observer,
+) -> Result<Coordinator<'a>, Unbegun> {
+    let aside = Aside::start()?;
+    let (mut beginning, prepared) = open(plan, options, signals, &aside)?;
+    let rejects = beginning.rejects(plan, options)?;
+    beginning.note()?;
+    let run = prepared.start(&beginning)?;
+    Ok(Coordinator::new(plan, options, signals, observer, run, (beginning, rejects), aside))
+}
+
 /// Opens everything, without waiting for what does not answer.
-fn open(plan: &Arc<Plan>, options: &Options, signals: &Signals, aside: &aside::Aside) -> Opened {
+fn open(
+    plan: &Arc<Plan>,
+    options: &Options,
+    signals: &Signals,
+    aside: &Aside,
+) -> Result<(Beginning, Prepared), Unbegun> {
     let (own, options) = (Arc::clone(plan), options.clone());
-    let answer = aside.call(move || Prepared::new(&own, &options));
+    let answer = aside.call(move || {
+        let beginning = Beginning::new(&own, &options)?;
+        beginning.begin_stages(&own)?;
+        let prepared = Prepared::new(&own, &options, &beginning)?;
+        Ok((beginning, prepared))
+    });
     let mut watchdog = Watchdog::new(plan, vec![(None, Arc::clone(&aside.slot))]);
     loop {
         match answer.recv_timeout(coordinator::TICK) {
-            Ok(Ok(prepared)) => return Opened::Ready(prepared),
-            Ok(Err(failure)) => return Opened::Failed(failure),
+            Ok(opened) => return Ok(opened?),
             Err(_) if watchdog.is_stalled() => {
                 let failure = watchdog.diagnosis(plan, &[]);
                 let aborted = Some(failure.exit);
                 tracing::error!("{failure}");
-                return Opened::Aborted(Outcome { failures: vec![failure], aborted, ..Outcome::default() });
+                return Err(Unbegun::Aborted(Outcome { failures: vec![failure], aborted, ..Outcome::default() }));
             }
             Err(_) => {}
         }
         if let Some(exit) = signals.abort() {
-            return Opened::Aborted(Outcome { aborted: Some(exit), ..Outcome::default() });
+            return Err(Unbegun::Aborted(Outcome { aborted: Some(exit), ..Outcome::default() }));
         }
     }
 }

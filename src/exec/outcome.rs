@@ -20,6 +20,25 @@ pub struct Outcome {
     pub splits: usize,
     /// The run was ended at once: by a second signal, or because nothing moved any more.
     pub aborted: Option<Exit>,
+    /// The run, where it can be gone on with.
+    pub run: Option<Resumed>,
+    /// Nothing of it is left to do: once everybody has been told, [`close`](super::close) says so to its ledger.
+    pub complete: bool,
+}
+
+/// A run that can be gone on with, and what earlier attempts have done of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// The run's name.
+    pub id: String,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    /// Splits that earlier attempts have stored.
+    pub kept: usize,
+    /// Records that were read of those.
+    pub read: u64,
+    /// Records that were rejected of those.
+    pub rejected: u64,
 }
 
 impl Outcome {

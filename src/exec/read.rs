@@ -1,6 +1,7 @@
 //! The loop of a source's worker: take the next split, read it to its end, pass its batches on.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -28,6 +29,8 @@ pub(super) struct Reading {
     pub(super) stage: StageId,
     pub(super) splits: Vec<Split>,
     pub(super) first: SplitId,
+    /// Splits that an earlier attempt has stored.
+    pub(super) kept: BTreeSet<SplitId>,
     pub(super) next: AtomicU32,
     pub(super) gate: Arc<Gate>,
     pub(super) tracker: Arc<Tracker>,
@@ -38,8 +41,13 @@ pub(super) struct Reading {
 impl Reading {
     /// The next split to read. They are handed out in order: whatever is being read is the lowest there is.
     fn next(&self) -> Option<(SplitId, &Split)> {
-        let i = self.next.fetch_add(1, Ordering::Relaxed);
-        self.splits.get(i as usize).map(|split| (SplitId(self.first.0 + i), split))
+        loop {
+            let i = self.next.fetch_add(1, Ordering::Relaxed);
+            let (id, split) = (SplitId(self.first.0 + i), self.splits.get(i as usize)?);
+            if !self.kept.contains(&id) {
+                return Some((id, split));
+            }
+        }
     }
 
     fn limit_reached(&self) -> bool {

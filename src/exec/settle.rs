@@ -48,6 +48,11 @@ impl Settling {
         self.splits.entry(split).or_default().rejected += rows;
     }
 
+    /// What is known of a split that is not settled yet.
+    pub(super) fn share(&self, split: SplitId) -> Share {
+        self.splits.get(&split).copied().unwrap_or_default()
+    }
+
     /// A split has been answered for; call [`Settling::next`] until it has no more.
     pub(super) fn answered(&mut self, split: SplitId, complete: bool) {
         self.answered.insert(split, complete);

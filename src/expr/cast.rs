@@ -1,4 +1,4 @@
-//! Casts between scalar types. What cannot be cast fails on its row, or is null for `try_cast`.
+//! Casts between types. What cannot be cast fails on its row, or is null for `try_cast`; of a list, the item.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use arrow_cast::{CastOptions, cast_with_options};
 use crate::batch::ColumnType;
 
 use super::{
-    text,
+    lists, text,
     value::{Faults, Value},
 };
 
@@ -24,6 +24,9 @@ pub(super) fn allowed(from: &ColumnType, to: &ColumnType) -> bool {
     use ColumnType::{Binary, Bool, Date, Json, List, String, Timestamp, TimestampNs};
     match (from, to) {
         (from, to) if from == to => true,
+        (List(from), List(to)) => allowed(from, to),
+        (String, List(to)) => allowed(from, to),
+        (Json, List(to)) => matches!(**to, Json) || allowed(if is_list(to) { from } else { &String }, to),
         (List(_), _) | (_, List(_)) => false,
         (String, _) | (_, String) => true,
         (Binary | Json, _) | (_, Binary | Json) => false,
@@ -34,10 +37,11 @@ pub(super) fn allowed(from: &ColumnType, to: &ColumnType) -> bool {
 
 /// Are there values of type `from` that have no like in `to`?
 pub(super) fn can_fail(from: &ColumnType, to: &ColumnType) -> bool {
-    use ColumnType::{Binary, Bool, Date, Float32, Float64, Int64, Json, String, Timestamp};
+    use ColumnType::{Binary, Bool, Date, Float32, Float64, Int64, Json, List, String, Timestamp};
     match (from, to) {
         (from, to) if from == to => false,
-        (Binary, String) => true,
+        (List(from), List(to)) => can_fail(from, to),
+        (_, List(_)) | (Binary, String) => true,
         (_, String | Bool) => *from == String,
         (Bool, _) | (String, Binary) => false,
         (String, _) => true,
@@ -59,8 +63,9 @@ pub(super) fn cast(
     rows: usize,
     faults: &mut Faults<'_>,
 ) -> Value {
+    let value = &without_json_nulls(value, from, to);
     let array = value.array();
-    let answer = cast_array(array, from, to);
+    let answer = cast_array(array, from, to, !lenient);
     if answer.null_count() == array.null_count() {
         return match value {
             Value::Column(_) => Value::Column(answer),
@@ -74,6 +79,22 @@ pub(super) fn cast(
         Value::Column(_) => Value::Column(answer),
         Value::Constant(_) => Value::Constant(answer),
     }
+}
+
+/// A list that is `null` in JSON is null, and not a value that cannot be cast.
+fn without_json_nulls(value: &Value, from: &ColumnType, to: &ColumnType) -> Value {
+    if *from != ColumnType::Json || !is_list(to) {
+        return value.clone();
+    }
+    let kept = keep(value.array(), |text| text.trim() != "null");
+    match value {
+        Value::Column(_) => Value::Column(kept),
+        Value::Constant(_) => Value::Constant(kept),
+    }
+}
+
+fn is_list(column_type: &ColumnType) -> bool {
+    matches!(column_type, ColumnType::List(_))
 }
 
 /// Every row that was not null and now is.
@@ -90,8 +111,8 @@ fn report(value: &Value, answer: &ArrayRef, from: &ColumnType, to: &ColumnType, 
                     } else {
                         "a"
                     };
-                match from {
-                    ColumnType::String => format!("`{shown}` is not {article} {to}"),
+                match leaf(from) {
+                    ColumnType::String | ColumnType::Json => format!("`{shown}` is not {article} {to}"),
                     _ => format!("`{shown}` is out of range for {to}"),
                 }
             });
@@ -99,11 +120,27 @@ fn report(value: &Value, answer: &ArrayRef, from: &ColumnType, to: &ColumnType, 
     }
 }
 
-/// `array` in type `to`, null where a value has no like there.
-fn cast_array(array: &ArrayRef, from: &ColumnType, to: &ColumnType) -> ArrayRef {
-    use ColumnType::{Binary, Bool, Date, Float32, Float64, Json, String, Timestamp, TimestampNs};
+/// What lists are made of in the end.
+fn leaf(column_type: &ColumnType) -> &ColumnType {
+    match column_type {
+        ColumnType::List(item) => leaf(item),
+        other => other,
+    }
+}
+
+/// `array` in type `to`, null where a value has no like there. An item of a list that has none is null, or takes the
+/// list with it if `strict`.
+fn cast_array(array: &ArrayRef, from: &ColumnType, to: &ColumnType, strict: bool) -> ArrayRef {
+    use ColumnType::{Binary, Bool, Date, Float32, Float64, Json, List, String, Timestamp, TimestampNs};
     match (from, to) {
         (from, to) if from == to => Arc::clone(array),
+        (List(from), List(to)) => lists::cast_items(array, to, strict, |items| cast_array(items, from, to, strict)),
+        (String, List(to)) => lists::from_text(array, to, strict, |items| cast_array(items, &String, to, strict)),
+        // Items that are lists are still JSON; those that are not have become text.
+        (Json, List(to)) => {
+            let items_are = if matches!(**to, Json | List(_)) { Json } else { String };
+            lists::from_json(array, to, strict, |items| cast_array(items, &items_are, to, strict))
+        }
         (Json, String) => Arc::clone(array),
         (String, Json) => keep(array, |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()),
         (Binary, String) | (String, Binary) => kernel(array, to),

@@ -7,11 +7,14 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, cast::AsArray, mak
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_select::nullif::nullif;
 
+use crate::batch::ColumnType;
+
 use super::{
     RowError, arithmetic, cast,
     choose::{Choice, truths},
     compare,
     functions::Call,
+    lists,
     node::{Kind, Node},
     text::{self, Strings},
     types::SetOf,
@@ -127,6 +130,13 @@ impl Run<'_> {
                 let nulls = common_nulls(&arguments, self.rows);
                 let (rows, first_type) = (self.rows, &first.column_type);
                 function.call(Call { arguments: &arguments, first_type, rows, nulls, faults: &mut self.faults(active) })
+            }
+            Kind::List(items) => {
+                let items = self.values(items, active);
+                let ColumnType::List(item) = &node.column_type else {
+                    return Value::null(&node.column_type.to_arrow());
+                };
+                lists::list(&items, item, self.rows, &mut self.faults(active))
             }
         };
         Value::Column(column)

@@ -18,6 +18,7 @@ mod compare;
 mod evaluate;
 mod functions;
 mod like;
+mod lists;
 mod node;
 mod parse;
 mod places;

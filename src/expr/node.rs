@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_array::{Array, ArrayRef, cast::AsArray, new_null_array};
 
 use crate::batch::ColumnType;
 
@@ -103,6 +103,8 @@ pub(super) enum Kind {
         lenient: bool,
     },
     Call(&'static Function, Vec<Node>),
+    /// `[a, b]`
+    List(Vec<Node>),
 }
 
 impl Node {
@@ -154,9 +156,9 @@ impl Node {
     }
 
     /// Is it made of constants alone?
-    pub(super) fn operands_are_constant(&self) -> bool {
+    pub(super) fn is_constant(&self) -> bool {
         let mut constant = !matches!(self.kind, Kind::Column(..));
-        self.kind.each_operand(&mut |operand| constant &= matches!(operand.kind, Kind::Literal(_) | Kind::Null));
+        self.kind.each_operand(&mut |operand| constant = constant && operand.is_constant());
         constant
     }
 
@@ -179,7 +181,7 @@ impl Node {
         match &self.kind {
             Kind::Concat { skip_nulls, .. } => !skip_nulls,
             Kind::Literal(_) | Kind::Column(..) | Kind::Null | Kind::Case { .. } | Kind::Coalesce(_) => false,
-            Kind::NullIf { .. } | Kind::Cast { .. } | Kind::Call(..) => false,
+            Kind::NullIf { .. } | Kind::Cast { .. } | Kind::Call(..) | Kind::List(_) => false,
             Kind::Regexp { .. } | Kind::RegexpReplace { .. } => false,
             _ => true,
         }
@@ -196,7 +198,7 @@ impl Kind {
             Kind::And(operands) | Kind::Or(operands) | Kind::Coalesce(operands) | Kind::Call(_, operands) => {
                 operands.iter().for_each(f);
             }
-            Kind::Concat { parts, .. } => parts.iter().for_each(f),
+            Kind::Concat { parts, .. } | Kind::List(parts) => parts.iter().for_each(f),
             Kind::Not(operand) | Kind::Negate(operand) | Kind::IsNull { operand, .. } => f(operand),
             Kind::IsTruth { operand, .. } | Kind::Like { operand, .. } | Kind::Cast { operand, .. } => f(operand),
             Kind::Regexp { operand, .. } | Kind::RegexpReplace { operand, .. } => f(operand),
@@ -268,9 +270,14 @@ impl fmt::Display for Node {
             Kind::Coalesce(operands) => call(f, "coalesce", operands),
             Kind::NullIf { condition, value } => write!(f, "case when {condition} then null else {value} end"),
             Kind::Cast { operand, lenient } => {
-                write!(f, "{}cast({operand} as {})", if *lenient { "try_" } else { "" }, self.column_type)
+                write!(f, "{}cast({operand} as {})", if *lenient { "try_" } else { "" }, Sql(&self.column_type))
             }
             Kind::Call(function, arguments) => call(f, function.name, arguments),
+            Kind::List(items) => {
+                f.write_str("[")?;
+                commas(f, items)?;
+                f.write_str("]")
+            }
         }
     }
 }
@@ -310,11 +317,17 @@ fn write_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
 }
 
 fn write_literal(f: &mut fmt::Formatter<'_>, value: &ArrayRef, column_type: &ColumnType) -> fmt::Result {
-    if value.is_null(0) && matches!(column_type, ColumnType::List(_)) {
-        return f.write_str("null"); // no cast names a list
-    }
     if value.is_null(0) {
-        return write!(f, "cast(null as {column_type})");
+        return write!(f, "cast(null as {})", Sql(column_type));
+    }
+    if let ColumnType::List(item) = column_type {
+        let items = value.as_list::<i32>().value(0);
+        f.write_str("cast([")?;
+        for at in 0..items.len() {
+            f.write_str(if at == 0 { "" } else { ", " })?;
+            write_literal(f, &items.slice(at, 1), item)?;
+        }
+        return write!(f, "] as {})", Sql(column_type));
     }
     let shown = text::one(value, column_type, 0);
     match column_type {
@@ -327,6 +340,18 @@ fn write_literal(f: &mut fmt::Formatter<'_>, value: &ArrayRef, column_type: &Col
             write!(f, "cast({} as {column_type})", Quoted(&shown))
         }
         _ => f.write_str(&shown),
+    }
+}
+
+/// A type as SQL names it.
+struct Sql<'a>(&'a ColumnType);
+
+impl fmt::Display for Sql<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ColumnType::List(item) => write!(f, "{}[]", Sql(item)),
+            other => other.fmt(f),
+        }
     }
 }
 

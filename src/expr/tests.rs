@@ -225,6 +225,13 @@ fn errors_are_underlined_and_named() {
         ("cast(j as int)", "cast(j as int)", "`json` cannot be cast to `int32`", ""),
         ("cast('x' as int) + 1", "cast('x' as int)", "`x` is not an int32", ""),
         ("1 // 0", "1 // 0", "division by zero: `1 // 0`", ""),
+        ("-(18446744073709551615)", "-(18446744073709551615)", "`18446744073709551615` is out of range for int64", ""),
+        (
+            "cast(['1', concat(null between 1 and 7, 'x')] as int[])",
+            "cast(['1', concat(null between 1 and 7, 'x')] as int[])",
+            "`[1, x]` is not a list<int32>",
+            "",
+        ),
         (
             "9223372036854775807 + 1",
             "9223372036854775807 + 1",
@@ -251,7 +258,15 @@ fn errors_are_underlined_and_named() {
             "",
         ),
         ("length(*)", "length(*)", "`*` is not allowed here", ""),
-        ("[1, 2]", "[1, 2]", "list literals are not supported here", ""),
+        ("[1, 'a']", "'a'", "the items of a list need one type: `string` does not go with `int64`", ""),
+        ("array[i, s]", "s", "the items of a list need one type: `string` does not go with `int32`", ""),
+        ("[1, 2] || s", "[1, 2]", "`||` needs strings, numbers or dates, not `list<int64>`", ""),
+        ("cast(l as int[3])", "int[3]", "there is no type `int[3]` to cast to", "did you mean `int32`?"),
+        ("l::intt[]", "intt[]", "there is no type `intt[]` to cast to", "did you mean `int`?"),
+        ("cast(l as string)", "cast(l as string)", "`list<uint32>` cannot be cast to `string`", ""),
+        ("cast(i as int[])", "cast(i as int[])", "`int32` cannot be cast to `list<int32>`", ""),
+        ("cast('[1, x]' as int[])", "cast('[1, x]' as int[])", "`[1, x]` is not a list<int32>", ""),
+        ("[300]::tinyint[]", "[300]::tinyint[]", "`[300]` is out of range for list<int8>", ""),
         ("i = ?", "?", "placeholders like `?` are not allowed here", ""),
         ("s similar to 'x'", "s similar to 'x'", "`similar to` is not supported here", ""),
         ("extract(century from d)", "extract(century from d)", "`century` is no part of a time", "legal here: "),
@@ -426,6 +441,18 @@ fn hostile_texts_are_errors_and_no_overflow() {
 }
 
 #[test]
+fn written_lists_are_not_too_long() {
+    let list = |items: usize| format!("[{}]", vec!["1"; items].join(", "));
+    assert!(compile(&list(1000), &schema()).is_ok());
+    let nested = format!("[{}, {}]", list(500), list(501));
+    let text = format!("cast('{}' as int[])", list(1001));
+    for long in [list(1001), nested, text] {
+        let found = compile(&long, &schema()).expect_err("too long");
+        assert_eq!(found[0].message, "a list that is written down has at most 1000 items");
+    }
+}
+
+#[test]
 fn concatenation_lies_in_one_buffer() {
     let expr = compile("t || ':::::::::::::::' || t", &schema()).expect("legal");
     let values = expr.evaluate(&batch(), &mut Vec::new());
@@ -452,6 +479,15 @@ fn a_type_is_told() {
         ("abs(i)", "int64"),
         ("cast(i as ubigint)", "uint64"),
         ("j", "json"),
+        ("[1, 2]", "list<int64>"),
+        ("[i, 2]", "list<int32>"),
+        ("[i, 2.5]", "list<float64>"),
+        ("[]", "list<string>"),
+        ("[[1], []]", "list<list<int64>>"),
+        ("coalesce(l, [])", "list<uint32>"),
+        ("coalesce(l, [1, 2])", "list<uint32>"),
+        ("coalesce(l, [-1])", "list<int64>"),
+        ("cast(l as varchar[])", "list<string>"),
     ];
     for (expression, column_type) in table {
         let expected: ColumnType = column_type.parse().expect("a legal type");

@@ -39,6 +39,9 @@ const SQL_NAMES: &[(&str, ColumnType)] = &[
 /// The type that SQL calls so, in any case.
 pub(super) fn named(name: &str) -> Option<ColumnType> {
     let name = name.to_lowercase();
+    if let Some(item) = name.strip_suffix("[]") {
+        return named(item).map(|item| ColumnType::List(Box::new(item)));
+    }
     let ours = name.parse().ok().filter(|found| !matches!(found, ColumnType::List(_)));
     ours.or_else(|| SQL_NAMES.iter().find(|(sql, _)| *sql == name).map(|(_, found)| found.clone()))
 }
@@ -59,6 +62,7 @@ pub(super) fn common(a: &ColumnType, b: &ColumnType) -> Option<ColumnType> {
         (Date, Timestamp) | (Timestamp, Date) => Some(Timestamp),
         (Date | Timestamp, TimestampNs) | (TimestampNs, Date | Timestamp) => Some(TimestampNs),
         (String, Json) | (Json, String) => Some(String),
+        (ColumnType::List(a), ColumnType::List(b)) => common(a, b).map(|item| ColumnType::List(Box::new(item))),
         _ => None,
     }
 }
@@ -124,22 +128,33 @@ pub(super) enum Reason {
 
 /// The literal `node` in type `target`, where it can stand for one exactly.
 pub(super) fn adopt(node: &Node, target: &ColumnType) -> Result<Option<Node>, String> {
-    use ColumnType::{Date, Float32, Float64, String, Timestamp, TimestampNs};
+    use ColumnType::{Date, String, Timestamp, TimestampNs};
     let Some(value) = node.constant() else { return Ok(None) };
     if node.column_type == *target {
         return Ok(Some(node.clone()));
     }
     let is_text = node.column_type == String && matches!(target, Date | Timestamp | TimestampNs);
-    let may = is_text
-        || (node.column_type.is_integer() && target.is_number())
-        || (node.column_type == Float64 && *target == Float32);
-    if !may {
+    if !is_text && !may_become(value, &node.column_type, target) {
         return Ok(None);
     }
     match convert(value, &node.column_type, target) {
         Ok(converted) => Ok(Some(Node::literal(converted, target.clone()))),
         Err(message) if is_text => Err(message),
         Err(_) => Ok(None),
+    }
+}
+
+/// May a literal, if it fits, take a type without being asked? A list may if its items may; an empty one, any.
+fn may_become(value: &ArrayRef, from: &ColumnType, target: &ColumnType) -> bool {
+    match (from, target) {
+        (from, to) if from == to => true,
+        (ColumnType::List(from), ColumnType::List(to)) => {
+            let items = value.as_list::<i32>().value(0);
+            items.len() == items.null_count() && cast::allowed(from, to) || may_become(&items, from, to)
+        }
+        (from, to) => {
+            (from.is_integer() && to.is_number()) || (*from == ColumnType::Float64 && *to == ColumnType::Float32)
+        }
     }
 }
 

@@ -71,6 +71,16 @@ impl LineEnd {
         }
     }
 
+    /// The byte that it is recognised by.
+    pub fn mark(self) -> u8 {
+        if self == LineEnd::Cr { b'\r' } else { b'\n' }
+    }
+
+    /// How many there are.
+    pub fn count(self, bytes: &[u8]) -> u32 {
+        memchr::memchr_iter(self.mark(), bytes).count() as u32
+    }
+
     /// Its bytes, where they matter for finding where it ends.
     pub fn width(self) -> usize {
         match self {
@@ -202,7 +212,8 @@ impl<R: Read> Blocks<R> {
             let carried = self.carry.len();
             let mut bytes = self.read_more();
             self.decide(&bytes);
-            if self.ragged && !bytes.is_empty() && (self.ended() || bytes.len() > carried) {
+            let news = self.ended() || (self.line_end.is_some() && bytes.len() > carried);
+            if self.ragged && !bytes.is_empty() && news {
                 return Ok(Some(Piece::Records(Buffer::from_vec(bytes))));
             }
             let ended = matches!(self.end, End::Clean);
@@ -287,7 +298,13 @@ impl<R: Read> Blocks<R> {
         if self.line_end.is_some() {
             return;
         }
-        let Some(at) = self.first_line_end(bytes) else { return };
+        let Some(at) = self.first_line_end(bytes) else {
+            // How records end must not depend on how much is read at a time.
+            if self.ragged && bytes.len() > self.max_record {
+                self.line_end = Some(LineEnd::Any);
+            }
+            return;
+        };
         self.line_end = match (bytes[at], bytes.get(at + 1)) {
             (b'\n', _) | (_, Some(b'\n')) => Some(LineEnd::Any),
             (_, Some(_)) => Some(LineEnd::Cr),
@@ -302,6 +319,7 @@ impl<R: Read> Blocks<R> {
             return memchr2(b'\n', b'\r', bytes);
         }
         let mut inside = false;
+        let bytes = &bytes[..bytes.len().min(self.max_record)];
         memchr::memchr3_iter(b'\n', b'\r', b'"', bytes).find(|at| {
             inside ^= bytes[*at] == b'"';
             bytes[*at] != b'"' && !inside
@@ -310,6 +328,9 @@ impl<R: Read> Blocks<R> {
 
     /// Passes over the rest of the record that `bytes` is the start of; what comes after is carried over.
     pub fn pass_over(&mut self, mut bytes: Vec<u8>) {
+        if self.ragged {
+            self.line_end.get_or_insert(LineEnd::Any);
+        }
         loop {
             self.decide(&bytes);
             if let Some((_, next)) = self.line_end.and_then(|end| end.find(&bytes, 0)) {

@@ -19,6 +19,7 @@ use super::{
     Chunk, Decoded, Decoder, RecordEnd, Start,
     columns::ColumnSpec,
     fields::{self, Field, FieldColumn},
+    first_line,
     records::{self, Limits, Line, Read},
 };
 use crate::{
@@ -52,6 +53,32 @@ pub fn separator(text: Option<&str>) -> u8 {
     text.and_then(|text| text.bytes().next()).unwrap_or(b',')
 }
 
+/// The fields of a header.
+///
+/// # Errors
+/// It is no record; the sentence says why.
+pub fn names(record: &[u8], separator: u8) -> Result<Vec<String>, String> {
+    let form = Form { separator, line_end: super::blocks::LineEnd::Lf, last: true };
+    let record = [record, b"\n"].concat();
+    let mut names = Vec::new();
+    let mut at = 0;
+    loop {
+        let cut = form.field(&record, at).map_err(|_| "its header has a quote that is not closed".to_owned())?;
+        if cut.behind_quote {
+            return Err(format!("its header has text after the closing quote of field {}", names.len() + 1));
+        }
+        let mut name = record[cut.text].to_vec();
+        if cut.doubled {
+            field::undouble(&std::mem::take(&mut name), &mut name);
+        }
+        names.push(String::from_utf8(name).map_err(|_| "its header is not UTF-8".to_owned())?);
+        match cut.ending {
+            Ending::Field => at = cut.next,
+            Ending::Record => return Ok(names),
+        }
+    }
+}
+
 /// How a file is written.
 #[derive(Clone, Copy, Debug)]
 pub struct CsvStyle<'a> {
@@ -68,7 +95,8 @@ struct Record {
     end: usize,
     next: usize,
     lines: u32,
-    became: Line,
+    /// `None`: it is too long.
+    became: Option<Line>,
 }
 
 impl CsvDecoder {
@@ -110,7 +138,7 @@ impl CsvDecoder {
             Ok(record) => Ok(Record { next, ..record }),
             Err(_) => {
                 let became = Line::Bad(OPEN_QUOTE, "a quote is not closed in its line".to_owned());
-                Ok(Record { end, next, lines: 1, became })
+                Ok(Record { end, next, lines: 1, became: Some(became) })
             }
         }
     }
@@ -137,7 +165,7 @@ impl CsvDecoder {
                 Ending::Record => {
                     let blank = cut.end == start && self.fields.len() > 1 && !cut.quoted;
                     let became = if blank { Line::Blank } else { self.judge(field, bad) };
-                    return Ok(Record { end: cut.end, next: cut.next, lines, became });
+                    return Ok(Record { end: cut.end, next: cut.next, lines, became: Some(became) });
                 }
             }
         }
@@ -181,28 +209,48 @@ impl CsvDecoder {
         }
     }
 
-    /// What is done with a record that has no end in this chunk, because a quote is open. `None`: wait for more.
+    /// What is done with a record that has no end, because the quote at `quote` is open and nothing follows.
     #[cold]
-    fn open_quote(&self, chunk: &Chunk, start: usize, quote: usize) -> Option<Record> {
+    fn never_closed(&self, chunk: &Chunk, start: usize, quote: usize) -> Record {
         let len = chunk.bytes.len();
-        if !chunk.last && len - start <= self.limits.record {
-            return None;
+        let (end, next) = chunk.line_end.find(&chunk.bytes, quote).unwrap_or((len, len));
+        self.open_quote(chunk, start, quote, (end, next), "never closed")
+    }
+
+    /// What is done with a record that is too long. That depends on as many bytes of it as it may have and on no
+    /// others, so that it is the same whatever the blocks: where a quote is open behind them whose line ends in them,
+    /// the lines up to that one are lost, and else all up to the next line end. `None`: that is not in this chunk.
+    #[cold]
+    fn beyond_limit(&self, chunk: &Chunk, start: usize) -> Option<Record> {
+        let (len, limit) = (chunk.bytes.len(), start + self.limits.record);
+        let form = Form { last: false, ..self.form(chunk) };
+        let allowed = &chunk.bytes[..len.min(limit + 1)];
+        let mut at = start;
+        let quote = loop {
+            match form.field(allowed, at) {
+                Ok(cut) if cut.ending == Ending::Field => at = cut.next,
+                Ok(_) => break None,
+                Err(unfinished) => break unfinished.quote,
+            }
+        };
+        if let Some((quote, ends)) = quote.and_then(|quote| Some((quote, chunk.line_end.find(allowed, quote)?))) {
+            let how = format!("not closed within {} bytes", self.limits.record);
+            return Some(self.open_quote(chunk, start, quote, ends, &how));
         }
-        let (end, next) = match chunk.line_end.find(&chunk.bytes, quote) {
+        let (end, next) = match chunk.line_end.find(&chunk.bytes, limit) {
             Some(found) => found,
             None if chunk.last => (len, len),
             None => return None,
         };
-        let before = self.form(chunk).line_ends(&chunk.bytes[start..quote]);
-        let lines = before + 1;
-        let which = if before == 0 { "a quote".to_owned() } else { format!("the quote in line {lines} of the record") };
-        let how = if chunk.last {
-            "never closed".to_owned()
-        } else {
-            format!("not closed within {} bytes", self.limits.record)
-        };
-        let became = Line::Bad(OPEN_QUOTE, format!("{which} is {how}"));
-        Some(Record { end, next, lines, became })
+        Some(Record { end, next, lines: chunk.line_end.count(&chunk.bytes[start..limit]) + 1, became: None })
+    }
+
+    /// The record at `start`, of which only the lines up to that of an open quote are given up.
+    fn open_quote(&self, chunk: &Chunk, start: usize, quote: usize, ends: (usize, usize), how: &str) -> Record {
+        let lines = chunk.line_end.count(&chunk.bytes[start..quote]) + 1;
+        let which = if lines == 1 { "a quote".to_owned() } else { format!("the quote in line {lines} of the record") };
+        let became = Some(Line::Bad(OPEN_QUOTE, format!("{which} is {how}")));
+        Record { end: ends.0, next: ends.1, lines, became }
     }
 }
 
@@ -215,6 +263,9 @@ impl Decoder for CsvDecoder {
     }
 
     fn first_record(&self, chunk: &Chunk) -> Option<RecordEnd> {
+        if !self.multiline {
+            return Some(first_line(chunk));
+        }
         let form = self.form(chunk);
         let (mut at, mut lines) = (0, 1);
         loop {
@@ -228,25 +279,7 @@ impl Decoder for CsvDecoder {
     }
 
     fn header(&mut self, record: &[u8]) -> Result<(), String> {
-        let form = Form { separator: self.separator, line_end: super::blocks::LineEnd::Lf, last: true };
-        let record = [record, b"\n"].concat();
-        let mut names = Vec::new();
-        let mut at = 0;
-        loop {
-            let cut = form.field(&record, at).map_err(|_| "its header has a quote that is not closed".to_owned())?;
-            if cut.behind_quote {
-                return Err(format!("its header has text after the closing quote of field {}", names.len() + 1));
-            }
-            let mut name = record[cut.text].to_vec();
-            if cut.doubled {
-                field::undouble(&std::mem::take(&mut name), &mut name);
-            }
-            names.push(String::from_utf8(name).map_err(|_| "its header is not UTF-8".to_owned())?);
-            match cut.ending {
-                Ending::Field => at = cut.next,
-                Ending::Record => break,
-            }
-        }
+        let names = names(record, self.separator)?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.fields = fields::by_header(&names, &self.columns)?;
         Ok(())
@@ -259,22 +292,24 @@ impl Decoder for CsvDecoder {
         while read.used < chunk.bytes.len() && read.len() < limits.rows {
             let at = read.used;
             let side = self.side.len();
-            let record = match self.next(chunk, at) {
-                Ok(record) => record,
-                Err(unfinished) => {
-                    self.truncate(rows, side);
-                    let open = unfinished.quote.and_then(|quote| self.open_quote(chunk, at, quote));
-                    let Some(record) = open else { break };
-                    record
-                }
+            let found = self.next(chunk, at);
+            let len = found.as_ref().map_or(chunk.bytes.len(), |record| record.end) - at;
+            let record = match found {
+                _ if self.multiline && len > limits.record => self.beyond_limit(chunk, at),
+                Ok(record) => Some(record),
+                Err(Unfinished { quote: Some(quote) }) if chunk.last => Some(self.never_closed(chunk, at, quote)),
+                Err(_) => None,
             };
-            let too_long = record.end - at > limits.record;
-            if let (Line::Row, false) = (&record.became, too_long) {
+            let Some(record) = record else {
+                self.truncate(rows, side);
+                break;
+            };
+            let became = record.became.filter(|_| record.end - at <= limits.record);
+            if let Some(Line::Row) = became {
                 rows += 1;
             } else {
                 self.truncate(rows, side);
             }
-            let became = (!too_long || matches!(record.became, Line::Bad(OPEN_QUOTE, _))).then_some(record.became);
             read.take(chunk, start, limits, rejects, at..record.end, became);
             read.step(record.next, record.lines);
         }

@@ -111,6 +111,13 @@ pub struct RecordEnd {
     pub lines: u64,
 }
 
+/// The first record of a chunk whose records are lines.
+fn first_line(chunk: &Chunk) -> RecordEnd {
+    let len = chunk.bytes.len();
+    let (end, next) = chunk.line_end.find(&chunk.bytes, 0).unwrap_or((len, len));
+    RecordEnd { end, next, lines: 1 }
+}
+
 /// What became of the first records of a chunk.
 #[derive(Debug)]
 pub struct Decoded {
@@ -138,9 +145,7 @@ pub trait Decoder {
 
     /// Where the first record of `chunk` ends; `None` where it does not end in it.
     fn first_record(&self, chunk: &Chunk) -> Option<RecordEnd> {
-        let len = chunk.bytes.len();
-        let (end, next) = chunk.line_end.find(&chunk.bytes, 0).unwrap_or((len, len));
-        Some(RecordEnd { end, next, lines: 1 })
+        Some(first_line(chunk))
     }
 
     /// Takes the file's first record as the names of its fields.

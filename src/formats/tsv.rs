@@ -88,10 +88,19 @@ impl TsvDecoder {
     }
 }
 
+/// The fields of a header.
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn names(record: &[u8]) -> Result<Vec<String>, String> {
+    let record = std::str::from_utf8(record).map_err(|_| "its header is not UTF-8".to_owned())?;
+    Ok(record.split('\t').map(str::to_owned).collect())
+}
+
 impl Decoder for TsvDecoder {
     fn header(&mut self, record: &[u8]) -> Result<(), String> {
-        let record = std::str::from_utf8(record).map_err(|_| "its header is not UTF-8".to_owned())?;
-        let names: Vec<&str> = record.split('\t').collect();
+        let names = names(record)?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.fields = fields::by_header(&names, &self.columns)?;
         Ok(())
     }

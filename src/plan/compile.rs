@@ -18,7 +18,8 @@ use crate::{
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
     spec::{
-        Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, near, nearest,
+        Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, digests, near,
+        nearest,
     },
     stage::Sink,
     transforms,
@@ -79,6 +80,7 @@ pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes
         name: job.name,
         description: job.description,
         digest: digest(&document.root),
+        digests: digests(&document.root),
         limits: job.limits,
         rejects: job.rejects,
         report: job.report,

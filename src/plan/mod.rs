@@ -45,6 +45,8 @@ pub struct Plan {
     pub description: Option<String>,
     /// Identifies what the job does, whichever way it is spelled and however many workers it has.
     pub digest: String,
+    /// The same by place in the spec, to name what has changed.
+    pub digests: BTreeMap<String, String>,
     /// What it may use.
     pub limits: Limits,
     /// Where rejects go.

@@ -17,7 +17,7 @@ use crate::{
     event::StageId,
     failure::{Exit, Failure},
     kind::Workers,
-    rejects::{Kept, OWN, Why},
+    rejects::{KeptRejects, OWN, Why},
     replay::{Feed, How},
     spec::{Common, Document, Problems, RejectLimit, Section, Table, Value},
     stage::{Source, SourceWorker, Split},
@@ -37,7 +37,7 @@ pub fn compile_replay(
     beside(&mut document.root, stamp);
     let Some((job, stages, wishes)) = stages(document, problems) else { return Ok(None) };
     let is_source = |name: &str| stages.iter().any(|s| s.name == name && matches!(s.role, Role::Source(_)));
-    let kept = Arc::new(Kept::open(rejects, &job.name, &is_source)?);
+    let kept = Arc::new(KeptRejects::open(rejects, &job.name, &is_source)?);
     let (stages, wishes) = Graft::new(&stages, &kept)?.apply(stages, wishes);
     let mut plan = plan(document, job, stages, wishes);
     // Each of them has been counted before.
@@ -90,7 +90,7 @@ fn stamped(path: &str, stamp: &str) -> String {
 
 /// What becomes of the stages of a job.
 struct Graft {
-    kept: Arc<Kept>,
+    kept: Arc<KeptRejects>,
     /// The stages that refused something and can be given it again.
     at: BTreeSet<StageId>,
     /// What was refused by stages that cannot, with the reason.
@@ -102,7 +102,7 @@ struct Graft {
 }
 
 impl Graft {
-    fn new(stages: &[Stage], kept: &Arc<Kept>) -> Result<Graft, Failure> {
+    fn new(stages: &[Stage], kept: &Arc<KeptRejects>) -> Result<Graft, Failure> {
         let mut graft = Graft {
             kept: Arc::clone(kept),
             at: BTreeSet::new(),

@@ -7,10 +7,7 @@ mod types;
 mod url;
 mod values;
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 pub(crate) use self::{
     session::{Server, Session},
@@ -19,13 +16,10 @@ pub(crate) use self::{
     url::Url,
     values::{Raw, Values},
 };
-use crate::spec::{self, Retry};
+use crate::spec;
 
 /// Limit of one statement unless the spec says otherwise.
 pub(crate) const STATEMENT_TIMEOUT: spec::Duration = spec::Duration(Duration::from_secs(60));
-
-/// Waits longer than this are taken for it, so that no sum of times overflows.
-pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An identifier longer than this is cut by the server, silently.
 const LONGEST_NAME: usize = 63;
@@ -65,14 +59,6 @@ pub(crate) fn quoted(name: &str) -> Result<String, String> {
     Ok(format!("\"{}\"", name.replace('"', "\"\"")))
 }
 
-/// How long to wait after attempt number `attempt`: doubled each time, less up to half of it at random so that
-/// workers do not come back all at once.
-pub(crate) fn pause(retry: &Retry, attempt: u32) -> Duration {
-    let full = retry.backoff.0.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(LONGEST_WAIT);
-    let share = RandomState::new().hash_one(attempt) as f64 / u64::MAX as f64;
-    full.mul_f64(1.0 - share / 2.0)
-}
-
 /// Does a value at a key of the stage's table stand there, or only when the job runs?
 pub(crate) fn is_known(table: &spec::Value, key: &str) -> bool {
     match table {
@@ -105,15 +91,5 @@ mod tests {
                 Err(part) => assert!(found.as_ref().is_err_and(|error| error.contains(part)), "{text}: {found:?}"),
             }
         }
-    }
-
-    #[test]
-    fn pauses_grow_and_have_a_limit() {
-        let retry = Retry { backoff: spec::Duration(Duration::from_millis(100)), ..Retry::default() };
-        for (attempt, least, most) in [(1, 50, 100), (2, 100, 200), (4, 400, 800)] {
-            let pause = pause(&retry, attempt);
-            assert!(pause >= Duration::from_millis(least) && pause <= Duration::from_millis(most), "{pause:?}");
-        }
-        assert!(pause(&retry, u32::MAX) <= LONGEST_WAIT);
     }
 }

@@ -8,7 +8,7 @@ use futures_util::SinkExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Config, NoTls, Row, Statement, types::ToSql};
 
-use super::{LONGEST_WAIT, Nature, Trouble, Url, pause, url};
+use super::{Nature, Trouble, Url, url};
 use crate::{
     failure::{Exit, Failure},
     spec::{self, Retry},
@@ -43,7 +43,7 @@ impl Server {
         missing: Exit,
     ) -> Result<Server, Failure> {
         let mut config = url.resolve(&|name| std::env::var(name).ok())?;
-        let limit = |wait: Duration| wait.clamp(Duration::from_millis(1), LONGEST_WAIT);
+        let limit = |wait: Duration| wait.clamp(Duration::from_millis(1), Retry::LONGEST_WAIT);
         let retry = Retry {
             attempts: retry.attempts.max(1),
             backoff: retry.backoff,
@@ -97,7 +97,7 @@ impl Server {
             return Err(trouble.failure(self.missing, &format!("{self}, given up after {attempt} attempt{plural}")));
         }
         tracing::warn!("{self}, attempt {attempt} of {}: {}", self.retry.attempts, trouble.message);
-        thread::sleep(pause(&self.retry, attempt));
+        thread::sleep(self.retry.pause(attempt));
         Ok(())
     }
 

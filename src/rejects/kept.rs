@@ -22,7 +22,7 @@ use crate::{
 
 /// A reject file that was looked through once.
 #[derive(Debug)]
-pub struct Kept {
+pub struct KeptRejects {
     path: PathBuf,
     file: File,
     /// By stage, and then by the file that the records came from.
@@ -99,17 +99,17 @@ impl Line<'_> {
     }
 }
 
-impl Kept {
+impl KeptRejects {
     /// Looks through a reject file of this job. `is_source` says of a stage of that name whether it reads records
     /// from their text.
     ///
     /// # Errors
     /// It cannot be read, or holds rejects of another job.
-    pub fn open(path: &Path, job: &str, is_source: &dyn Fn(&str) -> bool) -> Result<Kept, Failure> {
+    pub fn open(path: &Path, job: &str, is_source: &dyn Fn(&str) -> bool) -> Result<KeptRejects, Failure> {
         let reading = |error: io::Error| Failure::reading(path, &error);
         let file = File::open(path).map_err(reading)?;
         let mut lines = BufReader::new(file.try_clone().map_err(reading)?);
-        let mut kept = Kept { path: path.to_owned(), file, stages: IndexMap::new() };
+        let mut kept = KeptRejects { path: path.to_owned(), file, stages: IndexMap::new() };
         let (mut text, mut offset, mut number) = (Vec::new(), 0, 0);
         loop {
             text.clear();

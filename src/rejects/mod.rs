@@ -7,19 +7,20 @@
 mod kept;
 
 use std::{
-    fs::File,
-    io::{BufWriter, Write},
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use self::kept::{Entry, Kept, Record, Why};
+pub use self::kept::{Entry, KeptRejects, Record, Why};
 use crate::{
-    batch::{Batch, Origin, Reject, RejectCode, Rejects, Schema, SplitId},
+    batch::{Batch, Reject, RejectCode, Rejects, Schema, SplitId},
     failure::Failure,
     formats::{Encoder, ndjson::NdjsonEncoder},
 };
@@ -30,12 +31,29 @@ pub const NOT_REPLAYABLE: RejectCode = RejectCode("not_replayable");
 /// Behind the name of a stage: what reads the rows again that this stage refused.
 pub const OWN: &str = ".rejects";
 
-/// A reject file under way. Made anew by every run: it holds the rejects of the last one.
+/// A reject file under way. It holds the rejects of the last run, of all its attempts: a new run makes it anew, and
+/// one that is gone on with keeps the lines of splits that are stored.
 #[derive(Debug)]
 pub struct RejectFile {
     path: PathBuf,
     job: String,
+    run: Option<String>,
     out: BufWriter<File>,
+}
+
+/// What of an earlier attempt's rejects stays.
+pub struct Kept<'a> {
+    /// The run that they are of.
+    pub run: &'a str,
+    /// Is the split with this number stored?
+    pub stored: &'a dyn Fn(u32) -> bool,
+}
+
+/// What tells whether a line of an earlier attempt stays.
+#[derive(Deserialize)]
+struct Origin {
+    run: Option<String>,
+    split: Option<u32>,
 }
 
 /// A line of the file.
@@ -43,10 +61,15 @@ pub struct RejectFile {
 struct Line<'a> {
     time: String,
     job: &'a str,
+    /// Absent where the run cannot be gone on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a str>,
     stage: &'a str,
     reason: &'static str,
     message: &'a str,
     file: &'a str,
+    /// Number of the split in the run, from 0.
+    split: u32,
     /// Absent where the split has no lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
@@ -67,16 +90,51 @@ struct Line<'a> {
 }
 
 impl RejectFile {
-    /// Creates the file, and its folder where that is missing.
-    pub fn create(path: &Path, job: &str) -> Result<Self, Failure> {
+    /// Creates the file, and its folder where that is missing. `run` is the run's name, where it has one.
+    pub fn create(path: &Path, job: &str, run: Option<&str>) -> Result<Self, Failure> {
         let make = || {
             if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)?;
+                fs::create_dir_all(folder)?;
             }
             File::create(path)
         };
         let file = make().map_err(|error| Failure::creating(path, &error))?;
-        Ok(RejectFile { path: path.to_owned(), job: job.to_owned(), out: BufWriter::new(file) })
+        Ok(RejectFile::of(path, job, run, file))
+    }
+
+    /// Goes on with the file of an earlier attempt: the lines of its stored splits stay, all others will be written
+    /// again. A last line that was cut off by a kill goes.
+    pub fn go_on(path: &Path, job: &str, kept: &Kept<'_>) -> Result<Self, Failure> {
+        // A device or a pipe keeps nothing.
+        if !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+            return RejectFile::create(path, job, Some(kept.run));
+        }
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}", kept.run));
+        let temporary = path.with_file_name(name);
+        let filter = || {
+            let mut out = BufWriter::new(File::create(&temporary)?);
+            let mut lines = BufReader::new(File::open(path)?);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line)? > 0 {
+                if stays(&line, kept) {
+                    out.write_all(&line)?;
+                }
+                line.clear();
+            }
+            let file = out.into_inner()?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+            Ok(file)
+        };
+        let file = filter().map_err(|error: io::Error| Failure::creating(path, &error))?;
+        Ok(RejectFile::of(path, job, Some(kept.run), file))
+    }
+
+    fn of(path: &Path, job: &str, run: Option<&str>, file: File) -> Self {
+        let (job, run) = (job.to_owned(), run.map(str::to_owned));
+        RejectFile { path: path.to_owned(), job, run, out: BufWriter::new(file) }
     }
 
     /// Writes one reject of `stage`; `file` is the name of its split, `input` are the columns that the stage reads.
@@ -86,10 +144,12 @@ impl RejectFile {
         let line = Line {
             time: now(),
             job: &self.job,
+            run: self.run.as_deref(),
             stage,
             reason: reject.code.0,
             message: &reject.message,
             file,
+            split: reject.split.0,
             line: (reject.position.line > 0).then_some(reject.position.line),
             number: reject.position.record,
             record: text,
@@ -116,14 +176,74 @@ impl RejectFile {
 /// The row that a stage was given, as a line of JSON. A number that JSON cannot hold leaves none.
 fn row(input: &Schema, reject: &Reject) -> Option<Box<RawValue>> {
     let records = reject.row.clone().filter(|row| row.schema() == input.arrow())?;
-    let batch = Batch::new(records, Origin::derived(SplitId(0), 0, 1));
+    let batch = Batch::new(records, crate::batch::Origin::derived(SplitId(0), 0, 1));
     let mut text = Vec::new();
     NdjsonEncoder::new(input.clone()).encode(&batch, &mut text, &mut Rejects::default());
     let text = String::from_utf8(text).ok()?;
     RawValue::from_string(text.trim_end().to_owned()).ok()
 }
 
+/// Is a line of an earlier attempt whole, of this run, and of a split that is stored?
+fn stays(line: &[u8], kept: &Kept<'_>) -> bool {
+    let origin = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Origin>(line).ok());
+    origin.is_some_and(|Origin { run, split }| {
+        run.as_deref() == Some(kept.run) && split.is_some_and(|split| (kept.stored)(split))
+    })
+}
+
 /// The time now, UTC, to the millisecond, after RFC 3339.
 pub fn now() -> String {
-    DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true)
+    stamp(SystemTime::now())
+}
+
+/// A time, UTC, to the millisecond, after RFC 3339.
+pub fn stamp(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Position, RejectCode, SplitId};
+
+    fn reject(split: u32, record: u64) -> Reject {
+        let position = Position { record, line: 0 };
+        Reject::unread(RejectCode("bad"), "no", SplitId(split), position, Vec::new())
+    }
+
+    fn numbers(path: &Path) -> Vec<(u64, u64)> {
+        let text = fs::read_to_string(path).expect("there");
+        let line = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("a whole line");
+            (line["split"].as_u64().expect("a number"), line["number"].as_u64().expect("a number"))
+        };
+        text.lines().map(line).collect()
+    }
+
+    #[test]
+    fn an_attempt_keeps_the_lines_of_stored_splits_and_no_others() {
+        let folder = crate::formats::testing::Folder::new("rejects");
+        let path = folder.path("r.ndjson");
+        let mut first = RejectFile::create(&path, "job", Some("a")).expect("made");
+        for (split, record) in [(0, 1), (1, 1), (0, 2), (2, 1), (1, 2)] {
+            first.write("s", None, "f", &reject(split, record)).expect("written");
+        }
+        first.sync().expect("synced");
+        // Killed in the middle of a line.
+        let mut text = fs::read(&path).expect("there");
+        text.extend_from_slice(&text.clone()[..40]);
+        fs::write(&path, text).expect("written");
+        let kept = Kept { run: "a", stored: &|split| split != 1 };
+        let mut second = RejectFile::go_on(&path, "job", &kept).expect("gone on with");
+        assert_eq!(numbers(&path), [(0, 1), (0, 2), (2, 1)]);
+        second.write("s", None, "f", &reject(1, 1)).expect("written");
+        second.sync().expect("synced");
+        assert_eq!(numbers(&path), [(0, 1), (0, 2), (2, 1), (1, 1)]);
+        assert_eq!(folder.names(), ["r.ndjson"]);
+        // The lines of another run are of no use.
+        RejectFile::go_on(&path, "job", &Kept { run: "b", stored: &|_| true }).expect("gone on with");
+        assert_eq!(numbers(&path), []);
+        RejectFile::go_on(&folder.path("new/r"), "job", &kept).expect("there was none");
+        RejectFile::go_on(Path::new("/dev/null"), "job", &kept).expect("a device keeps nothing");
+    }
 }

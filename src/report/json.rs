@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::tally::{SplitState, StageTally, Tally, reasons};
 use crate::{
     event::StopReason,
-    exec::Outcome,
+    exec::{Outcome, Resumed},
     failure::Exit,
     plan::{Intake, Role},
 };
@@ -30,7 +30,10 @@ pub struct Report {
     pub plan: String,
     /// Version of the program.
     pub runner: String,
-    /// When the run began, UTC, RFC 3339.
+    /// The run, where it can be gone on with should it break off. All other numbers are of this attempt alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunReport>,
+    /// When this attempt at it began, UTC, RFC 3339.
     pub started: String,
     /// When it ended.
     pub ended: String,
@@ -56,6 +59,21 @@ pub struct Report {
     pub splits: SplitsReport,
     /// What reading back from sinks showed.
     pub verified: Vec<VerifiedReport>,
+}
+
+/// A run and its earlier attempts.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RunReport {
+    /// Its name, the same in all attempts.
+    pub id: String,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    /// Splits that earlier attempts have stored: they were not read again.
+    pub splits_kept: usize,
+    /// Records read of those.
+    pub rows_kept: u64,
+    /// Records rejected of those; they count against the limit.
+    pub rejects_kept: u64,
 }
 
 /// One failure.
@@ -254,6 +272,7 @@ impl Report {
             spec: run.spec,
             plan: plan.digest.clone(),
             runner: env!("CARGO_PKG_VERSION").to_owned(),
+            run: outcome.run.as_ref().map(attempt),
             started: run.started,
             ended: run.ended,
             seconds: run.seconds,
@@ -268,6 +287,12 @@ impl Report {
             verified: verified(tally),
         }
     }
+}
+
+fn attempt(run: &Resumed) -> RunReport {
+    let Resumed { id, attempt, kept, read, rejected } = run;
+    let (splits_kept, rows_kept, rejects_kept) = (*kept, *read, *rejected);
+    RunReport { id: id.clone(), attempt: *attempt, splits_kept, rows_kept, rejects_kept }
 }
 
 fn failures(outcome: &Outcome) -> Vec<FailureReport> {

@@ -23,6 +23,10 @@ pub fn summary(tally: &Tally, outcome: &Outcome, exit: Exit, seconds: f64, dry_r
         grouped(read),
         grouped(rate as u64)
     );
+    if let Some(run) = outcome.run.as_ref().filter(|run| run.attempt > 1) {
+        let (kept, splits) = (run.kept, outcome.splits);
+        let _ = writeln!(text, "  resumed run {}: {kept} of {splits} splits were done", run.id);
+    }
     table(&mut text, tally);
     for (stage, code, refused) in reasons(tally) {
         let example = refused.samples.first().map_or(String::new(), |message| format!(", such as: {message}"));

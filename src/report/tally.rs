@@ -137,6 +137,7 @@ impl Observer for Tally {
                 state: SplitState::Waiting,
                 action: None,
             })),
+            Event::Kept { splits } => splits.iter().for_each(|split| self.set(*split, SplitState::Stored)),
             Event::Opened { split } => self.set(*split, SplitState::Open),
             Event::Closed { split, how } => match how {
                 Closed::Whole => {}

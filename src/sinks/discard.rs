@@ -40,6 +40,10 @@ impl Sink for Discard {
         Delivery::Any
     }
 
+    fn by_split(&self) -> bool {
+        true
+    }
+
     fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
         Ok(Box::new(Discard))
     }

@@ -1,8 +1,11 @@
 //! The `files` sink: one file, or one per input split, each of them whole or absent.
 //!
 //! A file is written under a hidden name beside its target, made durable and renamed when everything has been
-//! written. So a run that fails or is killed leaves the targets as they were.
+//! written. So a run that fails or is killed leaves the targets as they were. Killed between two names, it leaves some
+//! of them new: the next attempt writes all of them once more, to the same bytes. What it was writing when it was
+//! killed is noted in the job's folder (`leftovers`), and goes then.
 
+mod leftovers;
 mod output;
 mod packing;
 mod parquet;
@@ -13,6 +16,7 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
@@ -20,6 +24,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
+    leftovers::Leftovers,
     packing::{Compression, Packing},
     parquet::GroupSize,
     target::Target,
@@ -41,7 +46,7 @@ use crate::{
     },
     kind::{Compiled, Context, Kind, Workers},
     spec::{Bytes, Place, Problem, Value},
-    stage::{Delivery, Mode, Sink, SinkWorker},
+    stage::{Attempt, Delivery, Mode, Sink, SinkWorker},
 };
 
 /// The `files` sink.
@@ -132,7 +137,8 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
     };
     let notes = vec![format!("{} to `{}`{each}", spec.format.name(), spec.path), packing.to_string()];
     let notes = notes.into_iter().chain(spec.max_bytes.map(|bytes| format!("files of at most {bytes}"))).collect();
-    let stage = Box::new(Files { spec, target, schema: context.input().clone(), packing });
+    let schema = context.input().clone();
+    let stage = Box::new(Files { spec, target, schema, packing, attempt: Mutex::new(None) });
     let workers = match stage.delivery() {
         Delivery::BySplit => Workers::Threads,
         _ => Workers::One("one writer keeps the input's order"),
@@ -241,6 +247,8 @@ struct Files {
     target: Target,
     schema: Schema,
     packing: Packing,
+    /// Where the run can be gone on with.
+    attempt: Mutex<Option<Attempt>>,
 }
 
 impl Files {
@@ -277,22 +285,34 @@ impl Sink for Files {
         vec![PathBuf::from(&self.spec.path)]
     }
 
+    fn is_whole(&self) -> bool {
+        self.spec.path != STDOUT
+    }
+
+    fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
+        Leftovers::remove(attempt)?;
+        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
+        Ok(())
+    }
+
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
+        let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(Box::new(Writer::new(Order {
             form: self.form(),
             target: self.target.clone(),
-            date: today(),
+            date: day(attempt.as_ref().map_or_else(SystemTime::now, |attempt| attempt.started)),
             header: self.spec.has_header(),
             packing: self.packing.around(self.spec.format),
             max_bytes: self.spec.max_bytes.map(|bytes| bytes.0),
             mode,
+            leftovers: Leftovers::new(attempt.as_ref()),
         })?))
     }
 }
 
-/// The date in UTC.
-fn today() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+/// The date of a time in UTC.
+fn day(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (year, month, day) = scalar::calendar((since.as_secs() / 86_400) as i64);
     format!("{year:04}-{month:02}-{day:02}")
 }

@@ -21,7 +21,7 @@ use crate::{
     expr::{Expr, RowError},
     failure::{Exit, Failure},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Delivery, Mode, Sink, SinkWorker, Written},
+    stage::{Attempt, Delivery, Mode, Sink, SinkWorker, Written},
     stores::{self, Access, Backend, Change, Session, Store},
 };
 
@@ -140,6 +140,10 @@ impl Sink for Kv {
         Delivery::Any
     }
 
+    fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
+        self.store.begin(&attempt.run)
+    }
+
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
         let session = match mode {
             Mode::Write => Some(self.store.session(Access::Write)?),
@@ -186,6 +190,7 @@ impl SinkWorker for Worker {
         let bytes = changes.iter().map(|change| (change.key.len() + change.document.map_or(0, str::len)) as u64).sum();
         let accepted = (batch.rows() - rejects.len()) as u64;
         let mut written = Written { rejects: rejects.take(), durable: true, ..Written::default() };
+        fail::fail_point!("kv-put");
         let stored = match (&mut self.session, self.ack) {
             (None, _) => {
                 written.samples = self.samples(&changes);

@@ -2,6 +2,7 @@
 //! optionally renamed, moved or deleted once all of it is stored.
 
 mod done;
+mod infer;
 mod parquet;
 mod ranges;
 mod reader;
@@ -25,6 +26,7 @@ use serde::{
 
 use self::{
     done::Done,
+    infer::Inferred,
     parquet::{Footer, ParquetReader},
     ranges::Ranges,
     reader::FileReader,
@@ -81,10 +83,10 @@ struct FilesSpec {
     /// The text that means that there is no value, such as `\N`. Unless given, an empty field means that in
     /// nullable columns other than text and lists.
     null: Option<String>,
-    /// The columns, in the order of the fields. `lines` has one, called `line` unless it is declared. Those of
-    /// parquet are found by name; without any they are all that the files have when the job is compiled.
-    #[serde(default)]
-    columns: Vec<ColumnSpec>,
+    /// The columns, in the order of the fields; those of parquet are found by name. Left out, they are inferred when
+    /// the plan is made: for parquet from the footers of the files, else from the first records, all of them nullable.
+    /// `lines` has one column, `line`, which is nullable where there is a `null`.
+    columns: Option<Vec<ColumnSpec>>,
     /// How the files are compressed.
     #[serde(default)]
     compression: Compression,
@@ -101,6 +103,11 @@ impl FilesSpec {
         self.header.unwrap_or(self.format == Format::Csv)
     }
 
+    /// The columns as far as they are known.
+    fn columns(&self) -> &[ColumnSpec] {
+        self.columns.as_deref().unwrap_or_default()
+    }
+
     fn max_ratio(&self) -> u32 {
         const MAX_RATIO: u32 = 1000;
         self.max_ratio.unwrap_or(MAX_RATIO).max(1)
@@ -115,33 +122,25 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
 /// The source that `spec` describes.
 fn build(mut spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let before = context.problems.iter().count();
-    if spec.format == Format::Lines && spec.columns.is_empty() {
-        spec.columns.push(ColumnSpec::string("line"));
+    if spec.format == Format::Lines && spec.columns.is_none() {
+        spec.columns = Some(vec![ColumnSpec { nullable: spec.null.is_some(), ..ColumnSpec::string("line") }]);
     }
-    let inferred = spec.format == Format::Parquet && spec.columns.is_empty();
+    check(&spec, context);
+    let mut notes = notes(&spec);
+    let inferred = spec.columns.is_none();
     if inferred {
-        spec.columns = infer(&spec, context)?;
+        let sound = context.problems.iter().count() == before;
+        let Inferred { columns, note } = infer::infer(&spec, sound, context)?;
+        spec.columns = Some(columns);
+        notes.push(note);
     }
     let at = context.path.key("columns");
-    let schema = columns::schema(&spec.columns, &at, context.problems);
-    check(&spec, context);
+    let schema = columns::schema(spec.columns(), &at, context.problems);
     let schema = schema.filter(|_| context.problems.iter().count() == before)?;
-    let notes = notes(&spec);
     let (batch, max_record) = (context.batch, context.max_record_bytes);
     let plan = Arc::new(Plan { spec, schema: schema.clone(), batch, max_record, inferred });
     let stage = Box::new(Files { plan, ranges: Ranges::default() });
     Some(Compiled { stage, output: Some(schema), workers: Workers::Threads, notes })
-}
-
-/// The columns of the files as they are now. A path that only the environment knows has none, and that is no problem.
-fn infer(spec: &FilesSpec, context: &mut Context<'_>) -> Option<Vec<ColumnSpec>> {
-    let before = context.problems.iter().count();
-    check(spec, context);
-    let unknown = spec.path.0.iter().any(String::is_empty) || !is_known(context.table, "path");
-    if unknown || context.problems.iter().count() > before {
-        return None;
-    }
-    parquet::infer(&spec.path.0).map_err(|message| context.problem("path", "columns", message)).ok()
 }
 
 /// Records what is wrong with keys by themselves.
@@ -157,7 +156,7 @@ fn check(spec: &FilesSpec, context: &mut Context<'_>) {
             context.problems.push(Problem::new("path", Place::value(at), message));
         }
     }
-    for (i, column) in spec.columns.iter().enumerate() {
+    for (i, column) in spec.columns().iter().enumerate() {
         if !spec.format.holds(&column.column_type) {
             let at = Place::value(context.path.key("columns").index(i));
             let message =
@@ -211,7 +210,7 @@ fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
     for (key, _, why) in useless.iter().filter(|(_, given, _)| *given) {
         context.problem(key, "format", format!("`{key}` has no effect on {}: {why}", format.name()));
     }
-    for (i, column) in spec.columns.iter().enumerate().filter(|(_, column)| column.separator.is_some()) {
+    for (i, column) in spec.columns().iter().enumerate().filter(|(_, column)| column.separator.is_some()) {
         if has_lists {
             let at = Place::value(context.path.key("columns").index(i));
             let (name, format) = (&column.name, format.name());
@@ -227,7 +226,7 @@ fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
         };
         context.problem("path", "format", message);
     }
-    if format == Format::Lines && spec.columns.len() > 1 {
+    if format == Format::Lines && spec.columns().len() > 1 {
         context.problem("columns", "columns", "lines have one column");
     }
     if spec.separator.as_ref().is_some_and(|text| !csv::is_separator(text)) && is_known(context.table, "separator") {
@@ -344,7 +343,8 @@ struct Plan {
 impl Plan {
     /// A decoder for one file of text.
     fn decoder(&self) -> Result<Box<dyn Decoder>, Failure> {
-        let FilesSpec { columns, null, format, .. } = &self.spec;
+        let FilesSpec { null, format, .. } = &self.spec;
+        let columns = self.spec.columns();
         let (null, schema, rows, max) = (null.as_deref(), &self.schema, self.batch.rows, self.max_record);
         Ok(match format {
             Format::Tsv => Box::new(TsvDecoder::new(columns, schema, null, rows, max)),
@@ -367,10 +367,18 @@ struct Files {
 
 impl Source for Files {
     fn splits(&self) -> Result<Vec<Split>, Failure> {
+        self.splits_again(&[])
+    }
+
+    fn splits_again(&self, stored: &[&Split]) -> Result<Vec<Split>, Failure> {
         let mut files = Vec::new();
         let (streams, paths): (Vec<_>, Vec<_>) = self.plan.spec.path.0.iter().partition(|path| *path == STDIN);
         for pattern in paths {
-            files.extend(list(pattern)?);
+            match list(pattern) {
+                // The files may have other names by now.
+                Err(failure) if failure.exit == Exit::InputMissing && !stored.is_empty() => {}
+                found => files.extend(found?),
+            }
         }
         files.sort();
         files.dedup();
@@ -390,9 +398,8 @@ impl Source for Files {
     }
 
     fn rereader(&self) -> Option<Rereader> {
-        let FilesSpec { newline, .. } = self.plan.spec;
-        let decoder = self.plan.decoder().ok()?;
-        Some(Rereader { decoder, newline, has_header: self.plan.spec.has_header() })
+        let (newline, has_header) = (self.plan.spec.newline, self.plan.spec.has_header());
+        Some(Rereader { decoder: self.plan.decoder().ok()?, newline, has_header })
     }
 
     fn locate(&self, split: &Split, position: Position) -> Position {

@@ -1,5 +1,6 @@
 //! Where records come from. One file per kind; each holds all of that kind.
 
+mod btrdb;
 mod files;
 mod generate;
 mod kv;
@@ -10,4 +11,5 @@ pub use self::generate::{FakeInfo, GeneratorInfo, definitions_schema, generators
 use crate::{kind::Kind, stage::Source};
 
 /// All kinds of sources.
-pub const KINDS: &[Kind<dyn Source>] = &[files::KIND, generate::KIND, kv::KIND, postgres::KIND, sqlite::KIND];
+pub const KINDS: &[Kind<dyn Source>] =
+    &[btrdb::KIND, files::KIND, generate::KIND, kv::KIND, postgres::KIND, sqlite::KIND];

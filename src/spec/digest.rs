@@ -1,12 +1,17 @@
 //! A short name for what a job does: equal for both spellings, and for specs that differ only in how fast,
 //! where reported, or in what order stages are written.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use super::{Table, Value};
 
 /// Keys of the top level that do not change what a job does.
 const NOT_OF_JOB: &[&str] = &["description", "limits", "rejects", "report", "state"];
+
+/// The sections of stages.
+const SECTIONS: &[&str] = &["sources", "transforms", "sinks"];
 
 /// Keys of a stage that do not change what it does.
 const NOT_OF_STAGE: &[&str] = &["concurrency", "queue", "batch", "retry"];
@@ -25,10 +30,33 @@ pub fn digest(root: &Value) -> String {
     hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The same by place in the spec: of every stage (`sources.rows`) and of every other key of the top level that
+/// changes what the job does.
+pub fn digests(root: &Value) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let Value::Table(table) = root else { return found };
+    for (key, value) in table.iter().filter(|(key, _)| !NOT_OF_JOB.contains(&key.as_str())) {
+        match value {
+            Value::Table(section) if SECTIONS.contains(&key.as_str()) => {
+                found.extend(section.iter().map(|(name, stage)| {
+                    let alone = Table::from_iter([(name.clone(), stage.clone())]);
+                    let alone = Table::from_iter([(key.clone(), Value::Table(alone))]);
+                    (format!("{key}.{name}"), digest(&Value::Table(alone)))
+                }));
+            }
+            other => {
+                let alone = Table::from_iter([(key.clone(), other.clone())]);
+                found.insert(key.clone(), digest(&Value::Table(alone)));
+            }
+        }
+    }
+    found
+}
+
 fn job(table: &Table, hasher: &mut Sha256) {
     entries(table, NOT_OF_JOB, hasher, |key, value, hasher| match value {
         Value::Table(section) => {
-            let skip = if matches!(key, "sources" | "transforms" | "sinks") { NOT_OF_STAGE } else { &[] };
+            let skip = if SECTIONS.contains(&key) { NOT_OF_STAGE } else { &[] };
             entries(section, &[], hasher, |_, value, hasher| match value {
                 Value::Table(stage) => entries(stage, skip, hasher, |_, value, hasher| write(value, hasher)),
                 other => write(other, hasher),

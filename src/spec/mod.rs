@@ -26,7 +26,7 @@ mod value;
 
 pub use decode::decode;
 pub use diagnose::{Finding, machine, render};
-pub use digest::digest;
+pub use digest::{digest, digests};
 pub use interpolate::Mode;
 pub use job::{
     BatchSize, COMMON_KEYS_SINK, COMMON_KEYS_SOURCE, COMMON_KEYS_TRANSFORM, Common, Definitions, JobSpec, Limits,

@@ -1,6 +1,10 @@
 //! Values narrower than text: durations, sizes, limits, retries.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{BuildHasher, RandomState},
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
@@ -45,6 +49,19 @@ impl Default for Retry {
             backoff: Duration(std::time::Duration::from_millis(20)),
             timeout: Duration(std::time::Duration::from_secs(3)),
         }
+    }
+}
+
+impl Retry {
+    /// Waits longer than this are taken for it, so that no sum of times overflows.
+    pub const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+    /// How long to wait after attempt number `attempt`, from 1: doubled each time, less up to half of it at random so
+    /// that workers do not come back all at once.
+    pub fn pause(&self, attempt: u32) -> std::time::Duration {
+        let full = self.backoff.0.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(Self::LONGEST_WAIT);
+        let share = RandomState::new().hash_one(attempt) as f64 / u64::MAX as f64;
+        full.mul_f64(1.0 - share / 2.0)
     }
 }
 

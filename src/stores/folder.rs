@@ -45,11 +45,14 @@ struct Inner {
     writable: OnceLock<Result<(), Failure>>,
     /// Numbers the files in `.tmp`.
     next: AtomicU64,
+    /// What the names there begin with, where the run has a name.
+    run: OnceLock<String>,
 }
 
 impl Folder {
     pub(super) fn new(root: &Path) -> Self {
-        let inner = Inner { root: root.to_owned(), writable: OnceLock::new(), next: AtomicU64::new(0) };
+        let inner =
+            Inner { root: root.to_owned(), writable: OnceLock::new(), next: AtomicU64::new(0), run: OnceLock::new() };
         Folder { inner: Arc::new(inner) }
     }
 }
@@ -77,6 +80,17 @@ impl Store for Folder {
         Ok(self.inner.shards()?.into_iter().map(part).collect())
     }
 
+    fn begin(&self, run: &str) -> Result<(), Failure> {
+        let temporary = self.inner.root.join(TEMPORARY);
+        for entry in fs::read_dir(&temporary).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(run)) {
+                fs::remove_file(entry.path()).map_err(|error| Failure::writing(&temporary, &error))?;
+            }
+        }
+        self.inner.run.get_or_init(|| run.to_owned());
+        Ok(())
+    }
+
     fn place(&self, key: &str) -> String {
         self.inner.document(&names::name(key)).display().to_string()
     }
@@ -99,11 +113,13 @@ impl Inner {
         fs::create_dir_all(&temporary).map_err(|error| creating(&temporary, &error))?;
         self.sweep(&temporary);
         let shards = self.shards()?.into_iter().map(|shard| self.root.join(shard));
-        for folder in [self.root.clone(), temporary.clone()].into_iter().chain(shards) {
-            let (path, _) = self.create_in(&folder, ".writable-").map_err(|error| creating(&folder, &error))?;
-            fs::remove_file(&path).map_err(|error| creating(&path, &error))?;
+        for folder in [self.root.clone()].into_iter().chain(shards) {
+            // Asked, not tried: what is made to try stays when the process is killed.
+            let may = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+            rustix::fs::access(&folder, may).map_err(|error| creating(&folder, &error.into()))?;
         }
-        Ok(())
+        let (path, _) = self.create_in(&temporary).map_err(|error| creating(&temporary, &error))?;
+        fs::remove_file(&path).map_err(|error| creating(&path, &error))
     }
 
     /// Removes what killed processes left. Where that fails it stays: it is hidden and never read.
@@ -123,10 +139,11 @@ impl Inner {
     }
 
     /// A new file of which no other process and no other thread has the name.
-    fn create_in(&self, folder: &Path, prefix: &str) -> io::Result<(PathBuf, File)> {
+    fn create_in(&self, folder: &Path) -> io::Result<(PathBuf, File)> {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!("{prefix}{}-{number}", std::process::id()));
+            let run = self.run.get().map(|run| format!("{run}-")).unwrap_or_default();
+            let path = folder.join(format!("{run}{}-{number}", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 file => return file.map(|file| (path, file)),
@@ -246,7 +263,7 @@ impl FolderSession {
     }
 
     fn write(&self, text: &str, target: PathBuf, durable: bool) -> Result<Pending, Failure> {
-        let created = self.inner.create_in(&self.inner.root.join(TEMPORARY), "");
+        let created = self.inner.create_in(&self.inner.root.join(TEMPORARY));
         let (path, mut file) = created.map_err(|error| Failure::writing(&target, &error))?;
         let pending = Pending { path, target, named: false };
         let written = file.write_all(text.as_bytes()).and_then(|()| if durable { file.sync_data() } else { Ok(()) });

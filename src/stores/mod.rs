@@ -8,6 +8,7 @@
 //! new, never a mixture, whenever the process is killed; when [`Session::put`] has returned, the new one
 //! survives a loss of power.
 
+mod before;
 mod folder;
 mod names;
 mod scratch;
@@ -23,7 +24,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::scratch::Scratch;
+pub use self::{before::Before, scratch::Scratch};
 use crate::{
     failure::Failure,
     spec::{Table, Value},
@@ -50,6 +51,15 @@ pub trait Store: Send + Sync {
 
     /// The store divided into parts, in an order that stays; every key lies in one of them.
     fn parts(&self) -> Result<Vec<Part>, Failure>;
+
+    /// Those who write are of this run from now on: what its earlier attempts were writing when they were killed
+    /// goes.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn begin(&self, _run: &str) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// What people call the place of a key's document.
     fn place(&self, key: &str) -> String;

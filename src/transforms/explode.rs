@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, cast::AsArray};
+use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, UInt32Array, cast::AsArray};
 use arrow_select::take::take;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{hold::fits, keys::unknown_column};
+use super::{
+    growth::{Growth, repeated, width},
+    hold::fits,
+    keys::unknown_column,
+};
 use crate::{
     batch::{Batch, Column, ColumnType, Rejects, Schema},
     failure::Failure,
@@ -27,7 +31,8 @@ pub(super) const KIND: Kind<dyn Transform> = Kind {
     compile,
 };
 
-/// Puts out a row for every item of a list, with the other columns repeated.
+/// Puts out a row for every item of a list, with the other columns repeated. What becomes of a batch must fit into
+/// `limits.memory`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExplodeSpec {
@@ -64,7 +69,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let word = if spec.outer { "keeps rows without items" } else { "drops rows without items" };
     let notes = vec![format!("a row for every item of {}, {word}", spec.column)];
     let output = Schema::new(columns);
-    let stage = Explode { place, outer: spec.outer, output: output.clone() };
+    let growth = Growth::new(context.memory);
+    let stage = Explode { place, outer: spec.outer, output: output.clone(), growth };
     Some(Compiled { stage: Box::new(stage), output: Some(output), workers: Workers::Threads, notes })
 }
 
@@ -73,6 +79,7 @@ struct Explode {
     place: usize,
     outer: bool,
     output: Schema,
+    growth: Growth,
 }
 
 impl Transform for Explode {
@@ -81,9 +88,25 @@ impl Transform for Explode {
     }
 }
 
+impl Explode {
+    /// Is what the batch becomes small enough?
+    fn check(&self, batch: &Batch, list: &ListArray) -> Result<(), Failure> {
+        let times = |row: usize| match list.is_valid(row) {
+            true => (list.value_length(row) as usize).max(usize::from(self.outer)),
+            false => usize::from(self.outer),
+        };
+        let rows = (0..list.len()).fold(0_usize, |sum, row| sum.saturating_add(times(row)));
+        let others = batch.records.columns().iter().enumerate().filter(|(place, _)| *place != self.place);
+        let own = rows.saturating_mul(width(list.values().data_type()));
+        let bytes = others.fold(own, |sum, (_, column)| sum.saturating_add(repeated(column, times)));
+        self.growth.check(list.len(), rows, bytes)
+    }
+}
+
 impl TransformWorker for Explode {
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
         let list = batch.records.column(self.place).as_list::<i32>();
+        self.check(&batch, list)?;
         let offsets = list.value_offsets();
         let mut rows = Vec::with_capacity(list.values().len());
         let mut items: Vec<Option<u32>> = Vec::with_capacity(list.values().len());
@@ -130,10 +153,10 @@ mod tests {
             ],
         );
         let items = [r#"[1,"a",7]"#, "[1,null,7]", r#"[1,"a text that is longer than a view",7]"#, r#"[4,"b",8]"#];
-        let ran = run(&KIND, &json!({ "column": "tags" }), &rows, None, 0).expect("nothing fails");
+        let ran = run(&KIND, &json!({ "column": "tags" }), &rows, None, 1 << 20).expect("nothing fails");
         assert_eq!((ran.rows, ran.dropped, ran.rejects), (items.map(String::from).to_vec(), 2, vec![]));
         let outer = json!({ "column": "tags", "outer": true, "into": "tag" });
-        let ran = run(&KIND, &outer, &rows, None, 0).expect("nothing fails");
+        let ran = run(&KIND, &outer, &rows, None, 1 << 20).expect("nothing fails");
         let all = [items[0], items[1], items[2], "[2,null,null]", "[3,null,9]", items[3]];
         assert_eq!((ran.rows, ran.dropped), (all.map(String::from).to_vec(), 0));
         let Ok(compiled) = compile(&KIND, &outer, (&rows.schema, None), 0) else { panic!("it is sound") };
@@ -143,12 +166,26 @@ mod tests {
     #[test]
     fn rows_know_the_record_they_came_from() {
         let rows = input(COLUMNS, &[&[json!([1, ["a", "b"], 7]), json!([2, ["c"], null])]]);
-        let Ok(compiled) = compile(&KIND, &json!({ "column": "tags" }), (&rows.schema, None), 0) else { panic!() };
+        let Ok(compiled) = compile(&KIND, &json!({ "column": "tags" }), (&rows.schema, None), 1 << 20) else {
+            panic!()
+        };
         let mut worker = compiled.stage.worker().expect("a worker");
         let out = worker.apply(rows.batches[0].slice(1, 1), &mut Rejects::default()).expect("it works");
         assert_eq!((out.rows(), out.origin.position(0).line), (1, 2));
         let out = worker.apply(rows.batches[0].clone(), &mut Rejects::default()).expect("it works");
         assert_eq!((0..3).map(|row| out.origin.position(row).line).collect::<Vec<_>>(), [1, 1, 2]);
+    }
+
+    #[test]
+    fn a_batch_that_becomes_too_large_is_a_failure() {
+        let tags: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+        let rows = input(COLUMNS, &[&[json!([1, tags, 7]), json!([2, tags, 8])]]);
+        // A row takes 12 bytes, two integers 16, a view 16.
+        let needed = 200 * (12 + 16 + 16);
+        let ran = run(&KIND, &json!({ "column": "tags" }), &rows, None, needed).expect("it fits");
+        assert_eq!(ran.rows.len(), 200);
+        let failure = run(&KIND, &json!({ "column": "tags" }), &rows, None, needed - 1).expect_err("a byte too much");
+        assert!(failure.message.starts_with("a batch of 2 rows would become 200 rows of 8.6 KiB"), "{failure}");
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Drop for Share {
 }
 
 /// A size for people, to a tenth.
-fn shown(bytes: usize) -> String {
+pub(super) fn shown(bytes: usize) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.iter().find(|(_, shift)| bytes >> shift > 0) {
         Some((unit, shift)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << shift) as f64),

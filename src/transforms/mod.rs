@@ -6,10 +6,12 @@ mod dedup;
 mod errors;
 mod explode;
 mod filter;
+mod growth;
 mod hold;
 mod join;
 mod keys;
 mod protobuf;
+mod quality;
 mod sample;
 mod select;
 mod slots;
@@ -26,6 +28,7 @@ pub const KINDS: &[Kind<dyn Transform>] = &[
     explode::KIND,
     join::KIND,
     aggregate::KIND,
+    quality::KIND,
     sort::KIND,
     dedup::KIND,
     sample::KIND,

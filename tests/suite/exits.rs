@@ -53,7 +53,7 @@ fn exit_0_done() {
     work.expect(0, &["copy.toml"]);
     assert_eq!(work.read("out/copy.tsv"), "one\t1\ntwo\t2\nthree\t3\n");
     assert_eq!(work.list("out"), ["copy.tsv"]);
-    assert_eq!(work.list(".runner"), ["copy.lock", "copy.report.json"]);
+    assert_eq!(work.list(".runner"), ["copy.ledger", "copy.lock", "copy.report.json"]);
 }
 
 #[test]

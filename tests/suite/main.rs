@@ -5,19 +5,25 @@
 #![allow(unreachable_pub, reason = "the modules of one program of tests")]
 
 mod apps;
+mod btrdb;
 mod command;
 mod exits;
+mod expressions;
 mod files;
 mod house;
+mod imdb;
 mod invalid;
+mod kills;
 mod locks;
 mod memc;
 mod movies;
 mod parquet;
 mod postgres;
 mod proxy;
+mod quality;
 mod replay;
 mod report;
+mod resume;
 mod running;
 mod sample_tables;
 mod servers;

@@ -6,7 +6,7 @@ mod faults;
 
 use serde_json::Value;
 
-use self::database::Database;
+pub use self::database::Database;
 use crate::{
     servers::nobody,
     work::{Ran, Work, project, stage},
@@ -328,10 +328,14 @@ fn who_may_not_in_is_told_so_and_no_password_is_printed() {
     let schema = &database.schema;
     database.ask(&format!("grant usage on schema {schema} to guarded"));
     let url = format!("postgres://guarded:tango@{at}?options=-c%20search_path%3D{schema}");
-    for job in ["job.toml", "source.toml"] {
-        let output = database.work.command(&[job]).env("DATABASE_URL", &url).output().unwrap();
+    for (args, message) in [
+        (&["job.toml", "--no-ledger"][..], "permission denied for table t"),
+        (&["source.toml"], "permission denied for table t"),
+        (&["job.toml"], "cannot keep receipts in table `_runner_ledger`"),
+    ] {
+        let output = database.work.command(args).env("DATABASE_URL", &url).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(77) && said.contains("permission denied for table t"), "{said}");
+        assert!(output.status.code() == Some(77) && said.contains(message), "{said}");
     }
 }
 

@@ -146,18 +146,18 @@ fn the_report_holds_no_values_unless_samples_are_asked_for() {
 fn the_report_goes_beside_the_spec_unless_a_path_is_given() {
     let work = sieve();
     work.expect(0, &[SPEC]);
-    assert_eq!(work.list("specs/.runner"), ["sieve.lock", "sieve.report.json"]);
+    assert_eq!(work.list("specs/.runner"), ["sieve.ledger", "sieve.lock", "sieve.report.json"]);
     assert_eq!(work.list(""), ["in", "out", "specs"]);
 
     let work = sieve();
     work.expect(0, &[SPEC, "--set", "state.path=state/of/jobs"]);
-    assert_eq!(work.list("state/of/jobs"), ["sieve.lock", "sieve.report.json"]);
+    assert_eq!(work.list("state/of/jobs"), ["sieve.ledger", "sieve.lock", "sieve.report.json"]);
     assert_eq!(work.list("specs"), ["sieve.toml"]);
 
     let work = sieve();
     work.expect(0, &[SPEC, "--set", "report.path=out/told.json"]);
     assert_eq!(json(&work.read("out/told.json"))["job"], "sieve");
-    assert_eq!(work.list("specs/.runner"), ["sieve.lock"]);
+    assert_eq!(work.list("specs/.runner"), ["sieve.ledger", "sieve.lock"]);
 
     let work = sieve();
     work.expect(0, &[SPEC, "--set", "report.path=out/told.json", "--report", "new/asked.json"]);

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     process::{Child, Command, Stdio},
@@ -65,6 +65,36 @@ impl Memcached {
 
     pub fn get(&self, key: &str) -> Option<Vec<u8>> {
         get(&self.address, key)
+    }
+
+    /// The values of keys, by one connection.
+    pub fn get_all(&self, keys: &[String]) -> Vec<Option<Vec<u8>>> {
+        let mut stream = BufReader::new(TcpStream::connect(&self.address).unwrap());
+        let mut line = String::new();
+        let mut get = |key: &String| {
+            stream.get_mut().write_all(format!("get {key}\r\n").as_bytes()).unwrap();
+            line.clear();
+            stream.read_line(&mut line).unwrap();
+            let size = line.trim_end().strip_prefix("VALUE ")?.rsplit(' ').next().unwrap().parse().unwrap();
+            let mut value = vec![0; size];
+            stream.read_exact(&mut value).unwrap();
+            for _ in 0..2 {
+                line.clear();
+                stream.read_line(&mut line).unwrap();
+            }
+            assert_eq!(line, "END\r\n");
+            Some(value)
+        };
+        keys.iter().map(&mut get).collect()
+    }
+
+    /// Forgets all that it holds.
+    pub fn flush(&self) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.write_all(b"flush_all\r\nquit\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "OK\r\n");
     }
 
     /// How many items it holds.

@@ -13,7 +13,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, cast::AsArray, types::Int64
 use crate::{
     batch::{Batch, Block, Column, ColumnType, Origin, Reject, RejectCode, Rejects, Schema, SplitId},
     event::{Event, Observer},
-    exec::{Options, Outcome, Signals, run},
+    exec::{LedgerUse, Options, Outcome, Signals, run},
     failure::{Exit, Failure},
     kind::Workers,
     plan::{Plan, Role, Stage, Wish, pools},
@@ -329,6 +329,7 @@ impl Job {
             name: "test".into(),
             description: None,
             digest: String::new(),
+            digests: BTreeMap::new(),
             limits: self.limits,
             rejects: None,
             report: None,
@@ -371,7 +372,7 @@ pub(super) fn run_plan(plan: &Arc<Plan>, limit: Option<u64>, signals: &Signals) 
         }
     }
     let mut watch = Watch { tally: Tally::new(Arc::clone(plan)), high: BTreeMap::new(), rejects: Vec::new() };
-    let outcome = run(plan, &Options { mode: Mode::Write, limit }, signals, &mut watch);
+    let outcome = run(plan, &Options { mode: Mode::Write, limit, ledger: LedgerUse::Off }, signals, &mut watch);
     if outcome.aborted.is_none() {
         assert_eq!(watch.tally.imbalances(), Vec::<String>::new(), "rows do not add up");
     }

@@ -341,7 +341,8 @@ impl Binder<'_> {
             Ok(_) => format!("casts to `{name}` are not supported"),
             Err(_) => format!("there is no type `{name}` to cast to"),
         };
-        self.error(place, message, nearest(&name, types::castable_names()))
+        let item = name.trim_end_matches("[]");
+        self.error(place, message, nearest(item, types::castable_names()))
     }
 
     /// `list[1]`

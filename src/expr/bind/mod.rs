@@ -24,7 +24,7 @@ use crate::{
 };
 
 use super::{
-    ExprError, evaluate,
+    ExprError, evaluate, lists,
     node::{Kind, Node},
     places::Places,
     types::{self, Reason},
@@ -100,6 +100,7 @@ impl Binder<'_> {
             Ast::Cast { kind, expr: operand, data_type, format: None } => self.cast(kind, operand, data_type, expr),
             Ast::Extract { field, expr: operand, .. } => self.extract(field, operand, expr),
             Ast::Function(function) => self.function(function, expr),
+            Ast::Array(array) => self.list(&array.elem, expr),
             Ast::CompoundFieldAccess { root, access_chain } => self.element(root, access_chain, expr),
             other => match self.special_call(other) {
                 Some((name, arguments)) => self.call(name, self.places.of(other), self.places.of(other), &arguments),
@@ -116,7 +117,7 @@ impl Binder<'_> {
             let message = format!("the expression is nested deeper than {DEEPEST} levels");
             return self.error(self.places.of(expr), message, None);
         }
-        if matches!(node.kind, Kind::Literal(_) | Kind::Null) || !node.operands_are_constant() {
+        if matches!(node.kind, Kind::Literal(_) | Kind::Null) || !node.is_constant() {
             return Some(node);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(1));
@@ -125,10 +126,30 @@ impl Binder<'_> {
         let mut errors = Vec::new();
         let value = evaluate::evaluate(&node, &one_row, &mut errors);
         match errors.pop() {
+            None if lists::leaves(&value) > lists::MOST_ITEMS => self.too_long(expr),
             None => Some(Node::literal(value, node.column_type)),
             Some(_) if self.conditional > 0 => Some(node),
             Some(error) => self.error(self.places.of(expr), error.message, None),
         }
+    }
+
+    /// `[a, b]`: its items are brought to one type.
+    fn list(&mut self, exprs: &[Ast], whole: &Ast) -> Bound {
+        let items: Vec<Bound> = exprs.iter().map(|item| self.bind(item)).collect();
+        if exprs.len() > lists::MOST_ITEMS {
+            return self.too_long(whole);
+        }
+        let items: Vec<Node> = items.into_iter().collect::<Option<_>>()?;
+        let exprs: Vec<&Ast> = exprs.iter().collect();
+        let (items, item) = self.unify(items, &exprs, |others, this| {
+            (None, format!("the items of a list need one type: `{this}` does not go with `{others}`"), None)
+        })?;
+        Some(Node::new(Kind::List(items), ColumnType::List(Box::new(item))).nullable(false))
+    }
+
+    fn too_long(&mut self, expr: &Ast) -> Bound {
+        let message = format!("a list that is written down has at most {} items", lists::MOST_ITEMS);
+        self.error(self.places.of(expr), message, None)
     }
 
     /// Records an error.

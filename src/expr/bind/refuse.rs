@@ -36,7 +36,6 @@ fn name(expr: &Ast) -> &'static str {
         Ast::Overlay { .. } => "`overlay` is",
         Ast::Collate { .. } => "`collate` is",
         Ast::JsonAccess { .. } => "access to json with `:` is",
-        Ast::Array(_) => "list literals are",
         Ast::Tuple(_) => "tuples are",
         Ast::Struct { .. } | Ast::Dictionary(_) | Ast::Named { .. } => "structures are",
         Ast::Map(_) => "maps are",

@@ -74,6 +74,8 @@ fn list_element(call: Call<'_, '_>) -> ArrayRef {
 /// Is the second argument among the items? Null items are no match.
 fn list_contains(call: Call<'_, '_>) -> ArrayRef {
     let (value, wanted) = (&call.arguments[0], &call.arguments[1]);
+    // One list for all rows has no items of a row's own to compare with what that row looks for.
+    let value = &if wanted.is_constant() { value.clone() } else { Value::Column(value.clone().into_column(call.rows)) };
     let list = value.array().as_list::<i32>();
     let Some((&first, &last)) = list.value_offsets().first().zip(list.value_offsets().last()) else {
         return Arc::new(BooleanArray::new(BooleanBuffer::new_unset(call.rows), call.nulls));

@@ -57,20 +57,10 @@ impl Form {
         Ok(Cut { text, quoted: false, doubled: false, behind_quote: false, line_ends: 0, end, next, ending })
     }
 
-    /// The byte that line ends are recognised by.
-    fn mark(&self) -> u8 {
-        if self.line_end == LineEnd::Cr { b'\r' } else { b'\n' }
-    }
-
-    /// How many line ends there are.
-    pub(super) fn line_ends(&self, bytes: &[u8]) -> u32 {
-        memchr::memchr_iter(self.mark(), bytes).count() as u32
-    }
-
     /// Where text without quotes ends that begins at `from`.
     #[inline]
     fn plain(&self, bytes: &[u8], from: usize) -> Option<(usize, usize, Ending)> {
-        let mark = self.mark();
+        let mark = self.line_end.mark();
         let mut at = from;
         loop {
             let stop = find(bytes, at, self.separator, mark);
@@ -96,7 +86,7 @@ impl Form {
         let (mut doubled, mut line_ends) = (false, 0);
         let mut at = quote + 1;
         let close = loop {
-            let stop = find(bytes, at, b'"', self.mark());
+            let stop = find(bytes, at, b'"', self.line_end.mark());
             at = stop + 1;
             match (bytes.get(stop), bytes.get(stop + 1)) {
                 (None, _) => return Err(open()),

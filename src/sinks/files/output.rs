@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::leftovers::Leftovers;
 use crate::{
     failure::{Exit, Failure},
     formats::compression::{Codec, OutFile, Output},
@@ -28,7 +29,8 @@ pub(super) struct Unfinished {
 
 impl Unfinished {
     /// Begins a file that will be called `target`, in new folders if need be.
-    pub(super) fn create(target: PathBuf, packing: Packing) -> Result<Self, Failure> {
+    /// What it is called until then is noted in `leftovers` first.
+    pub(super) fn create(target: PathBuf, packing: Packing, leftovers: &mut Leftovers) -> Result<Self, Failure> {
         if target.is_dir() {
             let message = format!("cannot create `{}`: it is a folder", target.display());
             return Err(Failure::new(Exit::CantCreate, message));
@@ -37,8 +39,9 @@ impl Unfinished {
         fs::create_dir_all(folder).map_err(|error| Failure::creating(folder, &error))?;
         let mut name = OsString::from(".");
         name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".tmp-{}", std::process::id()));
+        name.push(format!(".tmp-{}", leftovers.tag()));
         let path = target.with_file_name(name);
+        leftovers.note(&path)?;
         let file = File::create(&path).map_err(|error| Failure::creating(&path, &error))?;
         let output = Output::new(OutFile::File(file), packing.codec, packing.level);
         let output = output.map_err(|error| Failure::creating(&path, &error))?;

@@ -54,8 +54,8 @@ pub(super) struct Parquet {
 impl Form {
     /// Parquet in this style.
     pub(super) fn parquet(style: ParquetStyle, group: GroupSize) -> Self {
-        let empty = (Vec::new(), Vec::new());
-        Form::Parquet(Box::new(Parquet { style, group, rows: empty.0, sizes: empty.1, bytes: 0, rehearsal: None }))
+        let (rows, sizes) = (Vec::new(), Vec::new());
+        Form::Parquet(Box::new(Parquet { style, group, rows, sizes, bytes: 0, rehearsal: None }))
     }
 }
 

@@ -6,6 +6,7 @@ use arrow_array::RecordBatch;
 
 use super::{
     STDOUT,
+    leftovers::Leftovers,
     output::{Finished, Packing, Suspended, Unfinished},
     parquet::{Pages, Parquet},
     target::{Target, numbered},
@@ -31,6 +32,7 @@ pub(super) struct Order {
     /// The bytes of a file, before compression, that are not exceeded but by a single row.
     pub(super) max_bytes: Option<u64>,
     pub(super) mode: Mode,
+    pub(super) leftovers: Leftovers,
 }
 
 /// How rows become bytes.
@@ -168,7 +170,7 @@ impl Writer {
             Unfinished::stdout(packing)?
         } else {
             let path = if self.order.max_bytes.is_some() { numbered(path, *part) } else { path.clone() };
-            Unfinished::create(PathBuf::from(path), packing)?
+            Unfinished::create(PathBuf::from(path), packing, &mut self.order.leftovers)?
         };
         let mut header = Vec::new();
         if let (true, Form::Text(encoder)) = (self.order.header, &mut self.order.form) {
@@ -327,7 +329,10 @@ impl SinkWorker for Writer {
             self.write_window(self.split.unwrap_or(SplitId(0)))?;
             self.end_all()?;
             self.finished.sort_by_key(|(target, part, _)| (*target, *part));
-            self.finished.drain(..).try_for_each(|(_, _, finished)| finished.publish())?;
+            for (_, _, finished) in self.finished.drain(..) {
+                finished.publish()?;
+                fail::fail_point!("files-published");
+            }
         }
         Ok(whole)
     }

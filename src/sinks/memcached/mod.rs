@@ -352,6 +352,10 @@ impl Sink for Memcached {
         Delivery::Any
     }
 
+    fn by_split(&self) -> bool {
+        true
+    }
+
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
         let core = Core::new(Arc::clone(&self.shared), mode);
         Ok(Box::new(Worker { columns: Arc::clone(&self.columns), core }))

@@ -12,19 +12,29 @@
 //! more, not the batch. A transaction that was lost (a broken connection, a deadlock) is done again as long as
 //! nothing of it has been told to others: the worker keeps the rows of the open split for that, up to 64 MiB,
 //! and not where `returning` is asked for, since other ids would be given. When the connection breaks during
-//! COMMIT itself nobody knows the outcome: the split then counts as not stored, is not written again, and the
-//! failure says so. A run that is repeated writes all of its splits again.
+//! COMMIT itself nobody knows the outcome, unless there is a receipt to look for: without one the split counts as not
+//! stored, is not written again, and the failure says so.
+//!
+//! Where the run can be gone on with, a receipt of each split is committed with its rows, in a table `_runner_ledger`
+//! of the same schema (`receipts`). A split whose receipt is there is not written again: its rows go to the stages
+//! behind as the server gave them back the first time. The table goes when the run is over.
 
 mod encode;
+mod receipts;
+mod replay;
 mod spec;
 mod table;
 mod worker;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicI32, Ordering},
+};
 
 use schemars::JsonSchema;
 
 use self::{
+    receipts::Receipts,
     spec::{Plan, Spec},
     table::Target,
     worker::Worker,
@@ -33,7 +43,7 @@ use crate::{
     failure::{Exit, Failure},
     kind::{Compiled, Context, Kind, Workers},
     postgres::{Server, Session},
-    stage::{Delivery, Mode, Sink, SinkWorker},
+    stage::{Attempt, Delivery, Mode, Sink, SinkWorker},
 };
 
 /// The kind `postgres`.
@@ -54,7 +64,12 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let spec: Spec = context.decode()?;
     let plan = Plan::new(spec, context)?;
     let (output, notes) = (Some(plan.output.clone()), plan.notes());
-    let stage = Postgres { plan: Arc::new(plan), ready: Mutex::new(None) };
+    let stage = Postgres {
+        plan: Arc::new(plan),
+        ready: Mutex::new(None),
+        attempt: Mutex::new(None),
+        workers: AtomicI32::new(0),
+    };
     Some(Compiled { stage: Box::new(stage), output, workers: Workers::Default(WORKERS), notes })
 }
 
@@ -63,26 +78,37 @@ struct Postgres {
     plan: Arc<Plan>,
     /// Made by the first worker of a run: the table exists and fits.
     ready: Mutex<Option<Ready>>,
+    /// Where the run can be gone on with.
+    attempt: Mutex<Option<Attempt>>,
+    /// Counts the workers.
+    workers: AtomicI32,
 }
 
 #[derive(Clone)]
 struct Ready {
     server: Arc<Server>,
     target: Arc<Target>,
+    receipts: Option<Arc<Receipts>>,
 }
 
 impl Postgres {
+    fn server(&self) -> Result<Server, Failure> {
+        let Plan { url, retry, statement_timeout, .. } = &*self.plan;
+        Server::new(url, retry, *statement_timeout, Exit::CantCreate)
+    }
+
     /// The server and the table; the first call creates and checks the table.
     fn ready(&self) -> Result<(Ready, Session), Failure> {
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ready) = &*ready {
             return Ok((ready.clone(), ready.server.connect()?));
         }
-        let Plan { url, retry, statement_timeout, .. } = &*self.plan;
-        let server = Arc::new(Server::new(url, retry, *statement_timeout, Exit::CantCreate)?);
+        let server = Arc::new(self.server()?);
         let session = server.connect()?;
-        let target = Arc::new(table::prepare(&self.plan, &server, &session)?);
-        let made = Ready { server, target };
+        let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let receipts = attempt.map(|attempt| Receipts::open(&self.plan, attempt, &server, &session)).transpose()?;
+        let target = Arc::new(table::prepare(&self.plan, receipts.as_ref(), &server, &session)?);
+        let made = Ready { server, target, receipts: receipts.map(Arc::new) };
         *ready = Some(made.clone());
         Ok((made, session))
     }
@@ -93,12 +119,26 @@ impl Sink for Postgres {
         Delivery::BySplit
     }
 
+    fn by_split(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
+        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
+        Ok(())
+    }
+
+    fn end(&self, attempt: &Attempt) -> Result<(), Failure> {
+        receipts::clear(&self.plan, attempt, &self.server()?)
+    }
+
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
         let plan = Arc::clone(&self.plan);
         if mode == Mode::Rehearse {
             return Ok(Box::new(worker::Rehearsal { plan }));
         }
-        let (Ready { server, target }, session) = self.ready()?;
-        Ok(Box::new(Worker::new(plan, server, target, session)))
+        let (Ready { server, target, receipts }, session) = self.ready()?;
+        let receipts = receipts.map(|receipts| (receipts, self.workers.fetch_add(1, Ordering::Relaxed)));
+        Ok(Box::new(Worker::new(plan, server, target, receipts, session)))
     }
 }

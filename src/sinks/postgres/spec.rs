@@ -356,7 +356,7 @@ fn combinations(spec: &Spec, context: &mut Context<'_>) {
         context.problem("conflict", "conflict", "`conflict` has no effect with `mode = \"insert\"`");
     }
     if spec.method == Method::Copy && (spec.mode != WriteMode::Insert || !spec.returning.is_empty()) {
-        context.problem("method", "method", "COPY can only insert, and gives nothing back");
+        context.problem("method", "method", "`copy` can only insert, and gives nothing back");
     }
     if spec.retry.timeout.0.is_zero() {
         context.problem("retry.timeout", "value", "nothing is done within a `timeout` of 0");

@@ -4,6 +4,7 @@ use tokio_postgres::types::ToSql;
 
 use super::{
     encode::Encoded,
+    receipts::Receipts,
     spec::{Create, Plan, WriteMode, Written},
 };
 use crate::{
@@ -35,7 +36,12 @@ struct Existing {
 ///
 /// # Errors
 /// The table cannot be made, is not there, does not fit, or may not be written.
-pub(super) fn prepare(plan: &Plan, server: &Server, session: &Session) -> Result<Target, Failure> {
+pub(super) fn prepare(
+    plan: &Plan,
+    receipts: Option<&Receipts>,
+    server: &Server,
+    session: &Session,
+) -> Result<Target, Failure> {
     let table = &plan.table.written;
     let failure = |trouble: &Trouble, what: &str| {
         // Whatever the server has against a table or a statement, here it means that there is no output.
@@ -43,7 +49,7 @@ pub(super) fn prepare(plan: &Plan, server: &Server, session: &Session) -> Result
         let lasting = matches!(trouble.nature, Nature::Row | Nature::Broken);
         if lasting { &missing } else { trouble }.failure(Exit::CantCreate, &format!("{server}: {what} `{table}`"))
     };
-    create(plan, session).map_err(|trouble| failure(&trouble, "cannot create table"))?;
+    create(plan, receipts, session).map_err(|trouble| failure(&trouble, "cannot create table"))?;
     let existing = existing(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
     let refuse = |why: String| Failure::new(Exit::CantCreate, format!("{server}: table `{table}` {why}"));
     let casts = fit(plan, &existing).map_err(&refuse)?;
@@ -53,11 +59,19 @@ pub(super) fn prepare(plan: &Plan, server: &Server, session: &Session) -> Result
     Ok(target)
 }
 
-fn create(plan: &Plan, session: &Session) -> Result<(), Trouble> {
+/// Makes the table; one that this run has made before is not replaced.
+fn create(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result<(), Trouble> {
     let table = &plan.table.quoted;
     match plan.create {
         Create::Never => Ok(()),
-        Create::Replace => session.run(&format!("drop table if exists {table}; {}", ddl(plan))),
+        Create::Replace => {
+            if receipts.map(|receipts| receipts.table_made(session)).transpose()? == Some(true) {
+                return Ok(());
+            }
+            // Sent together, they are one transaction.
+            let note = receipts.map(Receipts::note_table).unwrap_or_default();
+            session.run(&format!("drop table if exists {table}; {}; {note}", ddl(plan)))
+        }
         Create::IfMissing => {
             let found = session.ask("select to_regclass($1) is not null", &[table])?;
             if found.iter().any(|row| row.get(0)) {

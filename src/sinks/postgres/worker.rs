@@ -8,6 +8,7 @@ use tokio_postgres::{Row, Statement, types::ToSql};
 
 use super::{
     encode::Encoded,
+    receipts::{At, Part, Receipts},
     spec::{Plan, Returned},
     table::Target,
 };
@@ -15,6 +16,7 @@ use crate::{
     batch::{Batch, RejectCode, Rejects, SplitId, json},
     failure::{Exit, Failure},
     postgres::{Nature, Raw, Server, Session, Trouble, Values},
+    receipt::{Answers, Refused},
     stage::{SinkWorker, Written},
 };
 
@@ -26,14 +28,18 @@ const SHOWN: usize = 3;
 
 /// One thread's connection and transaction.
 pub(super) struct Worker {
-    plan: Arc<Plan>,
-    server: Arc<Server>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) server: Arc<Server>,
     target: Arc<Target>,
     places: Vec<usize>,
     connection: Option<Connection>,
     /// Is there a transaction on the connection?
-    open: bool,
-    split: Split,
+    pub(super) open: bool,
+    pub(super) split: Split,
+    /// Where the run can be gone on with, and the worker's number.
+    pub(super) receipts: Option<(Arc<Receipts>, i32)>,
+    /// The split whose rows come, there.
+    pub(super) at: Option<At>,
 }
 
 struct Connection {
@@ -45,14 +51,16 @@ struct Connection {
 
 /// What the open split has stored so far, not durably.
 #[derive(Default)]
-struct Split {
-    id: Option<SplitId>,
+pub(super) struct Split {
+    pub(super) id: Option<SplitId>,
     /// Rows accepted.
     rows: u64,
     kept: Vec<RecordBatch>,
     bytes: usize,
     /// Not all of it is kept: a lost transaction cannot be done again.
-    partly: bool,
+    pub(super) partly: bool,
+    /// What of its receipt is not in the transaction yet.
+    pub(super) parts: Vec<Part>,
 }
 
 /// What became of the rows of a batch.
@@ -65,18 +73,26 @@ struct Stored {
 }
 
 /// Why a transaction has not ended well.
-enum Unfinished {
+pub(super) enum Unfinished {
     /// It was rolled back.
     Lost(Trouble),
     /// The connection broke while it was committed.
     Unknown(Trouble),
+    /// Its receipt is there: another transaction with the same rows, that was taken for lost, has been committed.
+    Twice,
 }
 
 impl Worker {
-    pub(super) fn new(plan: Arc<Plan>, server: Arc<Server>, target: Arc<Target>, session: Session) -> Worker {
-        let places = plan.places();
-        let mut worker =
-            Worker { plan, server, target, places, connection: None, open: false, split: Split::default() };
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        server: Arc<Server>,
+        target: Arc<Target>,
+        receipts: Option<(Arc<Receipts>, i32)>,
+        session: Session,
+    ) -> Worker {
+        let (places, split) = (plan.places(), Split::default());
+        let (connection, open, at) = (None, false, None);
+        let mut worker = Worker { plan, server, target, places, connection, open, split, receipts, at };
         // Should this fail, the connection is made anew for the first row, with retries.
         worker.connection = worker.connection_of(session).ok();
         worker
@@ -90,11 +106,16 @@ impl Worker {
         Ok(Connection { session, insert, copy, find })
     }
 
-    /// A connection with a transaction that holds all that the split has stored so far.
-    fn ready(&mut self) -> Result<(), Trouble> {
+    pub(super) fn connect(&mut self) -> Result<(), Trouble> {
         if self.connection.is_none() {
             self.connection = Some(self.connection_of(self.server.try_connect()?)?);
         }
+        Ok(())
+    }
+
+    /// A connection with a transaction that holds all that the split has stored so far.
+    fn ready(&mut self) -> Result<(), Trouble> {
+        self.connect()?;
         if self.open {
             return Ok(());
         }
@@ -119,12 +140,12 @@ impl Worker {
         self.connection.as_ref().ok_or_else(gone)
     }
 
-    fn session(&self) -> Result<&Session, Trouble> {
+    pub(super) fn session(&self) -> Result<&Session, Trouble> {
         self.connection().map(|connection| &connection.session)
     }
 
     /// Ends the transaction after trouble. A connection that did not answer as it should is given up.
-    fn abandon(&mut self, trouble: &Trouble) {
+    pub(super) fn abandon(&mut self, trouble: &Trouble) {
         self.open = false;
         let usable = trouble.answered && self.session().is_ok_and(|s| !s.is_closed() && s.run("rollback").is_ok());
         if !usable {
@@ -133,7 +154,7 @@ impl Worker {
     }
 
     /// After trouble on attempt number `attempt`: a pause before the next one, or the failure.
-    fn after(&mut self, attempt: u32, trouble: &Trouble) -> Result<(), Failure> {
+    pub(super) fn after(&mut self, attempt: u32, trouble: &Trouble) -> Result<(), Failure> {
         self.abandon(trouble);
         if self.split.partly && trouble.nature == Nature::Heals {
             let Split { rows, .. } = self.split;
@@ -212,14 +233,15 @@ impl Worker {
     }
 
     /// Remembers rows of the open split until they are durable.
-    fn keep(&mut self, batch: &Batch) {
+    fn keep(&mut self, batch: &Batch, accepted: &[u32]) {
         let split = &mut self.split;
-        split.rows += batch.rows() as u64;
+        split.rows += accepted.len() as u64;
         split.bytes += batch.bytes();
         split.partly |= !self.plan.returning.is_empty() || split.bytes > REPLAY_BYTES;
         match split.partly {
             true => split.kept.clear(),
-            false => split.kept.push(batch.records.clone()),
+            false if accepted.len() == batch.rows() => split.kept.push(batch.records.clone()),
+            false => split.kept.push(batch.pick(accepted.to_vec()).records),
         }
     }
 
@@ -230,14 +252,30 @@ impl Worker {
             match self.try_finish() {
                 Ok(()) => break,
                 Err(Unfinished::Lost(trouble)) => self.after(attempt, &trouble)?,
+                Err(Unfinished::Twice) => {
+                    self.undo_transaction();
+                    if self.plan.returning.is_empty() {
+                        break;
+                    }
+                    let split = self.split.name();
+                    let message = format!("{split} was committed meanwhile, by a run that had been taken for dead");
+                    return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));
+                }
                 Err(Unfinished::Unknown(trouble)) => {
-                    let (rows, split) = (self.split.rows, self.split.name());
-                    let what =
-                        format!("the outcome of COMMIT is unknown, so {rows} rows of {split} may or may not be stored");
-                    return Err(Failure::new(
-                        Exit::Unavailable,
-                        format!("{}: {what}: {}", self.server, trouble.message),
-                    ));
+                    let Trouble { message, .. } = &trouble;
+                    let known = self.receipts.is_some();
+                    if known && !self.split.partly {
+                        // Should it be committed after all, doing it again meets its receipt.
+                        self.after(attempt, &trouble)?;
+                    } else if known && self.is_committed(&trouble)? {
+                        break;
+                    } else {
+                        let (rows, split) = (self.split.rows, self.split.name());
+                        let what = format!(
+                            "the outcome of COMMIT is unknown, so {rows} rows of {split} may or may not be stored"
+                        );
+                        return Err(Failure::new(Exit::Unavailable, format!("{}: {what}: {message}", self.server)));
+                    }
                 }
             }
             attempt += 1;
@@ -249,9 +287,11 @@ impl Worker {
 
     fn try_finish(&mut self) -> Result<(), Unfinished> {
         self.ready().map_err(Unfinished::Lost)?;
+        self.write_parts(&self.split.parts)?;
         let session = self.session().map_err(Unfinished::Lost)?;
         // A connection that broke before this has taken nothing with it that is not known.
         session.run("select 1").map_err(Unfinished::Lost)?;
+        fail::fail_point!("postgres-commit");
         let committed = session.run("commit");
         self.open = false;
         committed
@@ -260,19 +300,21 @@ impl Worker {
 
     /// Keeps nothing of the open split.
     fn undo(&mut self) {
+        self.undo_transaction();
+        self.split = Split::default();
+        self.at = None;
+    }
+
+    fn undo_transaction(&mut self) {
         if self.open && self.session().is_ok_and(|session| session.run("rollback").is_err()) {
             // The server rolls back what a connection leaves open.
             self.connection = None;
         }
         self.open = false;
-        self.split = Split::default();
     }
 
-    /// The accepted rows with what came back.
-    fn output(&self, accepted: Batch, rows: &[Row]) -> Result<Batch, Failure> {
-        if self.plan.returning.is_empty() {
-            return Ok(accepted);
-        }
+    /// What came back, by column.
+    fn returned(&self, rows: &[Row]) -> Result<Vec<ArrayRef>, Failure> {
         let mut columns = Vec::new();
         for (at, Returned { column, .. }) in self.plan.returning.iter().enumerate() {
             let mut values = Values::new(&column.column_type, column.nullable, false);
@@ -285,32 +327,48 @@ impl Worker {
             }
             columns.push(values.finish());
         }
-        with_columns(&self.plan, &accepted, columns)
+        Ok(columns)
+    }
+
+    /// What the executor hears of the answers for a batch.
+    fn written(&self, batch: &Batch, answers: Answers) -> Result<Written, Failure> {
+        let mut rejects = Rejects::default();
+        answers.refused.into_iter().for_each(|(row, code, why)| rejects.push(batch, row as usize, code, why));
+        let count = answers.accepted.len() as u64;
+        let stored = if answers.accepted.len() == batch.rows() { batch.clone() } else { batch.pick(answers.accepted) };
+        let output = match self.plan.returning.is_empty() {
+            true => stored,
+            false => with_columns(&self.plan, &stored, answers.returned)?,
+        };
+        Ok(Written { accepted: count, rejects: rejects.take(), output: Some(output), ..Written::default() })
     }
 }
 
 impl SinkWorker for Worker {
     fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
+        self.enter(batch.origin.split)?;
+        if let Some(answers) = self.answers(batch)? {
+            return Ok(Written { durable: true, ..self.written(batch, answers)? });
+        }
         self.split.id.get_or_insert(batch.origin.split);
         let encoded = Encoded::new(&batch.records, &self.places);
-        let mut rejects = Rejects::default();
-        let rows = sound(&self.plan, batch, &encoded, &mut rejects);
-        let Stored { accepted, mut refused, returned } = self.store(&encoded, &rows)?;
-        refused.sort_by_key(|(row, _)| *row);
-        for (row, trouble) in refused {
-            rejects.push(batch, row as usize, code(&trouble), trouble.message);
-        }
+        let mut unfit = Vec::new();
+        let rows = sound(&self.plan, batch, &encoded, &mut unfit);
+        let Stored { accepted, refused, returned } = self.store(&encoded, &rows)?;
+        let mut refused: Vec<Refused> =
+            refused.into_iter().map(|(row, trouble)| (row, code(&trouble), trouble.message)).collect();
+        refused.append(&mut unfit);
+        refused.sort_by_key(|(row, ..)| *row);
         let bytes = encoded.bytes(&accepted);
-        let whole = accepted.len() == batch.rows();
-        let count = accepted.len() as u64;
-        let stored = if whole { batch.clone() } else { batch.pick(accepted) };
-        self.keep(&stored);
-        let output = Some(self.output(stored, &returned)?);
-        Ok(Written { accepted: count, rejects: rejects.take(), bytes, output, ..Written::default() })
+        let answers = Answers { accepted, refused, returned: self.returned(&returned)? };
+        self.keep(batch, &answers.accepted);
+        self.note(batch.rows(), &answers)?;
+        Ok(Written { bytes, ..self.written(batch, answers)? })
     }
 
     fn end_split(&mut self, _split: SplitId, whole: bool) -> Result<bool, Failure> {
         if whole {
+            self.leave()?;
             self.finish()?
         } else {
             self.undo()
@@ -321,6 +379,7 @@ impl SinkWorker for Worker {
     /// Where rows are divided by key no split is ended: then all of them are in one transaction.
     fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
         if whole {
+            self.leave()?;
             return self.finish().map(|()| true);
         }
         let nothing = self.split.rows == 0;
@@ -336,16 +395,16 @@ impl Split {
 }
 
 /// The rows that can be sent at all.
-fn sound(plan: &Plan, batch: &Batch, encoded: &Encoded, rejects: &mut Rejects) -> Vec<u32> {
+fn sound(plan: &Plan, batch: &Batch, encoded: &Encoded, refused: &mut Vec<Refused>) -> Vec<u32> {
     let mut unfit = encoded.unfit.iter().peekable();
     let mut rows = Vec::with_capacity(batch.rows());
     for row in 0..batch.rows() as u32 {
         let null = plan.conflict.iter().find(|&&at| encoded.is_null(at, row));
         if let Some((_, why)) = unfit.next_if(|(at, _)| *at == row) {
-            rejects.push(batch, row as usize, RejectCode("unrepresentable"), why.as_str());
+            refused.push((row, RejectCode("unrepresentable"), why.clone()));
         } else if let Some(&at) = null {
             let message = format!("`{}` is null, and `conflict` needs it", plan.columns[at].column.name);
-            rejects.push(batch, row as usize, RejectCode("null_value"), message);
+            refused.push((row, RejectCode("null_value"), message));
         } else {
             rows.push(row);
         }
@@ -386,8 +445,9 @@ impl SinkWorker for Rehearsal {
         let plan = &self.plan;
         let places = plan.places();
         let encoded = Encoded::new(&batch.records, &places);
-        let mut rejects = Rejects::default();
-        let rows = sound(plan, batch, &encoded, &mut rejects);
+        let (mut rejects, mut refused) = (Rejects::default(), Vec::new());
+        let rows = sound(plan, batch, &encoded, &mut refused);
+        refused.into_iter().for_each(|(row, code, why)| rejects.push(batch, row as usize, code, why));
         let bytes = encoded.bytes(&rows);
         let accepted = rows.len() as u64;
         let stored = batch.pick(rows);

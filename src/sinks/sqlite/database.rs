@@ -118,6 +118,12 @@ impl Member {
         worked.inspect_err(|failure| database.roll_back(&mut state, failure.clone()))
     }
 
+    /// Looks something up, whatever transaction there is.
+    pub(super) fn look<T>(&self, work: impl FnOnce(&Connection, &Path) -> Result<T, Failure>) -> Result<T, Failure> {
+        let state = self.database.lock();
+        work(&state.connection, &self.database.path)
+    }
+
     /// The sink has ended its split. Says whether all of its rows are committed now.
     pub(super) fn end(&mut self) -> Result<bool, Failure> {
         let database = Arc::clone(&self.database);
@@ -214,8 +220,10 @@ impl Database {
     }
 
     fn commit(&self, state: &mut State) -> Result<(), Failure> {
+        fail::fail_point!("sqlite-commit");
         match state.connection.execute_batch("COMMIT") {
             Ok(()) => {
+                fail::fail_point!("sqlite-committed");
                 state.transaction += 1;
                 self.moved.notify_all();
                 Ok(())

@@ -7,11 +7,16 @@
 //!                               accepted rows, with what the database gave them, to the stages behind
 //! ```
 //!
+//! Where the run can be gone on with, a receipt of each split is committed with its rows, in a table `_runner_ledger`
+//! of the same database (`receipts`). A split whose receipt is there is not written again: its rows go to the stages
+//! behind as the database gave them back the first time. The table goes when the run is over.
+//!
 //! A database file has one writer at a time. Sinks on one file share a connection and take turns; other
 //! processes are waited for.
 
 mod bind;
 mod database;
+mod receipts;
 mod rehearse;
 mod statement;
 mod table;
@@ -19,7 +24,14 @@ mod table;
 mod tests;
 mod worker;
 
-use std::{borrow::Cow, collections::HashSet, fmt, path::PathBuf, sync::Arc, time};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time,
+};
 
 use schemars::{JsonSchema, Schema as JsonSchemaText, SchemaGenerator, json_schema};
 use serde::{
@@ -27,14 +39,14 @@ use serde::{
     de::{self, Visitor},
 };
 
-use self::{database::Member, rehearse::Rehearsal, worker::Writer};
+use self::{database::Member, receipts::Receipts, rehearse::Rehearsal, worker::Writer};
 use crate::{
     batch::{Column, ColumnType, Schema},
     failure::Failure,
     kind::{Compiled, Context, Kind, Workers},
     spec::{Duration, Place, Problem, Value, nearest},
     sqlite::ticked,
-    stage::{Delivery, Mode, Sink, SinkWorker},
+    stage::{Attempt, Delivery, Mode, Sink, SinkWorker},
 };
 
 /// The `sqlite` sink.
@@ -201,7 +213,12 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let plan =
         Plan { database: PathBuf::from(spec.database), busy: spec.busy_timeout.0, layout, output: output.clone() };
     let workers = Workers::One("a database file has one writer");
-    Some(Compiled { stage: Box::new(Sqlite(Arc::new(plan))), output: Some(output), workers, notes })
+    Some(Compiled {
+        stage: Box::new(Sqlite { plan: Arc::new(plan), attempt: Mutex::new(None) }),
+        output: Some(output),
+        workers,
+        notes,
+    })
 }
 
 /// Is the value at a key known? While a spec is only checked, one from the environment may not be.
@@ -394,22 +411,53 @@ struct Plan {
     output: Schema,
 }
 
-struct Sqlite(Arc<Plan>);
+struct Sqlite {
+    plan: Arc<Plan>,
+    /// Where the run can be gone on with.
+    attempt: Mutex<Option<Attempt>>,
+}
 
 impl Sink for Sqlite {
     fn delivery(&self) -> Delivery {
         Delivery::Ordered
     }
 
+    fn by_split(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
+        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
+        Ok(())
+    }
+
+    fn end(&self, attempt: &Attempt) -> Result<(), Failure> {
+        let Plan { database, busy, .. } = &*self.plan;
+        if !database.exists() {
+            return Ok(());
+        }
+        let mut member = Member::open(database, *busy, false)?;
+        member.within(|connection, path| receipts::clear(connection, path, attempt))?;
+        member.finish()
+    }
+
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
-        let plan = Arc::clone(&self.0);
+        let plan = Arc::clone(&self.plan);
         if mode == Mode::Rehearse {
             return Ok(Box::new(Rehearsal::new(plan)));
         }
+        let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut member = Member::open(&plan.database, plan.busy, plan.layout.create != Create::Never)?;
         // The table is made, or not, as a whole.
-        let ways = member.within(|connection, path| table::prepare(connection, path, &plan.layout))?;
+        let (ways, receipts) = member.within(|connection, path| {
+            let receipts = attempt.map(|attempt| Receipts::open(connection, path, attempt, &plan)).transpose()?;
+            // What an earlier attempt has written stays.
+            let made = receipts.as_ref().is_some_and(|receipts| receipts.table_made);
+            let ways = table::prepare(connection, path, &plan.layout, made)?;
+            receipts.as_ref().map_or(Ok(()), |receipts| receipts.note_table(connection, path))?;
+            Ok((ways, receipts))
+        })?;
         member.finish()?;
-        Ok(Box::new(Writer { plan, member: Some(member), ways, text: Vec::new() }))
+        Ok(Box::new(Writer { plan, member: Some(member), ways, receipts, text: Vec::new() }))
     }
 }

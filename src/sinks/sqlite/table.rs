@@ -12,15 +12,16 @@ use crate::{
     sqlite::{self, TableColumn, quote, ticked},
 };
 
-/// Makes the table where `create` says so, and finds out how rows can be written to it.
+/// Makes the table where `create` says so, and finds out how rows can be written to it. One that this run has `made`
+/// before is not replaced.
 ///
 /// # Errors
 /// The table is not there, or lacks a column, or has one of another type; or SQLite refuses the statement.
-pub(super) fn prepare(connection: &Connection, path: &Path, layout: &Layout) -> Result<Ways, Failure> {
+pub(super) fn prepare(connection: &Connection, path: &Path, layout: &Layout, made: bool) -> Result<Ways, Failure> {
     let refused = |doing: &str, error: &rusqlite::Error| {
         sqlite::failure(path, &format!("{doing} table `{}` in", layout.table), error, Exit::CantCreate)
     };
-    if layout.create == Create::Replace {
+    if layout.create == Create::Replace && !made {
         let drop = format!("DROP TABLE IF EXISTS {}", quote(&layout.table));
         connection.execute_batch(&drop).map_err(|error| refused("replace", &error))?;
     }

@@ -9,12 +9,14 @@ use super::{
     Layout, Plan, Ways, WriteMode,
     bind::{Bound, Unbound},
     database::Member,
+    receipts::Receipts,
     statement,
 };
 use crate::{
     batch::{Batch, Column, RejectCode, Rejects, SplitId},
     failure::{Exit, Failure},
     formats::columns::Invalid,
+    receipt::{Answers, Refused},
     sqlite::{self, ValueColumn, quote},
     stage::{SinkWorker, Written},
 };
@@ -27,47 +29,98 @@ const PARAMETERS: usize = 2048;
 const CONSTRAINT: RejectCode = RejectCode("constraint");
 const UNFIT: RejectCode = RejectCode("bad_value");
 
+/// The reasons for rejects.
+pub(super) const CODES: &[RejectCode] = &[CONSTRAINT, UNFIT];
+
 /// The sink's one worker.
 pub(super) struct Writer {
     pub(super) plan: Arc<Plan>,
     /// `None` once the last commit is done: the file is closed then, not some time later.
     pub(super) member: Option<Member>,
     pub(super) ways: Ways,
+    /// Where the run can be gone on with.
+    pub(super) receipts: Option<Receipts>,
     /// Room for the text of a value.
     pub(super) text: Vec<u8>,
 }
 
 impl SinkWorker for Writer {
     fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
-        let Writer { plan, member, ways, text } = self;
+        self.enter(batch.origin.split)?;
+        let Writer { plan, member, ways, receipts, text } = self;
         let member = member.as_mut().ok_or_else(|| over(plan))?;
-        let stored =
-            member.within(|connection, path| Insert::new(plan, ways, (connection, path), batch, text).run())?;
-        let Stored { accepted, returned, mut rejects, bytes } = stored;
-        let count = accepted.len() as u64;
-        let output = output(plan, batch, accepted, returned)?;
-        Ok(Written { accepted: count, rejects: rejects.take(), bytes, output: Some(output), ..Written::default() })
+        if let Some(answers) = receipts.as_mut().map(|receipts| receipts.answers(batch, member)).transpose()?.flatten()
+        {
+            return Ok(Written { durable: true, ..written(plan, batch, answers, 0)? });
+        }
+        let (answers, bytes) = member.within(|connection, path| {
+            let (answers, bytes) = Insert::new(plan, ways, (connection, path), batch, text).run()?;
+            if let Some(receipts) = receipts {
+                receipts.note(batch.rows(), &answers, connection, path)?;
+            }
+            Ok((answers, bytes))
+        })?;
+        written(plan, batch, answers, bytes)
     }
 
     fn end_split(&mut self, _split: SplitId, whole: bool) -> Result<bool, Failure> {
-        let member = self.member.as_mut().ok_or_else(|| over(&self.plan))?;
         if whole {
-            return member.end();
+            self.leave()?;
+            return self.member.as_mut().ok_or_else(|| over(&self.plan))?.end();
         }
-        member.undo();
+        if let Some(receipts) = &mut self.receipts {
+            receipts.give_up();
+        }
+        self.member.as_mut().ok_or_else(|| over(&self.plan))?.undo();
         Ok(false)
     }
 
     /// Rows of a split that has not been ended are not kept where something is missing: the split will be read
     /// again.
     fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
-        let mut member = self.member.take().ok_or_else(|| over(&self.plan))?;
-        if !whole && member.is_within() {
+        let within = self.member.as_ref().ok_or_else(|| over(&self.plan))?.is_within();
+        if !whole && within {
+            self.member = None;
             return Ok(false);
         }
+        if whole {
+            self.leave()?;
+        }
+        let mut member = self.member.take().ok_or_else(|| over(&self.plan))?;
         member.finish()?;
         Ok(true)
     }
+}
+
+impl Writer {
+    /// The next rows are of this split. Where rows are divided by key nobody has said that the one before has ended.
+    fn enter(&mut self, split: SplitId) -> Result<(), Failure> {
+        let Some(receipts) = &self.receipts else { return Ok(()) };
+        if receipts.is_at(split) {
+            return Ok(());
+        }
+        self.leave()?;
+        if let Some(receipts) = &mut self.receipts {
+            receipts.enter(split);
+        }
+        Ok(())
+    }
+
+    /// The rows of a split have all come.
+    fn leave(&mut self) -> Result<(), Failure> {
+        let (Some(receipts), Some(member)) = (&mut self.receipts, &mut self.member) else { return Ok(()) };
+        receipts.leave(member)
+    }
+}
+
+/// What the executor hears of the answers for a batch.
+fn written(plan: &Plan, batch: &Batch, answers: Answers, bytes: u64) -> Result<Written, Failure> {
+    let Answers { accepted, refused, returned } = answers;
+    let mut rejects = Rejects::default();
+    refused.into_iter().for_each(|(row, code, why)| rejects.push(batch, row as usize, code, why));
+    let count = accepted.len() as u64;
+    let output = output(plan, batch, accepted, returned)?;
+    Ok(Written { accepted: count, rejects: rejects.take(), bytes, output: Some(output), ..Written::default() })
 }
 
 fn over(plan: &Plan) -> Failure {
@@ -90,15 +143,6 @@ fn output(plan: &Plan, batch: &Batch, accepted: Vec<u32>, returned: Vec<ArrayRef
     let records = RecordBatch::try_new(plan.output.arrow(), columns)
         .map_err(|error| Failure::new(Exit::Bug, format!("table `{}`: {error}", plan.layout.table)))?;
     Ok(Batch::new(records, kept.origin))
-}
-
-/// What became of a batch.
-struct Stored {
-    accepted: Vec<u32>,
-    /// One array per column that the database gives back.
-    returned: Vec<ArrayRef>,
-    rejects: Rejects,
-    bytes: u64,
 }
 
 /// The statements of a batch.
@@ -135,7 +179,7 @@ struct Insert<'a> {
     last_key: i64,
     /// What the database gives back, other than its row's key.
     given: Vec<ValueColumn>,
-    rejects: Rejects,
+    refused: Vec<Refused>,
     bytes: u64,
     text: &'a mut Vec<u8>,
 }
@@ -167,7 +211,7 @@ impl<'a> Insert<'a> {
             keys: Vec::with_capacity(if ways.by_row_key { batch.rows() } else { 0 }),
             last_key: 0,
             given: layout.returned.iter().filter(|_| !ways.by_row_key).map(given).collect(),
-            rejects: Rejects::default(),
+            refused: Vec::new(),
             bytes: 0,
             text,
         }
@@ -186,7 +230,8 @@ impl<'a> Insert<'a> {
         })
     }
 
-    fn run(mut self) -> Result<Stored, Failure> {
+    /// The answers, and the bytes that were written.
+    fn run(mut self) -> Result<(Answers, u64), Failure> {
         let mut statements = self.statements()?;
         match statements.many.take() {
             Some(mut many) => self.rows_at_once(&mut many, &mut statements)?,
@@ -197,7 +242,9 @@ impl<'a> Insert<'a> {
             returned.push(Arc::new(Int64Array::from(self.keys)));
         }
         returned.extend(self.given.iter_mut().map(ValueColumn::finish));
-        Ok(Stored { accepted: self.accepted, returned, rejects: self.rejects, bytes: self.bytes })
+        // Many rows of one statement are refused later than one that could not even be bound.
+        self.refused.sort_by_key(|(row, ..)| *row);
+        Ok((Answers { accepted: self.accepted, refused: self.refused, returned }, self.bytes))
     }
 
     /// Collects rows into one statement; what is left over goes row by row.
@@ -353,7 +400,7 @@ impl<'a> Insert<'a> {
     }
 
     fn refuse(&mut self, row: usize, code: RejectCode, message: String) {
-        self.rejects.push(self.batch, row, code, message);
+        self.refused.push((row as u32, code, message));
     }
 
     fn failed(&self, error: &rusqlite::Error) -> Failure {

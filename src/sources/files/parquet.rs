@@ -9,7 +9,7 @@ use std::{
     ops::Range,
     os::unix::fs::FileExt,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
@@ -23,7 +23,11 @@ use ::parquet::{
 };
 use arrow_array::RecordBatch;
 
-use super::{Plan, list, unchanged};
+use super::{
+    Plan,
+    infer::{Inferred, named_files},
+    unchanged,
+};
 use crate::{
     batch::{Batch, Block, Origin, Position, Reject, Rejects, SplitId},
     failure::{Exit, Failure},
@@ -34,33 +38,28 @@ use crate::{
     stage::{Detail, Split, SplitReader},
 };
 
-/// The columns that all the files have which there are now.
+/// The columns that all the files have.
 ///
 /// # Errors
-/// There is none, one cannot be read, or they differ; the sentence says so.
-pub(super) fn infer(paths: &[String]) -> Result<Vec<ColumnSpec>, String> {
-    let mut known: Option<(String, Vec<ColumnSpec>)> = None;
-    for pattern in paths {
-        let Ok(files) = list(pattern) else {
-            return Err(format!(
-                "no file matches `{pattern}` yet, so nobody knows its columns: declare `columns`, or make the file first"
-            ));
+/// One cannot be read, or they differ; the sentence says so.
+pub(super) fn infer(files: &[PathBuf]) -> Result<Inferred, String> {
+    let mut columns: Option<Vec<ColumnSpec>> = None;
+    for path in files {
+        let layout = Opened::new(path).and_then(|opened| opened.layout()).map_err(|failure| failure.message)?;
+        let Some(columns) = &mut columns else {
+            columns = Some(layout.columns());
+            continue;
         };
-        for path in files {
-            let layout = Opened::new(&path).and_then(|opened| opened.layout()).map_err(|failure| failure.message)?;
-            let Some((first, columns)) = &mut known else {
-                known = Some((path.display().to_string(), layout.columns()));
-                continue;
-            };
-            if let Some(how) = layout.differs(columns) {
-                return Err(format!("`{}` is not like `{first}`: {how}; declare `columns`", path.display()));
-            }
-            for column in layout.columns().iter().filter(|column| column.nullable) {
-                columns.iter_mut().filter(|known| known.name == column.name).for_each(|known| known.nullable = true);
-            }
+        if let Some(how) = layout.differs(columns) {
+            return Err(format!("`{}` is not like `{}`: {how}", path.display(), files[0].display()));
+        }
+        for column in layout.columns().iter().filter(|column| column.nullable) {
+            columns.iter_mut().filter(|known| known.name == column.name).for_each(|known| known.nullable = true);
         }
     }
-    Ok(known.map(|(_, columns)| columns).unwrap_or_default())
+    let s = if files.len() == 1 { "" } else { "s" };
+    let note = format!("columns from the footer{s} of {}", named_files(files));
+    Ok(Inferred { columns: columns.unwrap_or_default(), note })
 }
 
 /// The parts that a file is read in by several workers: whole row groups, or parts of one that is very large. One
@@ -254,11 +253,11 @@ impl Footer {
         }
         let layout = opened.layout()?;
         if plan.inferred
-            && let Some(how) = layout.differs(&plan.spec.columns)
+            && let Some(how) = layout.differs(plan.spec.columns())
         {
             return Err(opened.failure(&format!("is not like the files when the job was compiled: {how}")));
         }
-        let projection = opened.guard(|| layout.project(&plan.spec.columns, &plan.schema));
+        let projection = opened.guard(|| layout.project(plan.spec.columns(), &plan.schema));
         let projection = projection.map_err(|why| opened.failure(&format!("does not fit: {why}")))?;
         self.0 = Some((whole, projection.clone()));
         Ok(projection)

@@ -214,7 +214,7 @@ impl Plan {
     fn is_blank(&self, line: &[u8]) -> bool {
         match self.spec.format {
             Format::Ndjson => line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')),
-            Format::Tsv | Format::Csv => line.is_empty() && (self.spec.has_header() || self.spec.columns.len() > 1),
+            Format::Tsv | Format::Csv => line.is_empty() && (self.spec.has_header() || self.spec.columns().len() > 1),
             Format::Lines | Format::Parquet => false,
         }
     }

@@ -141,8 +141,10 @@ impl<'a> FileReader<'a> {
     fn rest(&mut self, rejects: &mut Rejects) -> Option<Batch> {
         let chunk = self.chunk.take().filter(|chunk| !chunk.bytes.is_empty())?;
         if chunk.bytes.len() > self.plan.max_record {
-            self.blocks.pass_over(chunk.bytes.to_vec());
-            return Some(self.too_long(&chunk.bytes, rejects));
+            let (start, rest) = chunk.bytes.split_at(self.plan.max_record);
+            self.blocks.pass_over(rest.to_vec());
+            let inside = chunk.line_end.count(start);
+            return Some(self.too_long(&chunk.bytes, inside, rejects));
         }
         self.blocks.give_back(&chunk.bytes);
         None
@@ -174,13 +176,13 @@ impl<'a> FileReader<'a> {
         Ok(chunk)
     }
 
-    /// The reject of a record that is too long, and a batch to carry it.
-    fn too_long(&mut self, head: &[u8], rejects: &mut Rejects) -> Batch {
+    /// The reject of a record that is too long, with so many line ends in it, and a batch to carry it.
+    fn too_long(&mut self, head: &[u8], inside: u32, rejects: &mut Rejects) -> Batch {
         let batch = self.empty();
         let position = Position { record: self.start.record, line: self.start.line };
         rejects.add(too_long(self.start.split, position, head, self.plan.max_record));
         self.start.record += 1;
-        self.start.line += 1;
+        self.start.line += u64::from(inside) + 1;
         batch
     }
 
@@ -248,7 +250,7 @@ impl SplitReader for FileReader<'_> {
                 continue;
             }
             if let Some(head) = self.head.take() {
-                return Ok(Some(self.too_long(&head, rejects)));
+                return Ok(Some(self.too_long(&head, 0, rejects)));
             }
             if let Detail::File { path, .. } = &self.split.detail {
                 unchanged(&self.split, path, fs::metadata(path))?;

@@ -3,6 +3,7 @@
 mod csv;
 mod damage;
 mod decode;
+mod infer;
 mod lines;
 mod list;
 mod ndjson;

@@ -143,3 +143,15 @@ fn schemas_say_what_is_legal() {
         }
     }
 }
+
+#[test]
+fn pauses_grow_and_have_a_limit() {
+    let backoff = Duration(std::time::Duration::from_millis(100));
+    let retry = Retry { backoff, ..Retry::default() };
+    for (attempt, least, most) in [(0, 50, 100), (1, 50, 100), (2, 100, 200), (4, 400, 800)] {
+        let pause = retry.pause(attempt).as_millis();
+        assert!((least..=most).contains(&pause), "{attempt}: {pause}");
+    }
+    assert_ne!(retry.pause(9), retry.pause(9));
+    assert!(retry.pause(u32::MAX) <= Retry::LONGEST_WAIT);
+}

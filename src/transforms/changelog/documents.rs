@@ -10,7 +10,7 @@ use super::document::{Document, Refusal};
 use crate::{
     batch::RejectCode,
     failure::Failure,
-    stores::{Scratch, Session, Store},
+    stores::{Before, Scratch, Session, Store},
 };
 
 /// No place.
@@ -23,6 +23,10 @@ const PLACE: usize = 128;
 pub(super) struct Documents {
     /// Where documents are read from when their key is first met.
     store: Option<(Arc<dyn Store>, Box<dyn Session>)>,
+    /// Where they are put aside as they were before the run.
+    before: Option<Arc<Before>>,
+    /// Have some been put aside that are not durable there yet?
+    unsaved: bool,
     bytes: usize,
     by_key: HashMap<Arc<str>, u32>,
     slots: Vec<Slot>,
@@ -53,9 +57,11 @@ enum State {
 }
 
 impl Documents {
-    pub(super) fn new(store: Option<(Arc<dyn Store>, Box<dyn Session>)>) -> Self {
+    pub(super) fn new(store: Option<(Arc<dyn Store>, Box<dyn Session>)>, before: Option<Arc<Before>>) -> Self {
         Documents {
             store,
+            before,
+            unsaved: false,
             bytes: 0,
             by_key: HashMap::new(),
             slots: Vec::new(),
@@ -206,11 +212,21 @@ impl Documents {
         Ok(())
     }
 
+    /// Makes documents durable as they were before the run. To be called before anything is put out.
+    pub(super) fn save(&mut self) -> Result<(), Failure> {
+        match &self.before {
+            Some(before) if std::mem::take(&mut self.unsaved) => before.save(),
+            _ => Ok(()),
+        }
+    }
+
     /// Puts the changed documents in order, once: those in memory where all are there, else all of them aside.
     fn begin_to_hand_out(&mut self) -> Result<(), Failure> {
         if self.ending.is_some() {
             return Ok(());
         }
+        self.save()?;
+        fail::fail_point!("changelog-saved");
         // Nothing is read from it any more, and whoever writes to it is the last one at it.
         self.store = None;
         let slots = &self.slots;
@@ -252,7 +268,18 @@ impl Documents {
             return Ok((State::read(text.as_bytes(), || "what was put aside".to_owned()), true));
         }
         let Some((store, session)) = &mut self.store else { return Ok((State::Good(Document::default()), false)) };
-        let state = match session.get(key)? {
+        let text = match self.before.as_ref().map(|before| before.get(key)).transpose()?.flatten() {
+            Some(before) => before,
+            None => {
+                let now = session.get(key)?;
+                if let Some(before) = &self.before {
+                    before.put(key, now.as_deref())?;
+                    self.unsaved = true;
+                }
+                now
+            }
+        };
+        let state = match text {
             Some(text) => State::read(&text, || store.place(key)),
             None => State::Good(Document::default()),
         };

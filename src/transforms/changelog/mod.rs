@@ -10,6 +10,10 @@
 //! `emit = "document"` the store is as it was until all of the input has been applied, and a run that cannot
 //! finish changes nothing. With `emit = "change"` documents are stored while the run goes on: `document` of a
 //! row is the key's document with all operations of the row's batch applied, one text for all of the rows.
+//!
+//! No operation is applied twice: where the run can be gone on with should it break off, a document is put aside as it
+//! was when its key is first met, durably before anything is put out that could change it in the store. An attempt
+//! that goes on begins from those, with the first operation.
 
 mod document;
 mod documents;
@@ -19,7 +23,7 @@ mod tests;
 mod worker;
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -33,8 +37,8 @@ use crate::{
     failure::Failure,
     kind::{Compiled, Context, Kind, Workers},
     spec::{BatchSize, Place, Problem, Table, Value, nearest},
-    stage::{Transform, TransformWorker},
-    stores::{self, Access, Address, Store},
+    stage::{Attempt, Transform, TransformWorker},
+    stores::{self, Access, Address, Before, Store},
 };
 
 /// The `changelog` kind.
@@ -112,6 +116,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         schema: schema.clone(),
         batch: context.batch,
         store: address.flatten().map(|address| address.store()),
+        sink: spec.store.clone().unwrap_or_default(),
+        before: Mutex::new(None),
         memory: context.memory,
         workers: AtomicUsize::new(0),
     };
@@ -214,6 +220,10 @@ struct Shared {
     schema: Schema,
     batch: BatchSize,
     store: Option<Arc<dyn Store>>,
+    /// The sink that it belongs to.
+    sink: String,
+    /// Documents as they were when the run began, where it can be gone on with.
+    before: Mutex<Option<Arc<Before>>>,
     /// Bytes that the documents of all workers may take.
     memory: usize,
     /// How many workers there are.
@@ -241,7 +251,8 @@ impl Transform for Changelog {
         let shared = Arc::clone(&self.0);
         shared.workers.fetch_add(1, Ordering::Relaxed);
         let open = |store: &Arc<dyn Store>| Ok((Arc::clone(store), store.session(Access::ReadIfThere)?));
-        let documents = Documents::new(shared.store.as_ref().map(open).transpose()?);
+        let before = shared.before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let documents = Documents::new(shared.store.as_ref().map(open).transpose()?, before);
         Ok(Box::new(Worker::new(shared, documents)))
     }
 
@@ -254,5 +265,18 @@ impl Transform for Changelog {
             Some(_) => Ok(()),
             None => Err("without a `store` its documents begin anew"),
         }
+    }
+
+    /// A document depends on all operations on it.
+    fn remembers(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
+        if self.0.store.is_some() {
+            let before = Before::open(&attempt.folder, &self.0.sink, &attempt.run)?;
+            *self.0.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(before));
+        }
+        Ok(())
     }
 }

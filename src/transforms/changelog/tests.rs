@@ -302,7 +302,7 @@ fn documents_that_do_not_fit_into_memory_come_out_the_same() {
 
 #[test]
 fn memory_stays_within_its_limit() {
-    let mut documents = Documents::new(None);
+    let mut documents = Documents::new(None, None);
     for round in 0..3_000_u64 {
         let at = documents.find(&format!("k{}", round % 700)).expect("no store is asked");
         let record = format!("\"{round}\"");
@@ -321,7 +321,7 @@ fn memory_stays_within_its_limit() {
 
 #[test]
 fn what_is_used_stays_and_what_was_only_read_is_dropped() {
-    let mut documents = Documents::new(None);
+    let mut documents = Documents::new(None, None);
     let a = documents.find("a").expect("no store is asked");
     documents.find("b").expect("no store is asked");
     documents.find("c").expect("no store is asked");

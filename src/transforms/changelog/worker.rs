@@ -86,7 +86,10 @@ impl TransformWorker for Worker {
         }
         let output = match changes {
             None => Batch::new(RecordBatch::new_empty(self.shared.schema.arrow()), batch.origin.pick(&[])),
-            Some(changes) => changes.finish(&self.shared, &batch, &rows, &self.documents)?,
+            Some(changes) => {
+                self.documents.save()?;
+                changes.finish(&self.shared, &batch, &rows, &self.documents)?
+            }
         };
         self.documents.shrink(self.shared.share())?;
         Ok(output)

@@ -18,6 +18,7 @@ use self::{
     right::{Build, Right},
 };
 use super::{
+    growth::{Growth, repeated, width},
     hold::{Budget, compact, fits},
     keys::{Encoder, unknown_column},
 };
@@ -42,7 +43,7 @@ pub(super) const KIND: Kind<dyn Transform> = Kind {
 
 /// Puts out the rows of its input (the left side) with those of another stage (the right side) that have the same
 /// values in some columns; null is the same as nothing. The right side is read first and held within `limits.memory`.
-/// Left rows keep their order; several partners of one row come in the order of the right side.
+/// What becomes of a batch must fit into it, too. Left rows keep their order; several partners of one row come in the order of the right side.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct JoinSpec {
@@ -97,7 +98,17 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let notes = vec![format!("{:?} with {} on {}", spec.how, spec.with, spec.on).to_lowercase()];
     let budget = Budget::new(context.memory, format!("the rows of `{}`, which are held,", spec.with));
     let kept_types = kept.iter().map(|place| right.columns()[*place].column_type.to_arrow()).collect();
-    let plan = Plan { how: spec.how, left_keys, right_keys, kept, kept_types, encoder, output, budget };
+    let plan = Plan {
+        how: spec.how,
+        left_keys,
+        right_keys,
+        kept,
+        kept_types,
+        encoder,
+        output,
+        budget,
+        growth: Growth::new(context.memory),
+    };
     let output = Some(plan.output.clone());
     let stage = Join { plan: Arc::new(plan), right: Arc::default() };
     Some(Compiled { stage: Box::new(stage), output, workers: Workers::Threads, notes })
@@ -136,6 +147,7 @@ struct Plan {
     encoder: Encoder,
     output: Schema,
     budget: Arc<Budget>,
+    growth: Growth,
 }
 
 /// The right side, once it is whole.
@@ -184,8 +196,10 @@ impl TransformWorker for Worker {
             let kept = found.zip(0_u32..).filter(|(found, _)| found.is_some() == wanted).map(|(_, row)| row);
             return Ok(batch.pick(kept.collect()));
         }
+        let found: Vec<Option<u32>> = found.collect();
+        self.check(&batch, right, &found)?;
         let (mut rows, mut partners) = (Vec::with_capacity(batch.rows()), Vec::with_capacity(batch.rows()));
-        for (row, found) in found.enumerate() {
+        for (row, found) in found.into_iter().enumerate() {
             match found {
                 Some(key) => {
                     let matches = right.rows_of(key);
@@ -204,6 +218,21 @@ impl TransformWorker for Worker {
 }
 
 impl Worker {
+    /// Is what the batch becomes small enough, if row *i* has the partners of key `found[i]`?
+    fn check(&self, batch: &Batch, right: &Right, found: &[Option<u32>]) -> Result<(), Failure> {
+        let alone = usize::from(self.plan.how == How::Left);
+        let times = |row: usize| found[row].map_or(alone, |key| right.rows_of(key).len());
+        let rows = (0..batch.rows()).fold(0_usize, |sum, row| sum.saturating_add(times(row)));
+        if rows <= batch.rows() {
+            return Ok(());
+        }
+        let left =
+            batch.records.columns().iter().fold(0_usize, |sum, column| sum.saturating_add(repeated(column, times)));
+        let text = found.iter().flatten().fold(0_usize, |sum, key| sum.saturating_add(right.bytes_of(*key)));
+        let fixed = right.columns.iter().map(|column| width(column.data_type())).sum::<usize>();
+        self.plan.growth.check(batch.rows(), rows, left.saturating_add(text).saturating_add(rows.saturating_mul(fixed)))
+    }
+
     /// The rows of a batch beside their partners.
     fn widen(&self, batch: Batch, right: &Right, rows: Vec<u32>, partners: &UInt32Array) -> Result<Batch, Failure> {
         let all = rows.iter().copied().eq(0..batch.rows() as u32);

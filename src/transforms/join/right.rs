@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array};
+use arrow_array::{Array, ArrayRef, UInt32Array, cast::AsArray, new_empty_array};
 use arrow_row::Rows;
+use arrow_schema::DataType;
 use arrow_select::concat::concat;
 
 use super::{Plan, Ready, all_valid};
@@ -12,6 +13,7 @@ use crate::{
     failure::{Exit, Failure},
     stage::Side,
     transforms::{
+        growth::width,
         hold::{Share, bytes, fits, loose},
         keys::{Keys, grouped},
     },
@@ -34,6 +36,22 @@ impl Right {
     pub(super) fn rows_of(&self, key: u32) -> &[u32] {
         let key = key as usize;
         &self.rows[self.starts[key] as usize..self.starts[key + 1] as usize]
+    }
+
+    /// Bytes that the rows of a key take when they are copied, besides what is the same for every row.
+    pub(super) fn bytes_of(&self, key: u32) -> usize {
+        let of_row = |row: &u32| self.columns.iter().map(|column| behind(column, *row as usize)).sum::<usize>();
+        self.rows_of(key).iter().map(of_row).sum()
+    }
+}
+
+/// Bytes behind the views of a value of text, or in a list.
+fn behind(column: &ArrayRef, row: usize) -> usize {
+    match column.data_type() {
+        DataType::Utf8View => column.as_string_view().views()[row] as u32 as usize,
+        DataType::BinaryView => column.as_binary_view().views()[row] as u32 as usize,
+        DataType::List(item) => column.as_list::<i32>().value_length(row) as usize * width(item.data_type()),
+        _ => 0,
     }
 }
 

@@ -88,6 +88,23 @@ fn a_right_side_beyond_the_memory_is_a_failure_that_names_it() {
 }
 
 #[test]
+fn a_batch_that_becomes_too_large_is_a_failure() {
+    let left = input("id int64, name string", &[&[json!([1, "a"]), json!([1, "b"]), json!([2, "c"])]]);
+    let rows: Vec<Json> = (0..500).map(|n| json!([1, format!("a city with a long name, number {n:03}")])).collect();
+    let right = input("id int64, city string", &[&rows]);
+    for how in ["inner", "left"] {
+        let spec = json!({ "with": "cities", "on": ["id"], "how": how });
+        let failure = run(&KIND, &spec, &left, Some(&right), 80 << 10).expect_err("too large");
+        assert_eq!(failure.exit, Exit::Unavailable);
+        // A row takes 12 bytes, an integer 8, two views 32, and the name of the city 35.
+        let (made, size) = if how == "inner" { (1000, "85.0 KiB") } else { (1001, "85.0 KiB") };
+        let message = format!("a batch of 3 rows would become {made} rows of {size}, `limits.memory` allows 80.0 KiB");
+        assert!(failure.message.starts_with(&message), "{failure}");
+        assert_eq!(run(&KIND, &spec, &left, Some(&right), 1 << 20).expect("it fits").rows.len(), made);
+    }
+}
+
+#[test]
 fn mistakes_are_told_with_their_place() {
     let table = [
         (

@@ -124,6 +124,44 @@ fn a_record_that_is_too_long_is_one_reject() {
 }
 
 #[test]
+fn what_is_too_long_is_told_by_its_first_bytes_alone() {
+    let folder = Folder::new("csv-beyond");
+    let twenty = "x".repeat(20);
+    let cases: Vec<(String, Vec<&str>, Vec<&str>)> = vec![
+        // The quote is behind what a record may have, or its line does not end in it: up to the next line end.
+        (format!("{twenty},\"\n1,2\n"), vec!["1:1 too_long"], vec![r#"2:2 {"a":"1","b":"2"}"#]),
+        (
+            format!("1,\"{twenty}\n\n\"\n3,4\n"),
+            vec!["1:1 too_long", "2:3 open_quote"],
+            vec![r#"3:4 {"a":"3","b":"4"}"#],
+        ),
+        // It ends in it: reading goes on with the next line.
+        (format!("1,\"x\n3,4\n{twenty}\"\n"), vec!["1:1 open_quote", "3:3 too_long"], vec![r#"2:2 {"a":"3","b":"4"}"#]),
+        // No quote is open where it is too long, but line ends stand in quotes before.
+        (format!("\"\n\n\",{twenty}\n5,6\n"), vec!["1:1 too_long"], vec![r#"2:4 {"a":"5","b":"6"}"#]),
+    ];
+    for (text, rejects, rows) in cases {
+        let read = all_sizes(&folder, text.as_bytes(), &spec(), 10);
+        let codes: Vec<&str> =
+            read.rejects.iter().map(|reject| &reject[..reject.len().min(rejects[0].len())]).collect();
+        assert_eq!(
+            (codes.len(), &read.rows),
+            (rejects.len(), &rows.iter().map(|row| (*row).to_owned()).collect()),
+            "{text:?} {read:?}"
+        );
+        assert!(read.rejects.iter().zip(&rejects).all(|(found, code)| found.starts_with(code)), "{text:?} {read:?}");
+    }
+}
+
+#[test]
+fn a_header_ends_with_its_line_where_all_records_do() {
+    let folder = Folder::new("csv-header-line");
+    let spec = json!({ "format": "csv", "multiline": false, "columns": ["a string", "b string"] });
+    let failure = all_sizes(&folder, b"a,\"b\nc\"\n1,2\n", &spec, 100).failure.expect("an open quote");
+    assert!(failure.message.contains("its header has a quote that is not closed"), "{failure}");
+}
+
+#[test]
 fn lines_that_end_records_always_can_be_told() {
     let folder = Folder::new("csv-lines");
     let mut spec = spec();

@@ -408,7 +408,7 @@ fn only_the_wanted_columns_are_read() {
 fn damage_anywhere_is_a_failure_that_names_the_file_or_harmless() {
     let folder = Folder::new("parquet-damage");
     let zstd = PageCompression::ZSTD(ZstdLevel::default());
-    for (codec, step) in [(PageCompression::UNCOMPRESSED, 1), (PageCompression::SNAPPY, 5), (zstd, 5)] {
+    for (codec, step) in [(PageCompression::UNCOMPRESSED, 3), (PageCompression::SNAPPY, 11), (zstd, 11)] {
         let good = file(
             vec![
                 ("n", ints(0..40)),
@@ -615,10 +615,8 @@ fn keys_that_make_no_sense_are_problems() {
     }
     let problems = compile(&json!({ "path": folder.text("b.parquet"), "format": "parquet" }), LIMITS);
     let problems = problems.err().expect("no file");
-    assert!(problems[0].contains("yet, so nobody knows its columns: declare `columns`"), "{problems:?}");
+    assert!(problems[0].contains("`columns` cannot be inferred: no file matches"), "{problems:?}");
     assert!(
         compile(&json!({ "path": folder.text("b.parquet"), "format": "parquet", "columns": columns }), LIMITS).is_ok()
     );
-    let problems = compile(&json!({ "path": path, "format": "csv" }), LIMITS).err().expect("no columns");
-    assert!(problems[0].contains("no column is declared"), "{problems:?}");
 }

@@ -1,0 +1,281 @@
+//! The beginning of a run: a new one, or one that broke off and is gone on with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{LedgerUse, Options, worker::guard};
+use crate::{
+    batch::SplitId,
+    event::StageId,
+    failure::{Exit, Failure},
+    ledger::{self, Entry, Ledger, Run, State},
+    plan::{Intake, Plan, Role},
+    rejects::{Kept, RejectFile},
+    stage::{Attempt, Detail, Mode, Split},
+};
+
+/// Differences named one by one at most.
+const NAMED: usize = 5;
+
+/// What is to be done, before anything has been opened.
+pub(super) struct Beginning {
+    /// The splits of every source.
+    pub(super) listed: Vec<(StageId, Vec<Split>)>,
+    /// Those that an earlier attempt has stored.
+    pub(super) kept: BTreeMap<SplitId, KeptSplit>,
+    /// Where it can be gone on with.
+    pub(super) durable: Option<Durable>,
+}
+
+/// A split that an earlier attempt has stored.
+#[derive(Clone, Debug)]
+pub(super) struct KeptSplit {
+    pub(super) read: u64,
+    pub(super) rejected: u64,
+    /// Its `done` action has run, as what held it is gone.
+    pub(super) gone: bool,
+    /// What that did.
+    pub(super) action: Option<String>,
+}
+
+/// A run that can be gone on with.
+pub(super) struct Durable {
+    pub(super) ledger: Ledger,
+    pub(super) run: Run,
+    /// One for every transform and sink, by place.
+    pub(super) attempts: BTreeMap<StageId, Attempt>,
+    /// The sources whose splits are stored all at once, at the end.
+    pub(super) late: BTreeSet<StageId>,
+}
+
+impl Beginning {
+    /// Lists the splits, or finds out what is left of a run that broke off.
+    pub(super) fn new(plan: &Plan, options: &Options) -> Result<Beginning, Failure> {
+        if !options.uses_ledger() {
+            return Ok(Beginning { listed: list(plan)?, kept: BTreeMap::new(), durable: None });
+        }
+        let fresh = options.ledger == LedgerUse::Fresh;
+        let ledger = Ledger::open(&plan.state, &plan.name, fresh)?;
+        let parts = parts(plan);
+        let broken = ledger.broken().filter(|_| !fresh).cloned();
+        let again = match broken.as_ref().map(|run| go_on(plan, run, &parts)).transpose() {
+            // Nothing of it is left to do, or to lose: it need not be gone on with.
+            Err(_) if broken.as_ref().is_some_and(|run| is_harmless(plan, run)) => None,
+            again => again?.zip(broken),
+        };
+        let (listed, kept, run) = match again {
+            Some(((listed, kept), run)) => (listed, kept, run),
+            None => {
+                let listed = list(plan)?;
+                let splits = listed.iter().flat_map(|(stage, splits)| {
+                    splits.iter().map(|split| (plan.stages[*stage].name.clone(), split.clone()))
+                });
+                let run = Run::new(parts, splits);
+                (listed, BTreeMap::new(), run)
+            }
+        };
+        if listed.iter().any(|(_, splits)| splits.iter().any(|split| split.detail == Detail::Stream)) {
+            // What has been read of a stream is gone.
+            return Ok(Beginning { listed, kept, durable: None });
+        }
+        let attempts = attempts(plan, &run);
+        let late = late(plan);
+        Ok(Beginning { listed, kept, durable: Some(Durable { ledger, run, attempts, late }) })
+    }
+
+    /// Is there nothing to read, as all of it was stored by an earlier attempt?
+    pub(super) fn all_stored(&self) -> bool {
+        self.durable.as_ref().is_some_and(|durable| durable.run.all_stored())
+    }
+
+    /// Lets every stage look after what earlier attempts have left.
+    pub(super) fn begin_stages(&self, plan: &Plan) -> Result<(), Failure> {
+        let Some(durable) = &self.durable else { return Ok(()) };
+        durable.attempts.iter().try_for_each(|(stage, attempt)| match &plan.stages[*stage].role {
+            Role::Source(_) => Ok(()),
+            Role::Transform(transform) => transform.begin(attempt),
+            Role::Sink(sink) => sink.begin(attempt),
+        })
+    }
+
+    /// The reject file. A rehearsal leaves the rejects of the last real run alone.
+    pub(super) fn rejects(&self, plan: &Plan, options: &Options) -> Result<Option<RejectFile>, Failure> {
+        let Some(path) = plan.rejects.as_ref().filter(|_| options.mode == Mode::Write) else { return Ok(None) };
+        let file = match self.durable.as_ref().map(|durable| &durable.run) {
+            Some(run) if run.attempts > 0 => {
+                // Where all is stored, so is what stages have put out at the end: splits of no source.
+                let all = run.all_stored();
+                let stored = |split| all || self.kept.contains_key(&SplitId(split));
+                RejectFile::go_on(path, &plan.name, &Kept { run: &run.id, stored: &stored })?
+            }
+            run => RejectFile::create(path, &plan.name, run.map(|run| run.id.as_str()))?,
+        };
+        Ok(Some(file))
+    }
+
+    /// Notes the attempt, durably: from now on there is a run to go on with.
+    pub(super) fn note(&mut self) -> Result<(), Failure> {
+        let Some(Durable { ledger, run, .. }) = &mut self.durable else { return Ok(()) };
+        ledger.begin(run)?;
+        run.attempts += 1;
+        Ok(())
+    }
+}
+
+impl Options {
+    /// Can the run be gone on with? Not a rehearsal, nor input that is read in part.
+    fn uses_ledger(&self) -> bool {
+        self.ledger != LedgerUse::Off && self.settles()
+    }
+}
+
+fn list(plan: &Plan) -> Result<Vec<(StageId, Vec<Split>)>, Failure> {
+    plan.sources().map(|(stage, source)| Ok((stage, guard(plan, stage, || source.splits())?))).collect()
+}
+
+/// What must be the same in all attempts: also the number of workers of a sink that knows its splits again, where
+/// rows are divided among them by a key.
+fn parts(plan: &Plan) -> BTreeMap<String, String> {
+    let mut parts = plan.digests.clone();
+    for pool in &plan.pools {
+        if let (Role::Sink(sink), Intake::Keyed(_)) = (&plan.stages[pool.head].role, &pool.intake)
+            && sink.by_split()
+        {
+            let name = &plan.stages[pool.head].name;
+            parts.insert(format!("sinks.{name}.concurrency"), pool.workers.to_string());
+        }
+    }
+    parts
+}
+
+/// Is everything of the run done, or is none of it stored and nothing of it seen before its end?
+fn is_harmless(plan: &Plan, run: &Run) -> bool {
+    let all = |state| run.splits.iter().all(|entry| entry.state == state);
+    all(State::Done) || (all(State::Left) && plan.sinks().all(|(_, sink)| sink.is_whole()))
+}
+
+/// What is left of a run that broke off.
+fn go_on(plan: &Plan, run: &Run, parts: &BTreeMap<String, String>) -> Result<Again, Failure> {
+    same_spec(run, parts)?;
+    list_again(plan, run)
+}
+
+/// Is the spec the one that the run began with?
+fn same_spec(run: &Run, parts: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let changed = parts.iter().filter(|(key, digest)| run.parts.get(*key) != Some(digest)).map(|(key, _)| key);
+    let gone = run.parts.keys().filter(|key| !parts.contains_key(*key));
+    let names: BTreeSet<&str> = changed.chain(gone).map(String::as_str).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let have = if names.len() == 1 { "has" } else { "have" };
+    Err(Failure::new(Exit::Spec, format!("{} {have} changed since {}", listing(&names), broke_off(run))))
+}
+
+/// What to do about a run that cannot be gone on with.
+fn broke_off(run: &Run) -> String {
+    let (id, started) = (&run.id, crate::rejects::stamp(run.started));
+    format!("run {id} of {started} broke off; undo that to go on with it, or begin a new run with `--fresh`")
+}
+
+fn listing(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let text = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{text} and {more} more") } else { text }
+}
+
+type Again = (Vec<(StageId, Vec<Split>)>, BTreeMap<SplitId, KeptSplit>);
+
+/// The splits as the run had them, and what is known of those that are stored.
+fn list_again(plan: &Plan, run: &Run) -> Result<Again, Failure> {
+    let mut listed = Vec::new();
+    let mut kept = BTreeMap::new();
+    let mut differences = Vec::new();
+    let mut first = 0;
+    for (stage, source) in plan.sources() {
+        let name = &plan.stages[stage].name;
+        let entries: Vec<&Entry> = run.splits.iter().filter(|entry| entry.source == *name).collect();
+        let stored: Vec<&Split> =
+            entries.iter().filter(|entry| entry.state >= State::Stored).map(|entry| &entry.split).collect();
+        let now = source.splits_again(&stored)?;
+        differences.extend(compare(&entries, &now));
+        for (number, entry) in (first..).zip(&entries) {
+            if entry.state >= State::Stored {
+                let Entry { read, rejected, action, split, .. } = entry;
+                let kept_split =
+                    KeptSplit { read: *read, rejected: *rejected, gone: !now.contains(split), action: action.clone() };
+                kept.insert(SplitId(number), kept_split);
+            }
+        }
+        first += entries.len() as u32;
+        listed.push((stage, entries.into_iter().map(|entry| entry.split.clone()).collect()));
+    }
+    if differences.is_empty() {
+        return Ok((listed, kept));
+    }
+    let message = format!("the input has changed: {}; {}", listing(&differences), broke_off(run));
+    Err(Failure::new(Exit::InputMissing, message))
+}
+
+/// How the input differs from what it was. What is stored may be gone.
+fn compare(entries: &[&Entry], now: &[Split]) -> Vec<String> {
+    let mut differences = BTreeSet::new();
+    for Entry { split, state, action, .. } in entries {
+        let name = &split.name;
+        if now.contains(split) {
+            // It was renamed, moved or deleted, and is there again.
+            if *state == State::Done && action.is_some() {
+                differences.insert(format!("`{name}` is new"));
+            }
+        } else if now.iter().any(|other| other.name == *name) {
+            let new = if *state == State::Done && action.is_some() { "is new" } else { "is not what it was" };
+            differences.insert(format!("`{name}` {new}"));
+        } else if *state == State::Left {
+            differences.insert(format!("`{name}` is gone"));
+        }
+    }
+    for Split { name, .. } in now.iter().filter(|split| !entries.iter().any(|entry| entry.split.name == split.name)) {
+        differences.insert(format!("`{name}` is new"));
+    }
+    differences.into_iter().collect()
+}
+
+fn attempts(plan: &Plan, run: &Run) -> BTreeMap<StageId, Attempt> {
+    let path = ledger::path(&plan.state, &plan.name);
+    // It is there, so it has one.
+    let job = std::fs::canonicalize(&path).unwrap_or(path).display().to_string();
+    let attempt = |(id, stage): (StageId, &crate::plan::Stage)| {
+        let divided = plan.pools.iter().any(|pool| pool.head == id && matches!(pool.intake, Intake::Keyed(_)));
+        let attempt = Attempt {
+            run: run.id.clone(),
+            job: job.clone(),
+            stage: stage.name.clone(),
+            again: run.attempts > 0,
+            started: run.started,
+            folder: ledger::folder(&plan.state, &plan.name),
+            divided,
+        };
+        (id, attempt)
+    };
+    plan.stages.iter().enumerate().filter(|(_, stage)| !matches!(stage.role, Role::Source(_))).map(attempt).collect()
+}
+
+/// The sources whose splits are stored all at once: a stage behind them needs all of its input again, or a sink's
+/// output is whole or absent.
+fn late(plan: &Plan) -> BTreeSet<StageId> {
+    let whole = |stage: &crate::plan::Stage| match &stage.role {
+        Role::Source(_) => false,
+        Role::Transform(transform) => transform.gathers() || transform.remembers(),
+        Role::Sink(sink) => !sink.by_split(),
+    };
+    let mut needed: BTreeSet<StageId> = BTreeSet::new();
+    // Inputs stand before those that read them.
+    for (id, stage) in plan.stages.iter().enumerate().rev() {
+        if whole(stage) || needed.contains(&id) {
+            needed.insert(id);
+            needed.extend(stage.reads());
+        }
+        needed.extend(stage.side);
+    }
+    plan.sources().map(|(id, _)| id).filter(|id| needed.contains(id)).collect()
+}

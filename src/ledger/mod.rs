@@ -1,0 +1,356 @@
+//! The ledger: what of a job's run is done, durably, so that a run that broke off can be gone on with.
+//!
+//! One small SQLite file per job in the state directory, `NAME.ledger`. It holds one run: a name of its own, what
+//! of the spec must not change, the list of its splits as it was when the run began, and of each split whether
+//! all sinks have it durably and its `done` action has run.
+//!
+//! ```text
+//! begin ─▶ splits listed ─▶ [run, splits]   durable before the first record is read
+//! sinks durable ─▶ [split: stored, n rejects] ─▶ `done` action ─▶ [split: done]
+//! every split done ─▶ stages clear what they kept for the run ─▶ report ─▶ [run: finished]
+//! ```
+//!
+//! A run whose ledger is not finished is gone on with by the next command, under its name: splits that are stored
+//! are not read again. What it is gone on with must be the same: another spec (but for speed, limits and places
+//! of reports) or another input is named, and needs `--fresh`, which begins a new run. Of a run in which nothing
+//! was stored nothing is left. Where one command runs several jobs, they are finished together: gone on with, the
+//! command does not begin with the first of them anew.
+//!
+//! A split is stored when every sink it reaches has it durably and none of them will ever have to see it again.
+//! Where a sink's output is whole or absent, or a stage's answer depends on rows it has seen before, all splits
+//! are stored at once, at the end: until then a run that broke off reads them all again.
+//!
+//! The ledger alone makes nothing exactly once: a process may be killed after a sink has committed and before the
+//! ledger says so. So each sink guards itself, under the run's name ([`Attempt`](crate::stage::Attempt)): SQLite and PostgreSQL keep a
+//! receipt of every split in the same transaction as its rows ([`receipt`](crate::receipt)), files appear under
+//! their names only when all of them are complete, and are the same bytes each time, and what is plainly set under
+//! a key may be set again.
+
+mod frozen;
+mod status;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    hash::{BuildHasher, RandomState},
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use sha2::{Digest, Sha256};
+
+pub use self::status::{SourceStatus, Status, status};
+use crate::{
+    batch::SplitId,
+    failure::{Exit, Failure},
+    rejects::stamp,
+    sqlite,
+    stage::Split,
+};
+
+/// The file's version, in SQLite's `user_version`.
+const VERSION: i64 = 1;
+
+/// How long another process that looks at the ledger is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const TABLES: &str = "
+    CREATE TABLE run (id TEXT NOT NULL, started INTEGER NOT NULL, attempts INTEGER NOT NULL, finished TEXT,
+                      parts TEXT NOT NULL);
+    CREATE TABLE split (number INTEGER PRIMARY KEY, source TEXT NOT NULL, name TEXT NOT NULL, detail TEXT NOT NULL,
+                        state INTEGER NOT NULL DEFAULT 0, read INTEGER NOT NULL DEFAULT 0,
+                        rejected INTEGER NOT NULL DEFAULT 0, action TEXT);";
+
+/// An open ledger. The job's lock keeps other runs away from it.
+#[derive(Debug)]
+pub struct Ledger {
+    path: PathBuf,
+    connection: Connection,
+    broken: Option<Run>,
+}
+
+/// A run as the ledger knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its name: 16 hexadecimal digits.
+    pub id: String,
+    /// When its first attempt began.
+    pub started: SystemTime,
+    /// How many attempts have been made.
+    pub attempts: u32,
+    /// What must not change, by place in the spec: a digest of each.
+    pub parts: BTreeMap<String, String>,
+    /// Its splits, by number.
+    pub splits: Vec<Entry>,
+}
+
+/// A split in the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its source.
+    pub source: String,
+    /// What it is.
+    pub split: Split,
+    /// How far it has come.
+    pub state: State,
+    /// Records read of it, where it is stored.
+    pub read: u64,
+    /// Records rejected of it by all stages, where it is stored.
+    pub rejected: u64,
+    /// What its `done` action did.
+    pub action: Option<String>,
+}
+
+/// How far a split has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It must be read, or read again.
+    Left = 0,
+    /// All sinks have it.
+    Stored = 1,
+    /// And its `done` action, if it has one, has run.
+    Done = 2,
+}
+
+/// A split that is stored now.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored {
+    /// Its number.
+    pub split: SplitId,
+    /// Records read of it.
+    pub read: u64,
+    /// Records rejected of it.
+    pub rejected: u64,
+}
+
+impl Run {
+    /// A new run of splits that nobody has read.
+    pub fn new(parts: BTreeMap<String, String>, splits: impl Iterator<Item = (String, Split)>) -> Run {
+        let entry = |(source, split)| Entry { source, split, state: State::Left, read: 0, rejected: 0, action: None };
+        Run { id: new_id(), started: SystemTime::now(), attempts: 0, parts, splits: splits.map(entry).collect() }
+    }
+
+    /// Is every split of it stored?
+    pub fn all_stored(&self) -> bool {
+        !self.splits.is_empty() && self.splits.iter().all(|entry| entry.state >= State::Stored)
+    }
+}
+
+/// Where the ledger of a job is.
+pub fn path(state: &Path, job: &str) -> PathBuf {
+    state.join(format!("{job}.ledger"))
+}
+
+/// Where the stages of a job put aside what they need to go on with a run.
+pub fn folder(state: &Path, job: &str) -> PathBuf {
+    state.join(format!("{job}.run"))
+}
+
+/// A name that no other run has.
+fn new_id() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut hasher = Sha256::new();
+    // Two random states differ, in one process and in two.
+    for part in [since.as_nanos() as u64, u64::from(std::process::id()), RandomState::new().hash_one(0)] {
+        hasher.update(part.to_le_bytes());
+    }
+    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Ledger {
+    /// Opens the ledger of a job in the state directory; a new one is made where there is none. With `fresh` what
+    /// it holds is of no interest: one that cannot be used is made anew.
+    ///
+    /// # Errors
+    /// It cannot be created or read.
+    pub fn open(state: &Path, job: &str, fresh: bool) -> Result<Ledger, Failure> {
+        let path = path(state, job);
+        fs::create_dir_all(state).map_err(|error| Failure::creating(state, &error))?;
+        match Ledger::at(&path) {
+            Err(_) if fresh => {
+                remove(&path)?;
+                Ledger::at(&path)
+            }
+            opened => opened,
+        }
+    }
+
+    fn at(path: &Path) -> Result<Ledger, Failure> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let failed = |error: &rusqlite::Error| unusable(path, error);
+        let mut connection = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
+        sqlite::prepare(&connection, PATIENCE).map_err(|error| failed(&error))?;
+        // What is committed survives a loss of power; a commit waits for the disk once.
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+            .map_err(|error| failed(&error))?;
+        let version = version(&connection).map_err(|error| failed(&error))?;
+        match version {
+            VERSION => {}
+            0 => {
+                let mut make = || {
+                    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                    transaction.execute_batch(TABLES)?;
+                    transaction.pragma_update(None, "user_version", VERSION)?;
+                    transaction.commit()
+                };
+                make().map_err(|error| failed(&error))?;
+            }
+            other => return Err(foreign(path, other)),
+        }
+        let broken = read(&connection, path)?.filter(|(_, finished)| finished.is_none()).map(|(run, _)| run);
+        Ok(Ledger { path: path.to_owned(), connection, broken })
+    }
+
+    /// The run that broke off, if one has.
+    pub fn broken(&self) -> Option<&Run> {
+        self.broken.as_ref()
+    }
+
+    /// Notes that an attempt at a run begins; a new run takes the place of the last one.
+    pub fn begin(&mut self, run: &Run) -> Result<(), Failure> {
+        let again = run.attempts > 0;
+        self.write(|transaction| {
+            if again {
+                transaction.execute("UPDATE run SET attempts = ?1", [run.attempts + 1])?;
+                return Ok(());
+            }
+            transaction.execute_batch("DELETE FROM run; DELETE FROM split")?;
+            let mut insert =
+                transaction.prepare("INSERT INTO split (number, source, name, detail) VALUES (?1, ?2, ?3, ?4)")?;
+            for (number, Entry { source, split, .. }) in run.splits.iter().enumerate() {
+                insert.execute(params![number as i64, source, split.name, frozen::text(&split.detail)])?;
+            }
+            let parts = serde_json::to_string(&run.parts).unwrap_or_default();
+            let started = millis(run.started);
+            let insert = "INSERT INTO run (id, started, attempts, parts) VALUES (?1, ?2, 1, ?3)";
+            transaction.execute(insert, params![run.id, started, parts]).map(drop)
+        })
+    }
+
+    /// Notes splits that are stored and splits whose `done` action has run, all at once.
+    pub fn note(&mut self, stored: &[Stored], done: &[(SplitId, Option<String>)]) -> Result<(), Failure> {
+        if stored.is_empty() && done.is_empty() {
+            return Ok(());
+        }
+        fail::fail_point!("ledger-note");
+        self.write(|transaction| {
+            let mut store = transaction
+                .prepare("UPDATE split SET state = max(state, 1), read = ?2, rejected = ?3 WHERE number = ?1")?;
+            for Stored { split, read, rejected } in stored {
+                store.execute(params![split.0, *read as i64, *rejected as i64])?;
+            }
+            let mut act = transaction.prepare("UPDATE split SET state = 2, action = ?2 WHERE number = ?1")?;
+            for (split, action) in done {
+                act.execute(params![split.0, action])?;
+            }
+            Ok(())
+        })?;
+        fail::fail_point!("ledger-noted");
+        Ok(())
+    }
+
+    /// Forgets the run: nothing of it is stored anywhere.
+    pub fn forget(mut self) -> Result<(), Failure> {
+        self.write(|transaction| transaction.execute_batch("DELETE FROM run; DELETE FROM split"))
+    }
+
+    fn write(&mut self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>) -> Result<(), Failure> {
+        let written = (|| {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            work(&transaction)?;
+            transaction.commit()
+        })();
+        written.map_err(|error| {
+            Failure::new(Exit::Io, format!("cannot write ledger `{}`: {}", self.path.display(), sqlite::words(&error)))
+        })
+    }
+}
+
+/// Notes that a run has ended well: the next one is a new one.
+///
+/// # Errors
+/// The ledger cannot be written.
+pub fn finish(state: &Path, job: &str, run: &str) -> Result<(), Failure> {
+    let mut ledger = Ledger::at(&path(state, job))?;
+    let now = stamp(SystemTime::now());
+    ledger.write(|transaction| {
+        transaction.execute("UPDATE run SET finished = ?1 WHERE id = ?2", [now.as_str(), run]).map(drop)
+    })
+}
+
+/// Removes a ledger that cannot be used.
+fn remove(path: &Path) -> Result<(), Failure> {
+    for ending in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(ending);
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Failure::creating(Path::new(&file), &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn unusable(path: &Path, error: &rusqlite::Error) -> Failure {
+    let Failure { exit, message } = sqlite::failure(path, "use ledger, the", error, Exit::CantCreate);
+    Failure::new(exit, format!("{message}; `--fresh` makes a new one, and begins the job anew"))
+}
+
+fn foreign(path: &Path, version: i64) -> Failure {
+    let message =
+        format!("ledger `{}` is of another version of this program ({version}, not {VERSION})", path.display());
+    Failure::new(Exit::CantCreate, format!("{message}; `--fresh` makes a new one, and begins the job anew"))
+}
+
+/// The run in a ledger, and when it was finished.
+fn read(connection: &Connection, path: &Path) -> Result<Option<(Run, Option<String>)>, Failure> {
+    let damaged = || {
+        let message = format!("ledger `{}` is damaged; `--fresh` makes a new one", path.display());
+        Failure::new(Exit::Io, message)
+    };
+    let rows = || -> rusqlite::Result<Option<(Run, Option<String>, String)>> {
+        let mut found = connection.prepare("SELECT id, started, attempts, parts, finished FROM run")?;
+        let mut rows = found.query([])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let started = SystemTime::UNIX_EPOCH + Duration::from_millis(row.get::<_, i64>(1)?.unsigned_abs());
+        let (id, attempts) = (row.get(0)?, row.get(2)?);
+        let run = Run { id, started, attempts, parts: BTreeMap::new(), splits: Vec::new() };
+        Ok(Some((run, row.get(4)?, row.get(3)?)))
+    };
+    let Some((mut run, finished, parts)) = rows().map_err(|error| unusable(path, &error))? else { return Ok(None) };
+    run.parts = serde_json::from_str(&parts).map_err(|_| damaged())?;
+    let entries = || -> rusqlite::Result<Vec<Option<Entry>>> {
+        let sql = "SELECT source, name, detail, state, read, rejected, action FROM split ORDER BY number";
+        let entry = |row: &rusqlite::Row<'_>| {
+            let detail = frozen::detail(&row.get::<_, String>(2)?);
+            let state = match row.get::<_, i64>(3)? {
+                0 => State::Left,
+                1 => State::Stored,
+                _ => State::Done,
+            };
+            let [read, rejected] = [row.get::<_, i64>(4)?, row.get(5)?].map(i64::unsigned_abs);
+            let (source, name, action) = (row.get(0)?, row.get(1)?, row.get(6)?);
+            Ok(detail.map(|detail| Entry { source, split: Split { name, detail }, state, read, rejected, action }))
+        };
+        connection.prepare(sql)?.query_map([], entry)?.collect()
+    };
+    let entries = entries().map_err(|error| unusable(path, &error))?;
+    run.splits = entries.into_iter().collect::<Option<_>>().ok_or_else(damaged)?;
+    Ok(Some((run, finished)))
+}
+
+fn millis(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as i64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Documents as they were before a run changed them: so a run that broke off can be gone on with from its first
+//! operation, whatever it has stored already.
+//!
+//! A document is put in here, durably, before the run changes it in its store. One that is not in here is in the
+//! store as it was when the run began. The file lies in the job's folder in the state directory, and goes with it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::failure::{Exit, Failure};
+
+const TABLES: &str = "CREATE TABLE IF NOT EXISTS run (id TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS before (key TEXT NOT NULL PRIMARY KEY, document BLOB) WITHOUT ROWID;";
+
+/// The documents of one store, shared by all workers.
+pub struct Before {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+    /// Was there something of this run when it was opened?
+    again: bool,
+}
+
+impl Before {
+    /// Those that attempts at this run have put in; what another run has left goes.
+    ///
+    /// # Errors
+    /// The file cannot be created or read.
+    pub fn open(folder: &Path, name: &str, run: &str) -> Result<Self, Failure> {
+        fs::create_dir_all(folder).map_err(|error| Failure::creating(folder, &error))?;
+        let path = folder.join(format!("{name}.before"));
+        let open = || {
+            let mut connection = Connection::open(&path)?;
+            // Its log is made durable where it matters, by hand.
+            connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")?;
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(TABLES)?;
+            let own = transaction.query_row("SELECT id FROM run", [], |row| row.get::<_, String>(0)).optional()?;
+            let again = own.as_deref() == Some(run);
+            if !again {
+                transaction.execute_batch("DELETE FROM before; DELETE FROM run")?;
+                transaction.execute("INSERT INTO run (id) VALUES (?1)", [run])?;
+            }
+            transaction.commit()?;
+            Ok((connection, again))
+        };
+        match open() {
+            Ok((connection, again)) => Ok(Before { path, connection: Mutex::new(connection), again }),
+            Err(error) => Err(failed(&path, &error)),
+        }
+    }
+
+    /// A key's document as it was, where an attempt has put it in; the inner `None` says that there was none.
+    pub fn get(&self, key: &str) -> Result<Option<Option<Vec<u8>>>, Failure> {
+        if !self.again {
+            return Ok(None);
+        }
+        let connection = self.lock();
+        let found = connection
+            .prepare_cached("SELECT document FROM before WHERE key = ?1")
+            .and_then(|mut get| get.query_row([key], |row| row.get(0)).optional());
+        found.map_err(|error| failed(&self.path, &error))
+    }
+
+    /// Puts a document in as it is now, unless it has been. Durable only after [`Before::save`].
+    pub fn put(&self, key: &str, document: Option<&[u8]>) -> Result<(), Failure> {
+        let connection = self.lock();
+        let put = || {
+            if connection.is_autocommit() {
+                connection.execute_batch("BEGIN")?;
+            }
+            let mut put = connection.prepare_cached("INSERT OR IGNORE INTO before (key, document) VALUES (?1, ?2)")?;
+            put.execute(params![key, document])
+        };
+        put().map(drop).map_err(|error| failed(&self.path, &error))
+    }
+
+    /// Makes everything durable that was put in so far, by whomever.
+    pub fn save(&self) -> Result<(), Failure> {
+        let connection = self.lock();
+        let saved = if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("COMMIT") };
+        saved.map_err(|error| failed(&self.path, &error))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // What was put in by one that panicked is as good as the rest.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(path: &Path, error: &rusqlite::Error) -> Failure {
+    Failure::new(Exit::Io, format!("cannot keep documents as they were in `{}`: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_finds_what_it_has_put_in_and_another_does_not() {
+        let folder = crate::formats::testing::Folder::new("before");
+        let open = |run| Before::open(&folder.path("job.run"), "persist", run).expect("opened");
+        let first = open("a");
+        first.put("k", Some(b"old")).expect("put");
+        first.put("k", Some(b"new")).expect("put");
+        first.put("none", None).expect("put");
+        first.save().expect("saved");
+        first.put("lost", Some(b"x")).expect("put");
+        drop(first);
+        let second = open("a");
+        assert_eq!(second.get("k"), Ok(Some(Some(b"old".to_vec()))));
+        assert_eq!(second.get("none"), Ok(Some(None)));
+        assert_eq!(second.get("lost"), Ok(None), "it was not made durable, so nothing was changed");
+        second.put("none", Some(b"made by the first attempt")).expect("put");
+        assert_eq!(second.get("none"), Ok(Some(None)));
+        drop(second);
+        assert_eq!(open("b").get("k"), Ok(None));
+    }
+}
