@@ -1,7 +1,7 @@
 //! The `postgres` sink and source against a real server: what they store, refuse and give back, and what becomes
 //! of a run when the server fails. Its own client, `psql`, says what is in the tables.
 
-mod database;
+pub mod database;
 mod faults;
 
 use serde_json::Value;
