@@ -11,7 +11,8 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGINT, SIGTERM, SIGXFSZ},
+    flag,
     iterator::Signals as SignalStream,
 };
 use tracing_subscriber::fmt::MakeWriter;
@@ -174,7 +175,9 @@ fn save(path: &Path, report: &Report) -> Result<(), Failure> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
+        fail::fail_point!("report-write", |_| Err(std::io::ErrorKind::StorageFull.into()));
         std::fs::write(&temporary, text)?;
+        fail::fail_point!("report-rename", |_| Err(std::io::ErrorKind::StorageFull.into()));
         std::fs::rename(&temporary, path)
     };
     write().map_err(|error| Failure::creating(path, &error))
@@ -188,8 +191,10 @@ fn style(quiet: bool) -> Style {
     }
 }
 
-/// Counts SIGINT and SIGTERM for the executor.
+/// Counts SIGINT and SIGTERM for the executor. A file that grows beyond what the system allows is an error of the
+/// write like others, not the end of the process: where SIGXFSZ is handled, whatever the handler does, it is.
 fn watch() -> std::io::Result<Signals> {
+    flag::register(SIGXFSZ, Arc::default())?;
     let signals = Signals::default();
     let mut stream = SignalStream::new([SIGINT, SIGTERM])?;
     let counts = signals.clone();

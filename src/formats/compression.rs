@@ -198,7 +198,10 @@ pub enum OutFile {
 impl Write for OutFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            OutFile::File(file) => file.write(bytes),
+            OutFile::File(file) => {
+                fail::fail_point!("files-write", |_| Err(io::ErrorKind::StorageFull.into()));
+                file.write(bytes)
+            }
             OutFile::Stdout(stdout) => stdout.write(bytes),
         }
     }
@@ -275,7 +278,10 @@ impl Output {
     /// As the file gives them.
     pub fn finish(self) -> io::Result<()> {
         match self.end()? {
-            OutFile::File(file) => file.sync_all(),
+            OutFile::File(file) => {
+                fail::fail_point!("files-sync", |_| Err(io::ErrorKind::StorageFull.into()));
+                file.sync_all()
+            }
             OutFile::Stdout(mut stdout) => stdout.flush(),
         }
     }

@@ -261,6 +261,7 @@ impl Ledger {
         let written = (|| {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             work(&transaction)?;
+            fail::fail_point!("ledger-commit", |_| Err(sqlite::full()));
             transaction.commit()
         })();
         written.map_err(|error| {

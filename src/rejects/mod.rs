@@ -93,6 +93,7 @@ impl RejectFile {
     /// Creates the file, and its folder where that is missing. `run` is the run's name, where it has one.
     pub fn create(path: &Path, job: &str, run: Option<&str>) -> Result<Self, Failure> {
         let make = || {
+            fail::fail_point!("reject-create", |_| Err(io::ErrorKind::StorageFull.into()));
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }
@@ -123,6 +124,7 @@ impl RejectFile {
                 }
                 line.clear();
             }
+            fail::fail_point!("reject-keep", |_| Err(io::ErrorKind::StorageFull.into()));
             let file = out.into_inner()?;
             file.sync_all()?;
             fs::rename(&temporary, path)?;
@@ -139,6 +141,7 @@ impl RejectFile {
 
     /// Writes one reject of `stage`; `file` is the name of its split, `input` are the columns that the stage reads.
     pub fn write(&mut self, stage: &str, input: Option<&Schema>, file: &str, reject: &Reject) -> Result<(), Failure> {
+        fail::fail_point!("reject-write", |_| Err(Failure::writing(&self.path, &io::ErrorKind::StorageFull.into())));
         let text = std::str::from_utf8(&reject.record).ok();
         let hex = || reject.record.iter().map(|byte| format!("{byte:02x}")).collect();
         let line = Line {
@@ -164,6 +167,7 @@ impl RejectFile {
 
     /// Makes what was written so far durable: before a split is called done.
     pub fn sync(&mut self) -> Result<(), Failure> {
+        fail::fail_point!("reject-sync", |_| Err(Failure::writing(&self.path, &io::ErrorKind::StorageFull.into())));
         let synced = self.out.flush().and_then(|()| match self.out.get_ref().sync_data() {
             // A device or pipe, such as `/dev/null`, has nothing to make durable.
             Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(()),

@@ -51,6 +51,12 @@ pub(crate) fn failure(path: &Path, doing: &str, error: &Error, otherwise: Exit) 
     Failure::new(exit, format!("cannot {doing} database `{}`: {}", path.display(), words(error)))
 }
 
+/// What SQLite says when the disk is full; tests let it say so.
+#[cfg(feature = "failpoints")]
+pub(crate) fn full() -> Error {
+    Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None)
+}
+
 /// Sets up a fresh connection: how long it waits for a lock, and that a misspelt column is an error and not a
 /// text in double quotes.
 pub(crate) fn prepare(connection: &Connection, busy: Duration) -> rusqlite::Result<()> {

@@ -266,6 +266,7 @@ impl FolderSession {
         let created = self.inner.create_in(&self.inner.root.join(TEMPORARY));
         let (path, mut file) = created.map_err(|error| Failure::writing(&target, &error))?;
         let pending = Pending { path, target, named: false };
+        fail::fail_point!("folder-write", |_| Err(Failure::writing(&pending.target, &io::ErrorKind::StorageFull.into())));
         let written = file.write_all(text.as_bytes()).and_then(|()| if durable { file.sync_data() } else { Ok(()) });
         written.map_err(|error| Failure::writing(&pending.target, &error))?;
         Ok(pending)
@@ -273,6 +274,7 @@ impl FolderSession {
 
     /// Gives a file its name.
     fn publish(&mut self, file: &mut Pending) -> Result<(), Failure> {
+        fail::fail_point!("folder-rename", |_| Err(Failure::writing(&file.target, &io::ErrorKind::StorageFull.into())));
         let folder = file.target.parent().unwrap_or(&self.inner.root);
         let named = match fs::rename(&file.path, &file.target) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -331,6 +333,7 @@ const CAN_SYNC_WHOLE: bool = cfg!(target_os = "linux");
 /// Makes everything durable that was written to the file system of an open file.
 #[cfg(target_os = "linux")]
 fn sync_whole(of: &File) -> io::Result<()> {
+    fail::fail_point!("folder-sync-whole", |_| Err(io::ErrorKind::StorageFull.into()));
     rustix::fs::syncfs(of).map_err(io::Error::from)
 }
 
@@ -342,5 +345,6 @@ fn sync_whole(of: &File) -> io::Result<()> {
 
 /// Makes the names in a folder durable.
 fn sync(folder: &Path) -> io::Result<()> {
+    fail::fail_point!("folder-sync", |_| Err(io::ErrorKind::StorageFull.into()));
     File::open(folder)?.sync_all()
 }

@@ -10,10 +10,14 @@ mod command;
 mod exits;
 mod expressions;
 mod files;
+mod full_disk;
 mod house;
 mod imdb;
 mod invalid;
 mod kills;
+#[path = "kills/left.rs"]
+#[allow(dead_code)]
+mod left;
 mod locks;
 mod memc;
 mod movies;
@@ -27,6 +31,8 @@ mod resume;
 mod running;
 mod sample_tables;
 mod servers;
+#[cfg(feature = "failpoints")]
+mod sweep;
 mod todo;
 mod transforms;
 mod work;

@@ -22,7 +22,7 @@ impl Running {
         Running::spawn(&mut work.command(args))
     }
 
-    fn spawn(command: &mut Command) -> Running {
+    pub fn spawn(command: &mut Command) -> Running {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, stdout) = (Arc::default(), Arc::default());
         let readers = vec![

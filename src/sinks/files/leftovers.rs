@@ -40,6 +40,7 @@ impl Leftovers {
     pub(super) fn note(&mut self, path: &Path) -> Result<(), Failure> {
         let Some((place, file)) = &mut self.notes else { return Ok(()) };
         let mut note = || {
+            fail::fail_point!("files-note", |_| Err(std::io::ErrorKind::StorageFull.into()));
             if file.is_none() {
                 fs::create_dir_all(place.parent().unwrap_or(Path::new(".")))?;
                 *file = Some(File::options().create(true).append(true).open(&*place)?);

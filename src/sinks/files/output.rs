@@ -42,6 +42,7 @@ impl Unfinished {
         name.push(format!(".tmp-{}", leftovers.tag()));
         let path = target.with_file_name(name);
         leftovers.note(&path)?;
+        fail::fail_point!("files-create", |_| Err(Failure::creating(&path, &io::ErrorKind::StorageFull.into())));
         let file = File::create(&path).map_err(|error| Failure::creating(&path, &error))?;
         let output = Output::new(OutFile::File(file), packing.codec, packing.level);
         let output = output.map_err(|error| Failure::creating(&path, &error))?;
@@ -106,6 +107,7 @@ impl Finished {
     pub(super) fn publish(mut self) -> Result<(), Failure> {
         let file = &mut self.0;
         let Some(path) = &file.path else { return Ok(()) };
+        fail::fail_point!("files-rename", |_| Err(file.failure(&io::ErrorKind::StorageFull.into())));
         fs::rename(path, &file.target).map_err(|error| file.failure(&error))?;
         file.path = None;
         sync(folder(&file.target)).map_err(|error| file.failure(&error))
@@ -145,5 +147,6 @@ fn folder(path: &Path) -> &Path {
 
 /// Makes the names in a folder durable.
 fn sync(folder: &Path) -> io::Result<()> {
+    fail::fail_point!("files-sync-folder", |_| Err(io::ErrorKind::StorageFull.into()));
     File::open(folder)?.sync_all()
 }

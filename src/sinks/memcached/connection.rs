@@ -78,6 +78,7 @@ impl Connection {
     /// Connects to `host:port` and makes sure that a server which knows the meta protocol is there: another
     /// one would take the values for commands. Resolving a host name is the system's own and heeds no deadline.
     pub(super) fn open(address: &str, deadline: Instant) -> io::Result<Connection> {
+        fail::fail_point!("memcached-connect", |_| Err(ErrorKind::ConnectionRefused.into()));
         let mut last = io::Error::new(ErrorKind::NotFound, "the host name has no address");
         for resolved in address.to_socket_addrs()? {
             match TcpStream::connect_timeout(&resolved, remaining(deadline)?) {

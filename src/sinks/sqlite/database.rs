@@ -220,8 +220,11 @@ impl Database {
     }
 
     fn commit(&self, state: &mut State) -> Result<(), Failure> {
-        fail::fail_point!("sqlite-commit");
-        match state.connection.execute_batch("COMMIT") {
+        let commit = || {
+            fail::fail_point!("sqlite-commit", |_| Err(sqlite::full()));
+            state.connection.execute_batch("COMMIT")
+        };
+        match commit() {
             Ok(()) => {
                 fail::fail_point!("sqlite-committed");
                 state.transaction += 1;

@@ -71,6 +71,7 @@ impl Done {
                 folder.join(path.file_name().unwrap_or_default())
             }
         };
+        fail::fail_point!("done-rename", |_| Err(Failure::writing(&target, &io::ErrorKind::StorageFull.into())));
         match fs::rename(path, &target) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => move_across(path, &target),
             result => result,
