@@ -130,6 +130,8 @@ pub(super) fn carry_out(
         exit: outcome.exit(),
     };
     let exit = finish(args, &plan, facts, &tally, &outcome);
+    // Without its report the run is not over: the same command writes that, and stores nothing twice.
+    outcome.complete &= exit == outcome.exit();
     Ok(Ended { plan, outcome, exit, _lock: lock })
 }
 

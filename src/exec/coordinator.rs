@@ -49,6 +49,8 @@ pub(super) struct Coordinator<'a> {
     due: Vec<SplitId>,
     /// Rows that sinks have taken and not given back.
     taken: u64,
+    /// A sink has failed: what it had begun to write by then, nobody knows.
+    unsure: bool,
     /// Of the whole run so far.
     sum: Share,
     finished: usize,
@@ -89,6 +91,7 @@ impl<'a> Coordinator<'a> {
             settling,
             due: Vec::new(),
             taken: 0,
+            unsure: false,
             sum,
             finished,
             deadline,
@@ -127,7 +130,10 @@ impl<'a> Coordinator<'a> {
                     self.sum.read += rows.input;
                     self.settling.read(*split, rows.input);
                 }
-                Role::Sink(_) => self.taken += rows.output,
+                Role::Sink(_) => {
+                    self.taken += rows.output;
+                    self.unsure |= rows.failed > 0;
+                }
                 Role::Transform(_) => {}
             },
             Event::Withdrawn { rows, .. } => self.taken -= rows,
@@ -142,7 +148,10 @@ impl<'a> Coordinator<'a> {
                 self.note(Failure::new(failure.exit, message));
             }
             Event::Answered { failure: Some(failure), .. } => self.note(failure.clone()),
-            Event::Failed { stage, failure } => self.note(self.named(*stage, failure)),
+            Event::Failed { stage, failure } => {
+                self.unsure |= matches!(self.plan.stages[*stage].role, Role::Sink(_));
+                self.note(self.named(*stage, failure));
+            }
             Event::Stopping { why } => self.outcome.stopped = self.outcome.stopped.or(Some(*why)),
             _ => {}
         }
@@ -392,24 +401,26 @@ impl<'a> Coordinator<'a> {
         if let Err(failure) = self.book.save() {
             self.fail(failure);
         }
+        // Whoever runs the command again for a failure goes on with this run, and stores nothing twice.
+        let failed = !self.outcome.failures.is_empty();
         self.verify();
         for (stage, gauge) in &self.run.gauges {
             self.observer.on(&Event::Queue { stage: *stage, high: gauge.high() });
         }
         self.outcome.unfinished = self.run.splits.len() - self.finished;
-        self.close();
+        self.close(failed);
         self.observer.tick();
         self.outcome
     }
 
     /// Clears up after a run that has nothing left to do; one that left nothing behind is forgotten.
-    fn close(&mut self) {
+    fn close(&mut self, failed: bool) {
         let plan = self.plan;
         let closed = if self.outcome.unfinished == 0 && !self.outcome.too_many_rejects {
             let finished = self.book.finish(plan, |stage, call| guard(plan, stage, call));
-            self.outcome.complete = finished.is_ok();
+            self.outcome.complete = finished.is_ok() && !failed;
             finished
-        } else if self.book.is_blank() && self.taken == 0 {
+        } else if self.book.is_blank() && self.taken == 0 && !self.unsure {
             self.book.forget()
         } else {
             Ok(())

@@ -266,7 +266,10 @@ impl FolderSession {
         let created = self.inner.create_in(&self.inner.root.join(TEMPORARY));
         let (path, mut file) = created.map_err(|error| Failure::writing(&target, &error))?;
         let pending = Pending { path, target, named: false };
-        fail::fail_point!("folder-write", |_| Err(Failure::writing(&pending.target, &io::ErrorKind::StorageFull.into())));
+        fail::fail_point!("folder-write", |_| Err(Failure::writing(
+            &pending.target,
+            &io::ErrorKind::StorageFull.into()
+        )));
         let written = file.write_all(text.as_bytes()).and_then(|()| if durable { file.sync_data() } else { Ok(()) });
         written.map_err(|error| Failure::writing(&pending.target, &error))?;
         Ok(pending)

@@ -75,12 +75,22 @@ fn in_rejects(work: &Work) -> Left {
     left
 }
 
+/// So many KiB of which no format makes less.
+fn value(n: usize, kib: usize) -> String {
+    let mut state = n as u64 + 1;
+    let mut word = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{:016x}", state ^ (state >> 31))
+    };
+    (0..kib << 6).map(|_| word()).collect()
+}
+
 /// Two files of rows, of about 2 MiB together; the largest value has 300 KiB.
 fn folder(case: &Case) -> Work {
     let work = Work::new();
     work.file("job.toml", SOURCE.to_owned() + case.job);
     for file in 0..2 {
-        let line = |n: usize| format!("k{file}-{n}\t{n}\t{}\n", "v".repeat(if n == 50 { 300 << 10 } else { 7 << 10 }));
+        let line = |n: usize| format!("k{file}-{n}\t{n}\t{}\n", value(file * 100 + n, if n == 50 { 300 } else { 7 }));
         work.file(&format!("in/{file}.tsv"), (0..100).map(line).collect::<String>());
     }
     work
