@@ -7,7 +7,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -21,6 +21,9 @@ const TABLES: &str = "CREATE TABLE IF NOT EXISTS run (id TEXT NOT NULL);
 pub struct Before {
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// Why something could not be put in. The transaction is everybody's, and with it what others had put in may be
+    /// lost: from then on nobody may change a document.
+    lost: OnceLock<Failure>,
     /// Was there something of this run when it was opened?
     again: bool,
 }
@@ -49,7 +52,9 @@ impl Before {
             Ok((connection, again))
         };
         match open() {
-            Ok((connection, again)) => Ok(Before { path, connection: Mutex::new(connection), again }),
+            Ok((connection, again)) => {
+                Ok(Before { path, connection: Mutex::new(connection), lost: OnceLock::new(), again })
+            }
             Err(error) => Err(failed(&path, &error)),
         }
     }
@@ -68,7 +73,7 @@ impl Before {
 
     /// Puts a document in as it is now, unless it has been. Durable only after [`Before::save`].
     pub fn put(&self, key: &str, document: Option<&[u8]>) -> Result<(), Failure> {
-        let connection = self.lock();
+        let connection = self.sound()?;
         let put = || {
             if connection.is_autocommit() {
                 connection.execute_batch("BEGIN")?;
@@ -76,14 +81,27 @@ impl Before {
             let mut put = connection.prepare_cached("INSERT OR IGNORE INTO before (key, document) VALUES (?1, ?2)")?;
             put.execute(params![key, document])
         };
-        put().map(drop).map_err(|error| failed(&self.path, &error))
+        put().map(drop).map_err(|error| self.lose(&error))
     }
 
     /// Makes everything durable that was put in so far, by whomever.
     pub fn save(&self) -> Result<(), Failure> {
+        let connection = self.sound()?;
+        let save = || {
+            fail::fail_point!("before-save", |_| connection.execute_batch("ROLLBACK").and(Err(crate::sqlite::full())));
+            if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("COMMIT") }
+        };
+        save().map_err(|error| self.lose(&error))
+    }
+
+    /// The connection, unless something was lost.
+    fn sound(&self) -> Result<MutexGuard<'_, Connection>, Failure> {
         let connection = self.lock();
-        let saved = if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("COMMIT") };
-        saved.map_err(|error| failed(&self.path, &error))
+        self.lost.get().map_or(Ok(connection), |failure| Err(failure.clone()))
+    }
+
+    fn lose(&self, error: &rusqlite::Error) -> Failure {
+        self.lost.get_or_init(|| failed(&self.path, error)).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {

@@ -228,6 +228,7 @@ impl Session for SqliteSession {
                     };
                 }
             }
+            fail::fail_point!("store-commit", |_| Err(crate::sqlite::full()));
             transaction.commit()
         };
         write().map_err(|error| Failure::new(exit(&error, Exit::Io), self.inner.says("write", &error)))

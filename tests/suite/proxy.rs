@@ -208,3 +208,57 @@ fn postgres_behind_a_bad_line() {
     }
     report("PostgreSQL", runs, done);
 }
+
+const POINTS: &str = r#"
+name = "points"
+
+[sources.points]
+type = "btrdb"
+endpoint = "${BTRDB_ENDPOINTS}"
+api_key = { env = "BTRDB_API_KEY" }
+collection = "staging/edges"
+tags = { name = "even" }
+columns = ["time", "value"]
+window = "12h"
+concurrency = 2
+timeout = "300ms"
+retry = { attempts = 3, backoff = "5ms", timeout = "400ms" }
+
+[sinks.rows]
+type = "files"
+input = "points"
+path = "rows.ndjson"
+format = "ndjson"
+"#;
+
+#[test]
+fn btrdb_behind_a_bad_line() {
+    let direct = service("BTRDB_ENDPOINTS");
+    let (undisturbed, mut runs, mut done) = (Work::new(), 0, 0);
+    undisturbed.file("points.toml", POINTS);
+    undisturbed.expect(0, &["points.toml"]);
+    let expected = undisturbed.read("rows.ndjson");
+    assert_eq!(expected.lines().count(), 8_641);
+    // Of three splits each is about 80,000 bytes.
+    for trouble in troubles(60_000) {
+        for bad in [1, usize::MAX] {
+            let work = Work::new();
+            work.file("points.toml", POINTS);
+            let through = before(&direct, trouble, bad);
+            let mut work = work.env("BTRDB_ENDPOINTS", &through);
+            let ran = ends(&work, &["points.toml"]);
+            runs += 1;
+            match ran.code {
+                0 => done += 1,
+                69 => {
+                    assert!(!work.path("rows.ndjson").exists(), "{trouble:?} for {bad}: half a file");
+                    work = work.env("BTRDB_ENDPOINTS", &direct);
+                    work.expect(0, &["points.toml"]);
+                }
+                code => panic!("{trouble:?} for {bad}: exit {code}\n{}", ran.stderr),
+            }
+            assert!(work.read("rows.ndjson") == expected, "{trouble:?} for {bad}: {}", ran.stderr);
+        }
+    }
+    report("BTrDB", runs, done);
+}
