@@ -60,15 +60,7 @@ use crate::{
 };
 
 /// The kind `btrdb`.
-pub(super) const KIND: Kind<dyn Source> = Kind {
-    name: "btrdb",
-    schema: |generator| Spec::json_schema(generator),
-    check: |context| {
-        context.decode::<Spec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Source> = Kind::new::<Spec>("btrdb", compile);
 
 /// Workers, and so connections, unless the spec says otherwise.
 const WORKERS: usize = 4;
@@ -76,7 +68,6 @@ const WORKERS: usize = 4;
 /// Keys of a `btrdb` source.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "BtrdbSource")]
 struct Spec {
     /// The server, as `host:port`.
     endpoint: Text,
