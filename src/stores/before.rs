@@ -143,10 +143,12 @@ mod tests {
     fn nothing_is_put_in_once_something_was_lost() {
         let folder = crate::formats::testing::Folder::new("before-lost");
         let before = Before::open(&folder.path("job.run"), "persist", "a").expect("opened");
-        let other = Connection::open(&before.path).expect("opened");
-        other.execute_batch("ALTER TABLE before RENAME TO away").expect("renamed");
-        let lost = before.put("k", Some(b"old")).expect_err("there is no table");
-        other.execute_batch("ALTER TABLE away RENAME TO before").expect("renamed");
+        // As a disk that is full does, this takes the whole transaction with it.
+        let trigger = "CREATE TRIGGER full BEFORE INSERT ON before WHEN NEW.key = 'last'
+                       BEGIN SELECT RAISE(ROLLBACK, 'full'); END";
+        Connection::open(&before.path).expect("opened").execute_batch(trigger).expect("made");
+        before.put("k", Some(b"old")).expect("put");
+        let lost = before.put("last", None).expect_err("it is refused");
         assert_eq!(before.put("other", None), Err(lost.clone()));
         assert_eq!(before.save(), Err(lost));
         assert_eq!(Before::open(&folder.path("job.run"), "persist", "a").expect("opened").get("k"), Ok(None));
