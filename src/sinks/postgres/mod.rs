@@ -35,7 +35,7 @@ use schemars::JsonSchema;
 
 use self::{
     receipts::Receipts,
-    spec::{Plan, Spec},
+    spec::{Plan, Spec, WriteMode},
     table::Target,
     worker::Worker,
 };
@@ -121,6 +121,10 @@ impl Sink for Postgres {
 
     fn by_split(&self) -> bool {
         true
+    }
+
+    fn needs_order(&self) -> bool {
+        self.plan.mode != WriteMode::Insert
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
