@@ -17,9 +17,10 @@ pub enum Exit {
     Rejects = 65,
     /// An input does not exist, or is not what the run that broke off began with.
     InputMissing = 66,
-    /// A service did not answer, or refused, after all retries; or a stage needs more memory than it may use.
+    /// A service did not answer, or refused, after all retries, or not for `limits.stall`; or a stage needs more
+    /// memory than it may use.
     Unavailable = 69,
-    /// A bug in this program: a panic, or rows that do not add up.
+    /// A bug in this program: a panic, rows that do not add up, workers that wait for each other.
     Bug = 70,
     /// An output cannot be created.
     CantCreate = 73,

@@ -45,8 +45,10 @@
 //! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
 //! | [`exec`] | threads, queues, order, partitioning, acknowledgement, stopping; its own page shows how |
 //! | [`event`] | the facts of a run |
+//! | [`pulse`] | signs of life from inside long calls |
 //! | [`report`] | tally, report file, summary, progress: all made of events |
-//! | [`rejects`], [`lock`] | the reject file; the lock that keeps two runs of a job apart |
+//! | [`rejects`], [`lock`] | the reject file, written and read again; the lock that keeps two runs of a job apart |
+//! | `replay` | the source that stands in a replay for what rejected records |
 //! | [`ledger`], [`receipt`] | what of a run is done, durably; what a database answered for rows it has already |
 //! | [`cli`] | one file per command |
 //!
@@ -81,6 +83,8 @@
 //!   absent (not `by_split`): then all are, and each sink knows again what it has. What a transaction holds it holds
 //!   once; what is set under a key is set again; what is whole or absent is the same bytes.
 //! - A split is noted as stored when its rejects are durable, and its `done` action runs after that is durable.
+//! - A run in which nothing has moved for `limits.stall` ends there, says who waits for whom, and does not wait for
+//!   workers that never return.
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
 //! - There is no async but in the clients that are built so (`postgres`, the `btrdb` source): each of their connections
 //!   has a runtime of its own, which runs only while its worker waits for an answer.
@@ -100,8 +104,10 @@ pub mod ledger;
 pub mod lock;
 pub mod plan;
 mod postgres;
+pub mod pulse;
 pub mod receipt;
 pub mod rejects;
+mod replay;
 pub mod report;
 pub mod sinks;
 pub mod sources;

@@ -7,6 +7,7 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,17 @@ use crate::failure::{Exit, Failure};
 #[derive(Debug)]
 pub struct Lock {
     /// Locked as long as it is open.
-    _file: File,
+    file: File,
 }
+
+/// Pause before the second try to get a lock; doubled before each further one.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// The longest pause between two tries.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// How often a file is looked at in which no owner stands yet.
+const LOOKS: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
 struct Owner {
@@ -44,7 +54,46 @@ impl Lock {
         let text = serde_json::to_string(&owner).unwrap_or_default();
         let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
         written.map_err(|error| Failure::writing(&path, &error))?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+
+    /// Takes the lock, waiting for its owner for as long as `patience` says. `told` hears who holds it, once for
+    /// each owner; `given_up` is asked before every further try whether to wait on.
+    ///
+    /// # Errors
+    /// As [`Lock::take`], where the owner still holds it at the end.
+    pub fn wait(
+        state: &Path,
+        job: &str,
+        patience: Duration,
+        told: &mut dyn FnMut(&Failure),
+        given_up: &dyn Fn() -> bool,
+    ) -> Result<Lock, Failure> {
+        let start = Instant::now();
+        let (mut pause, mut owner) = (SHORTEST, None);
+        loop {
+            let held = match Lock::take(state, job) {
+                Err(held) if held.exit == Exit::TryAgain => held,
+                other => return other,
+            };
+            let left = patience.saturating_sub(start.elapsed());
+            if left.is_zero() || given_up() {
+                return Err(held);
+            }
+            if owner.as_ref() != Some(&held) {
+                told(&held);
+                owner = Some(held);
+            }
+            std::thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST);
+        }
+    }
+}
+
+impl Drop for Lock {
+    /// Whoever looks at the file between two owners must not take the last one for the next.
+    fn drop(&mut self) {
+        let _ = self.file.set_len(0);
     }
 }
 
@@ -54,13 +103,24 @@ fn open(state: &Path, path: &PathBuf) -> std::io::Result<File> {
 }
 
 fn held(file: &mut File, job: &str) -> Failure {
-    let mut text = String::new();
-    let owner = file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str::<Owner>(&text).ok());
-    let by = match owner {
+    let by = match owner(file) {
         Some(Owner { pid, host, since }) => format!("process {pid} on {host} since {since}"),
         None => "another process".to_owned(),
     };
     Failure::new(Exit::TryAgain, format!("job `{job}` is being run by {by}"))
+}
+
+/// Who holds the lock. One who has just got it may not have written that yet.
+fn owner(file: &mut File) -> Option<Owner> {
+    for _ in 0..LOOKS {
+        let mut text = String::new();
+        let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        if let Some(owner) = read.ok().and_then(|_| serde_json::from_str(&text).ok()) {
+            return Some(owner);
+        }
+        std::thread::sleep(SHORTEST);
+    }
+    None
 }
 
 /// This machine's name, as far as the system tells it.
@@ -84,6 +144,28 @@ mod tests {
         Lock::take(&state, "other").expect("another job has its own");
         drop(first);
         Lock::take(&state, "job").expect("free again");
+        std::fs::remove_dir_all(&state).expect("made above");
+    }
+
+    #[test]
+    fn waiting_ends_with_the_owner_with_patience_or_when_told() {
+        let state = std::env::temp_dir().join(format!("runner-lock-wait-{}", std::process::id()));
+        let first = Lock::take(&state, "job").expect("the first gets it");
+        let mut said = Vec::new();
+        let mut told = |failure: &Failure| said.push(failure.message.clone());
+        for (patience, given_up) in [(Duration::from_millis(50), false), (Duration::from_secs(600), true)] {
+            let second = Lock::wait(&state, "job", patience, &mut told, &|| given_up).expect_err("it is held");
+            assert_eq!(second.exit, Exit::TryAgain);
+        }
+        assert_eq!(said.len(), 1, "the owner is named once, and not where nobody waits");
+        let owner = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(first);
+        });
+        let wait = Duration::from_secs(600);
+        Lock::wait(&state, "job", wait, &mut |_| (), &|| false).expect("it is let go meanwhile");
+        owner.join().expect("it does not panic");
+        assert_eq!(std::fs::read_to_string(state.join("job.lock")).expect("it stays"), "", "nobody owns it now");
         std::fs::remove_dir_all(&state).expect("made above");
     }
 }

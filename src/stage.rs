@@ -6,13 +6,14 @@
 //! It calls a worker from one thread only. After a worker returned an error or panicked, it is dropped
 //! and not called again.
 
-use std::{fmt, ops::Range, path::PathBuf, time::SystemTime};
+use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::SystemTime};
 
 use arrow_array::RecordBatch;
 
 use crate::{
     batch::{Batch, Position, Reject, RejectCode, Rejects, SplitId},
     failure::Failure,
+    formats::{Decoder, blocks::Newline},
 };
 
 /// Where records come from.
@@ -41,11 +42,27 @@ pub trait Source: Send + Sync {
         position
     }
 
+    /// What makes rows again of records that this source refused, from their text as the reject file keeps it;
+    /// `None` where they have no text of their own, as in a database.
+    fn rereader(&self) -> Option<Rereader> {
+        None
+    }
+
     /// Runs the `done` action of a split that is wholly and durably stored. Called in split order, and
     /// never for a split of which anything is missing. Says what it did.
     fn done(&self, _split: &Split) -> Result<Option<String>, Failure> {
         Ok(None)
     }
+}
+
+/// Makes rows of the text of single records.
+pub struct Rereader {
+    /// Decodes it.
+    pub decoder: Box<dyn Decoder>,
+    /// What ended the records where they were read.
+    pub newline: Newline,
+    /// Do names of fields stand at the head of a file? The decoder must be told them first.
+    pub has_header: bool,
 }
 
 /// The unit of input that can be opened, read, finished and redone on its own.
@@ -133,6 +150,11 @@ pub trait SplitReader {
     /// The split has failed for good. What was read before stays valid: return it first.
     fn next_batch(&mut self, rejects: &mut Rejects) -> Result<Option<Batch>, Failure>;
 
+    /// The names of fields at the head of the file, once they were read, where it has such.
+    fn header(&self) -> Option<Arc<[u8]>> {
+        None
+    }
+
     /// Bytes of the split read so far, as they lie on disk or wire; 0 where it has no size.
     fn bytes_read(&self) -> u64 {
         0
@@ -154,6 +176,12 @@ pub trait Transform: Send + Sync {
     /// Where rows are divided by key they come in input order in any case.
     fn ordered(&self) -> bool {
         false
+    }
+
+    /// May rows that were refused before come to it without those that were not? Where what it puts out depends on
+    /// all of its input, it would be wrong, and the sentence says so.
+    fn replays(&self) -> Result<(), &'static str> {
+        if self.gathers() { Err("what it puts out depends on all of its input") } else { Ok(()) }
     }
 
     /// Does its answer for a row depend on rows that it had before? Then a run that broke off is gone on with from

@@ -41,6 +41,11 @@ def runner_command(run, files):
     return [RUNNER, "--quiet", "--set", f"rejects.path={run}/rejects.ndjson", job]
 
 
+def forgetful_command(run, files):
+    command = runner_command(run, files)
+    return [command[0], "--no-ledger", *command[1:]]
+
+
 def python_command(run, files):
     return [python(), ROOT / "benches" / "loaders" / "memc_load.py", *files]
 
@@ -55,6 +60,7 @@ def unacknowledged_floor_command(run, files):
 
 CONTENDERS = {
     "runner": runner_command,
+    "runner --no-ledger": forgetful_command,
     "python": python_command,
     "floor": floor_command,
     "floor-no-ack": unacknowledged_floor_command,
@@ -64,7 +70,7 @@ IN_MEMORY_TABLE = ("runner", "floor")
 
 def build(contenders):
     """Everything that is compiled, before anything is timed."""
-    if "runner" in contenders:
+    if contenders & {"runner", "runner --no-ledger"}:
         build_runner()
     if contenders & {"floor", "floor-no-ack"}:
         floor_program()

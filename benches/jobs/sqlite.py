@@ -29,6 +29,7 @@ def sqlite_command(options):
     job = ROOT / "jobs" / "sample_tables.toml"
     contenders = {
         "runner": (options.rows, lambda rows: [RUNNER, "--quiet", "--set", f"sources.rows.count={rows}", job]),
+        "runner --no-ledger": (options.rows, lambda rows: [RUNNER, "--quiet", "--no-ledger", "--set", f"sources.rows.count={rows}", job]),
         "floor": (options.rows, lambda rows: [floor, str(rows), "out"]),
         "a commit per row": (ROWS_COMMITTED_EACH, lambda rows: [floor, "--commit-each", str(rows), "out"]),
     }

@@ -1,6 +1,10 @@
 //! Records that could not be processed. A reject is data: it is counted, reported and written to the
 //! reject file, and takes no neighbours with it.
 
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+
 use super::{Batch, Position, SplitId};
 
 /// Why a record was refused: a short fixed word that reports count by.
@@ -20,6 +24,23 @@ pub struct Reject {
     pub position: Position,
     /// The record as it was read, where the source keeps the text; else its columns as JSON.
     pub record: Vec<u8>,
+    /// Its columns as the stage that refuses it was given them, where it was given any: one row.
+    pub row: Option<RecordBatch>,
+    /// The names of its fields, where they stand at the head of its file.
+    pub header: Option<Arc<[u8]>>,
+}
+
+impl Reject {
+    /// A record that could not even be read: all there is of it is its text.
+    pub fn unread(
+        code: RejectCode,
+        message: impl Into<String>,
+        split: SplitId,
+        position: Position,
+        record: Vec<u8>,
+    ) -> Reject {
+        Reject { code, message: message.into(), split, position, record, row: None, header: None }
+    }
 }
 
 /// The rejects of one call, collected by the worker that found them.
@@ -37,12 +58,19 @@ impl Rejects {
             None => super::json::row(&batch.records, row).into_bytes(),
         };
         let position = batch.origin.position(row);
-        self.refused.push(Reject { code, message: message.into(), split: batch.origin.split, position, record });
+        let row = Some(batch.records.slice(row, 1));
+        let (message, split) = (message.into(), batch.origin.split);
+        self.refused.push(Reject { code, message, split, position, record, row, header: None });
     }
 
     /// Adds a reject that no batch stands behind: a record that could not even be read.
     pub fn add(&mut self, reject: Reject) {
         self.refused.push(reject);
+    }
+
+    /// Says what stands at the head of the file that they were read from.
+    pub fn of_file(&mut self, header: Option<Arc<[u8]>>) {
+        self.refused.iter_mut().for_each(|reject| reject.header.clone_from(&header));
     }
 
     /// How many there are.

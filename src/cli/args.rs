@@ -4,13 +4,15 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::spec::Duration;
+
 const EXIT_CODES: &str = "\
 Exit codes:
     0  done; rejects, if any, within the limit
    64  the command line is wrong
    65  more rejects than the job allows
    66  an input is missing, or is not what the run that broke off began with
-   69  a service did not answer after all retries, or `limits.memory` does not suffice
+   69  a service did not answer after all retries or for `limits.stall`, or `limits.memory` does not suffice
    70  a bug in runner
    73  an output cannot be created
    74  reading or writing failed
@@ -34,6 +36,8 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Runs jobs, one after the other; the first that fails stops the rest
     Run(Run),
+    /// Gives a job the records of a reject file again; what is still bad is rejected anew
+    Replay(Replay),
     /// Checks specs: files, or all specs in folders; works offline
     Check(Check),
     /// Prints the plan of a job: stages, workers, queues, columns, splits
@@ -62,9 +66,6 @@ pub(super) struct Run {
     /// Job specs
     #[arg(value_name = "SPEC")]
     pub(super) specs: Vec<PathBuf>,
-    /// Do everything but write, and show a sample of what would be written
-    #[arg(long)]
-    pub(super) dry_run: bool,
     /// Read so many rows of every source, in order; run no `done` action
     #[arg(long, value_name = "ROWS")]
     pub(super) limit: Option<u64>,
@@ -74,6 +75,33 @@ pub(super) struct Run {
     /// Keep nothing to go on with should the run break off, and leave alone what is kept of one that did
     #[arg(long, conflicts_with = "fresh")]
     pub(super) no_ledger: bool,
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// `runner replay SPEC REJECTS`
+#[derive(Debug, clap::Args)]
+pub(super) struct Replay {
+    /// The job spec; `limits.rejects` does not count here
+    #[arg(value_name = "SPEC")]
+    pub(super) spec: PathBuf,
+    /// The reject file. It is not changed: new rejects go to the job's reject file or, where that is this one, to
+    /// another beside it. `files` sinks write beside their files
+    #[arg(value_name = "REJECTS")]
+    pub(super) rejects: PathBuf,
+    #[command(flatten)]
+    pub(super) run: How,
+}
+
+/// How a job is run.
+#[derive(Debug, clap::Args)]
+pub(super) struct How {
+    /// Do everything but write, and show a sample of what would be written
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Where another run of the job is under way, wait for its end, so long at most: `30s`, `5m`
+    #[arg(long, value_name = "TIME", conflicts_with = "dry_run")]
+    pub(super) wait: Option<Duration>,
     /// Set a key, for example `limits.rejects=5`, or `memc:limits.rejects=5` for one job of several
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,

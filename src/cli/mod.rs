@@ -9,6 +9,7 @@ mod graph;
 mod keys;
 mod plan;
 mod preview;
+mod replay;
 mod run;
 mod schema;
 mod status;
@@ -41,6 +42,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
     };
     match args.command {
         Some(Command::Run(run)) => run::run(&run),
+        Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Check(check)) => check::check(&check),
         Some(Command::Plan(plan)) => plan::plan(&plan),
         Some(Command::Preview(args)) => preview::preview(&args),

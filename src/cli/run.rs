@@ -16,7 +16,10 @@ use signal_hook::{
 };
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{args::Run, check_sets, complain, err, out, plan_of, told};
+use super::{
+    args::{How, Run},
+    check_sets, complain, err, out, plan_of, told,
+};
 use crate::{
     exec::{self, LedgerUse, Options, Outcome, Signals},
     failure::{Exit, Failure},
@@ -24,7 +27,7 @@ use crate::{
     plan::Plan,
     rejects::now,
     report::{Progress, Report, Run as RunFacts, Screen, Style, Tally, summary},
-    spec::Mode as SpecMode,
+    spec::{Duration, Mode as SpecMode},
     stage::Mode,
 };
 
@@ -34,17 +37,13 @@ pub(super) fn run(args: &Run) -> Exit {
         complain(&Failure::new(Exit::Usage, "name a job spec: runner run SPEC…"));
         return Exit::Usage;
     }
-    if let Err(failure) = check_sets(&args.specs, &args.set) {
+    if let Err(failure) = check_sets(&args.specs, &args.how.set) {
         return told(failure);
     }
     let screen = Screen::new();
-    trouble_to(&screen);
-    let signals = match watch() {
+    let signals = match prepare(&screen) {
         Ok(signals) => signals,
-        Err(error) => {
-            complain(&Failure::new(Exit::Bug, format!("cannot watch for signals: {error}")));
-            return Exit::Bug;
-        }
+        Err(exit) => return exit,
     };
     let mut ended = Vec::new();
     for spec in &args.specs {
@@ -59,7 +58,7 @@ pub(super) fn run(args: &Run) -> Exit {
 }
 
 /// A job that was run.
-struct Ended {
+pub(super) struct Ended {
     plan: Arc<Plan>,
     outcome: Outcome,
     exit: Exit,
@@ -69,7 +68,7 @@ struct Ended {
 
 impl Ended {
     /// The run is over, and everybody has been told.
-    fn close(&self) -> Exit {
+    pub(super) fn close(&self) -> Exit {
         match exec::close(&self.plan, &self.outcome) {
             Ok(()) => self.exit,
             Err(failure) if self.exit == Exit::Done => told(failure),
@@ -81,18 +80,36 @@ impl Ended {
     }
 }
 
+/// Lets trouble appear on the screen, and signals be counted.
+pub(super) fn prepare(screen: &Screen) -> Result<Signals, Exit> {
+    trouble_to(screen);
+    watch().map_err(|error| told(Failure::new(Exit::Bug, format!("cannot watch for signals: {error}"))))
+}
+
 fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Result<Ended, Exit> {
-    let plan = Arc::new(plan_of(spec, &args.set, SpecMode::Run)?);
-    // A rehearsal writes nothing that another run could disturb.
-    let lock = (!args.dry_run).then(|| Lock::take(&plan.state, &plan.name)).transpose();
-    let lock = lock.map_err(told)?;
-    let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
+    let plan = plan_of(spec, &args.how.set, SpecMode::Run)?;
     let ledger = match (args.no_ledger, args.fresh) {
         (true, _) => LedgerUse::Off,
         (false, true) => LedgerUse::Fresh,
         (false, false) => LedgerUse::Resume,
     };
-    let options = Options { mode, limit: args.limit, ledger };
+    carry_out(Arc::new(plan), spec, &args.how, (args.limit, ledger), screen, signals)
+}
+
+/// Runs a plan and tells how it ended: so many rows of every source, with this use of the ledger.
+pub(super) fn carry_out(
+    plan: Arc<Plan>,
+    spec: &Path,
+    args: &How,
+    (limit, ledger): (Option<u64>, LedgerUse),
+    screen: &Screen,
+    signals: &Signals,
+) -> Result<Ended, Exit> {
+    // A rehearsal writes nothing that another run could disturb.
+    let lock = (!args.dry_run).then(|| lock(&plan, args.wait, signals)).transpose();
+    let lock = lock.map_err(told)?;
+    let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
+    let options = Options { mode, limit, ledger };
     let mut progress = Progress::new(&plan, style(args.quiet), screen);
     let (started, start) = (now(), Instant::now());
     let mut outcome = exec::run(&plan, &options, signals, &mut progress);
@@ -108,15 +125,23 @@ fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Result<En
         ended: now(),
         seconds,
         dry_run: args.dry_run,
-        limit: args.limit,
+        limit,
         exit: outcome.exit(),
     };
     let exit = finish(args, &plan, facts, &tally, &outcome);
     Ok(Ended { plan, outcome, exit, _lock: lock })
 }
 
+/// Keeps other runs of the job away, or waits for the end of one for as long as `wait` says. A signal ends that.
+fn lock(plan: &Plan, wait: Option<Duration>, signals: &Signals) -> Result<Lock, Failure> {
+    let Some(Duration(patience)) = wait else { return Lock::take(&plan.state, &plan.name) };
+    let mut told = |held: &Failure| err(&format!("{held}; waiting for its end\n"));
+    let signalled = || signals.interrupt.load(Ordering::SeqCst) + signals.terminate.load(Ordering::SeqCst) > 0;
+    Lock::wait(&plan.state, &plan.name, patience, &mut told, &signalled)
+}
+
 /// Tells people and machines how a run ended.
-fn finish(args: &Run, plan: &Plan, facts: RunFacts, tally: &Tally, outcome: &Outcome) -> Exit {
+fn finish(args: &How, plan: &Plan, facts: RunFacts, tally: &Tally, outcome: &Outcome) -> Exit {
     let exit = facts.exit;
     if !args.quiet || exit != Exit::Done {
         err(&summary(tally, outcome, exit, facts.seconds, args.dry_run));

@@ -15,7 +15,7 @@ use super::{
     settle::Share,
 };
 use crate::{
-    batch::{Reject, SplitId},
+    batch::{Reject, Schema, SplitId},
     event::StageId,
     failure::Failure,
     ledger::{self, Stored},
@@ -57,8 +57,14 @@ impl Book {
     }
 
     /// Writes a reject of `stage`; `file` is the name of its split.
-    pub(super) fn reject(&mut self, stage: &str, file: &str, reject: &Reject) -> Result<(), Failure> {
-        self.rejects.as_mut().map_or(Ok(()), |out| out.write(stage, file, reject))
+    pub(super) fn reject(
+        &mut self,
+        stage: &str,
+        input: Option<&Schema>,
+        file: &str,
+        reject: &Reject,
+    ) -> Result<(), Failure> {
+        self.rejects.as_mut().map_or(Ok(()), |out| out.write(stage, input, file, reject))
     }
 
     /// A split of `source` is wholly stored.
@@ -125,7 +131,7 @@ impl Book {
         fail::fail_point!("run-cleared");
         let folder = ledger::folder(&plan.state, &plan.name);
         match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Failure::writing(&folder, &error)),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::writing(&folder, &error)),
             _ => Ok(()),
         }
     }

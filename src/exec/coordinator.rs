@@ -12,11 +12,13 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::{
     Options, Outcome, Signals,
+    aside::Aside,
     book::Book,
     launch::Launched,
     resume::{Beginning, KeptSplit},
     settle::{Settled, Settling, Share, within},
     verdict::Verdicts,
+    watchdog::Watchdog,
     worker::guard,
 };
 use crate::{
@@ -30,7 +32,7 @@ use crate::{
 };
 
 /// How often the clock, the signals and the observer's display are looked after.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// Different failures kept at most.
 const FAILURES: usize = 100;
@@ -53,6 +55,8 @@ pub(super) struct Coordinator<'a> {
     deadline: Option<Instant>,
     looked: Instant,
     verdicts: Verdicts,
+    aside: Aside,
+    watchdog: Watchdog,
     outcome: Outcome,
 }
 
@@ -63,14 +67,16 @@ impl<'a> Coordinator<'a> {
         signals: &'a Signals,
         observer: &'a mut dyn Observer,
         run: Launched,
-        beginning: Beginning,
-        rejects: Option<RejectFile>,
+        (beginning, rejects): (Beginning, Option<RejectFile>),
+        aside: Aside,
     ) -> Self {
         let book = Book::new(beginning, rejects);
         let outcome = Outcome { splits: run.splits.len(), run: book.run(), ..Outcome::default() };
         let settling = Settling::new(plan.limits.rejects);
         let looked = Instant::now();
         let verdicts = Verdicts::new(plan, &run.workers);
+        let slots = run.slots.iter().cloned().chain([(None, Arc::clone(&aside.slot))]);
+        let watchdog = Watchdog::new(plan, slots.collect());
         let deadline = plan.limits.deadline.map(|after| looked + after.0);
         let (sum, finished) = (Share::default(), 0);
         Coordinator {
@@ -88,6 +94,8 @@ impl<'a> Coordinator<'a> {
             deadline,
             looked,
             verdicts,
+            aside,
+            watchdog,
             outcome,
         }
     }
@@ -178,8 +186,9 @@ impl<'a> Coordinator<'a> {
             self.settling.rejected(reject.split, 1);
             // What a stage made at the end is of no file.
             let file = self.run.splits.get(reject.split.0 as usize).map_or("", |split| split.name.as_str());
-            let stage = &self.plan.stages[stage].name;
-            if let Err(failure) = self.book.reject(stage, file, reject) {
+            let (stages, stage) = (&self.plan.stages, &self.plan.stages[stage]);
+            let input = stage.inputs.first().and_then(|input| stages[*input].output.as_ref());
+            if let Err(failure) = self.book.reject(&stage.name, input, file, reject) {
                 self.fail(failure);
             }
         }
@@ -258,7 +267,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    fn done(&self, split: SplitId) -> Result<Option<String>, Failure> {
+    fn done(&mut self, split: SplitId) -> Result<Option<String>, Failure> {
         if !self.options.settles() {
             return Ok(None);
         }
@@ -267,10 +276,29 @@ impl<'a> Coordinator<'a> {
             return Ok(action.clone());
         }
         let stage = self.run.source_of(split);
-        let Role::Source(source) = &self.plan.stages[stage].role else {
-            unreachable!("splits belong to sources");
-        };
-        guard(self.plan, stage, || source.done(self.split(split)))
+        let split = self.split(split).clone();
+        self.aside(stage, move |plan| match &plan.stages[stage].role {
+            Role::Source(source) => source.done(&split),
+            _ => unreachable!("splits belong to sources"),
+        })
+    }
+
+    /// Calls a stage, looking around until it answers. Where it does not, the run is over.
+    fn aside<T: Send + 'static>(
+        &mut self,
+        stage: StageId,
+        call: impl FnOnce(&Plan) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let plan = Arc::clone(self.plan);
+        let answer = self.aside.call(move || guard(&plan, stage, || call(&plan)));
+        while self.outcome.aborted.is_none() {
+            match answer.recv_timeout(TICK) {
+                Ok(answer) => return answer,
+                Err(_) => _ = self.watch(),
+            }
+        }
+        let name = &self.plan.stages[stage].name;
+        Err(Failure::new(Exit::Unavailable, format!("`{name}` was not waited for any longer")))
     }
 
     fn split(&self, split: SplitId) -> &Split {
@@ -279,6 +307,10 @@ impl<'a> Coordinator<'a> {
 
     /// Says what went wrong, once, and keeps it for the report.
     fn note(&mut self, failure: Failure) {
+        if self.outcome.aborted.is_some() {
+            // What was under way then failed for that.
+            return;
+        }
         let known = &mut self.outcome.failures;
         // A service that fails tends to say so for every batch. A bug is never left out.
         if !known.contains(&failure) && (known.len() < FAILURES || failure.exit == Exit::Bug) {
@@ -308,16 +340,21 @@ impl<'a> Coordinator<'a> {
     }
 
     fn look_around(&mut self) {
+        if self.watch() && self.outcome.aborted.is_none() {
+            self.save(false);
+        }
+    }
+
+    /// Watches signals, the clock and whether anything moves, unless that was done just now.
+    fn watch(&mut self) -> bool {
         if self.looked.elapsed() < TICK {
-            return;
+            return false;
         }
         self.looked = Instant::now();
         let count = |signal: &AtomicUsize| signal.load(Ordering::SeqCst);
         let (interrupts, terminates) = (count(&self.signals.interrupt), count(&self.signals.terminate));
-        if interrupts + terminates > 1 {
-            let exit = if interrupts > 1 { Exit::Interrupted } else { Exit::Terminated };
-            self.outcome.aborted = Some(exit);
-            self.outcome.unfinished = self.run.splits.len() - self.finished;
+        if let Some(exit) = self.signals.abort() {
+            self.abort(exit);
         } else if interrupts == 1 && self.outcome.stopped.is_none() {
             self.stop(StopReason::Interrupt);
         } else if terminates == 1 && self.outcome.stopped.is_none() {
@@ -329,10 +366,20 @@ impl<'a> Coordinator<'a> {
         for (stage, gauge) in &self.run.gauges {
             self.observer.on(&Event::Level { stage: *stage, batches: gauge.batches() });
         }
-        self.observer.tick();
-        if self.outcome.aborted.is_none() {
-            self.save(false);
+        if self.outcome.aborted.is_none() && self.watchdog.is_stalled() {
+            let failure = self.watchdog.diagnosis(self.plan, &self.run.gauges);
+            let exit = failure.exit;
+            self.note(failure);
+            self.abort(exit);
         }
+        self.observer.tick();
+        true
+    }
+
+    /// Ends the run without waiting for anything.
+    fn abort(&mut self, exit: Exit) {
+        self.outcome.aborted = Some(exit);
+        self.outcome.unfinished = self.run.splits.len() - self.finished;
     }
 
     fn finish(mut self) -> Outcome {
@@ -397,8 +444,12 @@ impl<'a> Coordinator<'a> {
         if self.options.mode == Mode::Rehearse || self.run.gauges.is_empty() {
             return;
         }
-        for (stage, sink) in self.plan.sinks() {
-            match guard(self.plan, stage, || sink.verify()) {
+        for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {
+            let verified = self.aside(stage, move |plan| match &plan.stages[stage].role {
+                Role::Sink(sink) => sink.verify(),
+                _ => unreachable!("it is among the sinks"),
+            });
+            match verified {
                 Ok(Some(result)) => self.observer.on(&Event::Verified { stage, result }),
                 Ok(None) => {}
                 Err(failure) => self.note(self.named(stage, &failure)),

@@ -7,10 +7,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use crate::batch::SplitId;
+
+/// How often one who waits looks whether the run stops.
+const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -52,11 +59,12 @@ impl Gate {
         self.freed.notify_all();
     }
 
-    /// Waits until `bytes` more of `split` may be under way.
-    pub(super) fn admit(self: &Arc<Self>, split: SplitId, bytes: usize) -> Arc<Credit> {
+    /// Waits until `bytes` more of `split` may be under way, or the run stops: then what is under way may wait for
+    /// splits of other sources that are never read, and would not come out before this batch has gone in.
+    pub(super) fn admit(self: &Arc<Self>, split: SplitId, bytes: usize, stop: &AtomicBool) -> Arc<Credit> {
         let mut state = self.lock();
-        while !state.may_pass(split, bytes, self.limit) {
-            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        while !state.may_pass(split, bytes, self.limit) && !stop.load(Ordering::SeqCst) {
+            state = self.freed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.total += bytes;
         state.splits.entry(split).or_default().bytes += bytes;
@@ -116,7 +124,7 @@ mod tests {
         let gate = Gate::new(10);
         gate.open(SplitId(0));
         gate.open(SplitId(1));
-        let first = gate.admit(SplitId(1), 8);
+        let first = gate.admit(SplitId(1), 8, &AtomicBool::new(false));
         assert!(!may_pass(&gate, 1, 3));
         drop(first);
         assert!(may_pass(&gate, 1, 3));
@@ -127,8 +135,8 @@ mod tests {
         let gate = Gate::new(10);
         gate.open(SplitId(0));
         gate.open(SplitId(1));
-        let _ahead = gate.admit(SplitId(1), 10);
-        let _lowest = gate.admit(SplitId(0), 100);
+        let _ahead = gate.admit(SplitId(1), 10, &AtomicBool::new(false));
+        let _lowest = gate.admit(SplitId(0), 100, &AtomicBool::new(false));
         assert!(!may_pass(&gate, 0, 1), "a second batch of it must wait");
         gate.close(SplitId(0));
         assert!(!may_pass(&gate, 1, 1), "split 1 is the lowest now, but has something under way");

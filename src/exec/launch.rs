@@ -21,8 +21,9 @@ use super::{
     read::{Reader, Reading},
     resume::{Beginning, KeptSplit},
     verdict::Latch,
+    watchdog::{self, Slot, Slots},
     work::Worker,
-    worker::{Chain, Outgoing, Outlet, Shared},
+    worker::{Chain, Outgoing, Outlet, Shared, guard},
     write::{Held, Writer},
 };
 use crate::{
@@ -46,6 +47,8 @@ pub(super) struct Launched {
     pub(super) gauges: Vec<(StageId, Arc<Gauge>)>,
     /// Workers of each pool.
     pub(super) workers: Vec<usize>,
+    /// What each worker is at.
+    pub(super) slots: Slots,
     /// Kept alive until the run is over.
     pub(super) _pools: Vec<rayon::ThreadPool>,
 }
@@ -110,12 +113,16 @@ impl Prepared {
         if !beginning.kept.is_empty() {
             shared.send(Event::Kept { splits: beginning.kept.keys().copied().collect() });
         }
-        let mut pools = Vec::new();
-        for (pool, tasks) in shared.plan.pools.iter().zip(tasks).filter(|(_, tasks)| !tasks.is_empty()) {
-            pools.push(start(&shared.plan.stages[pool.head].name, tasks)?);
+        let (mut pools, mut slots) = (Vec::new(), Slots::new());
+        for ((id, pool), tasks) in
+            shared.plan.pools.iter().enumerate().zip(tasks).filter(|(_, tasks)| !tasks.is_empty())
+        {
+            let own: Vec<Arc<Slot>> = tasks.iter().map(|_| Arc::default()).collect();
+            slots.extend(own.iter().map(|slot| (Some(id), Arc::clone(slot))));
+            pools.push(start(&shared.plan.stages[pool.head].name, tasks, own)?);
         }
         let splits = listed.iter().flat_map(|(_, splits)| splits.iter().cloned()).collect();
-        Ok(Launched { shared, events, splits, gauges, workers, _pools: pools })
+        Ok(Launched { shared, events, splits, gauges, workers, slots, _pools: pools })
     }
 }
 
@@ -135,7 +142,7 @@ fn numbered(listed: &[(StageId, Vec<Split>)]) -> impl Iterator<Item = (StageId, 
 }
 
 /// One pool with a thread per task.
-fn start(name: &str, tasks: Vec<Task>) -> Result<rayon::ThreadPool, Failure> {
+fn start(name: &str, tasks: Vec<Task>, slots: Vec<Arc<Slot>>) -> Result<rayon::ThreadPool, Failure> {
     let name = name.to_owned();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(tasks.len())
@@ -144,6 +151,7 @@ fn start(name: &str, tasks: Vec<Task>) -> Result<rayon::ThreadPool, Failure> {
         .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot start threads: {error}")))?;
     let tasks: Vec<Mutex<Option<Task>>> = tasks.into_iter().map(|task| Mutex::new(Some(task))).collect();
     pool.spawn_broadcast(move |context| {
+        Arc::clone(&slots[context.index()]).enter();
         let task = tasks[context.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
         match task {
             Some(Task::Read(reader)) => reader.run(),
@@ -151,6 +159,7 @@ fn start(name: &str, tasks: Vec<Task>) -> Result<rayon::ThreadPool, Failure> {
             Some(Task::Write(writer)) => writer.run(),
             None => {}
         }
+        watchdog::ended();
     });
     Ok(pool)
 }
@@ -179,7 +188,8 @@ impl Builder<'_> {
         for (id, pool) in self.plan.pools.iter().enumerate().rev() {
             let outgoing = |edge: &Edge| {
                 let inbox = Arc::clone(&inboxes[&(edge.to, edge.side)]);
-                Outgoing { inbox, lanes: edge.lanes.clone() }
+                let stage = self.plan.pools[edge.to].head;
+                Outgoing { stage, inbox, lanes: edge.lanes.clone() }
             };
             let outlet = Outlet(pool.next.iter().map(outgoing).collect());
             let (inbox, receivers) = self.intake(id, pool, &mut gauges);
@@ -261,7 +271,8 @@ impl Builder<'_> {
                 let workers = if self.options.limit.is_some() { 1 } else { pool.workers };
                 let workers = workers.min(reading.splits.len()).max(1);
                 let reader = |_| {
-                    let (worker, chain) = (source.worker()?, Chain::open(self.plan, id)?);
+                    let (worker, chain) =
+                        (guard(self.plan, pool.head, || source.worker())?, Chain::open(self.plan, id)?);
                     let (shared, reading) = (Arc::clone(self.shared), Arc::clone(&reading));
                     Ok(Task::Read(Reader { shared, reading, worker, chain, outlet: outlet.clone() }))
                 };
@@ -281,7 +292,7 @@ impl Builder<'_> {
             }
             Role::Sink(sink) => {
                 let writer = |queue| {
-                    let worker = Some(sink.worker(self.options.mode)?);
+                    let worker = Some(guard(self.plan, pool.head, || sink.worker(self.options.mode))?);
                     let (shared, outlet) = (Arc::clone(self.shared), outlet.clone());
                     let (stage, batch, held) = (pool.head, pool.batch, Held::default());
                     let ordered = matches!(pool.intake, Intake::Ordered | Intake::BySplit);

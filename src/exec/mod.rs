@@ -15,6 +15,7 @@
 //! settled when everything that came of it has been answered for (`ack`).
 
 mod ack;
+mod aside;
 mod book;
 mod coordinator;
 mod gate;
@@ -28,6 +29,7 @@ mod read;
 mod resume;
 mod settle;
 mod verdict;
+mod watchdog;
 mod work;
 mod worker;
 mod write;
@@ -35,15 +37,26 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, atomic::AtomicUsize};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 pub use outcome::{Outcome, Resumed};
 
+use aside::Aside;
 use coordinator::Coordinator;
 use launch::Prepared;
 use resume::Beginning;
+use watchdog::Watchdog;
 
-use crate::{event::Observer, failure::Failure, ledger, plan::Plan, stage::Mode};
+use crate::{
+    event::Observer,
+    failure::{Exit, Failure},
+    ledger,
+    plan::Plan,
+    stage::Mode,
+};
 
 /// How to run a plan.
 #[derive(Clone, Debug)]
@@ -82,7 +95,8 @@ pub struct Signals {
 pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mut dyn Observer) -> Outcome {
     match begin(plan, options, signals, observer) {
         Ok(coordinator) => coordinator.run(),
-        Err(failure) => Outcome { failures: vec![failure], ..Outcome::default() },
+        Err(Unbegun::Aborted(outcome)) => outcome,
+        Err(Unbegun::Failed(failure)) => Outcome { failures: vec![failure], ..Outcome::default() },
     }
 }
 
@@ -98,6 +112,19 @@ pub fn close(plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
     }
 }
 
+/// Why a run has not begun.
+enum Unbegun {
+    Failed(Failure),
+    /// It is not waited for any longer.
+    Aborted(Outcome),
+}
+
+impl From<Failure> for Unbegun {
+    fn from(failure: Failure) -> Self {
+        Unbegun::Failed(failure)
+    }
+}
+
 /// Opens everything, notes the attempt, and starts the threads. A run that cannot even begin leaves the rejects and
 /// the ledger of the last one alone.
 fn begin<'a>(
@@ -105,12 +132,55 @@ fn begin<'a>(
     options: &'a Options,
     signals: &'a Signals,
     observer: &'a mut dyn Observer,
-) -> Result<Coordinator<'a>, Failure> {
-    let mut beginning = Beginning::new(plan, options)?;
-    beginning.begin_stages(plan)?;
-    let prepared = Prepared::new(plan, options, &beginning)?;
+) -> Result<Coordinator<'a>, Unbegun> {
+    let aside = Aside::start()?;
+    let (mut beginning, prepared) = open(plan, options, signals, &aside)?;
     let rejects = beginning.rejects(plan, options)?;
     beginning.note()?;
     let run = prepared.start(&beginning)?;
-    Ok(Coordinator::new(plan, options, signals, observer, run, beginning, rejects))
+    Ok(Coordinator::new(plan, options, signals, observer, run, (beginning, rejects), aside))
+}
+
+/// Opens everything, without waiting for what does not answer.
+fn open(
+    plan: &Arc<Plan>,
+    options: &Options,
+    signals: &Signals,
+    aside: &Aside,
+) -> Result<(Beginning, Prepared), Unbegun> {
+    let (own, options) = (Arc::clone(plan), options.clone());
+    let answer = aside.call(move || {
+        let beginning = Beginning::new(&own, &options)?;
+        beginning.begin_stages(&own)?;
+        let prepared = Prepared::new(&own, &options, &beginning)?;
+        Ok((beginning, prepared))
+    });
+    let mut watchdog = Watchdog::new(plan, vec![(None, Arc::clone(&aside.slot))]);
+    loop {
+        match answer.recv_timeout(coordinator::TICK) {
+            Ok(opened) => return Ok(opened?),
+            Err(_) if watchdog.is_stalled() => {
+                let failure = watchdog.diagnosis(plan, &[]);
+                let aborted = Some(failure.exit);
+                tracing::error!("{failure}");
+                return Err(Unbegun::Aborted(Outcome { failures: vec![failure], aborted, ..Outcome::default() }));
+            }
+            Err(_) => {}
+        }
+        if let Some(exit) = signals.abort() {
+            return Err(Unbegun::Aborted(Outcome { aborted: Some(exit), ..Outcome::default() }));
+        }
+    }
+}
+
+impl Signals {
+    /// How to end at once, where a second signal asks for it.
+    fn abort(&self) -> Option<Exit> {
+        let [interrupts, terminates] = [&self.interrupt, &self.terminate].map(|count| count.load(Ordering::SeqCst));
+        match (interrupts, interrupts + terminates) {
+            (_, 0 | 1) => None,
+            (2.., _) => Some(Exit::Interrupted),
+            _ => Some(Exit::Terminated),
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub struct Outcome {
     pub unfinished: usize,
     /// Splits in all.
     pub splits: usize,
-    /// A second signal ended the run at once.
+    /// The run was ended at once: by a second signal, or because nothing moved any more.
     pub aborted: Option<Exit>,
     /// The run, where it can be gone on with.
     pub run: Option<Resumed>,

@@ -67,7 +67,7 @@ impl Partition {
 
 /// The worker that a key belongs to: FNV-1a, 64 bits (Fowler, Noll and Vo), finished with a
 /// multiplication, its high bits scaled to the number of workers.
-fn worker_of(key: &[u8], workers: usize) -> usize {
+pub(super) fn worker_of(key: &[u8], workers: usize) -> usize {
     let hash = key
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));

@@ -4,7 +4,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::message::Message;
+use super::{
+    message::Message,
+    watchdog::{Doing, during},
+};
 use crate::event::HighWater;
 
 /// Makes a queue of at most `batches` batches and about `bytes` bytes; one batch larger than that passes alone.
@@ -57,7 +60,7 @@ impl QueueSender {
 impl QueueReceiver {
     /// The next message; `None` once all senders are gone and the queue is empty.
     pub(super) fn recv(&self) -> Option<Message> {
-        let message = self.receiver.recv().ok()?;
+        let message = during(Doing::Waits, || self.receiver.recv()).ok()?;
         self.gauge.leave(&message);
         Some(message)
     }

@@ -13,6 +13,7 @@ use super::{
     ack::{Ack, Tracker},
     gate::Gate,
     message::{Message, Place},
+    watchdog::{Doing, during},
     worker::{Chain, Outlet, Shared, guard},
 };
 use crate::{
@@ -118,6 +119,9 @@ impl Passage<'_> {
             let read = guard(&self.shared.plan, self.reading.stage, || reader.next_batch(&mut rejects));
             let busy = start.elapsed();
             let before = std::mem::replace(&mut bytes, reader.bytes_read());
+            if !rejects.is_empty() {
+                rejects.of_file(reader.header());
+            }
             let (batch, how) = match read {
                 Ok(Some(batch)) => (Some(self.reading.within_limit(batch)), None),
                 Ok(None) => (None, Some(Closed::Whole)),
@@ -142,7 +146,8 @@ impl Passage<'_> {
     /// Sends a batch through the fused transforms and on, when the gate and the queues have room.
     fn pass(&mut self, batch: Batch) {
         let wait = Instant::now();
-        let credit = self.reading.gate.admit(self.split, batch.bytes());
+        let credit =
+            during(Doing::WaitsForMemory, || self.reading.gate.admit(self.split, batch.bytes(), &self.shared.stop));
         let mut blocked = wait.elapsed();
         let batch = match self.chain.apply(self.shared, batch) {
             Ok(batch) => batch,

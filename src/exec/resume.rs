@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LedgerUse, Options};
+use super::{LedgerUse, Options, worker::guard};
 use crate::{
     batch::SplitId,
     event::StageId,
@@ -129,7 +129,7 @@ impl Options {
 }
 
 fn list(plan: &Plan) -> Result<Vec<(StageId, Vec<Split>)>, Failure> {
-    plan.sources().map(|(stage, source)| Ok((stage, source.splits()?))).collect()
+    plan.sources().map(|(stage, source)| Ok((stage, guard(plan, stage, || source.splits())?))).collect()
 }
 
 /// What must be the same in all attempts: also the number of workers of a sink that knows its splits again, where

@@ -2,7 +2,9 @@
 //!
 //! A sink's worker that has written its last batch waits for the verdict on its pool. It is given when
 //! every worker that could still refuse or lose a row of this run has ended or waits too. Pools that read
-//! the sink itself are not among them: they go on only once it has committed.
+//! the sink itself are not among them: they go on only once it has committed. Where two sinks wait and both are read,
+//! each is waited for by what the other waits for: then the first of them has its verdict before it is known what
+//! becomes of rows behind the other.
 
 use std::{
     collections::BTreeSet,
@@ -38,7 +40,7 @@ struct State {
     busy: usize,
     waiting: usize,
     given: bool,
-    /// The pools that read this one, by way of others too.
+    /// The pools that cannot end before this one has committed.
     behind: BTreeSet<PoolId>,
 }
 
@@ -71,23 +73,57 @@ impl Verdicts {
         if state.given { state.waiting -= 1 } else { state.busy -= 1 }
     }
 
+    fn waiting(&self) -> impl Iterator<Item = &State> {
+        self.0.iter().filter(|state| state.is_waiting())
+    }
+
     /// The next pool whose verdict is due; it counts as given.
     pub(super) fn due(&mut self) -> Option<PoolId> {
         let due = |(_, state): &(PoolId, &State)| {
             let quiet = |(other, of): (PoolId, &State)| of.busy == 0 || state.behind.contains(&other);
             state.waiting > 0 && !state.given && self.0.iter().enumerate().all(quiet)
         };
-        let pool = self.0.iter().enumerate().find(due).map(|(pool, _)| pool)?;
+        let all_wait =
+            |(other, of): (PoolId, &State)| of.busy == 0 || self.waiting().any(|state| state.behind.contains(&other));
+        let first = || {
+            let stuck = self.0.iter().enumerate().all(all_wait);
+            self.0.iter().position(|state| stuck && state.is_waiting())
+        };
+        let pool = self.0.iter().enumerate().find(due).map(|(pool, _)| pool).or_else(first)?;
         self.0[pool].given = true;
         Some(pool)
     }
 }
 
+impl State {
+    /// Do all of its workers that are left wait for the verdict?
+    fn is_waiting(&self) -> bool {
+        self.waiting > 0 && self.busy == 0 && !self.given
+    }
+}
+
+/// The pools that cannot end before this one has committed: those that read it; and where one of them takes it for
+/// its second input, what leads to its first, for that is held back meanwhile, and all behind that.
 fn behind(plan: &Plan, pool: PoolId) -> BTreeSet<PoolId> {
     let mut found = BTreeSet::new();
     let mut left = vec![pool];
     while let Some(next) = left.pop() {
-        left.extend(plan.pools[next].next.iter().map(|edge| edge.to).filter(|to| found.insert(*to)));
+        for edge in &plan.pools[next].next {
+            let held = if edge.side { leading_to(plan, edge.to) } else { BTreeSet::new() };
+            left.extend(held.into_iter().chain([edge.to]).filter(|pool| found.insert(*pool)));
+        }
+    }
+    found.remove(&pool);
+    found
+}
+
+/// The pools that lead to the first input of this one.
+fn leading_to(plan: &Plan, pool: PoolId) -> BTreeSet<PoolId> {
+    let mut found = BTreeSet::new();
+    let mut left = vec![(pool, false)];
+    while let Some((to, any)) = left.pop() {
+        let reads = |from: &PoolId| plan.pools[*from].next.iter().any(|edge| edge.to == to && (any || !edge.side));
+        left.extend((0..plan.pools.len()).filter(reads).filter(|from| found.insert(*from)).map(|from| (from, true)));
     }
     found
 }

@@ -10,7 +10,8 @@ use super::{
     message::{Message, Place},
     queue::QueueReceiver,
     verdict::Latch,
-    worker::{Chain, Outlet, Shared, guard},
+    watchdog::{Doing, during},
+    worker::{Chain, Outlet, Shared, guard, without_rows},
 };
 use crate::{
     batch::{Batch, Rejects, SplitId},
@@ -41,7 +42,7 @@ impl Worker {
         if let (Some((queue, side)), Some(ready)) = (self.side.take(), &self.ready) {
             ready.open(self.take_side(&queue, side));
         }
-        if self.ready.as_ref().is_some_and(|ready| !ready.wait()) {
+        if self.ready.as_ref().is_some_and(|ready| !during(Doing::WaitsForSide, || ready.wait())) {
             self.chain.give_up();
         }
         let mut wait = Instant::now();
@@ -91,7 +92,7 @@ impl Worker {
                     sound = false;
                 }
                 let rejected = rejects.len() as u64;
-                shared.rejected(stage, rejects.take());
+                shared.rejected(stage, without_rows(rejects.take()));
                 let rest = input - rejected;
                 let (gathered, failed) = if sound { (rest, 0) } else { (0, rest) };
                 let rows = Rows { input, rejected, gathered, failed, ..Rows::default() };

@@ -22,6 +22,7 @@ use super::{
     inbox::Inbox,
     message::{Message, Place},
     verdict::Latch,
+    watchdog::{Doing, during},
 };
 use crate::{
     batch::{Batch, Origin, Reject, Rejects, SplitId},
@@ -80,12 +81,12 @@ impl Shared {
 /// Calls into a stage; a panic becomes a failure that names the stage.
 pub(super) fn guard<T>(plan: &Plan, stage: StageId, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     // A worker that panicked is not called again, so whatever it left half done is never seen.
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+    during(Doing::Calls(stage), || catch_unwind(AssertUnwindSafe(call))).unwrap_or_else(|panic| {
         Err(Failure::new(Exit::Bug, format!("`{}` panicked: {}", plan.stages[stage].name, words(panic.as_ref()))))
     })
 }
 
-fn words(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
@@ -97,6 +98,8 @@ pub(super) struct Outlet(pub(super) Vec<Outgoing>);
 /// One pool that reads the output.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
+    /// The first stage of that pool.
+    pub(super) stage: StageId,
     pub(super) inbox: Arc<Inbox>,
     pub(super) lanes: BTreeMap<StageId, u32>,
 }
@@ -112,7 +115,8 @@ impl Outlet {
         let source = shared.source_of[message.place.split.0 as usize];
         for outgoing in &self.0 {
             let lane = message.place.lane + outgoing.lanes.get(&source).copied().unwrap_or(0);
-            outgoing.inbox.send(Message { place: Place { lane, ..message.place }, ..message.clone() });
+            let message = Message { place: Place { lane, ..message.place }, ..message.clone() };
+            during(Doing::Sends(outgoing.stage), || outgoing.inbox.send(message));
         }
         message.ack.acknowledge();
     }
@@ -206,7 +210,7 @@ impl Chain {
             let kept = kept(batch.rows(), refused.iter().map(|(row, ..)| *row));
             let mut rejects = Rejects::default();
             refused.into_iter().for_each(|(row, code, why)| rejects.push(&batch, row as usize, code, why));
-            shared.rejected(stage, rejects.take());
+            shared.rejected(stage, without_rows(rejects.take()));
             batch = batch.pick(kept);
         }
         let rows = Rows { made, output: made - rejected, rejected, ..Rows::default() };
@@ -218,6 +222,12 @@ impl Chain {
         let records = self.empty.clone().expect("a pool with transforms puts something out");
         Batch::new(records, Origin::derived(split, seq, 0))
     }
+}
+
+/// Rejects that cannot be given to their stage again as one of its rows: they are no rows of its input.
+pub(super) fn without_rows(mut rejects: Vec<Reject>) -> Vec<Reject> {
+    rejects.iter_mut().for_each(|reject| reject.row = None);
+    rejects
 }
 
 /// The rows of `0..rows` but these, which ascend.

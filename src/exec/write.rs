@@ -10,6 +10,7 @@ use super::{
     ack::Ack,
     message::Message,
     queue::QueueReceiver,
+    watchdog::{Doing, during},
     worker::{Outlet, Shared, guard},
 };
 use arrow_array::RecordBatch;
@@ -201,7 +202,8 @@ impl Writer {
     /// nothing of such input, the rows it had accepted are taken back.
     fn commit(&mut self) {
         self.shared.send(Event::WaitsToCommit { stage: self.stage });
-        let whole = self.shared.verdicts[self.shared.plan.pool_of(self.stage)].wait();
+        let verdict = &self.shared.verdicts[self.shared.plan.pool_of(self.stage)];
+        let whole = during(Doing::WaitsToCommit, || verdict.wait());
         let durable = match &mut self.worker {
             None => Ok(false),
             Some(worker) => guard(&self.shared.plan, self.stage, || worker.commit(whole)),

@@ -12,6 +12,8 @@ use flate2::{bufread::MultiGzDecoder, write::GzEncoder};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::pulse;
+
 /// How a file is compressed, as a spec says it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -177,8 +179,9 @@ impl Read for Counted {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let len = match &mut self.from {
             InFile::File(file) => file.read(into)?,
-            InFile::Stdin(stdin) => stdin.read(into)?,
+            InFile::Stdin(stdin) => pulse::patiently(|| stdin.read(into))?,
         };
+        pulse::beat();
         self.bytes += len as u64;
         Ok(len)
     }

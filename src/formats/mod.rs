@@ -182,6 +182,9 @@ impl Decoded {
     }
 }
 
+/// The reason of a record that is too long.
+pub const TOO_LONG: RejectCode = RejectCode("too_long");
+
 /// How much of a record that is too long is kept for the reject.
 pub const HEAD: usize = 1024;
 
@@ -189,5 +192,5 @@ pub const HEAD: usize = 1024;
 pub fn too_long(split: SplitId, position: Position, head: &[u8], max: usize) -> Reject {
     let message = format!("the record is longer than {max} bytes");
     let record = head[..head.len().min(HEAD)].to_vec();
-    Reject { code: RejectCode("too_long"), message, split, position, record }
+    Reject::unread(TOO_LONG, message, split, position, record)
 }

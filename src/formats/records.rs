@@ -94,7 +94,7 @@ impl Read {
                 let (text, position) = (&chunk.bytes[place.clone()], self.position(start));
                 rejects.add(match refused {
                     Some(Line::Bad(code, message)) => {
-                        Reject { code, message, split: start.split, position, record: text.to_vec() }
+                        Reject::unread(code, message, start.split, position, text.to_vec())
                     }
                     _ => too_long(start.split, position, text, limits.record),
                 });

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Plan, Role, Stage, cut,
     pools::{Wish, pools},
+    waits::{self, Circle},
 };
 use crate::{
     batch::{Column, ColumnType, Schema},
@@ -48,7 +49,7 @@ pub fn compile_preview(
 }
 
 /// The stages of a spec and what they want of the executor.
-fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<Stage>, Vec<Wish>)> {
+pub(super) fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<Stage>, Vec<Wish>)> {
     let job = JobSpec::decode(&document.root, problems)?;
     let none = Table::new();
     let tables = |section: Section| {
@@ -64,6 +65,7 @@ fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<
         compiler.done.insert(&spec.name, stage);
     }
     compiler.check_files();
+    compiler.check_waits();
     let Compiler { stages, wishes, .. } = compiler;
     if problems.any_error() {
         return None;
@@ -71,7 +73,7 @@ fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<
     Some((job, stages, wishes))
 }
 
-fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes: Vec<Wish>) -> Plan {
+pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes: Vec<Wish>) -> Plan {
     let threads = job.limits.threads.or_else(|| available_parallelism().ok()).map_or(1, usize::from);
     let pools = pools(&stages, wishes, threads);
     Plan {
@@ -171,6 +173,19 @@ impl<'a> Compiler<'a> {
             let message = format!("`{}` is already written by `{first}`", file.display());
             self.problems.push(Problem::new("same-file", Place::value(at), message));
         }
+    }
+
+    /// Sources that wait for each other would do so for ever.
+    fn check_waits(&mut self) {
+        let Some(Circle { sources, at }) = waits::circle(&self.stages, &self.wishes) else { return };
+        let name = |id: StageId| format!("`{}`", self.stages[id].name);
+        let shown: Vec<String> = sources.iter().chain(&sources[..1]).map(|id| name(*id)).collect();
+        let Some(spec) = self.job.stages().find(|stage| stage.name == self.stages[at].name) else { return };
+        let message =
+            format!("the rows of {} would wait for each other for ever, here and further on", shown.join(" → "));
+        let help = format!("define {} a second time under another name, and read each once", shown[0]);
+        let place = Place::value(spec.path.key("input"));
+        self.problems.push(Problem::new("shared-origin", place, message).help(Some(help)));
     }
 
     fn stage(&mut self, spec: &'a StageSpec) -> Option<StageId> {

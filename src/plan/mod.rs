@@ -8,7 +8,9 @@ mod cut;
 mod explain;
 mod graph;
 mod pools;
+mod replay;
 mod schema;
+mod waits;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -18,7 +20,10 @@ pub use graph::{dot, mermaid};
 pub use pools::DEFAULT_QUEUE;
 #[cfg(test)]
 pub(crate) use pools::{Wish, pools};
+pub use replay::compile_replay;
 pub use schema::schema;
+#[cfg(test)]
+pub(crate) use waits::circle;
 
 use crate::{
     batch::Schema,

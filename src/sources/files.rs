@@ -46,7 +46,7 @@ use crate::{
     },
     kind::{Compiled, Context, Kind, Workers},
     spec::{BatchSize, Path as SpecPath, Place, Problem, Value},
-    stage::{Detail, Source, SourceWorker, Split, SplitReader},
+    stage::{Detail, Rereader, Source, SourceWorker, Split, SplitReader},
 };
 
 /// The `files` source.
@@ -395,6 +395,11 @@ impl Source for Files {
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
         Ok(Box::new(Worker { plan: Arc::clone(&self.plan), footer: Footer::default() }))
+    }
+
+    fn rereader(&self) -> Option<Rereader> {
+        let (newline, has_header) = (self.plan.spec.newline, self.plan.spec.has_header());
+        Some(Rereader { decoder: self.plan.decoder().ok()?, newline, has_header })
     }
 
     fn locate(&self, split: &Split, position: Position) -> Position {

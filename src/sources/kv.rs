@@ -170,6 +170,6 @@ impl Reader<'_> {
     fn reject(&self, key: &str, code: RejectCode, why: &str, document: Vec<u8>, record: u64) -> Reject {
         let message = format!("the document `{}`: {why}", self.shared.store.place(key));
         let position = Position { record, line: 0 };
-        Reject { code, message, split: self.id, position, record: document }
+        Reject::unread(code, message, self.id, position, document)
     }
 }

@@ -56,6 +56,9 @@ pub struct Limits {
     pub rejects: RejectLimit,
     /// How long the job may run; then it stops as if interrupted.
     pub deadline: Option<Duration>,
+    /// For how long nothing may move before the job fails instead of hanging: no batch, no byte, no call of a stage
+    /// that returns; 5 minutes unless given, `0s` for ever. Waiting for standard input does not count.
+    pub stall: Duration,
     /// How many threads stages that are bound by the processor have; all cores where it is not given.
     pub threads: Option<NonZeroUsize>,
     /// How many bytes may wait in all queues together; also how many a stage may hold that gathers rows.
@@ -69,6 +72,7 @@ impl Default for Limits {
         Limits {
             rejects: RejectLimit::Count(0),
             deadline: None,
+            stall: Duration(std::time::Duration::from_secs(300)),
             threads: None,
             memory: Bytes(256 << 20),
             max_record_bytes: Bytes(16 << 20),

@@ -55,7 +55,6 @@ impl Before {
     }
 
     /// A key's document as it was, where an attempt has put it in; the inner `None` says that there was none.
-    #[expect(clippy::option_option, reason = "not put in, and not there, are two things")]
     pub fn get(&self, key: &str) -> Result<Option<Option<Vec<u8>>>, Failure> {
         if !self.again {
             return Ok(None);

@@ -107,6 +107,10 @@ impl Transform for Dedup {
         self.plan.keep == Keep::Last
     }
 
+    fn replays(&self) -> Result<(), &'static str> {
+        Err("it does not know which keys it has let through before")
+    }
+
     fn ordered(&self) -> bool {
         true
     }

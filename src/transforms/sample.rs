@@ -93,6 +93,10 @@ impl Transform for Chance {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
         Ok(Box::new(self.clone()))
     }
+
+    fn replays(&self) -> Result<(), &'static str> {
+        Err("a row's chance depends on its place in the input")
+    }
 }
 
 impl TransformWorker for Chance {

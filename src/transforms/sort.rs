@@ -102,6 +102,11 @@ impl Transform for Sort {
         true
     }
 
+    /// They are sorted among themselves.
+    fn replays(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+
     fn ordered(&self) -> bool {
         true
     }

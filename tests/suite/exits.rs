@@ -110,6 +110,32 @@ fn exit_69_a_service_is_unavailable() {
 }
 
 #[test]
+fn exit_69_nothing_moves() {
+    let work = copy();
+    // Nobody ever writes to it: opening it never ends.
+    assert!(Command::new("mkfifo").arg(work.path("in/c.tsv")).status().unwrap().success());
+    let args = ["copy.toml", "--set", "limits.stall=300ms", "--set", "sources.rows.concurrency=1"];
+    let ran = work.expect(69, &args);
+    let said = "  failed: nothing has moved for 300ms: `rows` has 1 worker inside a call of `rows`; `copy` has 1 worker \
+                waiting for input, 0 of 4 batches in its queue";
+    assert_eq!(last(&ran), said);
+    assert!(!work.path("out/copy.tsv").exists());
+}
+
+#[test]
+fn who_waits_for_standard_input_does_not_hang() {
+    let work = copy();
+    let sets = ["limits.stall=200ms", "sources.rows.path=-"];
+    let args: Vec<&str> = ["copy.toml"].into_iter().chain(sets.iter().flat_map(|set| ["--set", *set])).collect();
+    let mut child = work.command(&args).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(800));
+    assert_eq!(child.try_wait().unwrap(), None, "it waits on");
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"four\t4\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(work.read("out/copy.tsv"), "four\t4\n");
+}
+
+#[test]
 fn exit_73_an_output_cannot_be_created() {
     // Below a regular file nobody can create anything, root neither.
     for set in ["state.path='in/a.tsv/state'", "rejects.path='in/a.tsv/rejects'", "sinks.copy.path='in/a.tsv/out'"] {

@@ -92,7 +92,7 @@ fn keyed_gathering_puts_out_worker_by_worker() {
 
 /// Puts out its rows as they came, but refuses what divides by 7.
 #[derive(Clone, Default)]
-struct AsTheyCame(Vec<i64>);
+pub(super) struct AsTheyCame(Vec<i64>);
 
 impl Transform for AsTheyCame {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
@@ -149,7 +149,7 @@ fn an_ordered_transform_has_its_input_in_order() {
 
 /// Adds to each row the sum of all rows of its second input.
 #[derive(Clone, Default)]
-struct Plus {
+pub(super) struct Plus {
     sum: Arc<AtomicI64>,
     fails: bool,
 }
@@ -200,6 +200,23 @@ fn the_second_input_is_whole_before_the_first_is_looked_at() {
         assert_eq!(sink.all(), (0..120).map(|n| n + sum).collect::<Vec<_>>());
         assert_eq!((ran.outcome.unfinished, second.done.lock().expect("no panic").len()), (0, 3));
     }
+}
+
+#[test]
+fn a_sink_whose_output_is_a_second_input_commits_first() {
+    let (first, second) = (Count::new(4, 50, 6), Count::new(3, 3, 10));
+    let (mut main, sink) = (Collect::new(Delivery::Ordered), Collect::new(Delivery::Ordered));
+    main.durable = false;
+    let mut job = Job::new();
+    job.limits.stall = crate::spec::Duration(std::time::Duration::from_secs(10));
+    let (left, right) = (job.source(&first, 2), job.source(&second, 1));
+    let main = job.sink(&main, &[right], Common::default(), None);
+    let plus = job.transform(Plus::default(), &[left], Some(main), 2);
+    job.sink(&sink, &[plus], Common::default(), None);
+    let ran = job.run();
+    assert_eq!(ran.outcome.exit(), Exit::Done, "{:?}", ran.outcome);
+    let sum: i64 = (0..90).sum();
+    assert_eq!(sink.all(), (0..1200).map(|n| n + sum).collect::<Vec<_>>());
 }
 
 #[test]

@@ -3,5 +3,7 @@
 mod end;
 mod flow;
 mod order;
+mod random;
 mod stages;
+mod stall;
 mod trouble;

@@ -245,8 +245,8 @@ impl Latch {
 
 /// A plan under construction.
 pub(super) struct Job {
-    stages: Vec<Stage>,
-    wishes: Vec<Wish>,
+    pub(super) stages: Vec<Stage>,
+    pub(super) wishes: Vec<Wish>,
     pub(super) limits: Limits,
 }
 
@@ -259,6 +259,16 @@ impl Job {
     pub(super) fn source(&mut self, source: &Count, workers: usize) -> usize {
         let role = Role::Source(Box::new(source.clone()));
         self.add(role, &[], Common { concurrency: Some(workers), ..Common::default() }, None)
+    }
+
+    pub(super) fn any_source(&mut self, source: impl Source + 'static, workers: usize) -> usize {
+        let common = Common { concurrency: Some(workers), ..Common::default() };
+        self.add(Role::Source(Box::new(source)), &[], common, None)
+    }
+
+    /// With one worker, whatever it is.
+    pub(super) fn any_sink(&mut self, sink: impl Sink + 'static, inputs: &[usize]) -> usize {
+        self.add(Role::Sink(Box::new(sink)), inputs, Common::default(), None)
     }
 
     /// A transform in a pool of its own, or fused where `workers` is 0.
@@ -300,7 +310,7 @@ impl Job {
         self.add(Role::Sink(Box::new(sink.clone())), inputs, common, key)
     }
 
-    fn add(&mut self, role: Role, inputs: &[usize], common: Common, key: Option<&str>) -> usize {
+    pub(super) fn add(&mut self, role: Role, inputs: &[usize], common: Common, key: Option<&str>) -> usize {
         let id = self.stages.len();
         let ordered = role.is_sink() && common.concurrency.is_none();
         let workers = if ordered { Workers::One("test") } else { Workers::Default(1) };

@@ -132,6 +132,22 @@ fn a_sink_that_another_reads_commits_before_it() {
     assert_eq!((lookup.all(), ran.outcome.exit()), ((0..36).collect(), Exit::Done));
 }
 
+#[test]
+fn two_sinks_that_others_read_do_not_wait_for_each_other() {
+    let mut sinks = [(); 4].map(|()| Collect::new(Delivery::Ordered));
+    sinks.iter_mut().for_each(|sink| sink.durable = false);
+    let mut job = Job::new();
+    job.limits.stall = crate::spec::Duration(Duration::from_secs(10));
+    let source = job.source(&Count::new(3, 3, 4), 2);
+    for pair in sinks.chunks(2) {
+        let first = job.sink(&pair[0], &[source], Common::default(), None);
+        job.sink(&pair[1], &[first], Common::default(), None);
+    }
+    let ran = job.run();
+    assert_eq!(ran.outcome.exit(), Exit::Done, "{:?}", ran.outcome);
+    assert!(sinks.iter().all(|sink| sink.all().len() == 36));
+}
+
 fn with_rejects(limit: RejectLimit, refused: impl Fn(i64) -> bool + Send + Sync + 'static) -> (Ran, Vec<u64>) {
     let (count, sink) = (Count::new(4, 10, 10), Collect::new(Delivery::Any));
     let mut job = Job::new();
@@ -196,6 +212,37 @@ fn the_first_signal_drains() {
     assert_eq!(stored as u64, ran.tally.read(), "everything that was read is stored");
     assert_eq!(done, (0..done.len() as u64).collect::<Vec<_>>());
     assert_eq!(ran.outcome.unfinished, 1000 - done.len());
+}
+
+/// Rows of the second source wait for those of the first, of which no more come.
+#[test]
+fn a_signal_frees_what_waits_for_memory() {
+    let (mut first, sink, signals) = (Count::new(1000, 1, 10), Collect::new(Delivery::Ordered), Signals::default());
+    let (counts, second) = (signals.clone(), Count::new(1, 1000, 10));
+    let made = Arc::clone(&second.made);
+    first.before = Arc::new(move |split, seq| {
+        if (split, seq) == (2, 0) {
+            // By now the second source has read as much as it may.
+            while made.load(Ordering::SeqCst) < 3 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            counts.interrupt.store(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(150));
+        }
+    });
+    let mut job = Job::new();
+    job.limits.memory = crate::spec::Bytes(2 * 2 * 2 * 80);
+    job.limits.stall = crate::spec::Duration(Duration::from_secs(10));
+    let (one_source, other) = (job.source(&first, 1), job.source(&second, 1));
+    job.sink(&sink, &[one_source, other], Common::default(), None);
+    let ran = run_plan(&job.plan(), None, &signals);
+    assert_eq!(
+        (ran.outcome.stopped, ran.outcome.exit()),
+        (Some(StopReason::Interrupt), Exit::TryAgain),
+        "{:?}",
+        ran.outcome
+    );
 }
 
 #[test]

@@ -359,7 +359,7 @@ impl<'a> ParquetReader<'a> {
         for row in refused {
             let position = Position { record: self.read + 1 + u64::from(row.row), line: 0 };
             let (code, message, record) = (row.code, row.message, row.record);
-            rejects.add(Reject { code, message, split: self.id, position, record });
+            rejects.add(Reject::unread(code, message, self.id, position, record));
         }
         let block = Block { first_record: self.read + 1, ..Block::default() };
         self.read += records.num_rows() as u64;

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io,
     path::Path,
+    sync::Arc,
 };
 
 use super::{Plan, ranges, unchanged};
@@ -34,6 +35,8 @@ pub(super) struct FileReader<'a> {
     header: bool,
     /// The start of a record that is too long.
     head: Option<Vec<u8>>,
+    /// The header, once it was read.
+    names: Option<Arc<[u8]>>,
 }
 
 /// A header is read in blocks of this size where nothing but the header is wanted.
@@ -53,6 +56,7 @@ impl<'a> FileReader<'a> {
             let mut first = FileReader::at(plan, id, &Split { name: split.name.clone(), detail }, HEADER_BYTES)?;
             while first.header && first.read_block()? {}
             reader.decoder = first.decoder;
+            reader.names = first.names;
             reader.header = false;
         }
         Ok(reader)
@@ -89,6 +93,7 @@ impl<'a> FileReader<'a> {
             start: Start { split: id, record: 1, line: 1 },
             seq: 0,
             header: plan.spec.has_header(),
+            names: None,
             head: None,
         })
     }
@@ -162,6 +167,7 @@ impl<'a> FileReader<'a> {
             }
             if end > 0 {
                 self.decoder.header(&chunk.bytes[..end]).map_err(|why| self.failure(Exit::Io, &why))?;
+                self.names = Some(chunk.bytes[..end].into());
                 self.header = false;
             }
             self.start.line += lines;
@@ -251,6 +257,10 @@ impl SplitReader for FileReader<'_> {
             }
             return Ok(None);
         }
+    }
+
+    fn header(&self) -> Option<Arc<[u8]>> {
+        self.names.clone()
     }
 
     fn bytes_read(&self) -> u64 {

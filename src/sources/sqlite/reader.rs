@@ -58,6 +58,7 @@ impl<'a> Reader<'a> {
                 self.ended = true;
                 return Ok(());
             };
+            crate::pulse::beat();
             let position = Position { record: filling.first + filling.rows as u64, line: 0 };
             take_row(plan, row, places, columns, (*split, position), filling)?;
             filling.rows += 1;
@@ -138,7 +139,7 @@ fn take_row(
         None => filling.good.push(filling.rows as u32),
         Some(message) => {
             let record = record(plan, row, places)?;
-            filling.rejects.add(Reject { code: BAD, message, split, position, record });
+            filling.rejects.add(Reject::unread(BAD, message, split, position, record));
         }
     }
     Ok(())

@@ -31,6 +31,7 @@ fn a_whole_job_is_decoded() {
         [limits]
         rejects = "1%"
         deadline = "2h"
+        stall = "90s"
         threads = 4
         memory = "64MiB"
         max_record_bytes = 1000
@@ -63,6 +64,7 @@ fn a_whole_job_is_decoded() {
     let expected = Limits {
         rejects: RejectLimit::Share(0.01),
         deadline: Some(Duration(std::time::Duration::from_secs(7200))),
+        stall: Duration(std::time::Duration::from_secs(90)),
         threads: NonZeroUsize::new(4),
         memory: Bytes(64 << 20),
         max_record_bytes: Bytes(1000),

@@ -260,6 +260,13 @@ impl Transform for Changelog {
         self.0.emit == Emit::Document
     }
 
+    fn replays(&self) -> Result<(), &'static str> {
+        match self.0.store {
+            Some(_) => Ok(()),
+            None => Err("without a `store` its documents begin anew"),
+        }
+    }
+
     /// A document depends on all operations on it.
     fn remembers(&self) -> bool {
         true

@@ -151,7 +151,7 @@ impl Case<'_> {
 impl Case<'_> {
     /// The last job's run, if its ledger says that it is over.
     fn finished(&self, work: &Work) -> Option<String> {
-        let spec = self.args.iter().filter(|arg| arg.ends_with(".toml") || arg.ends_with(".yaml")).next_back();
+        let spec = self.args.iter().rfind(|arg| arg.ends_with(".toml") || arg.ends_with(".yaml"));
         let status = work.expect(0, &["status", spec.unwrap(), "--format", "json"]).stdout;
         let status: Value = serde_json::from_str(&status).unwrap();
         (status["state"] == "finished").then(|| status["run"].as_str().unwrap().to_owned())

@@ -1,4 +1,10 @@
-//! The reject file: one JSON object per line for every record that could not be processed.
+//! The reject file: one JSON object per line for every record that could not be processed. `runner replay` reads it
+//! again.
+//!
+//! A line holds what its stage needs to try again: a source its record's text, and the header of its file where there
+//! is one; any other stage the row it was given, so that nothing before it is done twice.
+
+mod kept;
 
 use std::{
     ffi::OsString,
@@ -10,8 +16,20 @@ use std::{
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::{batch::Reject, failure::Failure};
+pub use self::kept::{Entry, KeptRejects, Record, Why};
+use crate::{
+    batch::{Batch, Reject, RejectCode, Rejects, Schema, SplitId},
+    failure::Failure,
+    formats::{Encoder, ndjson::NdjsonEncoder},
+};
+
+/// The reason of a record that cannot be given to its stage again.
+pub const NOT_REPLAYABLE: RejectCode = RejectCode("not_replayable");
+
+/// Behind the name of a stage: what reads the rows again that this stage refused.
+pub const OWN: &str = ".rejects";
 
 /// A reject file under way. It holds the rejects of the last run, of all its attempts: a new run makes it anew, and
 /// one that is gone on with keeps the lines of splits that are stored.
@@ -63,6 +81,12 @@ struct Line<'a> {
     /// The same in hexadecimal, where it is not UTF-8 text.
     #[serde(skip_serializing_if = "Option::is_none")]
     record_hex: Option<String>,
+    /// The header of its file, where the stage is a source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<&'a str>,
+    /// The row as the stage was given it, where that is no source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<Box<RawValue>>,
 }
 
 impl RejectFile {
@@ -113,8 +137,8 @@ impl RejectFile {
         RejectFile { path: path.to_owned(), job, run, out: BufWriter::new(file) }
     }
 
-    /// Writes one reject of `stage`; `file` is the name of its split.
-    pub fn write(&mut self, stage: &str, file: &str, reject: &Reject) -> Result<(), Failure> {
+    /// Writes one reject of `stage`; `file` is the name of its split, `input` are the columns that the stage reads.
+    pub fn write(&mut self, stage: &str, input: Option<&Schema>, file: &str, reject: &Reject) -> Result<(), Failure> {
         let text = std::str::from_utf8(&reject.record).ok();
         let hex = || reject.record.iter().map(|byte| format!("{byte:02x}")).collect();
         let line = Line {
@@ -130,6 +154,8 @@ impl RejectFile {
             number: reject.position.record,
             record: text,
             record_hex: text.is_none().then(hex),
+            header: reject.header.as_deref().and_then(|header| std::str::from_utf8(header).ok()),
+            row: input.and_then(|input| row(input, reject)),
         };
         let mut written = serde_json::to_writer(&mut self.out, &line).map_err(std::io::Error::from);
         written = written.and_then(|()| self.out.write_all(b"\n"));
@@ -145,6 +171,16 @@ impl RejectFile {
         });
         synced.map_err(|error| Failure::writing(&self.path, &error))
     }
+}
+
+/// The row that a stage was given, as a line of JSON. A number that JSON cannot hold leaves none.
+fn row(input: &Schema, reject: &Reject) -> Option<Box<RawValue>> {
+    let records = reject.row.clone().filter(|row| row.schema() == input.arrow())?;
+    let batch = Batch::new(records, crate::batch::Origin::derived(SplitId(0), 0, 1));
+    let mut text = Vec::new();
+    NdjsonEncoder::new(input.clone()).encode(&batch, &mut text, &mut Rejects::default());
+    let text = String::from_utf8(text).ok()?;
+    RawValue::from_string(text.trim_end().to_owned()).ok()
 }
 
 /// Is a line of an earlier attempt whole, of this run, and of a split that is stored?
@@ -172,7 +208,7 @@ mod tests {
 
     fn reject(split: u32, record: u64) -> Reject {
         let position = Position { record, line: 0 };
-        Reject { code: RejectCode("bad"), message: "no".into(), split: SplitId(split), position, record: vec![] }
+        Reject::unread(RejectCode("bad"), "no", SplitId(split), position, Vec::new())
     }
 
     fn numbers(path: &Path) -> Vec<(u64, u64)> {
@@ -190,7 +226,7 @@ mod tests {
         let path = folder.path("r.ndjson");
         let mut first = RejectFile::create(&path, "job", Some("a")).expect("made");
         for (split, record) in [(0, 1), (1, 1), (0, 2), (2, 1), (1, 2)] {
-            first.write("s", "f", &reject(split, record)).expect("written");
+            first.write("s", None, "f", &reject(split, record)).expect("written");
         }
         first.sync().expect("synced");
         // Killed in the middle of a line.
@@ -200,7 +236,7 @@ mod tests {
         let kept = Kept { run: "a", stored: &|split| split != 1 };
         let mut second = RejectFile::go_on(&path, "job", &kept).expect("gone on with");
         assert_eq!(numbers(&path), [(0, 1), (0, 2), (2, 1)]);
-        second.write("s", "f", &reject(1, 1)).expect("written");
+        second.write("s", None, "f", &reject(1, 1)).expect("written");
         second.sync().expect("synced");
         assert_eq!(numbers(&path), [(0, 1), (0, 2), (2, 1), (1, 1)]);
         assert_eq!(folder.names(), ["r.ndjson"]);

@@ -1,0 +1,79 @@
+//! Signs of life from inside a call. Whoever reads for long without handing a batch on says here that something
+//! came, or that it waits for another program; the executor tells by it a slow run from one that hangs.
+//!
+//! A thread has a pulse once the executor has given it one; elsewhere all this does nothing.
+
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// The signs of one thread.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    beats: AtomicU64,
+    patient: AtomicBool,
+}
+
+thread_local! {
+    static OWN: RefCell<Option<Arc<Pulse>>> = const { RefCell::new(None) };
+}
+
+/// Something came or went: bytes were read, a row was stepped to.
+pub fn beat() {
+    with(|pulse| _ = pulse.beats.fetch_add(1, Ordering::Relaxed));
+}
+
+/// Waits for something that another program does when it likes, such as writing to our standard input: however
+/// long that takes, it is not this run that hangs.
+pub fn patiently<T>(wait: impl FnOnce() -> T) -> T {
+    with(|pulse| pulse.patient.store(true, Ordering::Relaxed));
+    let came = wait();
+    with(|pulse| pulse.patient.store(false, Ordering::Relaxed));
+    beat();
+    came
+}
+
+/// Makes this the pulse of the calling thread.
+pub fn give(pulse: Arc<Pulse>) {
+    OWN.with(|own| *own.borrow_mut() = Some(pulse));
+}
+
+fn with(act: impl FnOnce(&Pulse)) {
+    OWN.with(|own| own.borrow().as_deref().map(act));
+}
+
+impl Pulse {
+    /// How many signs there were.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+
+    /// Does the thread wait for another program?
+    pub fn is_patient(&self) -> bool {
+        self.patient.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_counts_for_itself() {
+        beat();
+        let pulse = Arc::new(Pulse::default());
+        let own = Arc::clone(&pulse);
+        let inside = std::thread::spawn(move || {
+            give(Arc::clone(&own));
+            beat();
+            patiently(|| own.is_patient())
+        });
+        assert!(inside.join().expect("it does not panic"));
+        beat();
+        assert_eq!((pulse.beats(), pulse.is_patient()), (2, false));
+    }
+}
