@@ -215,6 +215,13 @@ fn todo() {
     }
 }
 
+/// All files of the folder `out`.
+fn out(work: &Work) -> Left {
+    let mut left = Left::new();
+    files(&mut left, work, "out");
+    left
+}
+
 #[test]
 fn movies() {
     let jobs =
@@ -224,11 +231,6 @@ fn movies() {
         jobs.iter().for_each(|(job, text)| work.file(job, text));
         work
     };
-    let left = |work: &Work| {
-        let mut left = Left::new();
-        files(&mut left, work, "out");
-        left
-    };
     let vary = [
         ("movies:sources.movies.concurrency", WORKERS),
         ("movies:sources.movies.batch.rows", ROWS),
@@ -236,7 +238,7 @@ fn movies() {
         ("movie_list:sources.movies.concurrency", WORKERS),
     ];
     let args = ["movies.toml", "movie_list.toml", "--set", "movies:sources.movies.count=400"];
-    Case { name: "movies, movie_list", args: &args, vary: &vary, folder: &folder, left: &left }.survives(1);
+    Case { name: "movies, movie_list", args: &args, vary: &vary, folder: &folder, left: &out }.survives(1);
 }
 
 #[test]
@@ -258,11 +260,6 @@ fn quality() {
         }
         work
     };
-    let left = |work: &Work| {
-        let mut left = Left::new();
-        files(&mut left, work, "out");
-        left
-    };
     let vary = [
         ("sources.sensors.concurrency", WORKERS),
         ("sources.sensors.batch.rows", ROWS),
@@ -271,13 +268,13 @@ fn quality() {
     ];
     let csv = ["--set", "sources.sensors.format=csv", "--set", "sources.sensors.path=in/*.csv"];
     let args = [&jobs[..1], &csv].concat();
-    Case { name: "series_quality", args: &args, vary: &vary, folder: &folder, left: &left }.survives(2);
+    Case { name: "series_quality", args: &args, vary: &vary, folder: &folder, left: &out }.survives(2);
     service("BTRDB_ENDPOINTS");
     let edges = ["collection=staging/edges", "from=2024-01-01", "to=2024-01-01T13:00:00Z", "window=2h"]
         .map(|setting| format!("sources.sensors.{setting}"));
     let edges: Vec<&str> = edges.iter().flat_map(|setting| ["--set", setting]).collect();
     let args = [&jobs[1..], &edges].concat();
-    Case { name: "stream_quality", args: &args, vary: &vary, folder: &folder, left: &left }.survives(2);
+    Case { name: "stream_quality", args: &args, vary: &vary, folder: &folder, left: &out }.survives(2);
 }
 
 /// Several sinks, of which some hold rows once and some are whole or absent, and files that are done with.
