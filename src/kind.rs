@@ -2,7 +2,7 @@
 //! its table of the spec into a live stage. A kind's own file holds all of that kind; its folder's
 //! `mod.rs` lists it.
 
-use schemars::{Schema as JsonSchema, SchemaGenerator};
+use schemars::{JsonSchema as JsonSchemaOf, Schema as JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -23,6 +23,23 @@ pub struct Kind<S: ?Sized + 'static> {
     pub side: Option<&'static str>,
     /// Compiles it. `None` where there were problems, which have been recorded in the context.
     pub compile: fn(&mut Context<'_>) -> Option<Compiled<S>>,
+}
+
+impl<S: ?Sized + 'static> Kind<S> {
+    /// A kind whose keys are the fields of `T`.
+    pub const fn new<T: DeserializeOwned + JsonSchemaOf>(
+        name: &'static str,
+        compile: fn(&mut Context<'_>) -> Option<Compiled<S>>,
+    ) -> Self {
+        let check = |context: &mut Context<'_>| drop(context.decode::<T>());
+        Kind { name, schema: |generator| T::json_schema(generator), check, side: None, compile }
+    }
+
+    /// The same, with a second input, which `key` names.
+    pub const fn with_side(mut self, key: &'static str) -> Self {
+        self.side = Some(key);
+        self
+    }
 }
 
 /// A compiled stage.

@@ -88,7 +88,8 @@
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
 //! - There is no async but in the clients that are built so (`postgres`, the `btrdb` source): each of their connections
 //!   has a runtime of its own, which runs only while its worker waits for an answer.
-//! - The hot path allocates per batch, not per record; strings are views into the block that was read.
+//! - The hot path allocates per batch, not per record; strings are views into the block that was read. There is one
+//!   `unsafe`, in `formats/store.rs`: text that was found to be UTF-8 is not checked twice.
 //!
 //! A test in `tests/suite/house.rs` holds what of this a machine can check.
 

@@ -12,15 +12,7 @@ use crate::{
 };
 
 /// The `discard` kind.
-pub(super) const KIND: Kind<dyn Sink> = Kind {
-    name: "discard",
-    schema: |generator| generator.subschema_for::<DiscardSpec>(),
-    check: |context| {
-        context.decode::<DiscardSpec>();
-    },
-    compile,
-    side: None,
-};
+pub(super) const KIND: Kind<dyn Sink> = Kind::new::<DiscardSpec>("discard", compile);
 
 /// Takes every row and keeps none.
 #[derive(Deserialize, JsonSchema)]

@@ -50,20 +50,11 @@ use crate::{
 };
 
 /// The `files` sink.
-pub(super) const KIND: Kind<dyn Sink> = Kind {
-    name: "files",
-    schema: |generator| generator.subschema_for::<FilesSpec>(),
-    check: |context| {
-        context.decode::<FilesSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Sink> = Kind::new::<FilesSpec>("files", compile);
 
 /// Writes files.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "FilesSink")]
 struct FilesSpec {
     /// The file; `-` is standard output. In it, `{split}` stands for the number of the input split, in five
     /// digits, `{date}` for the day of the run in UTC, and `{name}` for the row's value of that column, of which

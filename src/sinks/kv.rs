@@ -26,20 +26,11 @@ use crate::{
 };
 
 /// The `kv` sink.
-pub(super) const KIND: Kind<dyn Sink> = Kind {
-    name: "kv",
-    schema: |generator| generator.subschema_for::<KvSpec>(),
-    check: |context| {
-        context.decode::<KvSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Sink> = Kind::new::<KvSpec>("kv", compile);
 
 /// Keeps one JSON document per key.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "KvSink")]
 struct KvSpec {
     /// The folder, or the SQLite file.
     path: String,
@@ -58,6 +49,7 @@ struct KvSpec {
 /// When a row counts as stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "KvAck")]
 enum Ack {
     /// When its document is durable; the sender waits for that.
     #[default]

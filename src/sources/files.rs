@@ -50,20 +50,11 @@ use crate::{
 };
 
 /// The `files` source.
-pub(super) const KIND: Kind<dyn Source> = Kind {
-    name: "files",
-    schema: |generator| generator.subschema_for::<FilesSpec>(),
-    check: |context| {
-        context.decode::<FilesSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Source> = Kind::new::<FilesSpec>("files", compile);
 
 /// Reads files.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "FilesSource")]
 struct FilesSpec {
     /// The files: a path or glob, or a list of them. `*` matches no file whose name begins with a dot. `-` is
     /// standard input.

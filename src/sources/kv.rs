@@ -19,20 +19,11 @@ use crate::{
 };
 
 /// The `kv` source.
-pub(super) const KIND: Kind<dyn Source> = Kind {
-    name: "kv",
-    schema: |generator| generator.subschema_for::<KvSpec>(),
-    check: |context| {
-        context.decode::<KvSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Source> = Kind::new::<KvSpec>("kv", compile);
 
 /// Reads the documents of a store, as columns `key` and `value`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "KvSource")]
 struct KvSpec {
     /// The folder, or the SQLite file.
     path: String,

@@ -20,15 +20,7 @@ use crate::{
 };
 
 /// The `dedup` kind.
-pub(super) const KIND: Kind<dyn Transform> = Kind {
-    name: "dedup",
-    schema: |generator| generator.subschema_for::<DedupSpec>(),
-    check: |context| {
-        context.decode::<DedupSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Transform> = Kind::new::<DedupSpec>("dedup", compile);
 
 /// Keeps one row of each key, in input order; nulls are equal to each other here. The keys, and with `keep = "last"`
 /// the rows, are held within `limits.memory`.

@@ -21,15 +21,7 @@ use crate::{
 };
 
 /// The `explode` kind.
-pub(super) const KIND: Kind<dyn Transform> = Kind {
-    name: "explode",
-    schema: |generator| generator.subschema_for::<ExplodeSpec>(),
-    check: |context| {
-        context.decode::<ExplodeSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Transform> = Kind::new::<ExplodeSpec>("explode", compile);
 
 /// Puts out a row for every item of a list, with the other columns repeated. What becomes of a batch must fit into
 /// `limits.memory`.

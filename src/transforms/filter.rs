@@ -15,15 +15,7 @@ use crate::{
 };
 
 /// The `filter` kind.
-pub(super) const KIND: Kind<dyn Transform> = Kind {
-    name: "filter",
-    schema: |generator| generator.subschema_for::<FilterSpec>(),
-    check: |context| {
-        context.decode::<FilterSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Transform> = Kind::new::<FilterSpec>("filter", compile);
 
 /// Keeps the records for which `where` is true; null counts as false.
 #[derive(Deserialize, JsonSchema)]

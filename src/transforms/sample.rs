@@ -19,15 +19,7 @@ use crate::{
 };
 
 /// The `sample` kind.
-pub(super) const KIND: Kind<dyn Transform> = Kind {
-    name: "sample",
-    schema: |generator| generator.subschema_for::<SampleSpec>(),
-    check: |context| {
-        context.decode::<SampleSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Transform> = Kind::new::<SampleSpec>("sample", compile);
 
 /// Keeps some of the rows: so many, or such a share. Which ones follows from the job's `seed`.
 #[derive(Deserialize, JsonSchema)]

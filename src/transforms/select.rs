@@ -23,15 +23,7 @@ use crate::{
 };
 
 /// The `select` kind.
-pub(super) const KIND: Kind<dyn Transform> = Kind {
-    name: "select",
-    schema: |generator| generator.subschema_for::<SelectSpec>(),
-    check: |context| {
-        context.decode::<SelectSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Transform> = Kind::new::<SelectSpec>("select", compile);
 
 /// Puts out other columns: first those of the input that `keep`, `drop` and `rename` leave, then those of `columns`.
 /// With `columns` alone it puts out these and no others.

@@ -22,15 +22,7 @@ use crate::{
 };
 
 /// The `sort` kind.
-pub(super) const KIND: Kind<dyn Transform> = Kind {
-    name: "sort",
-    schema: |generator| generator.subschema_for::<SortSpec>(),
-    check: |context| {
-        context.decode::<SortSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Transform> = Kind::new::<SortSpec>("sort", compile);
 
 /// Puts out all rows in order, once the last is in. They are held within `limits.memory`.
 #[derive(Deserialize, JsonSchema)]

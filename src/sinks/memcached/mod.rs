@@ -46,15 +46,7 @@ use crate::{
 };
 
 /// The kind `memcached`.
-pub(super) const KIND: Kind<dyn Sink> = Kind {
-    name: "memcached",
-    schema: |generator| Spec::json_schema(generator),
-    check: |context| {
-        context.decode::<Spec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Sink> = Kind::new::<Spec>("memcached", compile);
 
 /// What memcached itself needs of an item's 1 MiB for a key of one byte: no larger value fits, whatever the key.
 const ITEM_OVERHEAD: u64 = 60;
@@ -99,6 +91,7 @@ struct Spec {
 /// When a row counts as stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "MemcachedAck")]
 enum Ack {
     /// Every batch is confirmed by the servers.
     #[default]

@@ -34,8 +34,6 @@ use std::sync::{
     atomic::{AtomicI32, Ordering},
 };
 
-use schemars::JsonSchema;
-
 use self::{
     receipts::Receipts,
     spec::{Plan, Spec, WriteMode},
@@ -50,15 +48,7 @@ use crate::{
 };
 
 /// The kind `postgres`.
-pub(super) const KIND: Kind<dyn Sink> = Kind {
-    name: "postgres",
-    schema: |generator| Spec::json_schema(generator),
-    check: |context| {
-        context.decode::<Spec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Sink> = Kind::new::<Spec>("postgres", compile);
 
 /// Workers, and so connections, unless the spec says otherwise.
 const WORKERS: usize = 2;

@@ -14,7 +14,6 @@ use crate::{
 /// Keys of a `postgres` sink.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "PostgresSink")]
 pub(super) struct Spec {
     /// The server and database.
     url: Url,
@@ -48,6 +47,7 @@ pub(super) struct Spec {
 /// Is the table made?
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "PostgresCreate")]
 pub(super) enum Create {
     /// Where there is none.
     #[default]
@@ -61,6 +61,7 @@ pub(super) enum Create {
 /// What becomes of a row that is there already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "PostgresWrite")]
 pub(super) enum WriteMode {
     /// It is a reject where the table does not allow it twice.
     #[default]

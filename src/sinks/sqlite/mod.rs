@@ -50,20 +50,11 @@ use crate::{
 };
 
 /// The `sqlite` sink.
-pub(super) const KIND: Kind<dyn Sink> = Kind {
-    name: "sqlite",
-    schema: |generator| generator.subschema_for::<SqliteSpec>(),
-    check: |context| {
-        context.decode::<SqliteSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Sink> = Kind::new::<SqliteSpec>("sqlite", compile);
 
 /// Writes to a table of a SQLite database.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "SqliteSink")]
 struct SqliteSpec {
     /// The database file.
     database: String,
@@ -90,6 +81,7 @@ struct SqliteSpec {
 /// What becomes of the table before the first row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "SqliteCreate")]
 enum Create {
     /// It is made if it is not there.
     #[default]
@@ -103,6 +95,7 @@ enum Create {
 /// What becomes of a row that is there already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "SqliteWrite")]
 enum WriteMode {
     /// It is a reject.
     #[default]

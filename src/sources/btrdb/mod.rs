@@ -19,6 +19,7 @@
 
 mod columns;
 mod endpoint;
+mod gone;
 mod list;
 mod reader;
 mod session;
@@ -43,6 +44,7 @@ use serde::Deserialize;
 use self::{
     columns::Columns,
     endpoint::Address,
+    gone::{Gone, UntilGone},
     reader::PointReader,
     session::{Server, Session},
     span::{MAX_TIME, MIN_TIME, Span},
@@ -60,15 +62,7 @@ use crate::{
 };
 
 /// The kind `btrdb`.
-pub(super) const KIND: Kind<dyn Source> = Kind {
-    name: "btrdb",
-    schema: |generator| Spec::json_schema(generator),
-    check: |context| {
-        context.decode::<Spec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Source> = Kind::new::<Spec>("btrdb", compile);
 
 /// Workers, and so connections, unless the spec says otherwise.
 const WORKERS: usize = 4;
@@ -76,7 +70,6 @@ const WORKERS: usize = 4;
 /// Keys of a `btrdb` source.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "BtrdbSource")]
 struct Spec {
     /// The server, as `host:port`.
     endpoint: Text,
@@ -116,6 +109,9 @@ struct Spec {
     /// Limit of an answer, and of each next piece of one.
     #[serde(default = "default_timeout")]
     timeout: Duration,
+    /// What becomes of a stream that is deleted while the job runs?
+    #[serde(default)]
+    gone: Gone,
 }
 
 /// What is read.
@@ -153,6 +149,7 @@ struct Plan {
     rows: usize,
     retry: Retry,
     timeout: Duration,
+    gone: Gone,
     /// Made when the splits are listed, or by the first worker.
     server: Mutex<Option<Arc<Server>>>,
 }
@@ -179,7 +176,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let (address, columns) = (address?, columns?);
     let (notes, schema) = (notes(&spec, &address), columns.schema());
     let rows = context.batch.rows.min(context.batch.bytes / columns.row_bytes()).max(1);
-    let Spec { collection, prefix, tags, annotations, mode, retry, timeout, .. } = spec;
+    let Spec { collection, prefix, tags, annotations, mode, retry, timeout, gone, .. } = spec;
     let server = Mutex::new(None);
     let plan = Plan {
         address,
@@ -195,6 +192,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
         rows,
         retry,
         timeout,
+        gone,
         server,
     };
     let stage = Box::new(Btrdb { plan: Arc::new(plan) });
@@ -393,9 +391,8 @@ impl Worker {
     }
 }
 
-impl SourceWorker for Worker {
-    fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
-        let span = Span::of(split)?;
+impl Worker {
+    fn reader<'a>(&'a mut self, id: SplitId, span: Span) -> Result<Box<dyn SplitReader + 'a>, Failure> {
         let title = self.title(&span)?;
         let Worker { plan, link, .. } = self;
         let rows = plan.columns.rows(id, &span, title);
@@ -403,5 +400,17 @@ impl SourceWorker for Worker {
             Mode::Raw => Box::new(PointReader::new(link, rows, span, plan.rows)),
             Mode::Stat => Box::new(WindowReader::new(link, rows, span, plan.rows, plan.window)),
         })
+    }
+}
+
+impl SourceWorker for Worker {
+    fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
+        let span = Span::of(split)?;
+        let (gone, schema) = (self.plan.gone, self.plan.columns.schema());
+        let reader = self.reader(id, span);
+        match gone {
+            Gone::Fail => reader,
+            Gone::Reject => Ok(Box::new(UntilGone::new(reader, id, &split.name, schema)?)),
+        }
     }
 }

@@ -23,15 +23,7 @@ use crate::{
 };
 
 /// The kind `postgres`.
-pub(super) const KIND: Kind<dyn Source> = Kind {
-    name: "postgres",
-    schema: |generator| Spec::json_schema(generator),
-    check: |context| {
-        context.decode::<Spec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Source> = Kind::new::<Spec>("postgres", compile);
 
 /// Workers, and so connections, unless the spec says otherwise.
 const WORKERS: usize = 2;
@@ -42,7 +34,6 @@ const MAX_SPLITS: u64 = 1_000_000;
 /// Keys of a `postgres` source.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "PostgresSource")]
 struct Spec {
     /// The server and database.
     url: Url,

@@ -25,20 +25,11 @@ use crate::{
 };
 
 /// The `sqlite` source.
-pub(super) const KIND: Kind<dyn Source> = Kind {
-    name: "sqlite",
-    schema: |generator| generator.subschema_for::<SqliteSpec>(),
-    check: |context| {
-        context.decode::<SqliteSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Source> = Kind::new::<SqliteSpec>("sqlite", compile);
 
 /// Reads a table of a SQLite database, or the answer to a query.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "SqliteSource")]
 struct SqliteSpec {
     /// The database file.
     database: String,

@@ -42,15 +42,7 @@ use crate::{
 };
 
 /// The `changelog` kind.
-pub(super) const KIND: Kind<dyn Transform> = Kind {
-    name: "changelog",
-    schema: |generator| generator.subschema_for::<ChangelogSpec>(),
-    check: |context| {
-        context.decode::<ChangelogSpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Transform> = Kind::new::<ChangelogSpec>("changelog", compile);
 
 /// Applies inserts, updates and deletes to one document per key.
 #[derive(Deserialize, JsonSchema)]

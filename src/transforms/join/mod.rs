@@ -31,15 +31,7 @@ use crate::{
 };
 
 /// The `join` kind.
-pub(super) const KIND: Kind<dyn Transform> = Kind {
-    name: "join",
-    schema: |generator| generator.subschema_for::<JoinSpec>(),
-    check: |context| {
-        context.decode::<JoinSpec>();
-    },
-    side: Some("with"),
-    compile,
-};
+pub(super) const KIND: Kind<dyn Transform> = Kind::new::<JoinSpec>("join", compile).with_side("with");
 
 /// Puts out the rows of its input (the left side) with those of another stage (the right side) that have the same
 /// values in some columns; null is the same as nothing. The right side is read first and held within `limits.memory`.

@@ -42,15 +42,7 @@ use crate::{
 };
 
 /// The kind, for the registry.
-pub(super) const KIND: Kind<dyn Transform> = Kind {
-    name: "protobuf",
-    schema: |generator| Spec::json_schema(generator),
-    check: |context| {
-        context.decode::<Spec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Transform> = Kind::new::<Spec>("protobuf", compile);
 
 /// Encodes each row as a protobuf message.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -40,15 +40,7 @@ use crate::{
 };
 
 /// The `quality` kind.
-pub(super) const KIND: Kind<dyn Transform> = Kind {
-    name: "quality",
-    schema: |generator| generator.subschema_for::<QualitySpec>(),
-    check: |context| {
-        context.decode::<QualitySpec>();
-    },
-    side: None,
-    compile,
-};
+pub(super) const KIND: Kind<dyn Transform> = Kind::new::<QualitySpec>("quality", compile);
 
 /// Puts out one record for each window of each stream, once the input has ended: a profile of its points, and a verdict
 /// for each rule. Streams come in the order in which they are first met, windows in the order of time, from the first

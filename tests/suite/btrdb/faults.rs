@@ -182,6 +182,27 @@ fn a_stream_that_is_deleted_in_mid_run_takes_no_other_with_it() {
 }
 
 #[test]
+fn a_stream_that_is_gone_may_be_a_few_rejects_instead() {
+    let server = Server::start(&["--fault", "delete:doomed:3"]);
+    let work = server.work();
+    let keys = "collection = 'staging/doomed'\nconcurrency = 1\ngone = 'reject'";
+    work.file("job.toml", format!("limits.rejects = 3\nrejects.path = 'rejects.ndjson'\n{}", job(keys)));
+    let report = work.report(0, &["job.toml"]);
+    assert_eq!(splits(&report).iter().filter(|(_, state)| *state == "failed").count(), 0);
+    // Two of its windows, and all of the other stream's; the other three windows are a reject each.
+    assert_eq!(stage(&report, "points")["rows_out"], 2 * 2_160 + 10_000);
+    let rejects = fs::read_to_string(work.path("rejects.ndjson")).unwrap();
+    let rejects: Vec<Value> = rejects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rejects.len(), 3);
+    for reject in &rejects {
+        assert_eq!(reject["reason"], "stream_gone", "{reject}");
+        assert!(reject["message"].as_str().unwrap().contains("error 404: stream does not exist"), "{reject}");
+        assert!(reject["record"].as_str().unwrap().starts_with("staging/doomed/doomed "), "{reject}");
+    }
+    assert_eq!(fs::read_to_string(work.path("rows.ndjson")).unwrap().lines().count(), 2 * 2_160 + 10_000);
+}
+
+#[test]
 fn a_server_that_dies_is_given_up_and_one_that_comes_back_goes_on() {
     for comes_back in [false, true] {
         let mut server = Server::start(&["--fault", "hang:even:1:2", "--piece", "1000"]);
