@@ -268,6 +268,13 @@ pub trait Sink: Send + Sync {
         false
     }
 
+    /// Does what is stored depend on the order of splits, as where a row takes the place of an earlier one? Then a
+    /// worker that has had to leave out a split stores none of the later ones: in the next attempt they come after
+    /// it. Asked only where batches come in order ([`Delivery::Ordered`], [`Delivery::BySplit`]).
+    fn needs_order(&self) -> bool {
+        false
+    }
+
     /// Is its output whole or absent? Then a run that broke off has left nothing in it.
     fn is_whole(&self) -> bool {
         false

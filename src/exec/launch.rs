@@ -296,7 +296,19 @@ impl Builder<'_> {
                     let (shared, outlet) = (Arc::clone(self.shared), outlet.clone());
                     let (stage, batch, held) = (pool.head, pool.batch, Held::default());
                     let ordered = matches!(pool.intake, Intake::Ordered | Intake::BySplit);
-                    Ok(Task::Write(Writer { shared, stage, queue, worker, batch, ordered, outlet, held }))
+                    let (strict, behind) = (ordered && sink.needs_order(), false);
+                    Ok(Task::Write(Writer {
+                        shared,
+                        stage,
+                        queue,
+                        worker,
+                        batch,
+                        ordered,
+                        strict,
+                        behind,
+                        outlet,
+                        held,
+                    }))
                 };
                 receivers.into_iter().map(writer).collect()
             }

@@ -33,6 +33,10 @@ pub(super) struct Writer {
     pub(super) batch: Option<BatchSize>,
     /// Do batches come in order, so that the end of a split means something?
     pub(super) ordered: bool,
+    /// Must what comes after a split that is not stored wait until it is?
+    pub(super) strict: bool,
+    /// Is there such a split?
+    pub(super) behind: bool,
     pub(super) outlet: Outlet,
     pub(super) held: Held,
 }
@@ -85,7 +89,8 @@ impl Writer {
 
     /// A split has no more. Where the sink makes it durable now, what was held is let go.
     fn end_split(&mut self, message: Message) -> Duration {
-        let (split, complete) = (message.place.split, !message.ack.is_incomplete());
+        let (split, complete) = (message.place.split, !message.ack.is_incomplete() && !self.behind);
+        self.behind |= self.strict && !complete;
         if let (true, Some(worker)) = (self.ordered, &mut self.worker) {
             match guard(&self.shared.plan, self.stage, || worker.end_split(split, complete)) {
                 Ok(true) => self.release(),
@@ -177,10 +182,10 @@ impl Writer {
         written
     }
 
-    /// Asks the worker; where it fails or has failed before, no row is stored.
+    /// Asks the worker; where it fails or has failed before, or rows before these must come first, no row is stored.
     fn attempt(&mut self, batch: &Batch) -> Written {
         let lost = |failure| Written { failed: batch.rows() as u64, failure, durable: true, ..Written::default() };
-        let Some(worker) = &mut self.worker else {
+        let Some(worker) = self.worker.as_mut().filter(|_| !self.behind) else {
             return lost(None);
         };
         match guard(&self.shared.plan, self.stage, || worker.write(batch)) {

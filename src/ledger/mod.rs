@@ -20,11 +20,19 @@
 //! Where a sink's output is whole or absent, or a stage's answer depends on rows it has seen before, all splits
 //! are stored at once, at the end: until then a run that broke off reads them all again.
 //!
+//! The last that a command does is to note that its runs are finished. Killed after that and before its end, it has
+//! done its work, though the shell hears of a kill: the next command begins a new run, as after any other.
+//!
 //! The ledger alone makes nothing exactly once: a process may be killed after a sink has committed and before the
 //! ledger says so. So each sink guards itself, under the run's name ([`Attempt`](crate::stage::Attempt)): SQLite and PostgreSQL keep a
 //! receipt of every split in the same transaction as its rows ([`receipt`](crate::receipt)), files appear under
 //! their names only when all of them are complete, and are the same bytes each time, and what is plainly set under
-//! a key may be set again.
+//! a key may be set again. Receipts go at the end of the run, or with the job's next run that writes to the same
+//! database. A run that is given up with `--fresh` leaves them in a database that the spec does not name any more.
+//!
+//! A run that fails, and is not killed, may store splits after one that it could not read. Where rows take the place
+//! of others ([`Sink::needs_order`](crate::stage::Sink::needs_order)) it does not: they would be gone over by older
+//! ones. Of several workers each looks to its own splits; between them there is no order to keep.
 
 mod frozen;
 mod status;

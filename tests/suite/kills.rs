@@ -1,262 +1,40 @@
 //! Kills the program at random instants, runs the same command again with other numbers of workers and other sizes of
 //! batches, and compares what is there in the end with what an undisturbed run leaves: nothing lost, nothing twice.
 //!
-//! `RUNNER_KILLS` says how many kills each job must survive, `RUNNER_SEED` where chance begins. With the feature
+//! `RUNNER_KILLS` says how many kills the jobs of each test must survive, `RUNNER_SEED` where chance begins. With the feature
 //! `failpoints` half of the kills come at a named point of the program, not at a random time.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    process::Stdio,
-    thread,
-    time::{Duration, Instant, SystemTime},
+mod case;
+mod left;
+
+use std::{fs, path::Path};
+
+use self::{
+    case::{Case, Chance},
+    left::{Left, database, files, rejects},
 };
-
-use rusqlite::{Connection, types::Value as SqlValue};
-use serde_json::Value;
-
 use crate::{
     apps::{App, apps, text},
     postgres::Database,
-    servers::Servers,
+    servers::{Servers, service},
     work::{Work, project},
 };
-
-/// Kills that each job must survive, unless `RUNNER_KILLS` says otherwise.
-const KILLS: usize = 6;
-/// A run that was killed so often may end.
-const PER_RUN: usize = 6;
-
-/// Points at which a process is stopped and killed, and how often it may pass them before.
-const POINTS: &[(&str, u64)] = &[
-    ("ledger-note", 4),
-    ("ledger-noted", 4),
-    ("run-stored", 1),
-    ("run-cleared", 1),
-    ("files-published", 3),
-    ("changelog-saved", 2),
-    ("postgres-commit", 4),
-    ("done", 4),
-    ("sqlite-commit", 6),
-    ("sqlite-committed", 6),
-    ("kv-put", 6),
-];
-
-/// What a job left, by name: rows, documents, files.
-type Left = BTreeMap<String, String>;
-
-/// A job in small.
-struct Case<'a> {
-    name: &'a str,
-    args: &'a [&'a str],
-    /// Settings, each with the values that an attempt may have.
-    vary: &'a [(&'a str, &'a [&'a str])],
-    /// A folder with its input.
-    folder: &'a dyn Fn() -> Work,
-    left: &'a dyn Fn(&Work) -> Left,
-}
-
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % n.max(1)
-    }
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
-impl Case<'_> {
-    fn survives(&self) {
-        let kills = number("RUNNER_KILLS").map_or(KILLS, |kills| kills as usize);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let seed = number("RUNNER_SEED").unwrap_or(now.as_nanos() as u64) | 1;
-        let mut chance = Chance(seed);
-        let work = (self.folder)();
-        let start = Instant::now();
-        work.expect(0, self.args);
-        let time = start.elapsed();
-        let expected = (self.left)(&work);
-        let (mut survived, mut runs) = (0, 0);
-        while survived < kills {
-            let work = (self.folder)();
-            survived += self.torment(&work, time, &mut chance, kills - survived, seed);
-            runs += 1;
-            let found = (self.left)(&work);
-            let all: Vec<&String> = expected.keys().chain(found.keys()).collect();
-            for name in all {
-                let (expected, found) = (expected.get(name), found.get(name));
-                if found != expected {
-                    let differs = difference(expected.map_or("", |text| text), found.map_or("", |text| text));
-                    let root = work.path("").display().to_string();
-                    panic!("{} with RUNNER_SEED={seed}, run {runs}: {name}: {differs}\nsee {root}", self.name);
-                }
-            }
-            let litter = litter(&work.path(""));
-            assert!(litter.is_empty(), "{} with RUNNER_SEED={seed} leaves {litter:?}", self.name);
-        }
-        // What is printed by the usual way is not seen where the test is a good one.
-        let _ = writeln!(std::io::stderr(), "kills: {}: survived {survived} in {runs} runs, seed {seed}", self.name);
-    }
-
-    /// Kills attempts at one run until it ends; says how many were killed.
-    fn torment(&self, work: &Work, time: Duration, chance: &mut Chance, kills: usize, seed: u64) -> usize {
-        let mut killed = 0;
-        // One that made what was there before.
-        let before = self.finished(work);
-        loop {
-            let mut args: Vec<String> = self.args.iter().map(|arg| (*arg).to_owned()).collect();
-            for (key, values) in self.vary {
-                let value = values[chance.below(values.len() as u64) as usize];
-                args.extend(["--set".to_owned(), format!("{key}={value}")]);
-            }
-            let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            if killed == kills.min(PER_RUN) {
-                work.expect(0, &args);
-                return killed;
-            }
-            let mut command = work.command(&args);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(work.path("stderr")).unwrap());
-            let after = time.mul_f64(chance.below(1200) as f64 / 1000.0);
-            let (point, passes) = POINTS[chance.below(POINTS.len() as u64) as usize];
-            let passes = chance.below(passes + 1);
-            if cfg!(feature = "failpoints") && chance.below(2) == 0 {
-                // It stays there until it is killed, or never comes by.
-                command.env("FAILPOINTS", format!("{point}={passes}*off->sleep(600000)"));
-            }
-            let mut child = command.spawn().unwrap();
-            let start = Instant::now();
-            let mut ended = None;
-            while start.elapsed() < after && ended.is_none() {
-                thread::sleep(Duration::from_millis(1).min(after));
-                ended = child.try_wait().unwrap();
-            }
-            let status = match ended {
-                Some(status) => status,
-                None => {
-                    child.kill().unwrap();
-                    child.wait().unwrap()
-                }
-            };
-            match status.code() {
-                // Killed at the very end: the last thing that it did is to say so.
-                None if self.finished(work).is_some_and(|run| Some(&run) != before.as_ref()) => return killed + 1,
-                None => killed += 1,
-                Some(0) => return killed,
-                Some(code) => {
-                    let name = self.name;
-                    panic!("{name} with RUNNER_SEED={seed} exits {code} after {killed} kills\n{}", work.read("stderr"))
-                }
-            }
-        }
-    }
-}
-
-impl Case<'_> {
-    /// The last job's run, if its ledger says that it is over.
-    fn finished(&self, work: &Work) -> Option<String> {
-        let spec = self.args.iter().rfind(|arg| arg.ends_with(".toml") || arg.ends_with(".yaml"));
-        let status = work.expect(0, &["status", spec.unwrap(), "--format", "json"]).stdout;
-        let status: Value = serde_json::from_str(&status).unwrap();
-        (status["state"] == "finished").then(|| status["run"].as_str().unwrap().to_owned())
-    }
-}
-
-/// The lines that are missing, and those that are too much.
-fn difference(expected: &str, found: &str) -> String {
-    let lines = |text: &str| {
-        let mut lines: BTreeMap<String, i64> = BTreeMap::new();
-        text.lines().for_each(|line| *lines.entry(line.to_owned()).or_default() += 1);
-        lines
-    };
-    let mut counts = lines(expected);
-    lines(found).into_iter().for_each(|(line, count)| *counts.entry(line).or_default() -= count);
-    let some = |sign: i64| {
-        let other =
-            |(line, count): (&String, &i64)| (count * sign > 0).then(|| line.chars().take(200).collect::<String>());
-        counts.iter().filter_map(other).take(3).collect::<Vec<_>>()
-    };
-    let all: i64 = counts.values().map(|count| count.abs()).sum();
-    format!("{all} lines differ; missing, such as {:?}; too much, such as {:?}", some(1), some(-1))
-}
-
-/// What should not be there when a run is over.
-fn litter(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if name.contains(".tmp-") || name.ends_with(".run") || name.ends_with("-wal") {
-            found.push(path);
-        } else if path.is_dir() {
-            // What waits there for a name is nothing in the end.
-            if name == ".tmp" {
-                found.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-            } else {
-                found.extend(litter(&path));
-            }
-        }
-    }
-    found
-}
-
-/// Every file in a folder.
-fn files(left: &mut Left, work: &Work, folder: &str) {
-    for name in work.list(folder) {
-        let path = format!("{folder}/{name}");
-        if work.path(&path).is_dir() {
-            files(left, work, &path);
-        } else {
-            let bytes = fs::read(work.path(&path)).unwrap();
-            left.insert(path, String::from_utf8_lossy(&bytes).into_owned());
-        }
-    }
-}
-
-/// All tables of an SQLite file, row by row.
-fn database(left: &mut Left, work: &Work, path: &str) {
-    let connection = Connection::open(work.path(path)).unwrap();
-    let sql = "select name from sqlite_schema where type = 'table' and name <> 'sqlite_sequence'";
-    let tables: Vec<String> =
-        connection.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    for table in tables {
-        let mut statement = connection.prepare(&format!("select * from \"{table}\" order by 1, 2")).unwrap();
-        let columns = statement.column_count();
-        let mut rows = statement.query([]).unwrap();
-        let mut text = String::new();
-        while let Some(row) = rows.next().unwrap() {
-            for column in 0..columns {
-                text.push_str(&format!("{:?}|", row.get::<_, SqlValue>(column).unwrap()));
-            }
-            text.push('\n');
-        }
-        left.insert(format!("{path} {table}"), text);
-    }
-}
-
-/// The reject file: every line once, in no order, without when and in which run.
-fn rejects(left: &mut Left, work: &Work, path: &str) {
-    let mut lines: Vec<String> = Vec::new();
-    for mut line in work.json_lines(path) {
-        let object = line.as_object_mut().unwrap();
-        object.remove("time");
-        object.remove("run");
-        lines.push(line.to_string());
-    }
-    lines.sort();
-    left.insert(path.to_owned(), lines.join("\n"));
-}
 
 const WORKERS: &[&str] = &["1", "2", "3"];
 const ROWS: &[&str] = &["7", "50", "333", "5000"];
 const QUEUE: &[&str] = &["1", "4"];
+
+/// Copies what is in a folder.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        match path.is_dir() {
+            true => copy(&path, &to.join(name)),
+            false => drop(fs::copy(&path, to.join(name)).unwrap()),
+        }
+    }
+}
 
 #[test]
 fn memc() {
@@ -295,7 +73,7 @@ fn memc() {
         ("sinks.cache.batch.rows", ROWS),
     ];
     let args = ["jobs/memc.toml", "--set", "sinks.cache.verify.sample=20"];
-    Case { name: "memc", args: &args, vary: &vary, folder: &folder, left: &left }.survives();
+    Case { name: "memc", args: &args, vary: &vary, folder: &folder, left: &left }.survives(1);
 }
 
 #[test]
@@ -329,7 +107,7 @@ fn sample_tables() {
             }
             left(work)
         };
-        Case { name, args: &args, vary: &vary, folder: &folder, left: &left }.survives();
+        Case { name, args: &args, vary: &vary, folder: &folder, left: &left }.survives(3);
     }
 }
 
@@ -362,18 +140,21 @@ fn sample_tables_postgres() {
         left
     };
     let vary =
-        [("sources.rows.concurrency", WORKERS), ("sources.rows.batch.rows", ROWS), ("sinks.main.concurrency", WORKERS)];
+        [("sinks.main.concurrency", WORKERS), ("sources.rows.concurrency", WORKERS), ("sources.rows.batch.rows", ROWS)];
     let count = ["--set", "sources.rows.count=2000", "--set", "sources.rows.splits=9"];
     let args = [&[job][..], &count].concat();
-    let name = "sample_tables_postgres";
-    Case { name, args: &args, vary: &vary, folder: &folder, left: &left }.survives();
+    Case { name: "sample_tables_postgres", args: &args, vary: &vary, folder: &folder, left: &left }.survives(2);
+    // Who has which rows is not for an attempt to change: the number of workers stays.
+    let keyed = ["--set", "sinks.main.partition_by=name", "--set", "sinks.main.concurrency=2"];
+    let (name, args) = ("sample_tables_postgres, divided by key", [&args[..], &keyed].concat());
+    Case { name, args: &args, vary: &vary[1..], folder: &folder, left: &left }.survives(2);
 }
 
 #[test]
 fn todo() {
     let job = "todo.yaml";
     let text = fs::read_to_string(project("jobs/todo.yaml")).unwrap();
-    let folder = || {
+    let before = {
         let work = Work::new();
         work.file(job, &text);
         let mut chance = Chance(99);
@@ -397,6 +178,11 @@ fn todo() {
             let input = ["--set", "sources.operations.path=before/*.ndjson", "--quiet"];
             work.expect(0, &[&[job][..], &input, more].concat());
         }
+        work
+    };
+    let folder = || {
+        let work = Work::new();
+        copy(&before.path(""), &work.path(""));
         work
     };
     let left = |work: &Work| {
@@ -425,8 +211,15 @@ fn todo() {
     ];
     for (name, more) in ways {
         let args = [&[job][..], &more].concat();
-        Case { name, args: &args, vary: &vary, folder: &folder, left: &left }.survives();
+        Case { name, args: &args, vary: &vary, folder: &folder, left: &left }.survives(4);
     }
+}
+
+/// All files of the folder `out`.
+fn out(work: &Work) -> Left {
+    let mut left = Left::new();
+    files(&mut left, work, "out");
+    left
 }
 
 #[test]
@@ -438,11 +231,6 @@ fn movies() {
         jobs.iter().for_each(|(job, text)| work.file(job, text));
         work
     };
-    let left = |work: &Work| {
-        let mut left = Left::new();
-        files(&mut left, work, "out");
-        left
-    };
     let vary = [
         ("movies:sources.movies.concurrency", WORKERS),
         ("movies:sources.movies.batch.rows", ROWS),
@@ -450,7 +238,43 @@ fn movies() {
         ("movie_list:sources.movies.concurrency", WORKERS),
     ];
     let args = ["movies.toml", "movie_list.toml", "--set", "movies:sources.movies.count=400"];
-    Case { name: "movies, movie_list", args: &args, vary: &vary, folder: &folder, left: &left }.survives();
+    Case { name: "movies, movie_list", args: &args, vary: &vary, folder: &folder, left: &out }.survives(1);
+}
+
+#[test]
+fn quality() {
+    let jobs = ["series_quality.toml", "stream_quality.toml"];
+    let texts = jobs.map(|job| fs::read_to_string(project("jobs").join(job)).unwrap());
+    let folder = || {
+        let work = Work::new();
+        jobs.iter().zip(&texts).for_each(|(job, text)| work.file(job, text));
+        // Three sensors, whose points go on from file to file.
+        for file in 0..5 {
+            let line = |n: i64| {
+                let (sensor, minute) = (n % 3, file * 600 + n / 3);
+                let time = format!("2024-03-{:02}T{:02}:{:02}:00Z", 1 + minute / 1440, minute / 60 % 24, minute % 60);
+                format!("s{sensor},1,{time},{}.5\n", (n * 7919) % 60)
+            };
+            let lines: String = (0..1800).map(line).collect();
+            work.file(&format!("in/{file}.csv"), format!("uuid,version,time,value\n{lines}"));
+        }
+        work
+    };
+    let vary = [
+        ("sources.sensors.concurrency", WORKERS),
+        ("sources.sensors.batch.rows", ROWS),
+        ("transforms.quality.concurrency", WORKERS),
+        ("transforms.quality.batch.rows", ROWS),
+    ];
+    let csv = ["--set", "sources.sensors.format=csv", "--set", "sources.sensors.path=in/*.csv"];
+    let args = [&jobs[..1], &csv].concat();
+    Case { name: "series_quality", args: &args, vary: &vary, folder: &folder, left: &out }.survives(2);
+    service("BTRDB_ENDPOINTS");
+    let edges = ["collection=staging/edges", "from=2024-01-01", "to=2024-01-01T13:00:00Z", "window=2h"]
+        .map(|setting| format!("sources.sensors.{setting}"));
+    let edges: Vec<&str> = edges.iter().flat_map(|setting| ["--set", setting]).collect();
+    let args = [&jobs[1..], &edges].concat();
+    Case { name: "stream_quality", args: &args, vary: &vary, folder: &folder, left: &out }.survives(2);
 }
 
 /// Several sinks, of which some hold rows once and some are whole or absent, and files that are done with.
@@ -490,5 +314,5 @@ fn sinks_of_all_kinds_at_once() {
         ("sinks.table.batch.rows", ROWS),
         ("sinks.kv.concurrency", WORKERS),
     ];
-    Case { name: "all kinds", args: &["all.toml"], vary: &vary, folder: &folder, left: &left }.survives();
+    Case { name: "all kinds", args: &["all.toml"], vary: &vary, folder: &folder, left: &left }.survives(1);
 }

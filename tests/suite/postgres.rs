@@ -4,12 +4,14 @@
 pub mod database;
 mod faults;
 
+use std::thread;
+
 use serde_json::Value;
 
 pub use self::database::Database;
 use crate::{
     servers::nobody,
-    work::{Ran, Work, project, stage},
+    work::{Ran, Work, project, stage, until},
 };
 
 /// A job that reads `in/*.tsv` into a sink `main`, whose other keys are given.
@@ -197,6 +199,24 @@ fn the_table_is_made_kept_or_made_anew() {
     let qualified = format!("sinks.main.table={}.other", database.schema);
     database.work.expect(0, &["job.toml", "--set", &qualified]);
     assert_eq!(database.list("select v from other"), "a");
+}
+
+/// The server may go on for a while with what a killed attempt has asked for.
+#[test]
+fn a_table_that_is_being_made_is_waited_for() {
+    for (create, expected) in [("if_missing", "old,a"), ("replace", "a")] {
+        let database = with(&job(KEYED, "columns = ['v']"), &["1\ta\n"]);
+        let dead = format!("create table t (v text); insert into t values ('old'); select pg_sleep(1), '{create}'");
+        thread::scope(|scope| {
+            scope.spawn(|| database.ask(&dead));
+            let asleep = format!(
+                "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and query like '%, ''{create}''%'"
+            );
+            until("the table is being made", || database.ask(&asleep) == "1");
+            database.work.expect(0, &["job.toml", "--set", &format!("sinks.main.create={create}")]);
+        });
+        assert_eq!(database.list("select v from t"), expected, "{create}");
+    }
 }
 
 #[test]

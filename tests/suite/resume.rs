@@ -58,6 +58,30 @@ fn a_higher_limit_goes_on_where_the_lower_one_stopped() {
     assert_eq!((status(&work)["state"].clone(), work.list(".runner").len()), ("finished".into(), 3));
 }
 
+/// What a kill between two writes of the reject file leaves: the beginning of a line, of a split that is not stored.
+#[test]
+fn a_reject_that_was_cut_off_goes() {
+    let rest = ["job.toml", "--set", "limits.rejects=90%"];
+    let whole = broken();
+    whole.expect(0, &rest);
+    let line = broken().read("out/rejects.ndjson").lines().last().unwrap().to_owned();
+    for cut in [1, line.len() / 2, line.len()] {
+        let work = broken();
+        let before = work.read("out/rejects.ndjson");
+        work.file("out/rejects.ndjson", format!("{before}{}", &line[..cut]));
+        work.expect(0, &rest);
+        assert_eq!(places(&work), places(&whole), "cut at {cut} of {}", line.len());
+    }
+}
+
+/// File and record of every reject.
+fn places(work: &Work) -> Vec<String> {
+    let rejects = work.json_lines("out/rejects.ndjson");
+    let mut places: Vec<String> = rejects.iter().map(|line| format!("{} {}", line["file"], line["line"])).collect();
+    places.sort();
+    places
+}
+
 #[test]
 fn status_says_what_is_done_and_what_is_left() {
     let work = Work::new();

@@ -309,3 +309,21 @@ fn a_split_that_is_not_whole_is_not_kept() {
         assert_eq!(stored, 10, "rows of the second split are taken back");
     }
 }
+
+#[test]
+fn where_order_matters_nothing_is_stored_after_a_split_that_is_not() {
+    for (needs_order, kept) in [(false, [0, 2, 3].as_slice()), (true, &[0])] {
+        let mut sink = Collect::new(Delivery::Ordered);
+        (sink.durable, sink.ends_splits, sink.needs_order) = (false, true, needs_order);
+        let count = Count { fails_at: Some((1, 1)), ..Count::new(4, 2, 5) };
+        let mut job = Job::new();
+        let source = job.source(&count, 1);
+        job.sink(&sink, &[source], Common::default(), None);
+        let ran = job.run();
+        assert_eq!(*count.done.lock().expect("no panic"), kept);
+        let ended =
+            if needs_order { ["end 0", "drop 1", "drop 2", "drop 3"] } else { ["end 0", "drop 1", "end 2", "end 3"] };
+        assert_eq!(*sink.ended.lock().expect("no panic"), ended);
+        assert_eq!(ran.tally.read() - ran.tally.failed(), 10 * kept.len() as u64);
+    }
+}

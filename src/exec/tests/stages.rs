@@ -158,6 +158,7 @@ pub(super) struct Collect {
     pub(super) durable: bool,
     /// Does the end of a split make its rows durable? Noted in `ended`.
     pub(super) ends_splits: bool,
+    pub(super) needs_order: bool,
     pub(super) ended: Arc<Mutex<Vec<String>>>,
     /// What `commit` was told, if it was called.
     pub(super) committed: Arc<Mutex<Option<bool>>>,
@@ -173,6 +174,7 @@ impl Collect {
             before: Arc::new(|_| Ok(())),
             durable: true,
             ends_splits: false,
+            needs_order: false,
             ended: Arc::default(),
             committed: Arc::default(),
             workers: Arc::default(),
@@ -188,6 +190,10 @@ impl Collect {
 impl Sink for Collect {
     fn delivery(&self) -> Delivery {
         self.delivery
+    }
+
+    fn needs_order(&self) -> bool {
+        self.needs_order
     }
 
     fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {

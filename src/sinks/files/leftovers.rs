@@ -72,3 +72,80 @@ impl Leftovers {
         fs::remove_file(&place).map_err(|error| Failure::writing(&place, &error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::ffi::OsStrExt, time::SystemTime};
+
+    use super::*;
+    use crate::formats::testing::Folder;
+
+    fn attempt(folder: &Folder) -> Attempt {
+        let text = |text: &str| text.to_owned();
+        let (folder, started) = (folder.path("job.run"), SystemTime::now());
+        let (run, job, stage) = (text("0123456789abcdef"), text("job"), text("out"));
+        Attempt { run, job, stage, again: true, started, folder, divided: false }
+    }
+
+    #[test]
+    fn what_was_noted_goes_and_nothing_else() {
+        let folder = Folder::new("leftovers");
+        let attempt = attempt(&folder);
+        let odd = std::ffi::OsStr::from_bytes(b".odd\n \xff.tmp");
+        let odd = folder.path("").join(odd);
+        let [made, other] = [".a.tmp", ".b.tmp"].map(|name| folder.path(name));
+        let mut notes = Leftovers::new(Some(&attempt));
+        assert_eq!(notes.tag(), attempt.run);
+        for path in [&made, &odd, &folder.path("never made")] {
+            notes.note(path).expect("noted");
+        }
+        for path in [&made, &odd, &other] {
+            fs::write(path, "x").expect("written");
+        }
+        Leftovers::remove(&attempt).expect("removed");
+        assert_eq!([&made, &odd, &other].map(|path| path.exists()), [false, false, true]);
+        assert!(!place(&attempt).exists(), "the notes go too");
+        Leftovers::remove(&attempt).expect("there is nothing to remove");
+    }
+
+    #[test]
+    fn a_note_that_was_cut_off_names_no_file() {
+        let folder = Folder::new("leftovers-cut");
+        let attempt = attempt(&folder);
+        let [first, second] = [".a.tmp", ".b.tmp"].map(|name| folder.path(name));
+        let mut notes = Leftovers::new(Some(&attempt));
+        notes.note(&first).expect("noted");
+        notes.note(&second).expect("noted");
+        let whole = fs::read(place(&attempt)).expect("notes");
+        let end = whole.iter().position(|byte| *byte == 0).expect("an end") + 1;
+        // A shorter name than the one that was meant may be another's file.
+        for cut in 0..whole.len() {
+            fs::write(place(&attempt), &whole[..cut]).expect("written");
+            for path in [&first, &second] {
+                fs::write(path, "x").expect("written");
+            }
+            Leftovers::remove(&attempt).expect("removed");
+            assert_eq!([first.exists(), second.exists()], [cut < end, true], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_told_and_stays_noted() {
+        let folder = Folder::new("leftovers-stuck");
+        let attempt = attempt(&folder);
+        let stuck = folder.path("stuck");
+        Leftovers::new(Some(&attempt)).note(&stuck).expect("noted");
+        // No file can be removed that is a folder.
+        fs::create_dir(&stuck).expect("made");
+        let failure = Leftovers::remove(&attempt).expect_err("not removed");
+        assert!(failure.message.contains("stuck"), "{failure}");
+        assert!(place(&attempt).exists());
+    }
+
+    #[test]
+    fn without_an_attempt_nothing_is_noted() {
+        let mut notes = Leftovers::new(None);
+        notes.note(Path::new("x")).expect("nothing to do");
+        assert_eq!(notes.tag(), std::process::id().to_string());
+    }
+}

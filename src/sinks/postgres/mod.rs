@@ -18,6 +18,9 @@
 //! Where the run can be gone on with, a receipt of each split is committed with its rows, in a table `_runner_ledger`
 //! of the same schema (`receipts`). A split whose receipt is there is not written again: its rows go to the stages
 //! behind as the server gave them back the first time. The table goes when the run is over.
+//!
+//! Splits are committed in order where there is one worker. Where there are several, which of two rows with one key
+//! comes last in an upsert depends on which worker is faster, unless `partition_by` gives both to the same.
 
 mod encode;
 mod receipts;
@@ -33,7 +36,7 @@ use std::sync::{
 
 use self::{
     receipts::Receipts,
-    spec::{Plan, Spec},
+    spec::{Plan, Spec, WriteMode},
     table::Target,
     worker::Worker,
 };
@@ -111,6 +114,10 @@ impl Sink for Postgres {
 
     fn by_split(&self) -> bool {
         true
+    }
+
+    fn needs_order(&self) -> bool {
+        self.plan.mode != WriteMode::Insert
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {

@@ -124,9 +124,10 @@ impl Receipts {
         loop {
             let create = if there()? { "" } else { &create };
             match session.run(&format!("{create}{begun}")) {
-                // Another run made it, or removed it, at the same time.
+                // Another run made it, or removed it, at the same time; or the server goes on with what a killed one
+                // has asked for.
                 Err(trouble)
-                    if tries < TRIES && matches!(trouble.code.as_deref(), Some("42P01" | "42P07" | "23505")) =>
+                    if tries < TRIES && (trouble.is_there_already() || trouble.code.as_deref() == Some("42P01")) =>
                 {
                     tries += 1;
                 }

@@ -64,14 +64,11 @@ fn create(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result
     let table = &plan.table.quoted;
     match plan.create {
         Create::Never => Ok(()),
-        Create::Replace => {
-            if receipts.map(|receipts| receipts.table_made(session)).transpose()? == Some(true) {
-                return Ok(());
-            }
-            // Sent together, they are one transaction.
-            let note = receipts.map(Receipts::note_table).unwrap_or_default();
-            session.run(&format!("drop table if exists {table}; {}; {note}", ddl(plan)))
-        }
+        Create::Replace => match replace(plan, receipts, session) {
+            // The server was going on with what a killed attempt had asked for: now that is done.
+            Err(trouble) if trouble.is_there_already() => replace(plan, receipts, session),
+            made => made,
+        },
         Create::IfMissing => {
             let found = session.ask("select to_regclass($1) is not null", &[table])?;
             if found.iter().any(|row| row.get(0)) {
@@ -79,11 +76,20 @@ fn create(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result
             }
             match session.run(&ddl(plan)) {
                 // Another run was faster.
-                Err(trouble) if matches!(trouble.code.as_deref(), Some("42P07" | "23505")) => Ok(()),
+                Err(trouble) if trouble.is_there_already() => Ok(()),
                 made => made,
             }
         }
     }
+}
+
+fn replace(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result<(), Trouble> {
+    if receipts.map(|receipts| receipts.table_made(session)).transpose()? == Some(true) {
+        return Ok(());
+    }
+    // Sent together, they are one transaction.
+    let note = receipts.map(Receipts::note_table).unwrap_or_default();
+    session.run(&format!("drop table if exists {}; {}; {note}", plan.table.quoted, ddl(plan)))
 }
 
 /// The statement that makes the table.

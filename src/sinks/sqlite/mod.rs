@@ -419,6 +419,10 @@ impl Sink for Sqlite {
         true
     }
 
+    fn needs_order(&self) -> bool {
+        self.plan.layout.mode != WriteMode::Insert
+    }
+
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
         *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
         Ok(())

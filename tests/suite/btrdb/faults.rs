@@ -228,6 +228,38 @@ fn a_server_that_dies_is_given_up_and_one_that_comes_back_goes_on() {
     }
 }
 
+/// Of each stream the last point, in a table. A window that cannot be read now is read by the next attempt, and is
+/// not stored over the windows after it.
+#[test]
+fn rows_take_the_place_of_others_in_order_whatever_fails() {
+    let keys = format!("{EDGES}\nconcurrency = 1\ncolumns = ['name', 'time', 'value']\n{HASTY}");
+    let job = job(&keys);
+    let (source, _) = job.split_once("[sinks.rows]").unwrap();
+    let table = "[sinks.table]\ntype = 'sqlite'\ninput = 'points'\ndatabase = 't.db'\ntable = 't'\n\
+                 mode = 'upsert'\nconflict = ['name']\n";
+    let last = |faults: &[&str]| {
+        let mut server = Server::start(faults);
+        let work = server.work();
+        work.file("job.toml", format!("{source}{table}"));
+        if !faults.is_empty() {
+            ends(&work.run(&["job.toml"]), 74, &["ordered"]);
+            server.restart(&[]);
+        }
+        let report = work.report(0, &["job.toml"]);
+        let connection = rusqlite::Connection::open(work.path("t.db")).unwrap();
+        let mut found = connection.prepare("select name, time, value from t order by name").unwrap();
+        let texts = |row: &rusqlite::Row<'_>| {
+            Ok([0, 1, 2].map(|at| format!("{:?}", row.get::<_, rusqlite::types::Value>(at).unwrap())))
+        };
+        let found: Vec<[String; 3]> = found.query_map([], texts).unwrap().map(Result::unwrap).collect();
+        (found, report["run"]["splits_kept"].as_u64().unwrap())
+    };
+    let (undisturbed, kept) = last(&[]);
+    assert_eq!((undisturbed.len(), kept), (9, 0));
+    // The first stream has two windows before those of `even`; and one window of `hollow` is, with no row, stored.
+    assert_eq!(last(&["--fault", "stat:even:2:500"]), (undisturbed, 4));
+}
+
 /// A certificate for 127.0.0.1 that vouches for itself, and its key.
 fn certificate(work: &Work) -> [String; 2] {
     let [certificate, key] = ["server.pem", "key.pem"].map(|name| work.path(name).to_str().unwrap().to_owned());
