@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    left::{Left, database, difference, files, rejects},
+    kills::left::{Left, database, difference, files, rejects},
     running::Running,
     work::Work,
 };

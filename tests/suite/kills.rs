@@ -5,7 +5,7 @@
 //! `failpoints` half of the kills come at a named point of the program, not at a random time.
 
 mod case;
-mod left;
+pub mod left;
 
 use std::{fs, path::Path};
 

@@ -15,9 +15,6 @@ mod house;
 mod imdb;
 mod invalid;
 mod kills;
-#[path = "kills/left.rs"]
-#[allow(dead_code, reason = "some of it is for faults, which only one build has")]
-mod left;
 mod locks;
 mod memc;
 mod movies;

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use crate::{
     apps::{App, apps, text},
-    left::{Left, database, difference, files, litter, rejects},
+    kills::left::{Left, database, difference, files, litter, rejects},
     running::Running,
     servers::{DEVICES, Servers},
     work::{Ran, Work},
