@@ -388,7 +388,12 @@ fn every_command_of_the_readme_works() {
         if args.contains(&"jobs/movie_list.toml") {
             work.expect(0, &["jobs/movies.toml", "--quiet", "--set", "sources.movies.count=100"]);
         }
-        work.gzip("data/appsinstalled/part.tsv.gz", text(&apps("readme", 20), "\n"));
+        let records = text(&apps("readme", 20), "\n");
+        if args.contains(&"replay") {
+            work.gzip("data/appsinstalled/part.tsv.gz", format!("{records}idfa\tno numbers\n"));
+            work.expect(0, &["jobs/memc.toml", "--quiet", "--set", "limits.rejects=1"]);
+        }
+        work.gzip("data/appsinstalled/part.tsv.gz", records);
         work.expect(0, &args);
     }
 }
