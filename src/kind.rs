@@ -2,7 +2,7 @@
 //! its table of the spec into a live stage. A kind's own file holds all of that kind; its folder's
 //! `mod.rs` lists it.
 
-use schemars::{JsonSchema as JsonSchemaOf, Schema as JsonSchema, SchemaGenerator};
+use schemars::{Schema as JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -27,7 +27,7 @@ pub struct Kind<S: ?Sized + 'static> {
 
 impl<S: ?Sized + 'static> Kind<S> {
     /// A kind whose keys are the fields of `T`.
-    pub const fn new<T: DeserializeOwned + JsonSchemaOf>(
+    pub const fn new<T: DeserializeOwned + schemars::JsonSchema>(
         name: &'static str,
         compile: fn(&mut Context<'_>) -> Option<Compiled<S>>,
     ) -> Self {

@@ -1,5 +1,5 @@
-//! A stream that is deleted while it is read: where the spec says so, the rest of each of its splits is one reject, and
-//! all other streams count as if it had never been.
+//! A stream that is deleted while it is read, or whose version is gone: where the spec says so, the rest of each of its
+//! splits is one reject, and the run goes on with the others.
 
 use arrow_array::RecordBatch;
 use schemars::JsonSchema;
