@@ -22,7 +22,7 @@ mod worker;
 
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
+    hash::RandomState,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time,
 };
@@ -53,9 +53,6 @@ const ITEM_OVERHEAD: u64 = 60;
 
 /// memcached counts time in 32 bits; beyond this it would soon be wrong.
 const LONGEST_EXPIRE: u64 = 10 * 365 * 24 * 60 * 60;
-
-/// Waits longer than this are taken for it, so that no sum of times overflows.
-const LONGEST_WAIT: time::Duration = time::Duration::from_secs(24 * 60 * 60);
 
 /// Keys of a `memcached` sink.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -169,7 +166,7 @@ impl Shared {
             address: address.clone(),
             down: OnceLock::new(),
         };
-        let limit = |wait: Duration| Duration(wait.0.min(LONGEST_WAIT));
+        let limit = |wait: Duration| Duration(wait.0.min(Retry::LONGEST_WAIT));
         let expire = spec.expire.0;
         Shared {
             servers: spec.servers.iter().map(server).collect(),
@@ -230,14 +227,6 @@ impl Shared {
         }
         notes
     }
-}
-
-/// How long to wait after attempt number `attempt`: doubled each time, less up to half of it at random so that
-/// workers do not come back all at once.
-fn pause(retry: &Retry, attempt: u32) -> time::Duration {
-    let full = retry.backoff.0.saturating_mul(1 << (attempt - 1).min(20)).min(LONGEST_WAIT);
-    let share = RandomState::new().hash_one(attempt) as f64 / u64::MAX as f64;
-    full.mul_f64(1.0 - share / 2.0)
 }
 
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {

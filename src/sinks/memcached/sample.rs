@@ -17,7 +17,7 @@ use std::{
 
 use memcache::{Client, MemcacheError};
 
-use super::{Retry, Server, pause, worker::count};
+use super::{Retry, Server, worker::count};
 use crate::{
     failure::{Exit, Failure},
     stage::Verified,
@@ -122,7 +122,7 @@ impl Sample {
                 }
                 Err(error) => {
                     tracing::warn!("verifying {server}, attempt {attempt} of {}: {error}", retry.attempts);
-                    thread::sleep(pause(retry, attempt));
+                    thread::sleep(retry.pause(attempt));
                     attempt += 1;
                 }
             }

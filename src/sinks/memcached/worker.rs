@@ -11,7 +11,6 @@ use arrow_array::{Array, BinaryViewArray, StringViewArray};
 use super::{
     Ack, Shared,
     lane::{Lane, Lost, Trouble, Verdict, push_decimal, verdict},
-    pause,
     sample::Sample,
 };
 use crate::{
@@ -253,7 +252,7 @@ impl Core {
             }
         }
         if !last && self.lanes.iter().any(|lane| lane.open) {
-            std::thread::sleep(pause(retry, attempt));
+            std::thread::sleep(retry.pause(attempt));
         }
     }
 

@@ -148,7 +148,15 @@ fn schemas_say_what_is_legal() {
 fn pauses_grow_and_have_a_limit() {
     let backoff = Duration(std::time::Duration::from_millis(100));
     let retry = Retry { backoff, ..Retry::default() };
-    for (attempt, least, most) in [(0, 50, 100), (1, 50, 100), (2, 100, 200), (4, 400, 800)] {
+    for (attempt, least, most) in [
+        (0, 50, 100),
+        (1, 50, 100),
+        (2, 100, 200),
+        (3, 200, 400),
+        (4, 400, 800),
+        // Twenty doublings are the most, and a day.
+        (u32::MAX, 43_200_000, 86_400_000),
+    ] {
         let pause = retry.pause(attempt).as_millis();
         assert!((least..=most).contains(&pause), "{attempt}: {pause}");
     }

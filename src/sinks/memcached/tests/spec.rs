@@ -139,16 +139,6 @@ fn a_plan_tells_of_every_option() {
 }
 
 #[test]
-fn pauses_double_and_differ() {
-    let retry = Retry { backoff: millis(100), ..Retry::default() };
-    for (attempt, full) in [(1, 100), (2, 200), (3, 400), (u32::MAX, 104_857_600 / 2)] {
-        let pause = pause(&retry, attempt).as_millis();
-        assert!(pause * 2 >= full && pause <= full * 2, "{attempt}: {pause}");
-    }
-    assert_ne!(pause(&retry, 9), pause(&retry, 9));
-}
-
-#[test]
 fn a_row_is_refused_once() {
     let error = |row, message: &str| RowError { row, message: message.to_owned() };
     let mut errors = vec![error(3, "key"), error(1, "value"), error(3, "value")];
