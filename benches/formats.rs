@@ -22,7 +22,7 @@ use runner::{
         ndjson::{NdjsonDecoder, NdjsonEncoder},
         tsv::{TsvDecoder, TsvEncoder},
     },
-    spec::{Path, Problems},
+    jobspec::{Path, Problems},
 };
 
 const BYTES: usize = 100_000_000;

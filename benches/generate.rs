@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use runner::{
     batch::{Rejects, SplitId},
+    jobspec::{Document, Format, Problems},
     plan::{Plan, compile},
-    spec::{Document, Format, Problems},
 };
 
 const MOVIE: &str = r#"

@@ -8,8 +8,8 @@ use arrow_array::{ArrayRef, BinaryViewArray, Float64Array, ListArray, RecordBatc
 use arrow_buffer::OffsetBuffer;
 use runner::{
     batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId},
+    jobspec::{Document, Format, Problems},
     plan::{Plan, Role, compile},
-    spec::{Document, Format, Problems},
 };
 
 const ROWS: usize = 100_000;

@@ -20,7 +20,7 @@ use runner::{
         columns::{self, ColumnSpec},
         tsv::{TsvDecoder, TsvEncoder},
     },
-    spec::{Path, Problems},
+    jobspec::{Path, Problems},
 };
 
 const BYTES: usize = 100_000_000;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     batch::Schema,
     expr::{self, Expr, ExprError},
-    spec::{self, Definitions, Path, Place, Problem, Problems, Table, Value},
+    jobspec::{self, Definitions, Path, Place, Problem, Problems, Table, Value},
 };
 
 /// One kind of source, transform or sink: `S` is `dyn Source`, `dyn Transform` or `dyn Sink`.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! spec text ──load──▶ JobSpec ──compile──▶ Plan ──run──▶ events ──▶ report
-//!             spec/             plan/            exec/              report/
+//!            jobspec/          plan/            exec/              report/
 //!
 //! source worker ─▶ Batch ─▶ bounded queue ─▶ transform workers ─▶ bounded queue ─▶ sink workers
 //!    split 0..n    rows +                      (or fused into                          │
@@ -13,7 +13,7 @@
 //!                                acknowledgement per batch ──▶ split settled ──▶ `done` action
 //! ```
 //!
-//! - A **job spec** names sources, transforms and sinks. `spec` turns its text into values and finds the
+//! - A **job spec** names sources, transforms and sinks. `jobspec` turns its text into values and finds the
 //!   line and column of whatever is wrong with them; `plan` compiles them into a **plan**: checked stages
 //!   in **pools** of workers. `check` and `run` build the very same plan.
 //! - A **split** is what can be read, finished and redone on its own: a file, a range of rows. A source
@@ -36,7 +36,7 @@
 //! | [`failure`] | failures and the exit codes |
 //! | [`stage`] | the traits: a shared half makes one worker half per thread |
 //! | [`kind`] | what a kind of stage is to the compiler |
-//! | [`spec`] | text → values → decoded job; problems and their places |
+//! | [`jobspec`] | text → values → decoded job; problems and their places |
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
 //! | `sqlite`, `postgres` | what the sink and the source of the same name share |
@@ -57,8 +57,8 @@
 //! # What must stay true
 //!
 //! - Data flows one way. Kinds never import `exec`, `report`, `cli` or each other; `exec` knows kinds only as
-//!   the traits of `stage`; `spec`, `batch` and `expr` know no threads and no I/O beyond reading the spec.
-//! - Only `exec` names rayon and crossbeam; only `spec/load` names the TOML and YAML crates; only `cli`,
+//!   the traits of `stage`; `jobspec`, `batch` and `expr` know no threads and no I/O beyond reading the spec.
+//! - Only `exec` names rayon and crossbeam; only `jobspec/load` names the TOML and YAML crates; only `cli`,
 //!   `report` and `main` print; only `main` ends the process.
 //! - A pool is a rayon pool of its own with one loop per worker: waiting for a queue never starves another
 //!   stage, and a stage's `concurrency` is exactly its pool's size. A connection belongs to one worker.
@@ -100,6 +100,7 @@ pub mod exec;
 pub mod expr;
 pub mod failure;
 pub mod formats;
+pub mod jobspec;
 pub mod kind;
 pub mod ledger;
 pub mod lock;
@@ -112,7 +113,6 @@ mod replay;
 pub mod report;
 pub mod sinks;
 pub mod sources;
-pub mod spec;
 mod sqlite;
 pub mod stage;
 pub mod stores;

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::spec::Duration;
+use crate::jobspec::Duration;
 
 const EXIT_CODES: &str = "\
 Exit codes:

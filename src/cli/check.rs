@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     failure::{Exit, Failure},
-    spec::{self, Finding, Mode},
+    jobspec::{self, Finding, Mode},
 };
 
 /// Checks every spec; the answer is 78 where one of them is invalid.

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     failure::Exit,
+    jobspec::Mode,
     plan::{dot, mermaid},
-    spec::Mode,
 };
 
 /// Prints the drawing.

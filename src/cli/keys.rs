@@ -8,7 +8,7 @@ use std::{
 use super::{args::Keys, check_sets, compile, out, show, told};
 use crate::{
     failure::{Exit, Failure},
-    spec::{Mode, Path as At, Table, Value, nearest},
+    jobspec::{Mode, Path as At, Table, Value, nearest},
     stores::{self, Address, Store},
 };
 

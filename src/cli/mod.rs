@@ -26,8 +26,8 @@ use clap::{CommandFactory, Parser};
 use self::args::{Args, Command};
 use crate::{
     failure::{Exit, Failure},
+    jobspec::{self, Document, Mode, Problems},
     plan::Plan,
-    spec::{self, Document, Mode, Problems},
 };
 
 /// Runs the command that the arguments ask for.

@@ -1,7 +1,7 @@
 //! `runner plan`: prints the plan of a job.
 
 use super::{args::Plan, check_sets, out, plan_of, told};
-use crate::{failure::Exit, plan::explain, spec::Mode};
+use crate::{failure::Exit, jobspec::Mode, plan::explain};
 
 /// Prints the plan. The splits are listed as far as they can be: a missing input is said, not an error.
 pub(super) fn plan(args: &Plan) -> Exit {

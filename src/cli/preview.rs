@@ -14,8 +14,8 @@ use crate::{
     event::{Event, Observer},
     exec::{self, LedgerUse, Options, Signals},
     failure::{Exit, Failure},
+    jobspec::{Mode as SpecMode, Problems, RejectLimit},
     plan::{Plan, compile_preview},
-    spec::{Mode as SpecMode, Problems, RejectLimit},
     stage::{Delivery, Mode, Sink, SinkWorker, Split, Written},
 };
 

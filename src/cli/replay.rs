@@ -9,9 +9,9 @@ use super::{Compiled, args, check_sets, complain, err, read, run, show, told};
 use crate::{
     exec::LedgerUse,
     failure::Exit,
+    jobspec::{Mode as SpecMode, Problems},
     plan::{Plan, compile_replay},
     report::Screen,
-    spec::{Mode as SpecMode, Problems},
 };
 
 /// Replays.

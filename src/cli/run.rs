@@ -24,11 +24,11 @@ use super::{
 use crate::{
     exec::{self, LedgerUse, Options, Outcome, Signals},
     failure::{Exit, Failure},
+    jobspec::{Duration, Mode as SpecMode},
     lock::Lock,
     plan::Plan,
     rejects::now,
     report::{Progress, Report, Run as RunFacts, Screen, Style, Tally, summary},
-    spec::{Duration, Mode as SpecMode},
     stage::Mode,
 };
 

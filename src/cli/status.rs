@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     failure::Exit,
+    jobspec::Mode as SpecMode,
     ledger::{self, SourceStatus, Status},
-    spec::Mode as SpecMode,
 };
 
 /// Splits named one by one for people.

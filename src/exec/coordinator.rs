@@ -25,9 +25,9 @@ use crate::{
     batch::{Reject, SplitId},
     event::{Closed, Event, Observer, StageId, StopReason},
     failure::{Exit, Failure},
+    jobspec::RejectLimit,
     plan::{Plan, PoolId, Role},
     rejects::RejectFile,
-    spec::RejectLimit,
     stage::{Mode, Split},
 };
 

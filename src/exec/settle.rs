@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{batch::SplitId, spec::RejectLimit};
+use crate::{batch::SplitId, jobspec::RejectLimit};
 
 /// Rows read and refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

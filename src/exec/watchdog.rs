@@ -24,9 +24,9 @@ use super::queue::Gauge;
 use crate::{
     event::StageId,
     failure::{Exit, Failure},
+    jobspec,
     plan::{Plan, PoolId, Role},
     pulse::{self, Pulse},
-    spec,
 };
 
 /// So much of the time since the last look counts at most: a process that was stopped for a while has not hung.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     batch::{Batch, Rejects, SplitId},
     event::{Event, Rows, StageId},
-    spec::BatchSize,
+    jobspec::BatchSize,
     stage::Side,
 };
 

@@ -18,7 +18,7 @@ use arrow_array::RecordBatch;
 use crate::{
     batch::{Batch, Origin, Schema, SplitId},
     event::{Event, Rows, StageId},
-    spec::BatchSize,
+    jobspec::BatchSize,
     stage::{SinkWorker, Written},
 };
 

@@ -5,7 +5,7 @@ use sqlparser::ast::{DuplicateTreatment, Expr as Ast, FunctionArg, FunctionArgEx
 use super::{Expr, ExprError, bind, parse, places::Places};
 use crate::{
     batch::{ColumnType, Schema},
-    spec::nearest,
+    jobspec::nearest,
 };
 
 /// What makes one value of many.

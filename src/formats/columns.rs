@@ -10,7 +10,7 @@ use serde::{
 
 use crate::{
     batch::{Column, ColumnType, Schema},
-    spec::{self, Path, Place, Problem, Problems},
+    jobspec::{self, Path, Place, Problem, Problems},
 };
 
 /// A declared column.

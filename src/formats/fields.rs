@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     batch::{ColumnType, RejectCode},
-    spec,
+    jobspec,
 };
 
 /// One column that is being filled.

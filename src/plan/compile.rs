@@ -15,12 +15,12 @@ use crate::{
     batch::{Column, ColumnType, Schema},
     event::StageId,
     failure::Failure,
-    kind::{Compiled, Context, Kind, Workers},
-    sinks, sources,
-    spec::{
+    jobspec::{
         Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, digests, near,
         nearest,
     },
+    kind::{Compiled, Context, Kind, Workers},
+    sinks, sources,
     stage::Sink,
     transforms,
 };

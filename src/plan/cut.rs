@@ -6,8 +6,8 @@ use super::{Role, Stage, pools::Wish};
 use crate::{
     event::StageId,
     failure::{Exit, Failure},
+    jobspec::{Common, JobSpec, nearest},
     kind::Workers,
-    spec::{Common, JobSpec, nearest},
     stage::Sink,
 };
 
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        spec::{Problems, Value},
+        jobspec::{Problems, Value},
         stage::{Delivery, Mode, SinkWorker},
     };
 

@@ -29,7 +29,7 @@ use crate::{
     batch::Schema,
     event::StageId,
     expr::Expr,
-    spec::{BatchSize, Limits},
+    jobspec::{BatchSize, Limits},
     stage::{Delivery, Sink, Source, Transform},
 };
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{Edge, Intake, Pool, Role, Stage};
-use crate::{event::StageId, expr::Expr, kind::Workers, spec::Common, stage::Delivery};
+use crate::{event::StageId, expr::Expr, jobspec::Common, kind::Workers, stage::Delivery};
 
 /// Batches that wait before a pool unless the spec says otherwise.
 pub const DEFAULT_QUEUE: usize = 4;

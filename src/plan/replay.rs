@@ -16,10 +16,10 @@ use crate::{
     batch::{Position, Schema},
     event::StageId,
     failure::{Exit, Failure},
+    jobspec::{Common, Document, Problems, RejectLimit, Section, Table, Value},
     kind::Workers,
     rejects::{KeptRejects, OWN, Why},
     replay::{Feed, How},
-    spec::{Common, Document, Problems, RejectLimit, Section, Table, Value},
     stage::{Source, SourceWorker, Split},
 };
 

@@ -4,10 +4,9 @@ use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    jobspec::{self, Section, common_schema},
     kind::Kind,
-    sinks, sources,
-    spec::{self, Section, common_schema},
-    transforms,
+    sinks, sources, transforms,
 };
 
 /// The schema of a whole job spec.

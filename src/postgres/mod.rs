@@ -16,7 +16,7 @@ pub(crate) use self::{
     url::Url,
     values::{Raw, Values},
 };
-use crate::spec;
+use crate::jobspec;
 
 /// Limit of one statement unless the spec says otherwise.
 pub(crate) const STATEMENT_TIMEOUT: spec::Duration = spec::Duration(Duration::from_secs(60));

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Config, NoTls, Row, Statement, types::ToSql};
 use super::{Nature, Trouble, Url, url};
 use crate::{
     failure::{Exit, Failure},
-    spec::{self, Retry},
+    jobspec::{self, Retry},
 };
 
 /// Grace beyond the server's own limit of a statement, so that it is the server that says why.

@@ -11,8 +11,8 @@ use tokio_postgres::config::{Config, Host, SslMode};
 
 use crate::{
     failure::{Exit, Failure},
+    jobspec::{Place, Problem, Secret, Value},
     kind::Context,
-    spec::{Place, Problem, Secret, Value},
 };
 
 /// A connection URL as a spec gives it.

@@ -44,8 +44,8 @@ use crate::{
         scalar,
         tsv::TsvEncoder,
     },
+    jobspec::{Bytes, Place, Problem, Value},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Bytes, Place, Problem, Value},
     stage::{Attempt, Delivery, Mode, Sink, SinkWorker},
 };
 

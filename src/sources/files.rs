@@ -44,8 +44,8 @@ use crate::{
         ndjson::NdjsonDecoder,
         tsv::TsvDecoder,
     },
+    jobspec::{BatchSize, Path as SpecPath, Place, Problem, Value},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{BatchSize, Path as SpecPath, Place, Problem, Value},
     stage::{Detail, Rereader, Source, SourceWorker, Split, SplitReader},
 };
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, de::IgnoredAny};
 use crate::{
     batch::{Batch, Block, Column, ColumnType, Origin, Position, Reject, RejectCode, Rejects, Schema, SplitId},
     failure::{Exit, Failure},
+    jobspec::BatchSize,
     kind::{Compiled, Context, Kind, Workers},
-    spec::BatchSize,
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
     stores::{self, Access, Backend, Part, Session, Store},
 };

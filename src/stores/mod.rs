@@ -27,7 +27,7 @@ use serde::Deserialize;
 pub use self::{before::Before, scratch::Scratch};
 use crate::{
     failure::Failure,
-    spec::{Table, Value},
+    jobspec::{Table, Value},
 };
 
 /// How documents are kept.

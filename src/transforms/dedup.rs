@@ -14,8 +14,8 @@ use super::{
 use crate::{
     batch::{Batch, Rejects, Schema},
     failure::Failure,
+    jobspec::{Place, Problem},
     kind::{Compiled, Context, Kind},
-    spec::{Place, Problem},
     stage::{Made, Transform, TransformWorker},
 };
 

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     batch::{Batch, Column, ColumnType, Rejects, Schema},
     failure::Failure,
+    jobspec::Place,
     kind::{Compiled, Context, Kind, Workers},
-    spec::Place,
     stage::{Transform, TransformWorker},
 };
 

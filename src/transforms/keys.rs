@@ -17,8 +17,8 @@ use crate::{
     batch::{ColumnType, Schema},
     expr,
     failure::{Exit, Failure},
+    jobspec::{Place, Problem, nearest},
     kind::{Context, Workers},
-    spec::{Place, Problem, nearest},
 };
 
 /// One worker unless the spec asks for more; then rows are divided by the first of these columns that can be a key:

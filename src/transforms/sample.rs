@@ -13,8 +13,8 @@ use super::{
 use crate::{
     batch::{Batch, Rejects, Schema},
     failure::Failure,
+    jobspec::{Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Place, Problem},
     stage::{Made, Transform, TransformWorker},
 };
 

@@ -17,8 +17,8 @@ use crate::{
     batch::{Batch, Column, Rejects, Schema},
     expr::Expr,
     failure::Failure,
+    jobspec::{Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Place, Problem},
     stage::{Transform, TransformWorker},
 };
 

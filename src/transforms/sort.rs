@@ -16,8 +16,8 @@ use crate::{
     batch::{Batch, Rejects, Schema},
     expr::Expr,
     failure::{Exit, Failure},
+    jobspec::{Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Place, Problem},
     stage::{Made, Transform, TransformWorker},
 };
 
@@ -60,7 +60,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
 }
 
 /// One thing to sort by, and whether the largest comes first.
-fn term(context: &mut Context<'_>, at: &crate::spec::Path, text: &str) -> Option<(Expr, bool)> {
+fn term(context: &mut Context<'_>, at: &crate::jobspec::Path, text: &str) -> Option<(Expr, bool)> {
     let last = text.trim_end().rsplit(char::is_whitespace).next().unwrap_or_default();
     let (word, descending) = match last.to_ascii_lowercase().as_str() {
         "desc" => (last.len(), true),

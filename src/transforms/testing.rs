@@ -10,8 +10,8 @@ use serde_json::Value as Json;
 use crate::{
     batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId, json},
     failure::Failure,
+    jobspec::{Place, Problem, Problems, Value},
     kind::{Compiled, Context, Kind},
-    spec::{Place, Problem, Problems, Value},
     stage::{Made, Transform},
 };
 

@@ -9,9 +9,9 @@ use std::{
 use runner::{
     batch::{Rejects, SplitId, json},
     failure::Failure,
+    jobspec::{BatchSize, Definitions, Path, Problems, Table, Value},
     kind::{Compiled, Context},
     sources,
-    spec::{BatchSize, Definitions, Path, Problems, Table, Value},
     stage::Source,
 };
 use serde_json::Value as Json;

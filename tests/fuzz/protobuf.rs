@@ -14,8 +14,8 @@ use proptest::{
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use runner::{
     batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId},
+    jobspec::{Definitions, Path, Problems, Table, Value},
     kind::Context,
-    spec::{Definitions, Path, Problems, Table, Value},
     stage::Transform,
     transforms,
 };
@@ -139,7 +139,7 @@ impl Rig {
             common: &[],
             input: Some(&schema),
             side: None,
-            batch: runner::spec::BatchSize::default(),
+            batch: runner::jobspec::BatchSize::default(),
             max_record_bytes: 16 << 20,
             memory: 1 << 20,
             seed: 0,

@@ -9,8 +9,8 @@ use proptest::{
     test_runner::TestCaseResult,
 };
 use runner::{
+    jobspec::{Document, Format, Mode, Problems, machine, render},
     plan,
-    spec::{Document, Format, Mode, Problems, machine, render},
 };
 
 use crate::{

@@ -20,11 +20,11 @@ const KINDS: [&str; 3] = ["sources", "transforms", "sinks"];
 
 /// What files under a path must not name, with the reason.
 const MUST_NOT: &[(&str, &[&str], &str)] = &[
-    ("spec", &["crate::exec", "crate::plan", "crate::report", "crate::cli", "crate::stage"], "data flows one way"),
-    ("batch", &["crate::exec", "crate::plan", "crate::report", "crate::cli", "crate::spec"], "data flows one way"),
+    ("jobspec", &["crate::exec", "crate::plan", "crate::report", "crate::cli", "crate::stage"], "data flows one way"),
+    ("batch", &["crate::exec", "crate::plan", "crate::report", "crate::cli", "crate::jobspec"], "data flows one way"),
     ("expr", &["crate::exec", "crate::plan", "crate::report", "crate::cli", "crate::stage"], "data flows one way"),
     ("formats", &["crate::exec", "crate::plan", "crate::report", "crate::cli", "crate::kind"], "data flows one way"),
-    ("spec", &["std::thread", "std::net", "std::process", "std::sync"], "knows no threads and no services"),
+    ("jobspec", &["std::thread", "std::net", "std::process", "std::sync"], "knows no threads and no services"),
     ("batch", &["std::thread", "std::net", "std::process", "std::fs", "std::io"], "knows no threads and no I/O"),
     ("expr", &["std::thread", "std::net", "std::process", "std::fs", "std::io"], "knows no threads and no I/O"),
     ("formats", &["std::thread", "std::net", "std::process"], "is handed what it reads and writes"),
@@ -45,7 +45,7 @@ struct Only {
 
 const ONLY: &[Only] = &[
     Only { names: &["crossbeam_channel::", "rayon::"], under: &["exec"], except: &[] },
-    Only { names: &["toml::", "serde_yaml::", "saphyr_parser::"], under: &["spec/load"], except: &[] },
+    Only { names: &["toml::", "serde_yaml::", "saphyr_parser::"], under: &["jobspec/load"], except: &[] },
     Only {
         names: &[
             "println!",
@@ -253,10 +253,10 @@ fn rooms_import_only_what_they_may() {
 
 #[test]
 fn only_the_loader_of_specs_and_of_secrets_reads_files() {
-    let reads = |source: &&Source| source.is_under("spec/load") || source.is_under("spec/secret");
+    let reads = |source: &&Source| source.is_under("jobspec/load") || source.is_under("jobspec/secret");
     let does_io = |path: &&String| begins(path, "std::fs") || begins(path, "std::io");
     let mut wrong = Vec::new();
-    for source in sources().iter().filter(|source| source.is_under("spec") && !reads(source)) {
+    for source in sources().iter().filter(|source| source.is_under("jobspec") && !reads(source)) {
         wrong.extend(source.paths().iter().filter(does_io).map(|path| format!("src/{} names `{path}`", source.path)));
     }
     none(wrong);

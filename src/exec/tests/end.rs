@@ -12,7 +12,7 @@ use super::stages::{Collect, Count, Fate, Job, numbers, schema};
 use crate::{
     batch::{Batch, RejectCode, Rejects},
     failure::{Exit, Failure},
-    spec::Common,
+    jobspec::Common,
     stage::{Delivery, Made, Side, Transform, TransformWorker},
 };
 
@@ -208,7 +208,7 @@ fn a_sink_whose_output_is_a_second_input_commits_first() {
     let (mut main, sink) = (Collect::new(Delivery::Ordered), Collect::new(Delivery::Ordered));
     main.durable = false;
     let mut job = Job::new();
-    job.limits.stall = crate::spec::Duration(std::time::Duration::from_secs(10));
+    job.limits.stall = crate::jobspec::Duration(std::time::Duration::from_secs(10));
     let (left, right) = (job.source(&first, 2), job.source(&second, 1));
     let main = job.sink(&main, &[right], Common::default(), None);
     let plus = job.transform(Plus::default(), &[left], Some(main), 2);

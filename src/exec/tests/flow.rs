@@ -10,7 +10,7 @@ use super::stages::{Collect, Count, Fate, Job, Latch, run_plan};
 use crate::{
     exec::Signals,
     failure::Exit,
-    spec::{BatchSize, Bytes, Common},
+    jobspec::{BatchSize, Bytes, Common},
     stage::Delivery,
 };
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, thread::yield_now};
 
 use super::stages::{Collect, Count, Fate, Job};
 use crate::{
-    spec::{Bytes, Common},
+    jobspec::{Bytes, Common},
     stage::Delivery,
 };
 

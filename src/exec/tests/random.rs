@@ -23,8 +23,8 @@ use super::{
 use crate::{
     exec::{Signals, partition::worker_of},
     failure::Exit,
+    jobspec::{self, BatchSize, Bytes, Common},
     plan::{Role, circle},
-    spec::{self, BatchSize, Bytes, Common},
     stage::Delivery,
 };
 

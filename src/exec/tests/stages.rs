@@ -15,10 +15,10 @@ use crate::{
     event::{Event, Observer},
     exec::{LedgerUse, Options, Outcome, Signals, run},
     failure::{Exit, Failure},
+    jobspec::{Common, Limits, RejectLimit},
     kind::Workers,
     plan::{Plan, Role, Stage, Wish, pools},
     report::Tally,
-    spec::{Common, Limits, RejectLimit},
     stage::{
         Delivery, Detail, Mode, Sink, SinkWorker, Source, SourceWorker, Split, SplitReader, Transform, TransformWorker,
         Written,

@@ -12,9 +12,10 @@ use crate::{
     batch::{Batch, Rejects, SplitId},
     exec::Signals,
     failure::{Exit, Failure},
+    jobspec,
+    jobspec::Common,
     plan::Plan,
-    pulse, spec,
-    spec::Common,
+    pulse,
     stage::{
         Delivery, Made, Mode, Sink, SinkWorker, Source, SourceWorker, Split, SplitReader, Transform, TransformWorker,
         Verified, Written,

@@ -12,7 +12,7 @@ use crate::{
     event::StopReason,
     exec::Signals,
     failure::{Exit, Failure},
-    spec::{Common, RejectLimit},
+    jobspec::{Common, RejectLimit},
     stage::Delivery,
 };
 
@@ -137,7 +137,7 @@ fn two_sinks_that_others_read_do_not_wait_for_each_other() {
     let mut sinks = [(); 4].map(|()| Collect::new(Delivery::Ordered));
     sinks.iter_mut().for_each(|sink| sink.durable = false);
     let mut job = Job::new();
-    job.limits.stall = crate::spec::Duration(Duration::from_secs(10));
+    job.limits.stall = crate::jobspec::Duration(Duration::from_secs(10));
     let source = job.source(&Count::new(3, 3, 4), 2);
     for pair in sinks.chunks(2) {
         let first = job.sink(&pair[0], &[source], Common::default(), None);
@@ -189,7 +189,7 @@ fn interrupted(signals: usize, deadline: Option<Duration>) -> (Ran, Vec<u64>, us
         }
     });
     let mut job = Job::new();
-    job.limits.deadline = deadline.map(crate::spec::Duration);
+    job.limits.deadline = deadline.map(crate::jobspec::Duration);
     let source = job.source(&count, 1);
     job.sink(&sink, &[source], one(), None);
     let (plan, to_job) = (job.plan(), counts.clone());
@@ -232,8 +232,8 @@ fn a_signal_frees_what_waits_for_memory() {
         }
     });
     let mut job = Job::new();
-    job.limits.memory = crate::spec::Bytes(2 * 2 * 2 * 80);
-    job.limits.stall = crate::spec::Duration(Duration::from_secs(10));
+    job.limits.memory = crate::jobspec::Bytes(2 * 2 * 2 * 80);
+    job.limits.stall = crate::jobspec::Duration(Duration::from_secs(10));
     let (one_source, other) = (job.source(&first, 1), job.source(&second, 1));
     job.sink(&sink, &[one_source, other], Common::default(), None);
     let ran = run_plan(&job.plan(), None, &signals);

@@ -20,7 +20,7 @@ use crate::{
         text,
         types::{self, adopt, coerce},
     },
-    spec::nearest,
+    jobspec::nearest,
 };
 
 use super::{Binder, Bound, operators::arithmetic, string};

@@ -10,7 +10,7 @@ use crate::{
         node::{Kind, Node},
         types::coerce,
     },
-    spec::nearest,
+    jobspec::nearest,
 };
 
 /// Months and microseconds: months have no fixed length.

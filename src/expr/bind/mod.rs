@@ -20,7 +20,7 @@ use sqlparser::ast::{self, Expr as Ast};
 
 use crate::{
     batch::{ColumnType, Schema},
-    spec::nearest,
+    jobspec::nearest,
 };
 
 use super::{

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     batch::{SplitId, json as row_json},
     formats::{blocks::LineEnd, columns},
-    spec::{Path, Problems},
+    jobspec::{Path, Problems},
 };
 
 /// Numbers that look random and are the same in every run.

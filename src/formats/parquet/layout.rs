@@ -31,7 +31,7 @@ use crate::{
         columns::{ColumnSpec, Invalid},
         fields::shown,
     },
-    spec,
+    jobspec,
 };
 
 /// What a file's footer says of its columns.

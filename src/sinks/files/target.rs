@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     batch::{ColumnType, Schema},
     formats::cells::{Cell, CellStyle, as_it_is},
-    spec,
+    jobspec,
 };
 
 /// A path with places to fill.

@@ -20,8 +20,8 @@ use crate::{
         Chunk, Decoder, Start, blocks::LineEnd, columns::ColumnSpec, csv, ndjson::NdjsonDecoder, testing::Folder,
         tsv::TsvDecoder,
     },
+    jobspec::{Problems, Table, Value},
     kind::{Compiled, Context, Workers},
-    spec::{Problems, Table, Value},
     stage::{Delivery, Mode, Sink, SinkWorker},
 };
 

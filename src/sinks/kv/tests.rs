@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     batch::{Block, Column, Origin, Schema, SplitId},
     formats::testing::Folder,
-    spec::{Problems, Value},
+    jobspec::{Problems, Value},
     stores::{Part, keys},
 };
 

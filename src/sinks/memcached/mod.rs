@@ -40,8 +40,8 @@ use crate::{
     batch::{Batch, ColumnType, RejectCode, Rejects},
     expr::{Expr, RowError},
     failure::{Exit, Failure},
+    jobspec::{Bytes, Duration, Path, Place, Problem, Retry, Text, Value},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Bytes, Duration, Path, Place, Problem, Retry, Text, Value},
     stage::{Delivery, Mode, Sink, SinkWorker, Verified, Written},
 };
 

@@ -6,9 +6,9 @@ use serde::Deserialize;
 
 use crate::{
     batch::{Column, ColumnType, Schema},
+    jobspec::{Duration, Path, Place, Problem, Retry, nearest},
     kind::Context,
     postgres::{STATEMENT_TIMEOUT, TableName, Url, is_known, quoted, wire_type},
-    spec::{Duration, Path, Place, Problem, Retry, nearest},
 };
 
 /// Keys of a `postgres` sink.

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},
+    jobspec::nearest,
     postgres::{Nature, Server, Session, Trouble, gives, takes},
-    spec::nearest,
 };
 
 /// A table that exists and fits: the statements that write to it.

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{
+    jobspec::{Document, Format, Problems, Value},
     kind::Compiled,
     sinks::postgres::{KIND, table},
-    spec::{Document, Format, Problems, Value},
     stage::Sink,
 };
 

@@ -305,5 +305,5 @@ fn waited(failure: Failure, error: &rusqlite::Error, busy: Duration) -> Failure 
         return failure;
     }
     let Failure { exit, message } = failure;
-    Failure::new(exit, format!("{message}, held by another process for longer than {}", crate::spec::Duration(busy)))
+    Failure::new(exit, format!("{message}, held by another process for longer than {}", crate::jobspec::Duration(busy)))
 }

@@ -43,8 +43,8 @@ use self::{database::Member, receipts::Receipts, rehearse::Rehearsal, worker::Wr
 use crate::{
     batch::{Column, ColumnType, Schema},
     failure::Failure,
+    jobspec::{Duration, Place, Problem, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Duration, Place, Problem, Value, nearest},
     sqlite::ticked,
     stage::{Attempt, Delivery, Mode, Sink, SinkWorker},
 };

@@ -8,7 +8,7 @@ use super::{Create, Layout, Ways, WriteMode, statement};
 use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},
-    spec::nearest,
+    jobspec::nearest,
     sqlite::{self, TableColumn, quote, ticked},
 };
 

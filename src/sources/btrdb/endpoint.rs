@@ -9,7 +9,7 @@ use tonic::{
 
 use crate::{
     failure::{Exit, Failure},
-    spec::Secret,
+    jobspec::Secret,
 };
 
 /// The port that a server listens at with TLS.

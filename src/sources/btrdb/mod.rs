@@ -56,8 +56,8 @@ use crate::{
     batch::SplitId,
     failure::Failure,
     formats::scalar::Scalar,
+    jobspec::{Duration, Path, Place, Problem, Retry, Secret, Text, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Duration, Path, Place, Problem, Retry, Secret, Text, Value, nearest},
     stage::{Source, SourceWorker, Split, SplitReader},
 };
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    spec::{self, Retry},
+    jobspec::{self, Retry},
 };
 
 /// Pieces of answers larger than this are refused. The server's pieces have 5,000 points, but how many streams a

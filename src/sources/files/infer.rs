@@ -47,8 +47,8 @@ use crate::{
         fields::shown,
         tsv,
     },
+    jobspec::{BatchSize, Problems},
     kind::Context,
-    spec::{BatchSize, Problems},
     stage::SplitReader,
 };
 

@@ -21,8 +21,8 @@ use crate::{
     batch::{Rejects, SplitId, json as row_json},
     failure::Failure,
     formats::testing::Folder,
+    jobspec::{BatchSize, Problems, Table, Value},
     kind::{Compiled, Context},
-    spec::{BatchSize, Problems, Table, Value},
     stage::{Source, Split},
 };
 

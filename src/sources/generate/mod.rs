@@ -37,8 +37,8 @@ use crate::{
     batch::{Batch, Block, Origin, RejectCode, Rejects, Schema, SplitId},
     expr::RowError,
     failure::{Exit, Failure},
+    jobspec::{BatchSize, Path, Place, Problem, Problems, Severity, Step, Table, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{BatchSize, Path, Place, Problem, Problems, Severity, Step, Table, Value, nearest},
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
 };
 

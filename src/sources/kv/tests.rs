@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::{
     formats::testing::Folder,
-    spec::{Problems, Value},
+    jobspec::{Problems, Value},
     stores::Change,
 };
 

@@ -16,9 +16,9 @@ use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
     formats::columns::{self, ColumnSpec},
+    jobspec::{BatchSize, Duration, Place, Problem, Retry, nearest},
     kind::{Compiled, Context, Kind, Workers},
     postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Trouble, Url, gives, is_known, quoted, wire_type},
-    spec::{BatchSize, Duration, Place, Problem, Retry, nearest},
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
 };
 

@@ -1,7 +1,7 @@
 //! Keys of the source and what they compile to; what it reads is tested with a server.
 
 use super::*;
-use crate::spec::{Document, Format, Problems, Value};
+use crate::jobspec::{Document, Format, Problems, Value};
 
 fn value(toml: &str) -> Value {
     let mut problems = Problems::default();

@@ -18,8 +18,8 @@ use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
     formats::columns::{self, ColumnSpec},
+    jobspec::{BatchSize, Duration, Place, Problem, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{BatchSize, Duration, Place, Problem, Value, nearest},
     sqlite::{self, TableColumn, quote, quoted},
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
 };

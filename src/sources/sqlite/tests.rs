@@ -7,8 +7,8 @@ use crate::{
     batch::{Rejects, SplitId, json as row_json},
     failure::{Exit, Failure},
     formats::testing::Folder,
+    jobspec::{BatchSize, Document, Format, Place, Problems},
     kind::{Compiled, Context},
-    spec::{BatchSize, Document, Format, Place, Problems},
     stage::{Detail, Source, Split},
 };
 

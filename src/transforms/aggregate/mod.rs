@@ -27,8 +27,8 @@ use crate::{
     batch::{Column, Schema},
     expr::{AggregateCall, compile_aggregate},
     failure::Failure,
+    jobspec::{Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Place, Problem},
     stage::{Transform, TransformWorker},
 };
 

@@ -15,8 +15,8 @@ use crate::{
     batch::{ColumnType, RejectCode},
     expr::Expr,
     failure::Failure,
+    jobspec::{Duration, Place, Problem},
     kind::Context,
-    spec::{Duration, Place, Problem},
     transforms::hold::fits,
 };
 

@@ -35,8 +35,8 @@ use crate::{
     batch::{Column, ColumnType, Schema},
     expr::Expr,
     failure::Failure,
+    jobspec::{BatchSize, Place, Problem, Table, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{BatchSize, Place, Problem, Table, Value, nearest},
     stage::{Attempt, Transform, TransformWorker},
     stores::{self, Access, Address, Before, Store},
 };

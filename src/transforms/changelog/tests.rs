@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     batch::{Batch, Block, Origin, Rejects, SplitId, json as row_json},
     formats::testing::Folder,
-    spec::Problems,
+    jobspec::Problems,
     stores::{Backend, Change, open},
 };
 

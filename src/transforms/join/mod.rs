@@ -25,8 +25,8 @@ use super::{
 use crate::{
     batch::{Batch, Column, Rejects, Schema},
     failure::{Exit, Failure},
+    jobspec::{Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Place, Problem},
     stage::{Side, Transform, TransformWorker},
 };
 

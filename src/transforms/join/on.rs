@@ -11,8 +11,8 @@ use serde::{
 use super::unknown_column;
 use crate::{
     batch::Schema,
+    jobspec::{Place, Problem},
     kind::Context,
-    spec::{Place, Problem},
 };
 
 /// Names on the left and on the right.

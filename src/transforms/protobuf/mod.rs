@@ -36,8 +36,8 @@ use self::{
 use crate::{
     batch::{Batch, Column, ColumnType, Rejects, Schema},
     failure::{Exit, Failure},
+    jobspec::{Place, Problem, Text},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Place, Problem, Text},
     stage::{Transform, TransformWorker},
 };
 

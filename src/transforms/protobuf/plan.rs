@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     batch::{ColumnType, Schema},
-    spec::nearest,
+    jobspec::nearest,
 };
 
 /// A message type whose fields know their columns.

@@ -11,7 +11,7 @@ use miette::Diagnostic;
 use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 use protox::Compiler;
 
-use crate::spec::nearest;
+use crate::jobspec::nearest;
 
 /// A `.proto` file, compiled.
 #[derive(Debug)]

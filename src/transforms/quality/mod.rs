@@ -34,8 +34,8 @@ use super::{
 use crate::{
     batch::{Column, Schema},
     failure::Failure,
+    jobspec::{Duration, Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
-    spec::{Duration, Place, Problem},
     stage::{Transform, TransformWorker},
 };
 

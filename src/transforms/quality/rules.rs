@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
+    jobspec::{Duration, Path, Place, Problem},
     kind::Context,
-    spec::{Duration, Path, Place, Problem},
 };
 
 /// What is expected of a stream, after the tests that QARTOD names. A rule that is not named is not evaluated; each

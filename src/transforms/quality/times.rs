@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::{
     batch::{Batch, Column, ColumnType, RejectCode, Rejects},
+    jobspec::{Place, Problem},
     kind::Context,
-    spec::{Place, Problem},
 };
 
 /// Why a point has no place in any window.

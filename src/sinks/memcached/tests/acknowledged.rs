@@ -60,7 +60,7 @@ fn the_last_write_of_a_key_wins() {
 fn expire_and_flags_arrive() {
     let server = Daemon::start(&[]);
     for (seconds, flags) in [(0_u64, 0), (100, 7), (60 * 24 * 60 * 60, u32::MAX)] {
-        let expire = crate::spec::Duration(time::Duration::from_secs(seconds));
+        let expire = crate::jobspec::Duration(time::Duration::from_secs(seconds));
         let mut core = core(&Spec { expire, flags, ..spec(&[("a", &server.address)]) });
         assert_eq!(write(&mut core, &numbered("k", 1, &["a"])).accepted, 1);
         let answer = server.ask("mg k0 t f");

@@ -21,7 +21,7 @@ use super::super::{
 };
 use crate::{
     batch::{Batch, Origin, SplitId},
-    spec::{self, Retry},
+    jobspec::{self, Retry},
     stage::{Mode, Written},
 };
 

@@ -3,13 +3,13 @@
 use super::{super::*, rig::*};
 use crate::{
     batch::{Column, Schema},
-    spec::{Format, Problems, Severity},
+    jobspec::{Format, Problems, Severity},
 };
 
 /// A table of the spec, as the compiler hands it to a kind.
 fn table(toml: &str) -> Value {
     let mut problems = Problems::default();
-    let document = crate::spec::Document::parse("job.toml", toml, Format::Toml, &mut problems);
+    let document = crate::jobspec::Document::parse("job.toml", toml, Format::Toml, &mut problems);
     assert!(problems.is_empty(), "{problems:?}");
     document.root
 }

@@ -13,8 +13,8 @@ use crate::{
     batch::{Batch, Block, Column, Origin, Schema, SplitId, json as row_json},
     failure::Failure,
     formats::{columns::Invalid, testing::Folder},
+    jobspec::{Document, Format, Place, Problems},
     kind::{Compiled, Context},
-    spec::{Document, Format, Place, Problems},
     sqlite::ValueColumn,
     stage::{Mode, Sink, SinkWorker, Written},
 };

@@ -95,9 +95,9 @@ fn an_unknown_environment_is_no_mistake() {
     let text = "database = ''\ntable = ''\ncolumns = ['name']";
     let mut problems = Problems::default();
     let mut document = Document::parse("job.toml", text, Format::Toml, &mut problems);
-    let crate::spec::Value::Table(table) = &mut document.root else { panic!("a table") };
-    table.insert("database".into(), crate::spec::Value::Unknown);
-    table.insert("table".into(), crate::spec::Value::Unknown);
+    let crate::jobspec::Value::Table(table) = &mut document.root else { panic!("a table") };
+    table.insert("database".into(), crate::jobspec::Value::Unknown);
+    table.insert("table".into(), crate::jobspec::Value::Unknown);
     let input = schema(&INPUT);
     let mut context = Context::of("out", &document.root, Some(&input), &mut problems);
     assert!((KIND.compile)(&mut context).is_some(), "{problems:?}");

@@ -1,6 +1,6 @@
 //! Reading the keys of a generator's table; every mistake is recorded at its own place.
 
-use crate::spec::{Path, Place, Problem, Problems, Table, Value, nearest};
+use crate::jobspec::{Path, Place, Problem, Problems, Table, Value, nearest};
 
 /// A table whose keys are read one by one.
 pub(in super::super) struct Args<'a, 'p> {

@@ -11,12 +11,12 @@ use super::{
 };
 use crate::{
     batch::ColumnType,
+    jobspec::{Path, Place, Problem, Problems, Value},
     sources::generate::{
         node::Make,
         pick::{Alias, Pick},
         values::{Choice, Floats, Ints, Texts},
     },
-    spec::{Path, Place, Problem, Problems, Value},
 };
 
 /// Values of one type.

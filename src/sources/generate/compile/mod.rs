@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     batch::ColumnType,
-    spec::{Path, Place, Problem, Problems, Table, Value, nearest},
+    jobspec::{Path, Place, Problem, Problems, Table, Value, nearest},
 };
 
 /// The generators, in the order in which they are listed for people: name, what it makes, an example.

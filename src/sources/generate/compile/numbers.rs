@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     batch::ColumnType,
+    jobspec::{Place, Problem},
     sources::generate::{
         node::Make,
         pick::Zipf,
         values::{Floats, Ints},
     },
-    spec::{Place, Problem},
 };
 
 pub(super) fn sequence(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scope<'_>) -> Result<Plain, Bad> {

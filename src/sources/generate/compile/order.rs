@@ -3,8 +3,8 @@
 use super::{Compiler, Scope, args::Bad, structure};
 use crate::{
     batch::Column,
+    jobspec::{Path, Place, Problem, Value},
     sources::generate::record::{Field, Record},
-    spec::{Path, Place, Problem, Value},
 };
 
 /// Fields that read fields that read fields, and so on, to this depth.

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     batch::{ColumnType, Schema},
     expr,
+    jobspec::{Place, Problem, Table, Value, nearest},
     sources::generate::{
         node::{Bound, List, Make, Member, Node, Reference},
         pick::{Permutation, Pick},
@@ -16,7 +17,6 @@ use crate::{
         text::quote,
         values::{Choice, Floats, Ints, Texts},
     },
-    spec::{Place, Problem, Table, Value, nearest},
 };
 
 /// Keeps the members of an object apart from each other.
@@ -172,7 +172,7 @@ impl Compiler<'_> {
         let definition = table.get("definition").and_then(String::read).ok_or(Bad)?;
         let Some(Value::Table(definition_table)) = definitions.get(&definition) else { return Err(Bad) };
         let Some(Value::Table(fields)) = definition_table.get("fields") else { return Err(Bad) };
-        let root = crate::spec::Path::default();
+        let root = crate::jobspec::Path::default();
         let overrides_path = root.entry("sources").entry(source).entry("overrides");
         let overrides = match table.get("overrides") {
             Some(Value::Table(overrides)) => Some((overrides, &overrides_path)),

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     batch::ColumnType,
+    jobspec::{Path, Place, Problem, Value, nearest},
     sources::generate::{
         fakes::{self, Faker, Locale},
         node::Make,
@@ -13,7 +14,6 @@ use crate::{
         rng::hash,
         values::{self, Pattern, Piece, Texts},
     },
-    spec::{Path, Place, Problem, Value, nearest},
 };
 
 /// Keeps the fakes of a template apart from each other.

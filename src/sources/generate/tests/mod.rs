@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 use super::KIND;
 use crate::{
     batch::{Rejects, SplitId, json},
+    jobspec::{BatchSize, Document, Format, Path, Place, Problems, Severity, Table, Value},
     kind::{Compiled, Context},
-    spec::{BatchSize, Document, Format, Path, Place, Problems, Severity, Table, Value},
     stage::Source,
 };
 

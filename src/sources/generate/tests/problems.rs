@@ -1,7 +1,7 @@
 //! What is wrong with a definition, and where it is said.
 
 use super::{BATCH, EVERYTHING, compile, compile_values, job};
-use crate::spec::{Table, Value};
+use crate::jobspec::{Table, Value};
 
 fn problems(text: &str) -> Vec<String> {
     compile(text, "rows", BATCH, 0).err().unwrap_or_default()

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::Folder;
 use crate::{
     batch::{Column, Schema},
+    jobspec::{Place, Problem, Problems, Value},
     kind::{Compiled, Context, Workers},
-    spec::{Place, Problem, Problems, Value},
     stage::Transform,
     transforms::protobuf::{Spec, build},
 };

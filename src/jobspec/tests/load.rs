@@ -9,7 +9,7 @@ fn parse(text: &str, format: Format) -> (Value, Vec<String>) {
     let shown = problems
         .iter()
         .map(|problem| {
-            let place = crate::spec::locate(&document, &problem.place);
+            let place = crate::jobspec::locate(&document, &problem.place);
             format!("{}:{} {} {}", place.line, place.column, problem.code, problem.message)
         })
         .collect();

@@ -1,7 +1,7 @@
 //! Tests of `spec::set`.
 
 use super::*;
-use crate::spec::{Format, Problems};
+use crate::jobspec::{Format, Problems};
 
 fn document() -> Document {
     let text = "name = 'a'\n[limits]\nrejects = 1\n[sources.s]\ncolumns = ['a int8', 'b int8']\n";

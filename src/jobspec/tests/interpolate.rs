@@ -1,7 +1,7 @@
 //! Tests of `spec::interpolate`.
 
 use super::*;
-use crate::spec::{Format, Severity};
+use crate::jobspec::{Format, Severity};
 
 fn env(name: &str) -> Option<String> {
     match name {

@@ -1,7 +1,7 @@
 //! Tests of `spec::locate`.
 
 use super::*;
-use crate::spec::{Mode, Problems};
+use crate::jobspec::{Mode, Problems};
 
 const TOML: &str = r#"name = "a"
 limits = { rejects = 5, memory = "1MiB" }

@@ -9,7 +9,7 @@ use toml::{
 };
 
 use super::{MAX_DEPTH, empty, stop, too_deep};
-use crate::spec::{
+use crate::jobspec::{
     Place, Problem, Table, Value,
     mark::{Children, Mark},
 };

@@ -13,7 +13,7 @@ use super::{
     mistake::{Kind, Mistake},
     unknown::UnknownDeserializer,
 };
-use crate::spec::{Step, Table, Value, value::AS_IT_IS};
+use crate::jobspec::{Step, Table, Value, value::AS_IT_IS};
 
 /// Deserializes one value.
 #[derive(Clone, Copy)]

@@ -62,7 +62,7 @@ hidden!(Debug for Secret, Display for Secret, Debug for Revealed, Display for Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Path, Problems, Table, Value, decode};
+    use crate::jobspec::{Path, Problems, Table, Value, decode};
 
     fn written(key: &str, value: &str) -> Secret {
         let table = Table::from([(key.to_owned(), Value::Text(value.to_owned()))]);

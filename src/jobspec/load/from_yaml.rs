@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use super::{MAX_DEPTH, empty, stop, too_deep};
-use crate::spec::{
+use crate::jobspec::{
     Place, Problem, Value,
     mark::{Children, Mark},
 };

@@ -10,7 +10,7 @@ use serde::{
 };
 
 use super::mistake::{Kind, Mistake};
-use crate::spec::value::AS_IT_IS;
+use crate::jobspec::value::AS_IT_IS;
 
 /// Types that contain themselves are cut off here.
 const MAX_DEPTH: u8 = 16;

@@ -1,6 +1,6 @@
 //! Undoes what a spelling does to a text (quotes, escapes, folded lines), remembering where each byte stood.
 
-use crate::spec::Format;
+use crate::jobspec::Format;
 
 /// The text that `raw` spells, and for each of its bytes, and its end, the byte in `raw`. `None` where `raw`
 /// is no text or is spelt in a way not known here.

@@ -1,7 +1,7 @@
 //! Tests of `spec::digest`.
 
 use super::*;
-use crate::spec::{Document, Format, Mode, Problems};
+use crate::jobspec::{Document, Format, Mode, Problems};
 
 const MEMC_TOML: &str = include_str!("memc.toml");
 const MEMC_YAML: &str = include_str!("memc.yaml");

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use super::*;
-use crate::spec::{Bytes, Document, Duration, Format, Severity, Table};
+use crate::jobspec::{Bytes, Document, Duration, Format, Severity, Table};
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]

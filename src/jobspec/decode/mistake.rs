@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use crate::spec::{Path, Step};
+use crate::jobspec::{Path, Step};
 
 /// One mistake. The steps of its path are in reverse: they are added on the way up.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Tests of `spec::units`.
 
 use super::*;
-use crate::spec::{Path, Problems, Value, decode};
+use crate::jobspec::{Path, Problems, Value, decode};
 
 #[test]
 fn durations_are_read_and_printed() {
@@ -116,7 +116,7 @@ fn values_of_other_types_are_taken_where_they_mean_something() {
 
 #[test]
 fn retries_have_defaults_and_at_least_one_attempt() {
-    let table = |text: &str| crate::spec::load::parse_value(text).unwrap().0;
+    let table = |text: &str| crate::jobspec::load::parse_value(text).unwrap().0;
     assert_eq!(read(table("{}")), Ok(Retry::default()));
     let retry = read::<Retry>(table("{ attempts = 5, backoff = '1s', timeout = '2m' }")).unwrap();
     assert_eq!(

@@ -89,7 +89,7 @@ impl Value {
 }
 
 /// The name under which [`Value`] asks a deserializer for a value as it is; see `decode`.
-pub(super) const AS_IT_IS: &str = "runner::spec::Value";
+pub(super) const AS_IT_IS: &str = "runner::jobspec::Value";
 
 /// A field of this type takes any value: a constant of a definition, a filter's operand.
 impl<'de> Deserialize<'de> for Value {

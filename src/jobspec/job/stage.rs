@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, num::NonZeroUsize};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
-use crate::spec::{
+use crate::jobspec::{
     Bytes, Path, Place, Problem, Problems, Table, Value,
     decode::{Decoded, decode_partly},
     problem::distance,

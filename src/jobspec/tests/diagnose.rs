@@ -1,7 +1,7 @@
 //! Tests of `spec::diagnose`.
 
 use super::*;
-use crate::spec::{Format, JobSpec, Mode};
+use crate::jobspec::{Format, JobSpec, Mode};
 
 const TEXT: &str = "name = \"memc\"
 

@@ -1,7 +1,7 @@
 //! Tests of `spec::job`.
 
 use super::*;
-use crate::spec::{Document, Format, Mode};
+use crate::jobspec::{Document, Format, Mode};
 
 fn decode(toml: &str) -> (Option<JobSpec>, Vec<String>) {
     let mut problems = Problems::default();
