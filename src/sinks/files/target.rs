@@ -40,11 +40,6 @@ impl Target {
         Ok(Target { parts })
     }
 
-    /// Is it just this path?
-    pub(super) fn is(&self, path: &str) -> bool {
-        matches!(self.parts.as_slice(), [Part::Text(text)] if text == path)
-    }
-
     /// Does the split stand in it?
     pub(super) fn by_split(&self) -> bool {
         self.parts.contains(&Part::Split)
@@ -95,7 +90,7 @@ fn place(name: &str, schema: &Schema) -> Result<Part, String> {
     }
     let Some((i, column)) = schema.find(name) else {
         let names = schema.columns().iter().map(|column| column.name.as_str());
-        let help = spec::nearest(name, names.chain(["split", "date"])).unwrap_or_default();
+        let help = jobspec::nearest(name, names.chain(["split", "date"])).unwrap_or_default();
         return Err(format!("`{{{name}}}` is no column, split or date; {help}"));
     };
     let fits = column.column_type.is_integer()
