@@ -89,10 +89,11 @@ pub(super) fn prepare(screen: &Screen) -> Result<Signals, Exit> {
 
 fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Result<Ended, Exit> {
     let plan = plan_of(spec, &args.how.set, SpecMode::Run)?;
-    let ledger = match (args.no_ledger, args.fresh) {
-        (true, _) => LedgerUse::Off,
-        (false, true) => LedgerUse::Fresh,
-        (false, false) => LedgerUse::Resume,
+    let ledger = match (args.no_ledger, args.fresh, args.adopt) {
+        (true, ..) => LedgerUse::Off,
+        (_, true, _) => LedgerUse::Fresh,
+        (.., true) => LedgerUse::Adopt,
+        _ => LedgerUse::Resume,
     };
     carry_out(Arc::new(plan), spec, &args.how, (args.limit, ledger), screen, signals)
 }

@@ -28,6 +28,7 @@ mod queue;
 mod read;
 mod resume;
 mod settle;
+mod targets;
 mod verdict;
 mod watchdog;
 mod work;
@@ -77,6 +78,8 @@ pub enum LedgerUse {
     Off,
     /// A run that broke off is gone on with; else a new one begins.
     Resume,
+    /// The same; and a run that only the targets know of is taken over.
+    Adopt,
     /// A new run begins, whatever there is.
     Fresh,
 }

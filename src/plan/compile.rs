@@ -16,8 +16,8 @@ use crate::{
     event::StageId,
     failure::Failure,
     jobspec::{
-        Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, digests, near,
-        nearest,
+        Document, JobSpec, OnLostState, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest,
+        digests, near, nearest,
     },
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
@@ -85,6 +85,7 @@ pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes
         rejects: job.rejects,
         report: job.report,
         state: job.state.unwrap_or_else(|| beside(&document.name)),
+        adopts: job.on_lost_state == OnLostState::Adopt,
         samples: job.samples,
         stages,
         pools,

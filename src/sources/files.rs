@@ -358,10 +358,10 @@ struct Files {
 
 impl Source for Files {
     fn splits(&self) -> Result<Vec<Split>, Failure> {
-        self.splits_again(&[])
+        self.splits_again(&[], &[])
     }
 
-    fn splits_again(&self, stored: &[&Split]) -> Result<Vec<Split>, Failure> {
+    fn splits_again(&self, stored: &[&Split], _left: &[&Split]) -> Result<Vec<Split>, Failure> {
         let mut files = Vec::new();
         let (streams, paths): (Vec<_>, Vec<_>) = self.plan.spec.path.0.iter().partition(|path| *path == STDIN);
         for pattern in paths {

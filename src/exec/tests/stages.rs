@@ -356,6 +356,7 @@ impl Job {
             rejects: None,
             report: None,
             state: std::env::temp_dir(),
+            adopts: false,
             samples: false,
             stages: self.stages,
             pools,
