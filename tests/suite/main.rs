@@ -30,6 +30,7 @@ mod sample_tables;
 mod servers;
 #[cfg(feature = "failpoints")]
 mod sweep;
+mod targets;
 mod todo;
 mod transforms;
 mod work;
