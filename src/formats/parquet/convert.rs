@@ -60,6 +60,8 @@ pub(super) enum Step {
     Bytes,
     /// Text as JSON, where it is.
     Json,
+    /// Bytes as JSON, where they are.
+    JsonBytes,
     /// Sixteen bytes as the text of a UUID.
     Uuid,
     /// The text that people read.
@@ -91,6 +93,7 @@ impl Step {
             (D::Utf8View, ColumnType::Json) => Step::Json,
             (D::Utf8View, ColumnType::Binary) => Step::Bytes,
             (D::BinaryView, ColumnType::String) => Step::Utf8,
+            (D::BinaryView, ColumnType::Json) => Step::JsonBytes,
             (D::FixedSizeBinary(_), ColumnType::Binary) => Step::Fixed,
             (D::FixedSizeBinary(16), ColumnType::String) if note == Note::Uuid => Step::Uuid,
             (D::Decimal128(..) | D::Decimal256(..), ColumnType::Float64) => Step::Kernel(target),
@@ -136,6 +139,7 @@ impl Step {
             Step::Fixed => fixed(array),
             Step::Bytes => Arc::new(array.as_string_view().clone().to_binary_view()),
             Step::Json => Arc::new(json(array.as_string_view())?),
+            Step::JsonBytes => Arc::new(json(&utf8(array.as_binary_view())?)?),
             Step::Uuid => strings(array, |row, out| uuid(array.as_fixed_size_binary().value(row), out)),
             Step::Shown => strings(array, |row, out| out.extend_from_slice(text::shown(array, row).as_bytes())),
             Step::Text => strings(array, |row, out| text::value(array, row, out)),
@@ -151,7 +155,7 @@ impl Step {
             Step::List(item, _) => item.code(),
             Step::Time(..) | Step::Days(_) => RejectCode("bad_timestamp"),
             Step::Utf8 => RejectCode("invalid_utf8"),
-            Step::Json => RejectCode("bad_json"),
+            Step::Json | Step::JsonBytes => RejectCode("bad_json"),
             _ => RejectCode("bad_number"),
         }
     }
