@@ -258,6 +258,8 @@ impl Read for Counted {
 pub enum OutFile {
     /// A file.
     File(File),
+    /// A pipe or a device: another program reads from it when it likes.
+    Pipe(File),
     /// Standard output.
     Stdout(Stdout),
 }
@@ -269,13 +271,14 @@ impl Write for OutFile {
                 fail::fail_point!("files-write", |_| Err(io::ErrorKind::StorageFull.into()));
                 file.write(bytes)
             }
+            OutFile::Pipe(file) => pulse::patiently(|| file.write(bytes)),
             OutFile::Stdout(stdout) => stdout.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            OutFile::File(file) => file.flush(),
+            OutFile::File(file) | OutFile::Pipe(file) => file.flush(),
             OutFile::Stdout(stdout) => stdout.flush(),
         }
     }
@@ -349,6 +352,7 @@ impl Output {
                 fail::fail_point!("files-sync", |_| Err(io::ErrorKind::StorageFull.into()));
                 file.sync_all()
             }
+            OutFile::Pipe(mut file) => file.flush(),
             OutFile::Stdout(mut stdout) => stdout.flush(),
         }
     }

@@ -187,29 +187,6 @@ impl FieldColumn {
     }
 }
 
-<<<<<<< HEAD
-=======
-/// For each field of a header the column it fills.
-///
-/// # Errors
-/// The names do not fit the declared columns; the sentence says why.
-pub fn by_header(names: &[&str], columns: &[FieldColumn]) -> Result<Vec<Option<usize>>, String> {
-    let declared = |name: &str| columns.iter().any(|column| column.name() == name);
-    let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name) && declared(name));
-    if let Some((i, name)) = twice {
-        let name = shown(name.as_bytes());
-        return Err(format!("its header names `{name}` twice, the second time in field {}", i + 1));
-    }
-    if let Some(missing) = columns.iter().find(|column| !names.contains(&column.name())) {
-        // What is no header may be long.
-        let help = jobspec::nearest(missing.name(), names.iter().copied()).filter(|help| help.len() < 500);
-        let help = help.map_or(String::new(), |help| format!("; {}", help.replace("legal here", "it has")));
-        return Err(format!("its header has no column `{}`{help}", missing.name()));
-    }
-    Ok(names.iter().map(|name| columns.iter().position(|column| column.name() == *name)).collect())
-}
-
->>>>>>> main
 /// A value for a message: its first 64 characters.
 pub fn shown(text: &[u8]) -> String {
     const CHARACTERS: usize = 64;

@@ -23,6 +23,7 @@ use crate::{
     batch::{Batch, Reject, RejectCode, Rejects, Schema, SplitId},
     failure::Failure,
     formats::{Encoder, ndjson::NdjsonEncoder},
+    replace::Destination,
 };
 
 /// The reason of a record that cannot be given to its stage again.
@@ -110,12 +111,13 @@ impl RejectFile {
         if !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
             return RejectFile::create(path, job, Some(kept.run));
         }
+        let to = Destination::of(path).map_err(|error| Failure::creating(path, &error))?;
         let mut name = OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
+        name.push(to.path().file_name().unwrap_or_default());
         name.push(format!(".{}", kept.run));
-        let temporary = path.with_file_name(name);
+        let temporary = to.path().with_file_name(name);
         let filter = || {
-            let mut out = BufWriter::new(File::create(&temporary)?);
+            let mut out = BufWriter::new(to.create(&temporary)?);
             let mut lines = BufReader::new(File::open(path)?);
             let mut line = Vec::new();
             while lines.read_until(b'\n', &mut line)? > 0 {
@@ -127,7 +129,7 @@ impl RejectFile {
             fail::fail_point!("reject-keep", |_| Err(io::ErrorKind::StorageFull.into()));
             let file = out.into_inner()?;
             file.sync_all()?;
-            fs::rename(&temporary, path)?;
+            to.take(&temporary)?;
             Ok(file)
         };
         let file = filter().map_err(|error: io::Error| Failure::creating(path, &error))?;

@@ -4,6 +4,7 @@
 mod done;
 mod infer;
 mod list;
+mod overlap;
 mod parquet;
 mod ranges;
 mod reader;
@@ -11,12 +12,13 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{fs, path::Path, sync::Arc};
 
 use self::{
     done::Done,
     infer::Inferred,
-    list::{freeze, list_all, names_differ},
+    list::{freeze, list_all, names_differ, shown},
+    overlap::Inputs,
     parquet::{Footer, ParquetReader},
     ranges::Ranges,
     reader::FileReader,
@@ -35,7 +37,7 @@ use crate::{
     },
     jobspec::BatchSize,
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Detail, Rereader, Source, SourceWorker, Split, SplitReader},
+    stage::{Detail, Reads, Rereader, Source, SourceWorker, Split, SplitReader},
 };
 
 /// The `files` source.
@@ -123,6 +125,7 @@ impl Source for Files {
         let mut splits = Vec::new();
         splits.extend(streams.first().map(|name| Split { name: (*name).clone(), detail: Detail::Stream }));
         for path in files {
+            self.must_be_file(&path)?;
             splits.extend(self.ranges.cut(&self.plan, freeze(&path)?)?);
         }
         Ok(splits)
@@ -130,6 +133,12 @@ impl Source for Files {
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
         Ok(Box::new(Worker { plan: Arc::clone(&self.plan), footer: Footer::default() }))
+    }
+
+    fn reads(&self) -> Option<Reads> {
+        let named = self.plan.spec.path.0.iter().filter(|path| *path != STDIN && !path.is_empty());
+        let inputs = Inputs::new(named.cloned().collect());
+        Some(Arc::new(move |file| inputs.has(file)))
     }
 
     fn rereader(&self) -> Option<Rereader> {
@@ -146,6 +155,19 @@ impl Source for Files {
         match (&self.plan.spec.done, &split.detail) {
             (Some(done), Detail::File { path, .. }) if self.ranges.was_last(split) => done.run(path).map(Some),
             _ => Ok(None),
+        }
+    }
+}
+
+impl Files {
+    /// Only a regular file is done with once it is stored: what comes of a pipe or a device is not in it.
+    fn must_be_file(&self, path: &Path) -> Result<(), Failure> {
+        match &self.plan.spec.done {
+            Some(_) if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) => {
+                let message = format!("`{}` is a pipe or a device, and `done` is for regular files", shown(path));
+                Err(Failure::new(Exit::Spec, message))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How a name matches a part of a pattern: hidden ones only where the part has the dot, too.
-const MATCH: MatchOptions =
+pub(super) const MATCH: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 /// The files that a path or glob means, in order. A file whose very name it is goes before any meaning as a glob.
