@@ -19,6 +19,7 @@ mod locks;
 mod memc;
 mod movies;
 mod parquet;
+mod places;
 mod postgres;
 mod proxy;
 mod quality;
