@@ -1,7 +1,10 @@
 //! `runner check`: validates specs offline. It builds the very plan that `run` runs, but needs none of the
 //! environment: a variable without a value is a note here.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::{Path, PathBuf},
+};
 
 use super::{
     Compiled,
@@ -11,6 +14,7 @@ use super::{
 use crate::{
     failure::{Exit, Failure},
     jobspec::{self, Finding, Mode},
+    plan::Plan,
 };
 
 /// Checks every spec; the answer is 78 where one of them is invalid.
@@ -26,11 +30,16 @@ pub(super) fn check(args: &Check) -> Exit {
         return told(failure);
     }
     let mut worst = Exit::Done;
+    let mut names = Names::default();
     for path in &specs {
         match compile(path, &args.set, Mode::Check) {
             Ok(compiled) => {
                 tell(path, &compiled, args.format);
-                if compiled.plan.is_none() {
+                let named = compiled.plan.as_ref().map(|plan| names.add(path, plan));
+                if let Some(Err(failure)) = &named {
+                    complain(failure);
+                }
+                if !matches!(named, Some(Ok(()))) {
                     worst = Exit::Spec;
                 }
             }
@@ -61,6 +70,32 @@ fn tell(path: &Path, compiled: &Compiled, format: CheckFormat) {
         CheckFormat::Github => {
             for finding in jobspec::machine(&compiled.document, &compiled.problems) {
                 out(&annotation(&finding));
+            }
+        }
+    }
+}
+
+/// The jobs met so far, by state folder and name: a lock, a ledger and a report belong to one of them.
+#[derive(Default)]
+pub(super) struct Names(HashMap<(PathBuf, String), PathBuf>);
+
+impl Names {
+    /// One more job.
+    ///
+    /// # Errors
+    /// Another spec has its name, and both keep their state in one folder.
+    pub(super) fn add(&mut self, spec: &Path, plan: &Plan) -> Result<(), Failure> {
+        let state = std::path::absolute(&plan.state).unwrap_or_else(|_| plan.state.clone());
+        match self.0.entry((state, plan.name.clone())) {
+            Entry::Vacant(free) => {
+                free.insert(spec.to_owned());
+                Ok(())
+            }
+            Entry::Occupied(first) if first.get() == spec => Ok(()),
+            Entry::Occupied(first) => {
+                let (name, spec, first) = (&plan.name, spec.display(), first.get().display());
+                let message = format!("`{first}` and `{spec}` are both named `{name}` and share a state folder");
+                Err(Failure::new(Exit::Spec, format!("{message}; give one of them another `name`")))
             }
         }
     }

@@ -19,13 +19,16 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
     args::{How, Run},
+    check::Names,
     check_sets, complain, err, out, plan_of, told,
 };
 use crate::{
     exec::{self, LedgerUse, Options, Outcome, Signals},
+    expr::clock,
     failure::{Exit, Failure},
     jobspec::{Duration, Mode as SpecMode},
-    lock::Lock,
+    ledger,
+    lock::{Lock, TargetLock},
     plan::Plan,
     rejects::now,
     report::{Progress, Report, Run as RunFacts, Screen, Style, Tally, summary},
@@ -46,9 +49,10 @@ pub(super) fn run(args: &Run) -> Exit {
         Ok(signals) => signals,
         Err(exit) => return exit,
     };
-    let mut ended = Vec::new();
+    let mut ended: Vec<Ended> = Vec::new();
+    let mut names = Names::default();
     for spec in &args.specs {
-        match one(spec, args, &screen, &signals) {
+        match one(spec, args, &mut names, &screen, &signals) {
             Ok(run) if run.exit == Exit::Done => ended.push(run),
             // The same command goes on with this job, and with those before it, which find nothing left to do.
             Ok(run) => return run.close(),
@@ -87,8 +91,14 @@ pub(super) fn prepare(screen: &Screen) -> Result<Signals, Exit> {
     watch().map_err(|error| told(Failure::new(Exit::Bug, format!("cannot watch for signals: {error}"))))
 }
 
-fn one(spec: &Path, args: &Run, screen: &Screen, signals: &Signals) -> Result<Ended, Exit> {
-    let plan = plan_of(spec, &args.how.set, SpecMode::Run)?;
+fn one(spec: &Path, args: &Run, names: &mut Names, screen: &Screen, signals: &Signals) -> Result<Ended, Exit> {
+    let mut plan = plan_of(spec, &args.how.set, SpecMode::Run)?;
+    names.add(spec, &plan).map_err(told)?;
+    let resumes = !args.no_ledger && !args.fresh && args.limit.is_none() && !args.how.dry_run;
+    if let Some(since) = resumes.then(|| ledger::interrupted_since(&plan.state, &plan.name)).flatten() {
+        // What `now()` was when the run began it still is.
+        plan = clock::stopped_at(since, || plan_of(spec, &args.how.set, SpecMode::Run))?;
+    }
     let ledger = match (args.no_ledger, args.fresh) {
         (true, _) => LedgerUse::Off,
         (false, true) => LedgerUse::Fresh,
@@ -109,6 +119,8 @@ pub(super) fn carry_out(
     // A rehearsal writes nothing that another run could disturb.
     let lock = (!args.dry_run).then(|| lock(&plan, args.wait, signals)).transpose();
     let lock = lock.map_err(told)?;
+    let targets = if args.dry_run { Ok(Vec::new()) } else { lock_targets(&plan, args.wait, signals) };
+    let _targets = targets.map_err(told)?;
     let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
     let options = Options { mode, limit, ledger };
     let mut progress = Progress::new(&plan, style(args.quiet), screen);
@@ -141,6 +153,23 @@ fn lock(plan: &Plan, wait: Option<Duration>, signals: &Signals) -> Result<Lock, 
     let mut told = |held: &Failure| err(&format!("{held}; waiting for its end\n"));
     let signalled = || signals.interrupt.load(Ordering::SeqCst) + signals.terminate.load(Ordering::SeqCst) > 0;
     Lock::wait(&plan.state, &plan.name, patience, &mut told, &signalled)
+}
+
+/// Keeps other runs away from what the job writes, whatever they are called: a job spec may be reached by several
+/// paths, and several jobs may name one file.
+fn lock_targets(plan: &Plan, wait: Option<Duration>, signals: &Signals) -> Result<Vec<TargetLock>, Failure> {
+    let patience = wait.map_or(std::time::Duration::ZERO, |wait| wait.0);
+    let own = plan.sinks().flat_map(|(_, sink)| sink.properties().targets).chain(plan.rejects.clone());
+    let mut told = |held: &Failure| err(&format!("{held}; waiting for its end\n"));
+    let signalled = || signals.interrupt.load(Ordering::SeqCst) + signals.terminate.load(Ordering::SeqCst) > 0;
+    let mut locks: Vec<TargetLock> = Vec::new();
+    for target in own.filter(|target| target.as_os_str() != "-") {
+        // Two sinks may write to one table.
+        if !locks.iter().any(|lock| lock.is_of(&target)) {
+            locks.extend(TargetLock::wait(&target, patience, &mut told, &signalled)?);
+        }
+    }
+    Ok(locks)
 }
 
 /// Tells people and machines how a run ended.

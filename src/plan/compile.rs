@@ -14,6 +14,7 @@ use super::{
 use crate::{
     batch::{Column, ColumnType, Schema},
     event::StageId,
+    expr::clock,
     failure::Failure,
     jobspec::{
         Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, digests, near,
@@ -27,8 +28,10 @@ use crate::{
 
 /// Compiles a spec. Every problem is recorded; there is a plan only where none of them is an error.
 pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
-    let (job, stages, wishes) = stages(document, problems)?;
-    Some(plan(document, job, stages, wishes))
+    clock::stopped_at(clock::now(), || {
+        let (job, stages, wishes) = stages(document, problems)?;
+        Some(plan(document, job, stages, wishes))
+    })
 }
 
 /// Compiles a spec, but only for the rows that come to one stage: its own output, or the input of a sink. They go to
@@ -81,6 +84,7 @@ pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes
         description: job.description,
         digest: digest(&document.root),
         digests: digests(&document.root),
+        now: clock::now(),
         limits: job.limits,
         rejects: job.rejects,
         report: job.report,

@@ -267,7 +267,7 @@ impl Files {
 impl Sink for Files {
     fn properties(&self) -> SinkProperties {
         let guarantee = if self.spec.path == STDOUT { Guarantee::Stream } else { Guarantee::AllOrNothing };
-        SinkProperties { guarantee, files: vec![PathBuf::from(&self.spec.path)] }
+        SinkProperties::of_files(guarantee, vec![PathBuf::from(&self.spec.path)])
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {

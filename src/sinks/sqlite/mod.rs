@@ -412,7 +412,11 @@ struct Sqlite {
 
 impl Sink for Sqlite {
     fn properties(&self) -> SinkProperties {
-        Guarantee::ExactlyOnce { replaces: self.plan.layout.mode != WriteMode::Insert }.into()
+        let Plan { database, layout, .. } = &*self.plan;
+        let mut table = database.clone().into_os_string();
+        table.push(format!(".{}", layout.table));
+        let guarantee = Guarantee::ExactlyOnce { replaces: layout.mode != WriteMode::Insert };
+        SinkProperties { guarantee, files: Vec::new(), targets: vec![table.into()] }
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
