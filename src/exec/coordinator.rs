@@ -244,9 +244,14 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// The next split whose `done` action is due: none of a job that fails for its rejects.
+    /// The next split whose `done` action is due: in a job that fails for its rejects, only of those before the reject
+    /// at which it does.
     fn next_due(&mut self, ended: bool) -> Option<SplitId> {
-        if self.outcome.too_many_rejects { None } else { self.log.next_due(ended) }
+        let end = match self.outcome.too_many_rejects {
+            true => self.rejects.last().map_or(SplitId(0), |(split, _)| split),
+            false => SplitId(u32::MAX),
+        };
+        self.log.next_due(end, ended)
     }
 
     fn done(&mut self, split: SplitId) -> Result<Option<String>, Failure> {

@@ -97,16 +97,18 @@ impl Beginning {
     /// The reject file. A rehearsal leaves the rejects of the last real run alone.
     pub(super) fn rejects(&self, plan: &Plan, options: &Options) -> Result<Option<RejectFile>, Failure> {
         let Some(path) = plan.rejects.as_ref().filter(|_| options.mode == Mode::Write) else { return Ok(None) };
+        let behind = ledger::folder(&plan.state, &plan.name).join("rejects");
         let file = match self.durable.as_ref().map(|durable| &durable.run) {
             Some(run) if run.attempts > 0 => {
                 // Where all is stored, so is what stages have put out at the end: splits of no source.
                 let all = run.all_stored();
                 let stored = |split| all || self.kept.contains_key(&SplitId(split));
-                RejectFile::go_on(path, &plan.name, &Kept { run: &run.id, stored: &stored })?
+                let kept = Kept { run: &run.id, behind: &behind, stored: &stored };
+                RejectFile::go_on(path, &plan.name, &kept)?
             }
             run => RejectFile::create(path, &plan.name, run.map(|run| run.id.as_str()))?,
         };
-        Ok(Some(file))
+        Ok(Some(if self.durable.is_some() { file.keep_behind(behind) } else { file }))
     }
 
     /// Notes the attempt, durably: from now on there is a run to go on with.

@@ -188,15 +188,15 @@ impl SplitLog {
         }
     }
 
-    /// The next split whose `done` action is due, in order; it counts as done then. One that is not noted yet holds up
-    /// those behind it, unless the run has `ended`: then it never will be.
-    pub(super) fn next_due(&mut self, ended: bool) -> Option<SplitId> {
+    /// The next split below `end` whose `done` action is due, in order; it counts as done then. One that is not noted
+    /// yet holds up those behind it, unless the run has `ended`: then it never will be.
+    pub(super) fn next_due(&mut self, end: SplitId, ended: bool) -> Option<SplitId> {
         if self.act_at_end && !ended {
             return None;
         }
         loop {
-            let split = self.splits.get_mut(self.acted)?;
             let number = SplitId(self.acted as u32);
+            let split = self.splits.get_mut(self.acted).filter(|_| number < end)?;
             match split.state {
                 State::Noted => {
                     split.state = State::Done;
@@ -233,7 +233,7 @@ mod tests {
     fn step(log: &mut SplitLog, ended: bool) -> (Vec<u32>, Vec<u32>) {
         let stored = log.to_note();
         log.noted();
-        let due = std::iter::from_fn(|| log.next_due(ended)).map(|split| split.0).collect();
+        let due = std::iter::from_fn(|| log.next_due(SplitId(9), ended)).map(|split| split.0).collect();
         (stored.iter().map(|stored| stored.split.0).collect(), due)
     }
 
@@ -241,7 +241,7 @@ mod tests {
     fn actions_run_in_order_once_their_split_is_noted() {
         let mut log = log(&[StoredWhen::Alone; 3]);
         log.answered(SplitId(1), true);
-        assert_eq!(log.next_due(false), None, "it is not noted");
+        assert_eq!(log.next_due(SplitId(9), false), None, "it is not noted");
         assert_eq!(step(&mut log, false), (vec![1], vec![]));
         log.answered(SplitId(0), false);
         assert_eq!(step(&mut log, false), (vec![], vec![1]));

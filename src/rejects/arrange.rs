@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
     os::unix::fs::FileExt,
+    path::Path,
 };
 
 use super::{RejectFile, beside};
@@ -78,39 +79,60 @@ impl RejectFile {
             *dropped.entry(by).or_default() += 1;
         }
         if *unsorted || !dropped.is_empty() {
-            lines.retain(|place| !behind(place));
-            lines.sort_by_key(Place::key);
-            self.rewrite().map_err(|error| Failure::writing(&self.path, &error))?;
+            let (mut stay, mut go): (Vec<Place>, Vec<Place>) =
+                std::mem::take(lines).into_iter().partition(|place| !behind(place));
+            stay.sort_by_key(Place::key);
+            go.sort_by_key(Place::key);
+            self.rewrite(&stay, &go).map_err(|error| Failure::writing(&self.path, &error))?;
         }
         Ok(dropped.into_iter().map(|((stage, code), count)| (stage, code, count)).collect())
     }
 
-    fn rewrite(&mut self) -> io::Result<()> {
+    /// Lines that go are kept beside, durably, before they are missing here.
+    fn rewrite(&mut self, stay: &[Place], go: &[Place]) -> io::Result<()> {
         self.out.flush()?;
         if !fs::metadata(&self.path)?.is_file() {
             return Ok(());
         }
         let lines = File::open(&self.path)?;
-        let temporary = beside(&self.path, self.run.as_deref().unwrap_or("arranged"));
-        let mut out = BufWriter::new(File::create(&temporary)?);
-        let mut line = Vec::new();
-        for Place { offset, len, .. } in &self.index.lines {
-            line.resize(*len, 0);
-            lines.read_exact_at(&mut line, *offset)?;
-            out.write_all(&line)?;
+        if let Some(path) = self.behind.as_ref().filter(|_| !go.is_empty()) {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            copy(&lines, go, path)?;
         }
-        let file = out.into_inner()?;
-        file.sync_all()?;
+        let temporary = beside(&self.path, self.run.as_deref().unwrap_or("arranged"));
+        let file = copy(&lines, stay, &temporary)?;
         fs::rename(&temporary, &self.path)?;
         self.out = BufWriter::new(file);
         Ok(())
     }
 }
 
+/// Copies these lines to a file.
+fn copy(from: &File, lines: &[Place], path: &Path) -> io::Result<File> {
+    let mut out = BufWriter::new(File::create(path)?);
+    let mut line = Vec::new();
+    for Place { offset, len, .. } in lines {
+        line.resize(*len, 0);
+        from.read_exact_at(&mut line, *offset)?;
+        out.write_all(&line)?;
+    }
+    let file = out.into_inner()?;
+    file.sync_all()?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Position, Reject};
+    use crate::{
+        batch::{Position, Reject},
+        rejects::Kept,
+    };
+
+    fn reject(split: u32, record: u64) -> Reject {
+        let position = Position { record, line: 0 };
+        Reject::unread(RejectCode("bad"), "no", SplitId(split), position, Vec::new())
+    }
 
     fn numbers(text: &str) -> Vec<(u64, u64, String)> {
         let line = |line: &str| {
@@ -128,9 +150,7 @@ mod tests {
         for (last, left) in [(None, 5), (Some((SplitId(1), 1)), 4), (Some((SplitId(0), 0)), 0)] {
             let mut file = RejectFile::create(&path, "job", None).expect("made");
             for (split, record, stage) in [(1, 1, 1), (0, 2, 0), (1, 2, 0), (0, 1, 0), (1, 1, 0)] {
-                let position = Position { record, line: 0 };
-                let reject = Reject::unread(RejectCode("bad"), "no", SplitId(split), position, Vec::new());
-                file.write((stage, ["a", "b"][stage]), None, "f", &reject).expect("written");
+                file.write((stage, ["a", "b"][stage]), None, "f", &reject(split, record)).expect("written");
             }
             let dropped: u64 = file.arrange(last).expect("arranged").iter().map(|(.., count)| count).sum();
             assert_eq!(dropped, 5 - left as u64);
@@ -139,5 +159,25 @@ mod tests {
             assert_eq!(numbers(&fs::read_to_string(&path).expect("there")), all[..left]);
             assert_eq!(folder.names(), ["r.ndjson"]);
         }
+    }
+
+    #[test]
+    fn what_lies_behind_is_there_again_in_the_next_attempt() {
+        let folder = crate::formats::testing::Folder::new("rejects-behind");
+        let (path, behind) = (folder.path("r.ndjson"), folder.path("state/behind"));
+        let mut file = RejectFile::create(&path, "job", Some("a")).expect("made").keep_behind(behind.clone());
+        for (split, record) in [(2, 1), (0, 3), (1, 1)] {
+            file.write((0, "s"), None, "f", &reject(split, record)).expect("written");
+        }
+        file.arrange(Some((SplitId(0), 3))).expect("arranged");
+        let left = |path: &Path| numbers(&fs::read_to_string(path).expect("there")).len();
+        assert_eq!((left(&path), left(&behind)), (1, 2));
+        // Of these splits two are stored.
+        let kept = Kept { run: "a", behind: &behind, stored: &|split| split != 1 };
+        let mut file = RejectFile::go_on(&path, "job", &kept).expect("resumed");
+        file.write((0, "s"), None, "f", &reject(1, 1)).expect("written");
+        file.arrange(None).expect("arranged");
+        let found: Vec<u64> = numbers(&fs::read_to_string(&path).expect("there")).iter().map(|line| line.0).collect();
+        assert_eq!(found, [0, 1, 2]);
     }
 }

@@ -10,7 +10,7 @@ mod kept;
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, BufRead, BufReader, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -46,12 +46,16 @@ pub struct RejectFile {
     run: Option<String>,
     out: BufWriter<File>,
     index: Index,
+    /// Where lines behind the reject at which the job fails go, for the next attempt: their splits may be stored.
+    behind: Option<PathBuf>,
 }
 
 /// What of an earlier attempt's rejects stays.
 pub struct Kept<'a> {
     /// The run that they are of.
     pub run: &'a str,
+    /// The file of lines behind the reject at which the last attempt failed; it may not be there.
+    pub behind: &'a Path,
     /// Is the split with this number stored?
     pub stored: &'a dyn Fn(u32) -> bool,
 }
@@ -121,7 +125,11 @@ impl RejectFile {
         let temporary = beside(path, kept.run);
         let filter = || {
             let mut out = BufWriter::new(File::create(&temporary)?);
-            let mut lines = BufReader::new(File::open(path)?);
+            let behind: Box<dyn io::Read> = match File::open(kept.behind) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Box::new(io::empty()),
+                opened => Box::new(opened?),
+            };
+            let mut lines = BufReader::new(File::open(path)?.chain(behind));
             let mut line = Vec::new();
             let mut index = Index::default();
             while lines.read_until(b'\n', &mut line)? > 0 {
@@ -143,7 +151,13 @@ impl RejectFile {
 
     fn of(path: &Path, job: &str, run: Option<&str>, (file, index): (File, Index)) -> Self {
         let (job, run) = (job.to_owned(), run.map(str::to_owned));
-        RejectFile { path: path.to_owned(), job, run, out: BufWriter::new(file), index }
+        RejectFile { path: path.to_owned(), job, run, out: BufWriter::new(file), index, behind: None }
+    }
+
+    /// Names the file for lines behind the reject at which the job fails. Without one they are dropped.
+    pub fn keep_behind(mut self, path: PathBuf) -> Self {
+        self.behind = Some(path);
+        self
     }
 
     /// Writes one reject of a stage, given by its place in the plan and its name; `file` is the name of its split,
@@ -262,7 +276,8 @@ mod tests {
         let mut text = fs::read(&path).expect("there");
         text.extend_from_slice(&text.clone()[..40]);
         fs::write(&path, text).expect("written");
-        let kept = Kept { run: "a", stored: &|split| split != 1 };
+        let behind = folder.path("behind");
+        let kept = Kept { run: "a", behind: &behind, stored: &|split| split != 1 };
         let mut second = RejectFile::go_on(&path, "job", &kept).expect("gone on with");
         assert_eq!(numbers(&path), [(0, 1), (0, 2), (2, 1)]);
         second.write((0, "s"), None, "f", &reject(1, 1)).expect("written");
@@ -270,7 +285,7 @@ mod tests {
         assert_eq!(numbers(&path), [(0, 1), (0, 2), (2, 1), (1, 1)]);
         assert_eq!(folder.names(), ["r.ndjson"]);
         // The lines of another run are of no use.
-        RejectFile::go_on(&path, "job", &Kept { run: "b", stored: &|_| true }).expect("gone on with");
+        RejectFile::go_on(&path, "job", &Kept { run: "b", behind: &behind, stored: &|_| true }).expect("gone on with");
         assert_eq!(numbers(&path), []);
         RejectFile::go_on(&folder.path("new/r"), "job", &kept).expect("there was none");
         RejectFile::go_on(Path::new("/dev/null"), "job", &kept).expect("a device keeps nothing");

@@ -205,7 +205,7 @@ impl Sink for Collect {
         let guarantee = match self.delivery {
             Delivery::Any => Guarantee::AnyOrder,
             Delivery::ByKey => Guarantee::LastWins,
-            Delivery::Ordered if !self.ends_splits => Guarantee::AllOrNothing,
+            Delivery::Ordered if !self.durable && !self.ends_splits => Guarantee::AllOrNothing,
             Delivery::Ordered | Delivery::BySplit => Guarantee::ExactlyOnce { replaces: self.needs_order },
         };
         guarantee.into()
