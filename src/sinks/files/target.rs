@@ -4,8 +4,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     batch::{ColumnType, Schema},
-    formats::cells::{Cell, CellStyle, as_it_is},
     jobspec,
+    values::{
+        cell::{Cell, CellStyle, as_it_is},
+        hex,
+    },
 };
 
 /// A path with places to fill.
@@ -95,7 +98,7 @@ fn place(name: &str, schema: &Schema) -> Result<Part, String> {
     }
     let Some((i, column)) = schema.find(name) else {
         let names = schema.columns().iter().map(|column| column.name.as_str());
-        let help = spec::nearest(name, names.chain(["split", "date"])).unwrap_or_default();
+        let help = jobspec::nearest(name, names.chain(["split", "date"])).unwrap_or_default();
         return Err(format!("`{{{name}}}` is no column, split or date; {help}"));
     };
     let fits = column.column_type.is_integer()
@@ -131,7 +134,7 @@ fn escape(value: &[u8], out: &mut String) {
             let end = (0..=LONG - 20).rev().find(|end| escaped.is_char_boundary(*end)).unwrap_or(0);
             escaped.truncate(end);
             escaped.push_str("%~");
-            hash[..8].iter().for_each(|byte| escaped.push_str(&format!("{byte:02x}")));
+            escaped.push_str(&hex::text(&hash[..8]));
             break;
         }
     }

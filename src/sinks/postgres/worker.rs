@@ -13,11 +13,12 @@ use super::{
     table::Target,
 };
 use crate::{
-    batch::{Batch, RejectCode, Rejects, SplitId, json},
+    batch::{Batch, RejectCode, Rejects, SplitId},
     failure::{Exit, Failure},
     postgres::{Nature, Raw, Server, Session, Trouble, Values},
     receipt::{Answers, Refused},
     stage::{SinkWorker, Written},
+    values::json,
 };
 
 /// Rows of an open split are kept up to so many bytes, to write them again should the transaction be lost.

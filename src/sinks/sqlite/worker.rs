@@ -15,10 +15,10 @@ use super::{
 use crate::{
     batch::{Batch, Column, RejectCode, Rejects, SplitId},
     failure::{Exit, Failure},
-    formats::columns::Invalid,
     receipt::{Answers, Refused},
     sqlite::{self, ValueColumn, quote},
     stage::{SinkWorker, Written},
+    values::columns::Invalid,
 };
 
 /// Rows per statement: fewer cost more calls, more have a longer program to run through.

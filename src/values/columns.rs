@@ -8,10 +8,8 @@ use serde::{
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::{
-    batch::{Column, ColumnType, Schema},
-    jobspec::{self, Path, Place, Problem, Problems},
-};
+use super::{Column, ColumnType, Schema};
+use crate::jobspec::{self, Path, Place, Problem, Problems};
 
 /// A declared column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,8 +195,8 @@ impl Visitor<'_> for TypeVisitor {
 
 fn parse_type<E: de::Error>(text: &str) -> Result<ColumnType, E> {
     text.parse::<ColumnType>().map_err(|error| {
-        let help = spec::nearest(&error.unknown, ColumnType::names().chain(["list<T>"]));
-        // The line after the first is the hint: see `spec::decode`.
+        let help = jobspec::nearest(&error.unknown, ColumnType::names().chain(["list<T>"]));
+        // The line after the first is the hint: see `jobspec::decode`.
         E::custom(format!("`{}` is no column type\n{}", error.unknown, help.unwrap_or_default()))
     })
 }
