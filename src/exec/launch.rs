@@ -128,7 +128,7 @@ impl Prepared {
 
 /// For every worker of a pool that gathers, its stage: what it puts out at the end is a split of its own.
 fn gathering(plan: &Plan) -> impl Iterator<Item = StageId> {
-    let pools = plan.pools.iter().filter(|pool| plan.stages[pool.head].role.gathers());
+    let pools = plan.pools.iter().filter(|pool| plan.stages[pool.head].role.is_breaker());
     pools.flat_map(|pool| std::iter::repeat_n(pool.head, pool.workers))
 }
 
@@ -295,20 +295,8 @@ impl Builder<'_> {
                     let worker = Some(guard(self.plan, pool.head, || sink.worker(self.options.mode))?);
                     let (shared, outlet) = (Arc::clone(self.shared), outlet.clone());
                     let (stage, batch, held) = (pool.head, pool.batch, Held::default());
-                    let ordered = matches!(pool.intake, Intake::Ordered | Intake::BySplit);
-                    let (strict, behind) = (ordered && sink.needs_order(), false);
-                    Ok(Task::Write(Writer {
-                        shared,
-                        stage,
-                        queue,
-                        worker,
-                        batch,
-                        ordered,
-                        strict,
-                        behind,
-                        outlet,
-                        held,
-                    }))
+                    let (guarantee, behind) = (sink.properties().guarantee, false);
+                    Ok(Task::Write(Writer { shared, stage, queue, worker, batch, guarantee, behind, outlet, held }))
                 };
                 receivers.into_iter().map(writer).collect()
             }

@@ -10,7 +10,7 @@ use crate::{
     ledger::{self, Entry, Ledger, Run, State},
     plan::{Intake, Plan, Role},
     rejects::{Kept, RejectFile},
-    stage::{Attempt, Detail, Mode, Split},
+    stage::{Attempt, Detail, Guarantee, Mode, Split},
 };
 
 /// Differences named one by one at most.
@@ -138,7 +138,7 @@ fn parts(plan: &Plan) -> BTreeMap<String, String> {
     let mut parts = plan.digests.clone();
     for pool in &plan.pools {
         if let (Role::Sink(sink), Intake::Keyed(_)) = (&plan.stages[pool.head].role, &pool.intake)
-            && sink.by_split()
+            && matches!(sink.properties().guarantee, Guarantee::ExactlyOnce { .. })
         {
             let name = &plan.stages[pool.head].name;
             parts.insert(format!("sinks.{name}.concurrency"), pool.workers.to_string());
@@ -150,7 +150,8 @@ fn parts(plan: &Plan) -> BTreeMap<String, String> {
 /// Is everything of the run done, or is none of it stored and nothing of it seen before its end?
 fn is_harmless(plan: &Plan, run: &Run) -> bool {
     let all = |state| run.splits.iter().all(|entry| entry.state == state);
-    all(State::Done) || (all(State::Left) && plan.sinks().all(|(_, sink)| sink.is_whole()))
+    all(State::Done)
+        || (all(State::Left) && plan.sinks().all(|(_, sink)| sink.properties().guarantee == Guarantee::AllOrNothing))
 }
 
 /// What is left of a run that broke off.
@@ -265,8 +266,8 @@ fn attempts(plan: &Plan, run: &Run) -> BTreeMap<StageId, Attempt> {
 fn late(plan: &Plan) -> BTreeSet<StageId> {
     let whole = |stage: &crate::plan::Stage| match &stage.role {
         Role::Source(_) => false,
-        Role::Transform(transform) => transform.gathers() || transform.remembers(),
-        Role::Sink(sink) => !sink.by_split(),
+        Role::Transform(transform) => transform.properties().needs_all_input(),
+        Role::Sink(sink) => !sink.properties().guarantee.stores_by_split(),
     };
     let mut needed: BTreeSet<StageId> = BTreeSet::new();
     // Inputs stand before those that read them.

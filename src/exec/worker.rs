@@ -145,7 +145,12 @@ impl Chain {
         let mut links = Vec::new();
         for &stage in [pool.head].iter().chain(&pool.fused) {
             if let Role::Transform(transform) = &plan.stages[stage].role {
-                links.push(Link { stage, worker: transform.worker()?, gathers: transform.gathers(), broken: false });
+                links.push(Link {
+                    stage,
+                    worker: transform.worker()?,
+                    gathers: transform.properties().pipeline_breaker,
+                    broken: false,
+                });
             }
         }
         let output = plan.stages[pool.last()].output.as_ref();

@@ -155,7 +155,7 @@ impl<'a> Compiler<'a> {
         let sinks = self.stages.iter().flat_map(|stage| match &stage.role {
             Role::Sink(sink) => {
                 let at = Path::default().key(Section::Sinks.key()).entry(&stage.name).key("path");
-                sink.files().into_iter().map(|file| (file, at.clone())).collect()
+                sink.properties().files.into_iter().map(|file| (file, at.clone())).collect()
             }
             _ => Vec::new(),
         });

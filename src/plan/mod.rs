@@ -30,7 +30,7 @@ use crate::{
     event::StageId,
     expr::Expr,
     jobspec::{BatchSize, Limits},
-    stage::{Delivery, Sink, Source, Transform},
+    stage::{Guarantee, Sink, Source, Transform},
 };
 
 /// A pool's place in [`Plan::pools`].
@@ -187,17 +187,17 @@ impl Role {
         matches!(self, Role::Sink(_))
     }
 
-    /// Does it put out at the end what it made of its input?
-    pub fn gathers(&self) -> bool {
-        matches!(self, Role::Transform(transform) if transform.gathers())
+    /// Does it emit what it made of its input only at the end?
+    pub fn is_breaker(&self) -> bool {
+        matches!(self, Role::Transform(transform) if transform.properties().pipeline_breaker)
     }
 
-    /// How batches must be handed to it.
-    fn delivery(&self) -> Delivery {
+    /// Must rows come to it in input order, whether or not they are divided among its workers?
+    fn needs_order(&self) -> bool {
         match self {
-            Role::Sink(sink) => sink.delivery(),
-            Role::Transform(transform) if transform.ordered() => Delivery::Ordered,
-            Role::Source(_) | Role::Transform(_) => Delivery::Any,
+            Role::Source(_) => false,
+            Role::Transform(transform) => transform.properties().ordered,
+            Role::Sink(sink) => sink.properties().guarantee != Guarantee::AnyOrder,
         }
     }
 }

@@ -43,7 +43,7 @@ use crate::{
     },
     jobspec::{Bytes, Place, Problem, Value},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Attempt, Delivery, Mode, Sink, SinkWorker},
+    stage::{Attempt, Guarantee, Mode, Sink, SinkProperties, SinkWorker},
     values::{calendar, cell::CellStyle, columns},
 };
 
@@ -127,11 +127,12 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
     let notes = vec![format!("{} to `{}`{each}", spec.format.name(), spec.path), packing.to_string()];
     let notes = notes.into_iter().chain(spec.max_bytes.map(|bytes| format!("files of at most {bytes}"))).collect();
     let schema = context.input().clone();
-    let stage = Box::new(Files { spec, target, schema, packing, attempt: Mutex::new(None) });
-    let workers = match stage.delivery() {
-        Delivery::BySplit => Workers::Threads,
+    // Parquet takes long to encode: where each split has a file of its own, several workers do.
+    let workers = match spec.format {
+        Format::Parquet if target.by_split() => Workers::Threads,
         _ => Workers::One("one writer keeps the input's order"),
     };
+    let stage = Box::new(Files { spec, target, schema, packing, attempt: Mutex::new(None) });
     Some(Compiled { stage, output: None, workers, notes })
 }
 
@@ -262,20 +263,9 @@ impl Files {
 }
 
 impl Sink for Files {
-    /// Parquet takes long to encode: where each split has a file of its own, several workers do.
-    fn delivery(&self) -> Delivery {
-        match self.spec.format {
-            Format::Parquet if self.target.by_split() => Delivery::BySplit,
-            _ => Delivery::Ordered,
-        }
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        vec![PathBuf::from(&self.spec.path)]
-    }
-
-    fn is_whole(&self) -> bool {
-        self.spec.path != STDOUT
+    fn properties(&self) -> SinkProperties {
+        let guarantee = if self.spec.path == STDOUT { Guarantee::Stream } else { Guarantee::AllOrNothing };
+        SinkProperties { guarantee, files: vec![PathBuf::from(&self.spec.path)] }
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {

@@ -144,7 +144,7 @@ pub(super) fn run(
         ran.rows.extend(rows(&out.records));
     }
     while let Some(Made { records, refused }) = worker.finish()? {
-        assert!(stage.gathers());
+        assert!(stage.properties().pipeline_breaker);
         assert_eq!(records.schema(), output);
         ran.rejects.extend(refused.iter().map(|(row, code, why)| format!("made {row} {} {why}", code.0)));
         let kept = (0..records.num_rows() as u32).filter(|row| refused.iter().all(|(other, ..)| other != row));

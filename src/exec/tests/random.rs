@@ -18,14 +18,13 @@ use proptest::{
 
 use super::{
     end::{AsTheyCame, Plus},
-    stages::{Collect, Count, Fate, Job, Ran, Sift, run_plan},
+    stages::{Collect, Count, Delivery, Fate, Job, Ran, Sift, run_plan},
 };
 use crate::{
     exec::{Signals, partition::worker_of},
     failure::Exit,
     jobspec::{self, BatchSize, Bytes, Common},
     plan::{Role, circle},
-    stage::Delivery,
 };
 
 /// A plan as it is thrown: whatever the numbers, something can be made of them.

@@ -43,11 +43,6 @@ impl Target {
         Ok(Target { parts })
     }
 
-    /// Is it just this path?
-    pub(super) fn is(&self, path: &str) -> bool {
-        matches!(self.parts.as_slice(), [Part::Text(text)] if text == path)
-    }
-
     /// Does the split stand in it?
     pub(super) fn by_split(&self) -> bool {
         self.parts.contains(&Part::Split)

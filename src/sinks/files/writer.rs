@@ -322,20 +322,16 @@ impl SinkWorker for Writer {
         Ok(written)
     }
 
-    /// Nothing gets its name where the input was not whole: the temporary files go with the worker. What went to
-    /// standard output is there in any case.
-    fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
-        let whole = whole || self.order.target.is(STDOUT);
-        if whole {
-            self.write_window(self.split.unwrap_or(SplitId(0)))?;
-            self.end_all()?;
-            self.finished.sort_by_key(|(target, part, _)| (*target, *part));
-            for (_, _, finished) in self.finished.drain(..) {
-                finished.publish()?;
-                fail::fail_point!("files-published");
-            }
+    /// Gives the files their names. Where this is not called, the temporary files go with the worker.
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.write_window(self.split.unwrap_or(SplitId(0)))?;
+        self.end_all()?;
+        self.finished.sort_by_key(|(target, part, _)| (*target, *part));
+        for (_, _, finished) in self.finished.drain(..) {
+            finished.publish()?;
+            fail::fail_point!("files-published");
         }
-        Ok(whole)
+        Ok(())
     }
 }
 

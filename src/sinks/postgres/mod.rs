@@ -44,7 +44,7 @@ use crate::{
     failure::{Exit, Failure},
     kind::{Compiled, Context, Kind, Workers},
     postgres::{Server, Session},
-    stage::{Attempt, Delivery, Mode, Sink, SinkWorker},
+    stage::{Attempt, Guarantee, Mode, Sink, SinkProperties, SinkWorker},
 };
 
 /// The kind `postgres`.
@@ -108,16 +108,8 @@ impl Postgres {
 }
 
 impl Sink for Postgres {
-    fn delivery(&self) -> Delivery {
-        Delivery::BySplit
-    }
-
-    fn by_split(&self) -> bool {
-        true
-    }
-
-    fn needs_order(&self) -> bool {
-        self.plan.mode != WriteMode::Insert
+    fn properties(&self) -> SinkProperties {
+        Guarantee::ExactlyOnce { replaces: self.plan.mode != WriteMode::Insert }.into()
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {

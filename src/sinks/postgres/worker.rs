@@ -367,25 +367,21 @@ impl SinkWorker for Worker {
         Ok(Written { bytes, ..self.written(batch, answers)? })
     }
 
-    fn end_split(&mut self, _split: SplitId, whole: bool) -> Result<bool, Failure> {
-        if whole {
-            self.leave()?;
-            self.finish()?
-        } else {
-            self.undo()
-        }
-        Ok(whole)
+    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
+        self.leave()?;
+        self.finish()?;
+        Ok(true)
     }
 
-    /// Where rows are divided by key no split is ended: then all of them are in one transaction.
-    fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
-        if whole {
-            self.leave()?;
-            return self.finish().map(|()| true);
-        }
-        let nothing = self.split.rows == 0;
+    fn discard_split(&mut self, _split: SplitId) -> Result<(), Failure> {
         self.undo();
-        Ok(nothing)
+        Ok(())
+    }
+
+    /// Every split has been committed or discarded.
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.undo();
+        Ok(())
     }
 }
 
@@ -460,12 +456,12 @@ impl SinkWorker for Rehearsal {
         Ok(Written { accepted, rejects: rejects.take(), bytes, samples, output, ..Written::default() })
     }
 
-    fn end_split(&mut self, _split: SplitId, _whole: bool) -> Result<bool, Failure> {
+    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
         Ok(true)
     }
 
-    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
-        Ok(true)
+    fn commit(&mut self) -> Result<(), Failure> {
+        Ok(())
     }
 }
 

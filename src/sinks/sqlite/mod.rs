@@ -46,7 +46,7 @@ use crate::{
     jobspec::{Duration, Place, Problem, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
     sqlite::ticked,
-    stage::{Attempt, Delivery, Mode, Sink, SinkWorker},
+    stage::{Attempt, Guarantee, Mode, Sink, SinkProperties, SinkWorker},
 };
 
 /// The `sqlite` sink.
@@ -411,16 +411,8 @@ struct Sqlite {
 }
 
 impl Sink for Sqlite {
-    fn delivery(&self) -> Delivery {
-        Delivery::Ordered
-    }
-
-    fn by_split(&self) -> bool {
-        true
-    }
-
-    fn needs_order(&self) -> bool {
-        self.plan.layout.mode != WriteMode::Insert
+    fn properties(&self) -> SinkProperties {
+        Guarantee::ExactlyOnce { replaces: self.plan.layout.mode != WriteMode::Insert }.into()
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {

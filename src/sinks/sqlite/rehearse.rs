@@ -73,7 +73,7 @@ impl SinkWorker for Rehearsal {
         Ok(Written { accepted: batch.rows() as u64, samples, output, durable: true, ..Written::default() })
     }
 
-    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
-        Ok(true)
+    fn commit(&mut self) -> Result<(), Failure> {
+        Ok(())
     }
 }

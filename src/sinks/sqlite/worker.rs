@@ -63,32 +63,22 @@ impl SinkWorker for Writer {
         written(plan, batch, answers, bytes)
     }
 
-    fn end_split(&mut self, _split: SplitId, whole: bool) -> Result<bool, Failure> {
-        if whole {
-            self.leave()?;
-            return self.member.as_mut().ok_or_else(|| over(&self.plan))?.end();
-        }
+    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
+        self.leave()?;
+        self.member.as_mut().ok_or_else(|| over(&self.plan))?.end()
+    }
+
+    fn discard_split(&mut self, _split: SplitId) -> Result<(), Failure> {
         if let Some(receipts) = &mut self.receipts {
             receipts.give_up();
         }
         self.member.as_mut().ok_or_else(|| over(&self.plan))?.undo();
-        Ok(false)
+        Ok(())
     }
 
-    /// Rows of a split that has not been ended are not kept where something is missing: the split will be read
-    /// again.
-    fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
-        let within = self.member.as_ref().ok_or_else(|| over(&self.plan))?.is_within();
-        if !whole && within {
-            self.member = None;
-            return Ok(false);
-        }
-        if whole {
-            self.leave()?;
-        }
-        let mut member = self.member.take().ok_or_else(|| over(&self.plan))?;
-        member.finish()?;
-        Ok(true)
+    /// Every split has been committed or discarded; what waits for another sink of the same file is waited for.
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.member.take().ok_or_else(|| over(&self.plan))?.finish()
     }
 }
 

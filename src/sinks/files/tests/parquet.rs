@@ -40,7 +40,7 @@ fn write(spec: &Json, schema: &Schema, batches: &[Batch]) -> u64 {
         assert_eq!((written.accepted, written.rejects.len(), written.durable), (batch.rows() as u64, 0, false));
         bytes += written.bytes;
     }
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     bytes
 }
 
@@ -232,7 +232,6 @@ fn nothing_is_there_unless_the_input_was_whole_and_a_rehearsal_shows_rows() {
     let compiled = sink(&spec(&folder, "a.parquet"), &schema);
     let mut worker = compiled.stage.worker(Mode::Write).expect("a worker");
     worker.write(&batch).expect("written");
-    assert!(!worker.commit(false).expect("nothing to do"));
     drop(worker);
     assert_eq!(folder.names(), [""; 0]);
 
