@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::Field;
-use serde_json::Value;
+use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
+use arrow_schema::{DataType, Field};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::batch::{Schema, json};
+use crate::{
+    batch::Schema,
+    values::{hex, json},
+};
 
 /// A cell is cut to so many characters: one long text must not push the other columns out of sight.
 const WIDEST: usize = 48;
@@ -62,9 +64,10 @@ fn cell(field: &Field, values: &ArrayRef, row: usize) -> String {
     if values.is_null(row) {
         return "null".to_owned();
     }
-    match json::value(field, values, row) {
-        Value::String(text) => clean(&text),
-        other => clean(&other.to_string()),
+    match values.data_type() {
+        DataType::Utf8View => clean(values.as_string_view().value(row)),
+        DataType::BinaryView => hex::text(values.as_binary_view().value(row)),
+        _ => clean(json::value(field, values, row).trim_matches('"')),
     }
 }
 

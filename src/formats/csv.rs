@@ -16,15 +16,16 @@ use arrow_schema::SchemaRef;
 pub use self::encode::CsvEncoder;
 use self::field::{Ending, Form, Unfinished};
 use super::{
-    Chunk, Decoded, Decoder, RecordEnd, Start,
-    columns::ColumnSpec,
-    fields::{self, Field, FieldColumn},
-    first_line,
+    Chunk, Decoded, Decoder, RecordEnd, Start, first_line,
     records::{self, Limits, Line, Read},
 };
 use crate::{
     batch::{RejectCode, Rejects, Schema},
     failure::Failure,
+    values::{
+        columns::ColumnSpec,
+        fields::{self, Field, FieldColumn},
+    },
 };
 
 /// Decodes the records of one file.

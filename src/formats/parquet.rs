@@ -13,7 +13,6 @@ mod depth;
 mod encode;
 mod layout;
 mod size;
-mod text;
 
 pub use self::{
     depth::check as check_depth,

@@ -9,14 +9,16 @@ use memchr::{memchr, memchr_iter};
 
 use super::{
     Chunk, Decoded, Decoder, Encoder, Start,
-    cells::{Cell, CellStyle},
-    columns::ColumnSpec,
-    fields::{self, Field, FieldColumn},
     records::{self, Limits, Line, read_lines},
 };
 use crate::{
     batch::{Batch, RejectCode, Rejects, Schema},
     failure::Failure,
+    values::{
+        cell::{Cell, CellStyle},
+        columns::ColumnSpec,
+        fields::{self, Field, FieldColumn},
+    },
 };
 
 const TAB: u8 = b'\t';

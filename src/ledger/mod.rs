@@ -168,7 +168,7 @@ fn new_id() -> String {
     for part in [since.as_nanos() as u64, u64::from(std::process::id()), RandomState::new().hash_one(0)] {
         hasher.update(part.to_le_bytes());
     }
-    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    crate::values::hex::text(&hasher.finalize()[..8])
 }
 
 impl Ledger {

@@ -171,7 +171,7 @@ impl RejectFile {
     ) -> Result<(), Failure> {
         fail::fail_point!("reject-write", |_| Err(Failure::writing(&self.path, &io::ErrorKind::StorageFull.into())));
         let text = std::str::from_utf8(&reject.record).ok();
-        let hex = || reject.record.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = || crate::values::hex::text(&reject.record);
         let line = Line {
             time: now(),
             job: &self.job,

@@ -35,18 +35,16 @@ use crate::{
     failure::Failure,
     formats::{
         Format,
-        cells::CellStyle,
-        columns,
         csv::{self, CsvEncoder},
         lines::LinesEncoder,
         ndjson::NdjsonEncoder,
         parquet::ParquetStyle,
-        scalar,
         tsv::TsvEncoder,
     },
     jobspec::{Bytes, Place, Problem, Value},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Attempt, Guarantee, Mode, Sink, SinkProperties, SinkWorker},
+    values::{calendar, cell::CellStyle, columns},
 };
 
 /// The `files` sink.
@@ -294,6 +292,6 @@ impl Sink for Files {
 /// The date of a time in UTC.
 fn day(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let (year, month, day) = scalar::calendar((since.as_secs() / 86_400) as i64);
+    let (year, month, day) = calendar::civil((since.as_secs() / 86_400) as i64);
     format!("{year:04}-{month:02}-{day:02}")
 }

@@ -37,7 +37,6 @@ use crate::{
     formats::{
         Decoder, Format,
         blocks::Newline,
-        columns::{self, ColumnSpec},
         compression::{Codec, Compression},
         csv::{self, CsvDecoder, CsvStyle},
         lines::LinesDecoder,
@@ -47,6 +46,7 @@ use crate::{
     jobspec::{BatchSize, Path as SpecPath, Place, Problem, Value},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Detail, Rereader, Source, SourceWorker, Split, SplitReader},
+    values::columns::{self, ColumnSpec},
 };
 
 /// The `files` source.

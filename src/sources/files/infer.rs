@@ -41,15 +41,16 @@ use crate::{
     formats::{
         Chunk, Format,
         blocks::{Blocks, Piece},
-        columns::{ColumnSpec, Invalid},
         compression::{InFile, Input},
-        csv,
-        fields::shown,
-        tsv,
+        csv, tsv,
     },
     jobspec::{BatchSize, Problems},
     kind::Context,
     stage::SplitReader,
+    values::{
+        columns::{ColumnSpec, Invalid},
+        fields::shown,
+    },
 };
 
 /// A sample has at most so many records.
@@ -255,7 +256,7 @@ fn numbered(fields: usize) -> Vec<String> {
 /// A plan that reads all columns as text.
 fn plan(spec: FilesSpec, names: Vec<String>, max_record: usize) -> Plan {
     let columns: Vec<ColumnSpec> = names.into_iter().map(|name| column(name, ColumnType::String)).collect();
-    let schema = crate::formats::columns::schema(&columns, &Default::default(), &mut Problems::default());
+    let schema = crate::values::columns::schema(&columns, &Default::default(), &mut Problems::default());
     let schema = schema.unwrap_or_else(|| Schema::new(Vec::new()));
     Plan { spec: FilesSpec { columns: Some(columns), ..spec }, schema, batch: BATCH, max_record, inferred: true }
 }

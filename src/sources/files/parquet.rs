@@ -31,11 +31,9 @@ use super::{
 use crate::{
     batch::{Batch, Block, Origin, Position, Reject, Rejects, SplitId},
     failure::{Exit, Failure},
-    formats::{
-        columns::ColumnSpec,
-        parquet::{Layout, Projection, Rows, check_depth, plain, words},
-    },
+    formats::parquet::{Layout, Projection, Rows, check_depth, plain, words},
     stage::{Detail, Split, SplitReader},
+    values::columns::ColumnSpec,
 };
 
 /// The columns that all the files have.

@@ -9,7 +9,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::text::TextShape;
-use crate::{batch::ColumnType, formats::scalar::Scalar};
+use crate::{batch::ColumnType, values::scalar::Scalar};
 
 /// What the objects of a file have in common.
 #[derive(Default)]
