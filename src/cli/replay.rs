@@ -24,7 +24,8 @@ pub(super) fn replay(args: &args::Replay) -> Exit {
         Ok(signals) => signals,
         Err(exit) => return exit,
     };
-    let plan = match plan(args) {
+    let own = args.clone();
+    let plan = match run::interruptible(&signals, move || plan(&own)) {
         Ok(plan) => plan,
         Err(exit) => return exit,
     };

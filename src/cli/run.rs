@@ -1,11 +1,12 @@
 //! `runner run`: runs jobs, one after the other.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     time::Instant,
 };
@@ -31,6 +32,7 @@ use crate::{
     lock::{Lock, TargetLock},
     plan::Plan,
     rejects::now,
+    replace::Destination,
     report::{Progress, Report, Run as RunFacts, Screen, Style, Tally, summary},
     stage::Mode,
 };
@@ -92,12 +94,17 @@ pub(super) fn prepare(screen: &Screen) -> Result<Signals, Exit> {
 }
 
 fn one(spec: &Path, args: &Run, names: &mut Names, screen: &Screen, signals: &Signals) -> Result<Ended, Exit> {
-    let mut plan = plan_of(spec, &args.how.set, SpecMode::Run)?;
+    let planned = || {
+        let (path, sets) = (spec.to_owned(), args.how.set.clone());
+        let stopped = clock::now();
+        interruptible(signals, move || clock::stopped_at(stopped, || plan_of(&path, &sets, SpecMode::Run)))
+    };
+    let mut plan = planned()?;
     names.add(spec, &plan).map_err(told)?;
     let resumes = !args.no_ledger && !args.fresh && args.limit.is_none() && !args.how.dry_run;
     if let Some(since) = resumes.then(|| ledger::interrupted_since(&plan.state, &plan.name)).flatten() {
         // What `now()` was when the run began it still is.
-        plan = clock::stopped_at(since, || plan_of(spec, &args.how.set, SpecMode::Run))?;
+        plan = clock::stopped_at(since, planned)?;
     }
     let ledger = match (args.no_ledger, args.fresh) {
         (true, _) => LedgerUse::Off,
@@ -105,6 +112,30 @@ fn one(spec: &Path, args: &Run, names: &mut Names, screen: &Screen, signals: &Si
         (false, false) => LedgerUse::Resume,
     };
     carry_out(Arc::new(plan), spec, &args.how, (args.limit, ledger), screen, signals)
+}
+
+/// Makes a plan on a thread of its own. A signal ends that at once: nothing has been begun yet.
+pub(super) fn interruptible(
+    signals: &Signals,
+    plan: impl FnOnce() -> Result<Plan, Exit> + Send + 'static,
+) -> Result<Plan, Exit> {
+    const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+    // As much as the main thread has: expressions may be nested deep.
+    const STACK: usize = 8 << 20;
+    let (sender, answer) = mpsc::channel();
+    let make = move || _ = sender.send(plan());
+    let started = std::thread::Builder::new().name("plan".to_owned()).stack_size(STACK).spawn(make);
+    started.map_err(|error| told(Failure::new(Exit::Unavailable, format!("cannot start threads: {error}"))))?;
+    loop {
+        match answer.recv_timeout(LOOK) {
+            Ok(plan) => return plan,
+            Err(RecvTimeoutError::Disconnected) => return Err(Exit::Bug),
+            Err(RecvTimeoutError::Timeout) if signals.any() => {
+                return Err(told(Failure::new(Exit::TryAgain, "interrupted before the run began")));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
 }
 
 /// Runs a plan and tells how it ended: so many rows of every source, with this use of the ledger.
@@ -116,6 +147,12 @@ pub(super) fn carry_out(
     screen: &Screen,
     signals: &Signals,
 ) -> Result<Ended, Exit> {
+    if let Some(path) = &args.report
+        && plan.sources().any(|(_, source)| source.reads().is_some_and(|reads| reads(path)))
+    {
+        let message = format!("--report {}: the job reads this file", path.display());
+        return Err(told(Failure::new(Exit::Usage, message)));
+    }
     // A rehearsal writes nothing that another run could disturb.
     let lock = (!args.dry_run).then(|| lock(&plan, args.wait, signals)).transpose();
     let lock = lock.map_err(told)?;
@@ -151,7 +188,7 @@ pub(super) fn carry_out(
 fn lock(plan: &Plan, wait: Option<Duration>, signals: &Signals) -> Result<Lock, Failure> {
     let Some(Duration(patience)) = wait else { return Lock::take(&plan.state, &plan.name) };
     let mut told = |held: &Failure| err(&format!("{held}; waiting for its end\n"));
-    let signalled = || signals.interrupt.load(Ordering::SeqCst) + signals.terminate.load(Ordering::SeqCst) > 0;
+    let signalled = || signals.any();
     Lock::wait(&plan.state, &plan.name, patience, &mut told, &signalled)
 }
 
@@ -195,23 +232,37 @@ fn finish(args: &How, plan: &Plan, facts: RunFacts, tally: &Tally, outcome: &Out
     }
 }
 
-/// Writes the report beside its place and renames it: a reader never sees half of one.
+/// Writes the report beside its place and renames it: a reader never sees half of one. What is no regular file is
+/// written into.
 fn save(path: &Path, report: &Report) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
-    let mut name = path.file_name().unwrap_or_default().to_owned();
+    let creating = |error: std::io::Error| Failure::creating(path, &error);
+    let to = match path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        true => Err(std::io::Error::new(std::io::ErrorKind::IsADirectory, "it is a folder")),
+        false => Destination::of(path),
+    };
+    let to = to.map_err(creating)?;
+    if to.is_stream() {
+        return to.open().and_then(|mut file| file.write_all(text.as_bytes())).map_err(creating);
+    }
+    let mut name = to.path().file_name().unwrap_or_default().to_owned();
     // The job's lock keeps others away from it. What a killed process leaves under it the next one replaces.
     name.push(".tmp-report");
-    let temporary = path.with_file_name(name);
+    let temporary = to.path().with_file_name(name);
     let write = || {
-        if let Some(folder) = path.parent() {
+        if let Some(folder) = to.path().parent() {
             std::fs::create_dir_all(folder)?;
         }
         fail::fail_point!("report-write", |_| Err(std::io::ErrorKind::StorageFull.into()));
-        std::fs::write(&temporary, text)?;
+        to.create(&temporary)?.write_all(text.as_bytes())?;
         fail::fail_point!("report-rename", |_| Err(std::io::ErrorKind::StorageFull.into()));
-        std::fs::rename(&temporary, path)
+        to.take(&temporary)
     };
-    write().map_err(|error| Failure::creating(path, &error))
+    write().map_err(|error| {
+        // It is of no use; that it cannot be removed changes nothing about the failure.
+        let _ = std::fs::remove_file(&temporary);
+        creating(error)
+    })
 }
 
 fn style(quiet: bool) -> Style {

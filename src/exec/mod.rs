@@ -172,10 +172,19 @@ fn open(
         if let Some(exit) = signals.abort() {
             return Err(Unbegun::Aborted(Outcome { aborted: Some(exit), ..Outcome::default() }));
         }
+        if signals.any() {
+            // Nothing has been read: there is nothing to wait for.
+            return Err(Failure::new(Exit::TryAgain, "interrupted before the first record was read").into());
+        }
     }
 }
 
 impl Signals {
+    /// Has there been one?
+    pub fn any(&self) -> bool {
+        self.interrupt.load(Ordering::SeqCst) + self.terminate.load(Ordering::SeqCst) > 0
+    }
+
     /// How to end at once, where a second signal asks for it.
     fn abort(&self) -> Option<Exit> {
         let [interrupts, terminates] = [&self.interrupt, &self.terminate].map(|count| count.load(Ordering::SeqCst));

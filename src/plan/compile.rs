@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     path::{Component, Path as FilePath, PathBuf},
+    sync::Arc,
     thread::available_parallelism,
 };
 
@@ -22,7 +23,7 @@ use crate::{
     },
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
-    stage::Sink,
+    stage::{Reads, Sink},
     transforms,
 };
 
@@ -176,6 +177,37 @@ impl<'a> Compiler<'a> {
         for (file, first, at) in twice {
             let message = format!("`{}` is already written by `{first}`", file.display());
             self.problems.push(Problem::new("same-file", Place::value(at), message));
+        }
+        self.check_inputs();
+    }
+
+    /// A job that writes what it reads destroys its input, or finds in the next run what it wrote in this one.
+    fn check_inputs(&mut self) {
+        let reads = |stage: &Stage| match &stage.role {
+            Role::Source(source) => Some((stage.name.clone(), source.reads()?)),
+            _ => None,
+        };
+        let sources: Vec<(String, Reads)> = self.stages.iter().filter_map(reads).collect();
+        let key = |section: &str| Path::default().key(section).key("path");
+        let own = [("rejects", &self.job.rejects), ("report", &self.job.report)];
+        let mut written: Vec<(PathBuf, Path)> =
+            own.into_iter().filter_map(|(section, path)| Some((path.clone()?, key(section)))).collect();
+        for stage in &self.stages {
+            if let Role::Sink(sink) = &stage.role {
+                let at = Path::default().key(Section::Sinks.key()).entry(&stage.name).key("path");
+                written.extend(sink.may_write().into_iter().map(|file| (file, at.clone())));
+                sink.avoid(sources.iter().map(|(_, reads)| Arc::clone(reads)).collect());
+            }
+        }
+        for (file, at) in written.into_iter().filter(|(file, _)| !file.as_os_str().is_empty()) {
+            if let Some((source, _)) = sources.iter().find(|(_, reads)| reads(&file)) {
+                let message = format!(
+                    "`{}` is what `{source}` reads: the job would overwrite its input, or read again what it wrote",
+                    file.display()
+                );
+                let help = Some(format!("write to another folder, or narrow the `path` of `{source}`"));
+                self.problems.push(Problem::new("reads-output", Place::value(at), message).help(help));
+            }
         }
     }
 

@@ -29,6 +29,7 @@ use crate::{
     event::StageId,
     failure::Failure,
     formats::{Encoder, ndjson::NdjsonEncoder},
+    replace::Destination,
 };
 
 /// The reason of a record that cannot be given to its stage again.
@@ -122,9 +123,10 @@ impl RejectFile {
         if !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
             return RejectFile::create(path, job, Some(kept.run));
         }
-        let temporary = beside(path, kept.run);
+        let to = Destination::of(path).map_err(|error| Failure::creating(path, &error))?;
+        let temporary = beside(to.path(), kept.run);
         let filter = || {
-            let mut out = BufWriter::new(File::create(&temporary)?);
+            let mut out = BufWriter::new(to.create(&temporary)?);
             let behind: Box<dyn io::Read> = match File::open(kept.behind) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Box::new(io::empty()),
                 opened => Box::new(opened?),
@@ -142,7 +144,7 @@ impl RejectFile {
             fail::fail_point!("reject-keep", |_| Err(io::ErrorKind::StorageFull.into()));
             let file = out.into_inner()?;
             file.sync_all()?;
-            fs::rename(&temporary, path)?;
+            to.take(&temporary)?;
             Ok((file, index))
         };
         let opened = filter().map_err(|error: io::Error| Failure::creating(path, &error))?;
