@@ -81,7 +81,7 @@ pub struct Context<'a> {
     /// The columns of its second input, where its kind has one.
     pub side: Option<&'a Schema>,
     /// How many rows and bytes a batch may have; for sources.
-    pub batch: spec::BatchSize,
+    pub batch: jobspec::BatchSize,
     /// A record of more bytes than this is a reject.
     pub max_record_bytes: usize,
     /// How many bytes a stage that holds rows in memory may hold.
@@ -101,7 +101,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Decodes the stage's own keys; every mistake in them is recorded.
     pub fn decode<T: DeserializeOwned>(&mut self) -> Option<T> {
-        spec::decode(self.table, &self.path, self.common, self.problems)
+        jobspec::decode(self.table, &self.path, self.common, self.problems)
     }
 
     /// The input's columns. Transforms and sinks are compiled only once these are known.
@@ -167,7 +167,7 @@ impl<'a> Context<'a> {
             common: &[],
             input,
             side: None,
-            batch: spec::BatchSize::default(),
+            batch: jobspec::BatchSize::default(),
             max_record_bytes: 16 << 20,
             memory: 256 << 20,
             seed: 0,

@@ -54,12 +54,12 @@ fn tell(path: &Path, compiled: &Compiled, format: CheckFormat) {
             }
         }
         CheckFormat::Json => {
-            for finding in spec::machine(&compiled.document, &compiled.problems) {
+            for finding in jobspec::machine(&compiled.document, &compiled.problems) {
                 out(&(serde_json::to_string(&finding).unwrap_or_default() + "\n"));
             }
         }
         CheckFormat::Github => {
-            for finding in spec::machine(&compiled.document, &compiled.problems) {
+            for finding in jobspec::machine(&compiled.document, &compiled.problems) {
                 out(&annotation(&finding));
             }
         }

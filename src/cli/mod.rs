@@ -78,7 +78,7 @@ fn compile(path: &Path, sets: &[String], mode: Mode) -> Result<Compiled, Failure
 
 /// Reads a spec, applies `--set` and puts the environment in.
 fn read(path: &Path, sets: &[String], mode: Mode, problems: &mut Problems) -> Result<Document, Failure> {
-    let mut document = spec::load(path, problems)?;
+    let mut document = jobspec::load(path, problems)?;
     for set in sets {
         let malformed = |why| Failure::new(Exit::Usage, format!("--set {set}: {why}"));
         if document.has_place_of(set).map_err(malformed)? {
@@ -96,7 +96,7 @@ fn check_sets(specs: &[PathBuf], sets: &[String]) -> Result<(), Failure> {
         let mut found = false;
         for path in specs {
             // What is wrong with the text is said when the spec is compiled.
-            found |= spec::load(path, &mut Problems::default())?.has_place_of(set).map_err(malformed)?;
+            found |= jobspec::load(path, &mut Problems::default())?.has_place_of(set).map_err(malformed)?;
         }
         if !found {
             return Err(Failure::new(Exit::Usage, format!("--set {set}: there is no such job, stage or definition")));
@@ -122,7 +122,7 @@ fn told(failure: Failure) -> Exit {
 
 /// Prints the problems of a spec for people.
 fn show(compiled: &Compiled) {
-    err(&spec::render(&compiled.document, &compiled.problems, colors()));
+    err(&jobspec::render(&compiled.document, &compiled.problems, colors()));
 }
 
 /// Prints a failure for people.

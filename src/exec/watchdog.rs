@@ -120,7 +120,7 @@ pub(super) type Slots = Vec<(Option<PoolId>, Arc<Slot>)>;
 /// Looks at the slots from time to time.
 #[derive(Debug)]
 pub(super) struct Watchdog {
-    limit: spec::Duration,
+    limit: jobspec::Duration,
     slots: Slots,
     beats: u64,
     /// For so long nothing has moved.

@@ -197,8 +197,8 @@ impl Visitor<'_> for TypeVisitor {
 
 fn parse_type<E: de::Error>(text: &str) -> Result<ColumnType, E> {
     text.parse::<ColumnType>().map_err(|error| {
-        let help = spec::nearest(&error.unknown, ColumnType::names().chain(["list<T>"]));
-        // The line after the first is the hint: see `spec::decode`.
+        let help = jobspec::nearest(&error.unknown, ColumnType::names().chain(["list<T>"]));
+        // The line after the first is the hint: see `jobspec::decode`.
         E::custom(format!("`{}` is no column type\n{}", error.unknown, help.unwrap_or_default()))
     })
 }

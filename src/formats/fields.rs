@@ -187,7 +187,7 @@ pub fn by_header(names: &[&str], columns: &[FieldColumn]) -> Result<Vec<Option<u
     }
     if let Some(missing) = columns.iter().find(|column| !names.contains(&column.name())) {
         // What is no header may be long.
-        let help = spec::nearest(missing.name(), names.iter().copied()).filter(|help| help.len() < 500);
+        let help = jobspec::nearest(missing.name(), names.iter().copied()).filter(|help| help.len() < 500);
         let help = help.map_or(String::new(), |help| format!("; {}", help.replace("legal here", "it has")));
         return Err(format!("its header has no column `{}`{help}", missing.name()));
     }

@@ -12,7 +12,7 @@ use crate::{
 /// The schema of a whole job spec.
 pub fn schema() -> Schema {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let mut job = spec::schema(&mut generator);
+    let mut job = jobspec::schema(&mut generator);
     let sections = [
         (Section::Sources, stages(Section::Sources, sources::KINDS, &mut generator)),
         (Section::Transforms, stages(Section::Transforms, transforms::KINDS, &mut generator)),

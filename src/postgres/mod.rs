@@ -19,7 +19,7 @@ pub(crate) use self::{
 use crate::jobspec;
 
 /// Limit of one statement unless the spec says otherwise.
-pub(crate) const STATEMENT_TIMEOUT: spec::Duration = spec::Duration(Duration::from_secs(60));
+pub(crate) const STATEMENT_TIMEOUT: jobspec::Duration = jobspec::Duration(Duration::from_secs(60));
 
 /// An identifier longer than this is cut by the server, silently.
 const LONGEST_NAME: usize = 63;
@@ -60,9 +60,9 @@ pub(crate) fn quoted(name: &str) -> Result<String, String> {
 }
 
 /// Does a value at a key of the stage's table stand there, or only when the job runs?
-pub(crate) fn is_known(table: &spec::Value, key: &str) -> bool {
+pub(crate) fn is_known(table: &jobspec::Value, key: &str) -> bool {
     match table {
-        spec::Value::Table(table) => table.get(key) != Some(&spec::Value::Unknown),
+        jobspec::Value::Table(table) => table.get(key) != Some(&jobspec::Value::Unknown),
         _ => true,
     }
 }

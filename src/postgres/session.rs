@@ -39,7 +39,7 @@ impl Server {
     pub(crate) fn new(
         url: &Url,
         retry: &Retry,
-        statement_timeout: spec::Duration,
+        statement_timeout: jobspec::Duration,
         missing: Exit,
     ) -> Result<Server, Failure> {
         let mut config = url.resolve(&|name| std::env::var(name).ok())?;
@@ -47,7 +47,7 @@ impl Server {
         let retry = Retry {
             attempts: retry.attempts.max(1),
             backoff: retry.backoff,
-            timeout: spec::Duration(limit(retry.timeout.0)),
+            timeout: jobspec::Duration(limit(retry.timeout.0)),
         };
         config.connect_timeout(retry.timeout.0).tcp_user_timeout(limit(statement_timeout.0) + GRACE);
         if config.get_application_name().is_none() {

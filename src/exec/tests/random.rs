@@ -143,7 +143,7 @@ impl Build {
     fn new(case: &Case) -> Build {
         let mut job = Job::new();
         job.limits.memory = Bytes(case.memory);
-        job.limits.stall = spec::Duration(Duration::from_secs(5));
+        job.limits.stall = jobspec::Duration(Duration::from_secs(5));
         let expected = Expected { sinks: Vec::new(), rejects: 0 };
         let mut build = Build { job, streams: Vec::new(), origins: Vec::new(), expected, splits: 0 };
         for (number, (splits, batches, size, workers)) in case.sources.iter().enumerate() {

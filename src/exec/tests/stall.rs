@@ -119,7 +119,7 @@ impl SinkWorker for Stuck<Collect> {
 
 fn job(stall: Duration) -> Job {
     let mut job = Job::new();
-    job.limits.stall = spec::Duration(stall);
+    job.limits.stall = jobspec::Duration(stall);
     job
 }
 
@@ -187,7 +187,7 @@ fn workers_that_wait_for_each_other_are_a_bug() {
     let open = Arc::get_mut(&mut plan).expect("nobody else has it yet");
     // The sink is told of more ways to it than there are.
     open.pools[2].arrivals.values_mut().for_each(|lanes| *lanes += 1);
-    open.limits.memory = spec::Bytes(10 * 40);
+    open.limits.memory = jobspec::Bytes(10 * 40);
     let ran = plan_ends(plan);
     assert_eq!(ran.outcome.exit(), Exit::Bug, "{:?}", ran.outcome);
     let said = "`s0` has 1 worker waiting for memory that batches further on hold; `s1` has 1 worker waiting for input, \

@@ -107,7 +107,7 @@ impl Layout {
         for spec in specs {
             let Some((place, found)) = self.columns.iter().enumerate().find(|(_, c)| c.field.name() == &spec.name)
             else {
-                let help = spec::nearest(&spec.name, self.columns.iter().map(|column| column.field.name().as_str()));
+                let help = jobspec::nearest(&spec.name, self.columns.iter().map(|column| column.field.name().as_str()));
                 let help = help.map_or_else(String::new, |help| format!("; {help}"));
                 return Err(format!("it has no column `{}`{help}", spec.name));
             };

@@ -95,7 +95,7 @@ fn place(name: &str, schema: &Schema) -> Result<Part, String> {
     }
     let Some((i, column)) = schema.find(name) else {
         let names = schema.columns().iter().map(|column| column.name.as_str());
-        let help = spec::nearest(name, names.chain(["split", "date"])).unwrap_or_default();
+        let help = jobspec::nearest(name, names.chain(["split", "date"])).unwrap_or_default();
         return Err(format!("`{{{name}}}` is no column, split or date; {help}"));
     };
     let fits = column.column_type.is_integer()

@@ -44,13 +44,13 @@ impl Server {
     ///
     /// # Errors
     /// The key or the roots are not to be had.
-    pub(super) fn new(address: &Address, retry: &Retry, timeout: spec::Duration) -> Result<Server, Failure> {
+    pub(super) fn new(address: &Address, retry: &Retry, timeout: jobspec::Duration) -> Result<Server, Failure> {
         let env = |name: &str| std::env::var(name).ok();
         let limit = |wait: Duration| wait.clamp(Duration::from_millis(1), Retry::LONGEST_WAIT);
         let retry = Retry {
             attempts: retry.attempts.max(1),
             backoff: retry.backoff,
-            timeout: spec::Duration(limit(retry.timeout.0)),
+            timeout: jobspec::Duration(limit(retry.timeout.0)),
         };
         Ok(Server {
             name: format!("BTrDB at `{}`", address.text),

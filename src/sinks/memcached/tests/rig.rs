@@ -140,8 +140,8 @@ pub(super) fn cutting_proxy(target: &str, bad: usize, bytes: usize) -> (String, 
     (address, count)
 }
 
-pub(super) fn millis(millis: u64) -> spec::Duration {
-    spec::Duration(Duration::from_millis(millis))
+pub(super) fn millis(millis: u64) -> jobspec::Duration {
+    jobspec::Duration(Duration::from_millis(millis))
 }
 
 /// A spec with these servers and patience enough for a busy machine.
