@@ -59,6 +59,8 @@ pub struct Plan {
     pub state: PathBuf,
     /// Are messages of rejects, which may hold values, to stand in the report?
     pub samples: bool,
+    /// How many reports the state directory keeps.
+    pub keep: usize,
     /// The stages, inputs before those that read them.
     pub stages: Vec<Stage>,
     /// The pools, in the same order.

@@ -6,7 +6,7 @@ use crate::{
     batch::{RejectCode, SplitId},
     event::{Closed, Event, HighWater, Observer, Rows, StageId, StopReason},
     plan::Plan,
-    stage::{Split, Verified},
+    stage::{Detail, Split, Verified},
 };
 
 /// Messages kept of each reason for a reject.
@@ -57,7 +57,7 @@ pub(super) struct SplitTally {
 }
 
 /// How far a split has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd)]
 pub(super) enum SplitState {
     /// Nobody has opened it.
     Waiting,
@@ -265,6 +265,16 @@ impl Latencies {
 }
 
 impl SplitTally {
+    /// What people call it; of one of several ranges of a file, also which.
+    pub(super) fn name(&self) -> String {
+        match &self.split.detail {
+            Detail::File { range: Some(range), .. } => {
+                format!("{}, bytes {} to {}", self.split.name, range.start, range.end)
+            }
+            _ => self.split.name.clone(),
+        }
+    }
+
     /// Is there nothing left to do for it?
     pub(super) fn done(&self) -> bool {
         self.state == SplitState::Done

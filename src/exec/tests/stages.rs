@@ -361,6 +361,7 @@ impl Job {
             report: None,
             state: std::env::temp_dir(),
             samples: false,
+            keep: 20,
             stages: self.stages,
             pools,
         })
