@@ -2,16 +2,13 @@
 //!
 //! Pure data. Nothing here knows of threads, files or job specs.
 
-mod builder;
-pub mod json;
 mod origin;
 mod reject;
-mod types;
 
-pub use builder::{Builder, ListBuilder};
 pub use origin::{Block, Origin, Position, Raw, SplitId};
-pub use reject::{Reject, RejectCode, Rejects};
-pub use types::{Column, ColumnType, Schema, TypeError};
+pub use reject::{Reject, Rejects};
+
+pub use crate::values::{Column, ColumnType, RejectCode, Schema, TypeError};
 
 use std::collections::HashSet;
 

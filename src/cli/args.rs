@@ -108,12 +108,32 @@ pub(super) struct How {
     /// Print nothing but errors
     #[arg(long, short)]
     pub(super) quiet: bool,
-    /// Print the report to standard output
+    /// Print the report to standard output; where there is no run, why
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<ReportFormat>,
+    /// How to tell on standard error what happens
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
     /// Write the report to this file instead of the state directory
     #[arg(long, value_name = "PATH")]
     pub(super) report: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people: on a terminal lines that are drawn again and again, elsewhere sentences with their time
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl From<LogFormat> for crate::report::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => crate::report::LogFormat::Text,
+            LogFormat::Json => crate::report::LogFormat::Json,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

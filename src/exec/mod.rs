@@ -15,19 +15,21 @@
 //! settled when everything that came of it has been answered for (`ack`).
 
 mod ack;
+mod activity;
 mod aside;
-mod book;
 mod coordinator;
 mod gate;
 mod inbox;
+mod journal;
 mod launch;
 mod message;
 mod outcome;
 mod partition;
 mod queue;
 mod read;
+mod reject_limit;
 mod resume;
-mod settle;
+mod split_log;
 mod verdict;
 mod watchdog;
 mod work;
@@ -155,7 +157,7 @@ fn open(
         let prepared = Prepared::new(&own, &options, &beginning)?;
         Ok((beginning, prepared))
     });
-    let mut watchdog = Watchdog::new(plan, vec![(None, Arc::clone(&aside.slot))]);
+    let mut watchdog = Watchdog::new(plan, vec![(None, Arc::clone(&aside.state))]);
     loop {
         match answer.recv_timeout(coordinator::TICK) {
             Ok(opened) => return Ok(opened?),

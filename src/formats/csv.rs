@@ -17,16 +17,17 @@ use arrow_schema::SchemaRef;
 pub use self::encode::CsvEncoder;
 use self::field::{Ending, Form, Unfinished};
 use super::{
-    Chunk, Decoded, Decoder, Extra, Missing, RecordEnd, Shape, Start,
-    columns::ColumnSpec,
-    fields::{Field, FieldColumn},
-    first_line,
+    Chunk, Decoded, Decoder, Extra, Missing, RecordEnd, Shape, Start, first_line,
     header::Header,
     records::{self, Limits, Line, Read},
 };
 use crate::{
     batch::{RejectCode, Rejects, Schema},
     failure::Failure,
+    values::{
+        columns::ColumnSpec,
+        fields::{self, Field, FieldColumn},
+    },
 };
 
 /// Decodes the records of one file.

@@ -1,28 +1,24 @@
 //! What files hold: one file per format, which both decodes and encodes it, and what several formats share.
 //!
 //! ```text
-//! reading:  compression ─▶ blocks of whole records ─▶ a format's decoder ─▶ fields ─▶ columns
-//! writing:  columns ─▶ a format's encoder ─▶ cells ─▶ compression
+//! reading:  compression ─▶ blocks of whole records ─▶ a format's decoder ─▶ values
+//! writing:  values ─▶ a format's encoder ─▶ compression
 //! ```
 //!
 //! Parquet is no text and goes a way of its own: see [`parquet`].
 //!
+//! How single values are read, built and written is said in [`values`](crate::values).
+//!
 //! Nothing here names a file to read or write: that is the business of the `files` source and sink.
 
 pub mod blocks;
-pub mod cells;
-pub mod columns;
 pub mod compression;
 pub mod csv;
-pub mod fields;
 pub mod header;
-mod json;
 pub mod lines;
 pub mod ndjson;
 pub mod parquet;
 mod records;
-pub mod scalar;
-mod store;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tsv;

@@ -21,14 +21,16 @@ use self::column::{JsonColumn, Wrong};
 pub use self::encode::NdjsonEncoder;
 use super::{
     Chunk, Decoded, Decoder, Extra, Missing, Shape, Start,
-    columns::ColumnSpec,
-    fields::shown,
-    json::{NoJson, Scanner, Text, Why, unescape},
     records::{self, Limits, Line, read_lines},
 };
 use crate::{
     batch::{RejectCode, Rejects, Schema},
     failure::Failure,
+    values::{
+        columns::ColumnSpec,
+        fields::shown,
+        json::scan::{self, NoJson, Scanner, Text, Why, unescape},
+    },
 };
 
 /// Decodes the records of one file.
@@ -186,10 +188,9 @@ impl NdjsonDecoder {
 fn no_json(error: NoJson, text: &[u8], start: usize) -> Line {
     let byte = error.at - start + 1;
     match error.why {
-        Why::TooDeep => Line::Bad(
-            RejectCode("too_deep"),
-            format!("byte {byte}: nested deeper than {} levels", super::json::MAX_DEPTH),
-        ),
+        Why::TooDeep => {
+            Line::Bad(RejectCode("too_deep"), format!("byte {byte}: nested deeper than {} levels", scan::MAX_DEPTH))
+        }
         Why::Expected(what) => {
             let found = match std::str::from_utf8(&text[error.at..]).ok().and_then(|rest| rest.chars().next()) {
                 Some(character) => format!("found `{}`", shown(character.escape_debug().to_string().as_bytes())),

@@ -14,7 +14,6 @@ mod depth;
 mod encode;
 mod layout;
 mod size;
-mod text;
 
 pub use self::{
     amend::without_zero_offsets,

@@ -9,15 +9,17 @@ use memchr::{memchr, memchr_iter};
 
 use super::{
     Chunk, Decoded, Decoder, Encoder, Extra, Missing, Shape, Start,
-    cells::{Cell, CellStyle},
-    columns::ColumnSpec,
-    fields::{Field, FieldColumn},
     header::Header,
     records::{self, Limits, Line, read_lines},
 };
 use crate::{
     batch::{Batch, RejectCode, Rejects, Schema},
     failure::Failure,
+    values::{
+        cell::{Cell, CellStyle},
+        columns::ColumnSpec,
+        fields::{self, Field, FieldColumn},
+    },
 };
 
 const TAB: u8 = b'\t';

@@ -36,19 +36,17 @@ use crate::{
     failure::Failure,
     formats::{
         Format,
-        cells::CellStyle,
-        columns,
         csv::{self, CsvEncoder},
         lines::LinesEncoder,
         ndjson::NdjsonEncoder,
         parquet::ParquetStyle,
-        scalar,
         tsv::TsvEncoder,
     },
     jobspec::{Bytes, Place, Problem, Value},
     kind::{Compiled, Context, Kind, Workers},
     replace::Destination,
     stage::{Attempt, Guarantee, Mode, Reads, Sink, SinkProperties, SinkWorker},
+    values::{calendar, cell::CellStyle, columns},
 };
 
 /// The `files` sink.
@@ -277,7 +275,7 @@ impl Files {
 impl Sink for Files {
     fn properties(&self) -> SinkProperties {
         let guarantee = if self.is_stream() { Guarantee::Stream } else { Guarantee::AllOrNothing };
-        SinkProperties { guarantee, files: vec![PathBuf::from(&self.spec.path)] }
+        SinkProperties::of_files(guarantee, vec![PathBuf::from(&self.spec.path)])
     }
 
     fn may_write(&self) -> Vec<PathBuf> {
@@ -317,6 +315,6 @@ impl Sink for Files {
 /// The date of a time in UTC.
 fn day(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let (year, month, day) = scalar::calendar((since.as_secs() / 86_400) as i64);
+    let (year, month, day) = calendar::civil((since.as_secs() / 86_400) as i64);
     format!("{year:04}-{month:02}-{day:02}")
 }

@@ -29,7 +29,8 @@ use crate::{
     failure::{Exit, Failure},
     formats::{
         Decoder, Format, Shape,
-        columns::{self, ColumnSpec},
+        blocks::Newline,
+        compression::{Codec, Compression},
         csv::{self, CsvDecoder, CsvStyle},
         lines::LinesDecoder,
         ndjson::NdjsonDecoder,
@@ -38,6 +39,7 @@ use crate::{
     jobspec::BatchSize,
     kind::{Compiled, Context, Kind, Workers},
     stage::{Detail, Reads, Rereader, Source, SourceWorker, Split, SplitReader},
+    values::columns::{self, ColumnSpec},
 };
 
 /// The `files` source.

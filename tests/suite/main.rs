@@ -31,6 +31,8 @@ mod sample_tables;
 mod servers;
 #[cfg(feature = "failpoints")]
 mod sweep;
+mod telling;
+mod terminal;
 mod todo;
 mod transforms;
 mod work;

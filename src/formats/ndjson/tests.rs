@@ -4,9 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{
-    batch::{SplitId, json as row_json},
-    formats::{blocks::LineEnd, columns},
+    batch::SplitId,
+    formats::blocks::LineEnd,
     jobspec::{Path, Problems},
+    values::{columns, json as row_json},
 };
 
 /// Numbers that look random and are the same in every run.

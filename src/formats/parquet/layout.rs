@@ -28,16 +28,17 @@ use super::{
     amend::with_bytes,
     convert::{Note, Step},
     size::{compact, row_bytes},
-    text, words,
+    words,
 };
 use crate::{
-    batch::{ColumnType, RejectCode, Schema},
-    formats::{
-        Extra, Missing, Shape,
+    formats::{Extra, Missing, Shape},
+    jobspec,
+    values::{
+        ColumnType, RejectCode, Schema,
         columns::{ColumnSpec, Invalid},
         fields::shown,
+        json,
     },
-    jobspec,
 };
 
 /// What a file's footer says of its columns.
@@ -302,7 +303,7 @@ impl Projection {
     }
 
     fn refuse(&self, read: &RecordBatch, row: usize, column: usize, max: usize) -> Refused {
-        let record = text::row(read, row);
+        let record = json::row(read, row).into_bytes();
         let (code, message) = match self.columns.get(column) {
             None => (RejectCode("too_long"), format!("the record is longer than {max} bytes")),
             // A column that is not read has nothing wrong.
@@ -313,9 +314,10 @@ impl Projection {
                     let message = format!("column `{}`: null, but it is not nullable", spec.name);
                     (RejectCode("unexpected_null"), message)
                 } else {
-                    let mut value = Vec::new();
-                    text::value(values.as_ref(), row, &mut value);
-                    (step.code(), format!("column `{}`: `{}` is no {}", spec.name, shown(&value), spec.column_type))
+                    let value = json::value(read.schema().field(*place), values, row);
+                    let wanted =
+                        if *step == Step::Shown { "time of day".to_owned() } else { spec.column_type.to_string() };
+                    (step.code(), format!("column `{}`: `{}` is no {wanted}", spec.name, shown(value.as_bytes())))
                 }
             }
         };

@@ -4,8 +4,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     batch::{ColumnType, Schema},
-    formats::cells::{Cell, CellStyle, as_it_is},
     jobspec,
+    values::{
+        cell::{Cell, CellStyle, as_it_is},
+        hex,
+    },
 };
 
 /// A path with places to fill.
@@ -142,7 +145,7 @@ fn escape(value: &[u8], out: &mut String) {
             let end = (0..=LONG - 20).rev().find(|end| escaped.is_char_boundary(*end)).unwrap_or(0);
             escaped.truncate(end);
             escaped.push_str("%~");
-            hash[..8].iter().for_each(|byte| escaped.push_str(&format!("{byte:02x}")));
+            escaped.push_str(&hex::text(&hash[..8]));
             break;
         }
     }

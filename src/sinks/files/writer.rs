@@ -14,8 +14,9 @@ use super::{
 use crate::{
     batch::{Batch, Reject, Rejects, SplitId},
     failure::{Exit, Failure},
-    formats::{Encoder, cells::Cell},
+    formats::Encoder,
     stage::{Mode, Reads, SinkWorker, Written},
+    values::cell::Cell,
 };
 
 /// So many files are open at once; others are closed, and opened again when more comes for them.

@@ -53,16 +53,18 @@ use crate::{
     formats::{
         Chunk, Extra, Format, Missing, Shape,
         blocks::{Blocks, Piece},
-        columns::{ColumnSpec, Invalid},
         compression::{InFile, Input},
         csv,
-        fields::shown,
         header::{all_named, is_open_end, twice},
         tsv,
     },
     jobspec::{BatchSize, Problems},
     kind::Context,
     stage::SplitReader,
+    values::{
+        columns::{ColumnSpec, Invalid},
+        fields::shown,
+    },
 };
 
 /// A sample has about so many records, evenly of all files.
@@ -357,7 +359,7 @@ fn numbered(fields: usize) -> Vec<String> {
 /// A plan that reads all columns as text.
 fn plan(spec: FilesSpec, names: Vec<String>, max_record: usize) -> Plan {
     let columns: Vec<ColumnSpec> = names.into_iter().map(|name| column(name, ColumnType::String)).collect();
-    let schema = crate::formats::columns::schema(&columns, &Default::default(), &mut Problems::default());
+    let schema = crate::values::columns::schema(&columns, &Default::default(), &mut Problems::default());
     let schema = schema.unwrap_or_else(|| Schema::new(Vec::new()));
     let spec = FilesSpec { columns: Some(columns), ..spec };
     let shape = Shape { missing: Missing::Null, extra: Extra::Ignore };

@@ -30,10 +30,10 @@ use crate::{
     failure::{Exit, Failure},
     formats::{
         Extra, Missing, Shape,
-        columns::ColumnSpec,
         parquet::{Layout, Projection, Rows, check_depth, plain, without_zero_offsets, words},
     },
     stage::{Detail, Split, SplitReader},
+    values::columns::ColumnSpec,
 };
 
 /// The columns that all the files have; where a file may lack some, those of all of them.

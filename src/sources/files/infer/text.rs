@@ -2,7 +2,7 @@
 
 use arrow_array::types::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 
-use crate::{batch::ColumnType, formats::scalar::Scalar};
+use crate::{batch::ColumnType, values::scalar::Scalar};
 
 /// Can a text be read as a type, and nothing of it is lost?
 type Fits = fn(&[u8]) -> bool;

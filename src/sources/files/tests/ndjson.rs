@@ -81,7 +81,7 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
         (
             "timestamp",
             &["\"2024-01-01T00:00:00Z\"", "\"now\"", "null"],
-            &["\"2024-01-01T00:00:00\""],
+            &["\"2024-01-01T00:00:00Z\""],
             &[
                 "bad_timestamp column `x`: `now` is no timestamp",
                 "unexpected_null column `x`: null, but it is not nullable",
@@ -109,13 +109,13 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
         (
             "json",
             &["{\"a\":[1,2.50]}", "null", "\"s\\u0041\"", "7", "{a}"],
-            &["{\"a\":[1,2.5]}", "null", "\"sA\"", "7"],
+            &["{\"a\":[1,2.50]}", "null", "\"s\\u0041\"", "7"],
             &["bad_json byte 8: expected a name in quotes, found `a`"],
         ),
         (
             "binary",
             &["\"\"", "\"YWI=\"", "\"Y\\u0057I=\"", "\"YWI\"", "1"],
-            &["\"\"", "\"6162\"", "\"6162\""],
+            &["\"\"", "\"YWI=\"", "\"YWI=\""],
             &[
                 "bad_base64 column `x`: `YWI` is no binary",
                 "bad_type column `x`: expected binary, found the number `1`",
@@ -198,7 +198,7 @@ fn fields_are_found_by_name_in_any_order() {
     assert_eq!(
         read.rows,
         [
-            format!("1:1 {{\"a\":1,\"b\":\"x\",{c}:[1,2]}}"),
+            format!("1:1 {{\"a\":1,\"b\":\"x\",{c}:[ 1,  2 ]}}"),
             format!("2:4 {{\"a\":2,\"b\":null,{c}:3}}"),
             format!("3:5 {{\"a\":4,\"b\":\"z\",{c}:\"w\"}}"),
             format!("4:6 {{\"a\":5,\"b\":null,{c}:{{}}}}"),

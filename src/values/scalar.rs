@@ -6,7 +6,7 @@ use arrow_array::types::{
     TimestampMicrosecondType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
-use crate::batch::RejectCode;
+use super::{RejectCode, calendar};
 
 /// A fixed-width type that can be read from text.
 pub trait Scalar: ArrowPrimitiveType {
@@ -23,6 +23,16 @@ pub trait Scalar: ArrowPrimitiveType {
     #[inline]
     fn parse_finite(text: &[u8]) -> Option<Self::Native> {
         Self::parse(text)
+    }
+
+    /// The value that an integer of a database means.
+    fn from_integer(_: i64) -> Option<Self::Native> {
+        None
+    }
+
+    /// The value that a float of a database means.
+    fn from_float(_: f64) -> Option<Self::Native> {
+        None
     }
 
     /// The value at the start of `text` and how many bytes it takes, where a single pass can tell. It is a
@@ -83,6 +93,10 @@ macro_rules! integers {
                 value.and_then(|value| <$native>::try_from(value).ok())
             }
 
+            fn from_integer(value: i64) -> Option<$native> {
+                value.try_into().ok()
+            }
+
             #[inline]
             fn lead(text: &[u8]) -> Option<($native, usize)> {
                 let (value, len) = digits(text);
@@ -129,6 +143,17 @@ macro_rules! floats {
             #[inline]
             fn parse_finite(text: &[u8]) -> Option<$native> {
                 Self::parse(text).filter(|value| value.is_finite())
+            }
+
+            /// Where a float of 64 bits holds it exactly.
+            fn from_integer(value: i64) -> Option<$native> {
+                let float = value as f64;
+                (float as i128 == i128::from(value)).then_some(float as $native)
+            }
+
+            /// A number that is too large for the type is none.
+            fn from_float(value: f64) -> Option<$native> {
+                Some(value as $native).filter(|narrow| narrow.is_finite() || !value.is_finite())
             }
         }
     )*};
@@ -184,37 +209,9 @@ fn date(text: &[u8]) -> Option<i32> {
         return None;
     }
     let (year, month, day) = (fixed(text, 0, 4)?, fixed(text, 5, 2)?, fixed(text, 8, 2)?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        _ => return None,
-    };
-    (1..=last).contains(&day).then(|| days(year as i32, month as i32, day as i32))
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar. Years are counted from March, so that the leap
-/// day is a year's last.
-fn days(year: i32, month: i32, day: i32) -> i32 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let month = (month + 9) % 12;
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
-        - 719_469
-}
-
-/// Year, month and day of the date that is `days` days after 1970-01-01.
-pub fn calendar(days: i64) -> (i64, u8, u8) {
-    let day = days + 719_468;
-    let era = day.div_euclid(146_097);
-    let day = day.rem_euclid(146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = (day - (153 * month + 2) / 5 + 1) as u8;
-    let month = if month < 10 { month + 3 } else { month - 9 } as u8;
-    (era * 400 + year + i64::from(month <= 2), month, day)
+    let (year, month, day) = (i64::from(year), i64::from(month), i64::from(day));
+    let last = calendar::last_day(year, month)?;
+    (1..=last).contains(&day).then(|| calendar::days(year, month, day) as i32)
 }
 
 /// Seconds since 1970-01-01 00:00:00 UTC and nanoseconds on top, of `YYYY-MM-DD`, optionally followed by
@@ -333,10 +330,6 @@ mod tests {
         all::<Date32Type>(&[("2024-13-01", None), ("2024-00-01", None), ("2024-01-00", None), ("2024-04-31", None)]);
         all::<Date32Type>(&[("2024-1-1", None), ("2024/01/01", None), ("2024-01-01 ", None), ("", None)]);
         all::<Date32Type>(&[("0001-01-01", Some(-719_162)), ("9999-12-31", Some(2_932_896))]);
-        for day in (-800_000..3_000_000).step_by(17) {
-            let (year, month, date) = calendar(day);
-            assert_eq!(i64::from(days(year as i32, i32::from(month), i32::from(date))), day);
-        }
     }
 
     #[test]

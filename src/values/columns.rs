@@ -8,10 +8,8 @@ use serde::{
     de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::{
-    batch::{Column, ColumnType, Schema},
-    jobspec::{self, Path, Place, Problem, Problems},
-};
+use super::{Column, ColumnType, Schema};
+use crate::jobspec::{self, Path, Place, Problem, Problems};
 
 /// A declared column.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,25 +4,24 @@
 use std::ops::Range;
 
 use arrow_array::{ArrayRef, builder::make_view};
-use arrow_buffer::{Buffer, NullBufferBuilder};
+use arrow_buffer::Buffer;
 use arrow_schema::ArrowError;
 use memchr::{memchr, memchr_iter};
 use serde::de::IgnoredAny;
 
 use super::{
+    ColumnType, RejectCode,
+    builder::{Builder, ListStore, Store, match_store},
     columns::{ColumnSpec, Invalid},
     scalar::{self, Scalar},
-    store::{ListStore, Store, match_store},
 };
-use crate::batch::{ColumnType, RejectCode};
+use crate::jobspec;
 
 /// One column that is being filled.
 pub struct FieldColumn {
     name: String,
     column_type: ColumnType,
-    store: Store,
-    /// Which values are there; only where some may not be.
-    nulls: Option<NullBufferBuilder>,
+    builder: Builder,
     /// The text that means that there is no value.
     null: Option<Box<[u8]>>,
     /// Does an empty field mean that, too?
@@ -70,8 +69,7 @@ impl FieldColumn {
         FieldColumn {
             name: spec.name.clone(),
             column_type: spec.column_type.clone(),
-            store: Store::new(&spec.column_type),
-            nulls: spec.nullable.then(|| NullBufferBuilder::new(0)),
+            builder: Builder::new(&spec.column_type, spec.nullable),
             null: null.map(|null| null.as_bytes().into()),
             empty_is_null: spec.nullable && null.is_none() && !text,
             quoted_is_null: spec.nullable && null.is_none_or(str::is_empty) && !text,
@@ -87,7 +85,7 @@ impl FieldColumn {
 
     /// Must the block be UTF-8 for this column?
     pub fn is_text(&self) -> bool {
-        self.store.is_text()
+        self.builder.values.is_text()
     }
 
     /// Appends a field.
@@ -97,27 +95,25 @@ impl FieldColumn {
     #[inline]
     pub fn push(&mut self, field: Field<'_>) -> Result<(), Bad> {
         if self.is_null(field) {
-            if self.nulls.is_none() {
+            if !self.builder.is_nullable() {
                 return Err(Bad { code: NULL, part: 0..field.text.len() });
             }
-            self.push_null();
+            self.builder.push_null();
             return Ok(());
         }
-        let before = self.store.len();
-        let pushed = match &mut self.store {
+        let before = self.builder.values.len();
+        let pushed = match &mut self.builder.values {
             Store::List(list) => list.push(field, self.separator, self.invalid == Invalid::DropItems),
             store => store.push(field),
         };
         match pushed {
             Ok(()) => {
-                if let Some(nulls) = &mut self.nulls {
-                    nulls.append_non_null();
-                }
+                self.builder.end_value();
                 Ok(())
             }
             Err(_) if self.invalid == Invalid::Null => {
-                self.store.truncate(before);
-                self.push_null();
+                self.builder.values.truncate(before);
+                self.builder.push_null();
                 Ok(())
             }
             Err(bad) => Err(bad),
@@ -132,29 +128,19 @@ impl FieldColumn {
         self.null.as_deref() == Some(text) || (self.empty_is_null && text.is_empty())
     }
 
-    fn push_null(&mut self) {
-        self.store.push_nothing();
-        if let Some(nulls) = &mut self.nulls {
-            nulls.append_null();
-        }
-    }
-
     /// Appends that there is no value, where the file lacks the column. It is nullable.
     pub fn push_absent(&mut self) {
-        self.push_null();
+        self.builder.push_null();
     }
 
     /// May a value be absent?
     pub fn is_nullable(&self) -> bool {
-        self.nulls.is_some()
+        self.builder.is_nullable()
     }
 
     /// Takes back all but the first `rows` values.
     pub fn truncate(&mut self, rows: usize) {
-        self.store.truncate(rows);
-        if let Some(nulls) = &mut self.nulls {
-            nulls.truncate(rows);
-        }
+        self.builder.truncate(rows);
     }
 
     /// The column so far, whose text lies in `buffers`; the next one starts empty.
@@ -162,8 +148,7 @@ impl FieldColumn {
     /// # Errors
     /// Never, as long as all fields came from there.
     pub fn finish(&mut self, buffers: &[Buffer]) -> Result<ArrayRef, ArrowError> {
-        let nulls = self.nulls.as_mut().and_then(NullBufferBuilder::finish);
-        self.store.finish(buffers, nulls)
+        self.builder.finish(buffers)
     }
 
     /// What is wrong with a field, in a sentence.
