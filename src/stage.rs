@@ -2,14 +2,26 @@
 //! that one thread owns. The shared half makes one worker per thread; nothing else is shared, so a
 //! client connection belongs to exactly one worker.
 //!
+//! What a stage is to the engine it says once, as its properties ([`SourceProperties`], [`TransformProperties`],
+//! [`SinkProperties`]); `docs/contract.md` tells what each means and what a new kind has to do.
+//!
 //! Stages know nothing of threads, queues, retries between stages or stopping: the executor owns those.
 //! It calls a worker from one thread only. After a worker returned an error or panicked, it is dropped
 //! and not called again.
 
-use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::SystemTime};
+mod properties;
+
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use arrow_array::RecordBatch;
 
+pub use self::properties::{Guarantee, Repeats, SinkProperties, SourceProperties, TransformProperties};
 use crate::{
     batch::{Batch, Position, Reject, RejectCode, Rejects, SplitId},
     failure::Failure,
@@ -42,6 +54,17 @@ pub trait Source: Send + Sync {
         position
     }
 
+    /// What the engine must know of it.
+    fn properties(&self) -> SourceProperties {
+        SourceProperties::default()
+    }
+
+    /// What tells of a file whether it reads it, now or in the next run; `None` where it reads no files that others
+    /// write.
+    fn reads(&self) -> Option<Reads> {
+        None
+    }
+
     /// What makes rows again of records that this source refused, from their text as the reject file keeps it;
     /// `None` where they have no text of their own, as in a database.
     fn rereader(&self) -> Option<Rereader> {
@@ -54,6 +77,9 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 }
+
+/// Tells whether a source reads a file, or will once it is there.
+pub type Reads = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 
 /// Makes rows of the text of single records.
 pub struct Rereader {
@@ -166,28 +192,9 @@ pub trait Transform: Send + Sync {
     /// A worker for one thread.
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure>;
 
-    /// Does it gather rows and put out what it made of them only after the last one? Input that it has
-    /// gathered then counts as stored when the whole run is.
-    fn gathers(&self) -> bool {
-        false
-    }
-
-    /// Does its answer depend on the order of its input? Then its one worker has all batches in input order.
-    /// Where rows are divided by key they come in input order in any case.
-    fn ordered(&self) -> bool {
-        false
-    }
-
-    /// May rows that were refused before come to it without those that were not? Where what it puts out depends on
-    /// all of its input, it would be wrong, and the sentence says so.
-    fn replays(&self) -> Result<(), &'static str> {
-        if self.gathers() { Err("what it puts out depends on all of its input") } else { Ok(()) }
-    }
-
-    /// Does its answer for a row depend on rows that it had before? Then a run that broke off is gone on with from
-    /// its first split, whatever is stored.
-    fn remembers(&self) -> bool {
-        self.gathers() || self.ordered()
+    /// What the engine must know of it.
+    fn properties(&self) -> TransformProperties {
+        TransformProperties::default()
     }
 
     /// Called before the first worker is made, where the run can be gone on with should it break off.
@@ -222,7 +229,7 @@ pub trait TransformWorker: Send {
     /// Takes a batch and returns what it became, with the same split and sequence number. A batch whose
     /// rows were all dropped is returned empty: it still carries the order and the acknowledgement.
     /// Every row of the input is either in the result, in `rejects`, or dropped on purpose; the executor
-    /// counts the last as filtered, or as gathered where [`Transform::gathers`] says so. One that makes several
+    /// counts the last as filtered, or as gathered where [`TransformProperties::pipeline_breaker`] says so. One that makes several
     /// rows of one says how many it dropped: [`Rejects::dropped`].
     ///
     /// # Errors
@@ -253,8 +260,8 @@ impl From<RecordBatch> for Made {
 
 /// Where records go.
 pub trait Sink: Send + Sync {
-    /// How batches must be handed to the workers.
-    fn delivery(&self) -> Delivery;
+    /// What it promises of its rows, and so what the engine does for it; and what it writes.
+    fn properties(&self) -> SinkProperties;
 
     /// A worker for one thread. In [`Mode::Rehearse`] it does all but write and touches no service.
     ///
@@ -262,23 +269,13 @@ pub trait Sink: Send + Sync {
     /// The output cannot be created or reached at all.
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure>;
 
-    /// Is every split that was accepted durable by itself, and never needed again? Not so where output is whole or
-    /// absent, or where a row of one split may take the place of one of another.
-    fn by_split(&self) -> bool {
-        false
+    /// Paths that it may write, with something in place of what only rows tell: no source of the job may read these.
+    fn may_write(&self) -> Vec<PathBuf> {
+        self.properties().files
     }
 
-    /// Does what is stored depend on the order of splits, as where a row takes the place of an earlier one? Then a
-    /// worker that has had to leave out a split stores none of the later ones: in the next attempt they come after
-    /// it. Asked only where batches come in order ([`Delivery::Ordered`], [`Delivery::BySplit`]).
-    fn needs_order(&self) -> bool {
-        false
-    }
-
-    /// Is its output whole or absent? Then a run that broke off has left nothing in it.
-    fn is_whole(&self) -> bool {
-        false
-    }
+    /// What the sources of the job read: where only rows tell what it writes, it must refuse these.
+    fn avoid(&self, _reads: Vec<Reads>) {}
 
     /// Called before the first worker is made, where the run can be gone on with should it break off. A sink that
     /// promises to hold every row once guards itself from then on: it keeps, under the run's name, what it needs to
@@ -297,11 +294,6 @@ pub trait Sink: Send + Sync {
     /// Some of it could not be removed.
     fn end(&self, _attempt: &Attempt) -> Result<(), Failure> {
         Ok(())
-    }
-
-    /// The files that it writes as a whole, as the spec names them: nothing else in a job may write the same.
-    fn files(&self) -> Vec<PathBuf> {
-        Vec::new()
     }
 
     /// Reads back what was written, after all workers are closed without error; `None` where the spec
@@ -332,17 +324,6 @@ pub struct Attempt {
     pub divided: bool,
 }
 
-/// How batches are handed to the workers of a sink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// Any batch to any worker, in any order.
-    Any,
-    /// All batches in input order: by split, then by sequence number. The stage has one worker.
-    Ordered,
-    /// All batches of a split to one worker, in order; a worker's splits one after the other, in order.
-    BySplit,
-}
-
 /// Does a run write, or only show what it would write?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -360,20 +341,32 @@ pub trait SinkWorker: Send {
     /// The sink cannot go on at all; none of the batch's rows count as accepted.
     fn write(&mut self, batch: &Batch) -> Result<Written, Failure>;
 
-    /// Called after the last batch of a split where batches come in order ([`Delivery::Ordered`],
-    /// [`Delivery::BySplit`]). Says whether all that was accepted so far is durable now; output of rows that
-    /// are not durable is held back.
+    /// For [`Guarantee::ExactlyOnce`]: every row of the split that concerns this worker has been handed over. Makes
+    /// them durable, together with what the sink keeps to know the split again, and answers whether all that was
+    /// accepted so far is durable now; output of rows that are not is held back.
     ///
-    /// `whole` is false where some of the split was not read or was lost on the way: then it will be read again,
-    /// so a sink that could hold rows twice keeps none of it and answers false.
-    fn end_split(&mut self, _split: SplitId, _whole: bool) -> Result<bool, Failure> {
+    /// # Errors
+    /// None of the split is stored. The worker is not called again.
+    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
         Ok(false)
     }
 
-    /// Makes durable whatever [`Written::durable`] said was not yet, and says whether it is. Called once,
-    /// after the last batch. `whole` is false where the run was stopped or something was lost on the way: a
-    /// sink whose output is whole or absent then leaves it absent and answers false.
-    fn commit(&mut self, whole: bool) -> Result<bool, Failure>;
+    /// For [`Guarantee::ExactlyOnce`]: part of the split is missing, or of one that must come before it. It will be
+    /// read again, so none of it may be kept.
+    ///
+    /// # Errors
+    /// The worker is not called again.
+    fn discard_split(&mut self, _split: SplitId) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Makes durable whatever [`Written::durable`] said was not yet. Called once, after the last batch. With
+    /// [`Guarantee::AllOrNothing`] it is called only where nothing is missing from the run, and puts the output in
+    /// its place; otherwise the worker is dropped, and its output must stay absent.
+    ///
+    /// # Errors
+    /// Rows that were accepted and not yet durable are not stored.
+    fn commit(&mut self) -> Result<(), Failure>;
 }
 
 /// A sink's answer for one batch: `accepted + rejects + failed` is the number of its rows.

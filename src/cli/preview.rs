@@ -17,7 +17,7 @@ use crate::{
     jobspec::{Mode as SpecMode, Problems, RejectLimit},
     plan::{Plan, compile_preview},
     report::printable,
-    stage::{Delivery, Mode, Sink, SinkWorker, Split, Written},
+    stage::{Guarantee, Mode, Sink, SinkProperties, SinkWorker, Split, Written},
 };
 
 /// Rejects that are told in full.
@@ -105,8 +105,8 @@ impl Collector {
 }
 
 impl Sink for Collector {
-    fn delivery(&self) -> Delivery {
-        Delivery::Ordered
+    fn properties(&self) -> SinkProperties {
+        Guarantee::Stream.into()
     }
 
     fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
@@ -129,8 +129,8 @@ impl SinkWorker for Collector {
         Ok(Written { accepted: batch.rows() as u64, durable: true, ..Written::default() })
     }
 
-    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
-        Ok(true)
+    fn commit(&mut self) -> Result<(), Failure> {
+        Ok(())
     }
 }
 

@@ -45,11 +45,14 @@ pub(super) fn replay(args: &args::Replay) -> Exit {
 }
 
 fn plan(args: &args::Replay, teller: &Teller) -> Result<Plan, Exit> {
-    let refused = |failure| teller.refused(&args.spec, failure);
-    let mut problems = Problems::default();
-    let mut document = read(&args.spec, &args.run.set, SpecMode::Run, &mut problems).map_err(refused)?;
-    let stamp = Utc::now().format("%Y%m%dT%H%M%S%3fZ").to_string();
-    let plan = compile_replay(&mut document, &args.rejects, &stamp, &mut problems).map_err(refused)?;
+    let own = args.clone();
+    let (document, problems, plan) = teller.interruptible(&args.spec, move || {
+        let mut problems = Problems::default();
+        let mut document = read(&own.spec, &own.run.set, SpecMode::Run, &mut problems)?;
+        let stamp = Utc::now().format("%Y%m%dT%H%M%S%3fZ").to_string();
+        let plan = compile_replay(&mut document, &own.rejects, &stamp, &mut problems)?;
+        Ok((document, problems, plan))
+    })?;
     if problems.any_error() {
         return Err(teller.invalid(&args.spec, &document, &problems));
     }

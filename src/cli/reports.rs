@@ -1,13 +1,14 @@
 //! Where the report of a run goes: one file that is always the last one's and, in the state directory, those before it.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
-use crate::{failure::Failure, plan::Plan, rejects::stamp, report::Report};
+use crate::{failure::Failure, plan::Plan, rejects::stamp, replace::Destination, report::Report};
 
 /// The file of a job's reports.
 pub(super) struct File {
@@ -25,26 +26,40 @@ impl File {
         named.or_else(|| (!dry_run).then(|| File { path: usual(plan), keep: Some(plan.keep) }))
     }
 
-    /// Writes the report beside its place and renames it: a reader never sees half of one.
+    /// Writes the report beside its place and renames it: a reader never sees half of one. What is no regular file is
+    /// written into.
     pub(super) fn save(&self, report: &Report) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        let creating = |error: io::Error| Failure::creating(&self.path, &error);
+        let to = match self.path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            true => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")),
+            false => Destination::of(&self.path),
+        };
+        let to = to.map_err(creating)?;
+        if to.is_stream() {
+            return to.open().and_then(|mut file| file.write_all(text.as_bytes())).map_err(creating);
+        }
+        let mut name = to.path().file_name().unwrap_or_default().to_owned();
         // The job's lock keeps others away from it. What a killed process leaves under it the next one replaces.
         name.push(".tmp-report");
-        let temporary = self.path.with_file_name(name);
+        let temporary = to.path().with_file_name(name);
         let write = || {
-            if let Some(folder) = self.path.parent() {
+            if let Some(folder) = to.path().parent() {
                 fs::create_dir_all(folder)?;
             }
             fail::fail_point!("report-write", |_| Err(io::ErrorKind::StorageFull.into()));
-            fs::write(&temporary, text)?;
+            to.create(&temporary)?.write_all(text.as_bytes())?;
             if let Some(keep) = self.keep {
                 self.put_away(keep)?;
             }
             fail::fail_point!("report-rename", |_| Err(io::ErrorKind::StorageFull.into()));
-            fs::rename(&temporary, &self.path)
+            to.take(&temporary)
         };
-        write().map_err(|error| Failure::creating(&self.path, &error))
+        write().map_err(|error| {
+            // It is of no use; that it cannot be removed changes nothing about the failure.
+            let _ = fs::remove_file(&temporary);
+            creating(error)
+        })
     }
 
     /// Keeps the report that is about to be replaced under the time when it was written, and removes the oldest.

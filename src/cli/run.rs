@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     time::Instant,
 };
@@ -27,9 +28,11 @@ use super::{
 };
 use crate::{
     exec::{self, LedgerUse, Options, Outcome, Signals},
+    expr::clock,
     failure::{Exit, Failure},
     jobspec::{Document, Duration, Mode as SpecMode, Problems, machine, render},
-    lock::Lock,
+    ledger,
+    lock::{Lock, TargetLock},
     plan::Plan,
     rejects::now,
     report::{Ending, Level, Progress, Refusal, Report, Run as RunFacts, Screen, Style, Tally},
@@ -105,6 +108,32 @@ impl Teller {
         self.print(&Refusal::invalid(spec.display().to_string(), findings), Exit::Spec)
     }
 
+    /// Calls something that may take long before a run has begun, on a thread of its own: a signal ends that at once.
+    pub(super) fn interruptible<T: Send + 'static>(
+        &self,
+        spec: &Path,
+        call: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Exit> {
+        const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+        // As much as the main thread has: expressions may be nested deep.
+        const STACK: usize = 8 << 20;
+        let (sender, answer) = mpsc::channel();
+        let make = move || _ = sender.send(call());
+        let refused = |exit, message: String| self.refused(spec, Failure::new(exit, message));
+        let started = std::thread::Builder::new().name("plan".to_owned()).stack_size(STACK).spawn(make);
+        started.map_err(|error| refused(Exit::Unavailable, format!("cannot start threads: {error}")))?;
+        loop {
+            match answer.recv_timeout(LOOK) {
+                Ok(answer) => return answer.map_err(|failure| self.refused(spec, failure)),
+                Err(RecvTimeoutError::Disconnected) => return Err(Exit::Bug),
+                Err(RecvTimeoutError::Timeout) if self.signals.any() => {
+                    return Err(refused(Exit::TryAgain, "interrupted before the run began".to_owned()));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
     fn print(&self, refusal: &Refusal, exit: Exit) -> Exit {
         if self.prints {
             let _ = out_json(refusal);
@@ -137,7 +166,17 @@ impl Ended {
 
 fn one(spec: &Path, args: &Run, names: &mut Names, teller: &Teller) -> Result<Ended, Exit> {
     teller.screen.begin("");
-    let mut compiled = compile(spec, &args.how.set, SpecMode::Run).map_err(|failure| teller.refused(spec, failure))?;
+    let compile = |now| {
+        let (path, sets) = (spec.to_owned(), args.how.set.clone());
+        teller.interruptible(spec, move || clock::stopped_at(now, || compile(&path, &sets, SpecMode::Run)))
+    };
+    let mut compiled = compile(clock::now())?;
+    let resumes = !args.no_ledger && !args.fresh && args.limit.is_none() && !args.how.dry_run;
+    let interrupted = compiled.plan.as_ref().filter(|_| resumes);
+    if let Some(since) = interrupted.and_then(|plan| ledger::interrupted_since(&plan.state, &plan.name)) {
+        // What `now()` was when the run began it still is.
+        compiled = compile(since)?;
+    }
     if let Some(problem) = compiled.plan.as_ref().and_then(|plan| names.taken(spec, plan)) {
         compiled.problems.push(problem);
         compiled.plan = None;
@@ -163,6 +202,8 @@ pub(super) fn carry_out(
     // A rehearsal writes nothing that another run could disturb.
     let lock = (!args.dry_run).then(|| lock(&plan, args.wait, signals, screen)).transpose();
     let lock = lock.map_err(|failure| teller.refused(spec, failure))?;
+    let targets = if args.dry_run { Ok(Vec::new()) } else { lock_targets(&plan, args.wait, signals, screen) };
+    let _targets = targets.map_err(|failure| teller.refused(spec, failure))?;
     screen.begin(&plan.name);
     let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
     let options = Options { mode, limit, ledger };
@@ -194,8 +235,28 @@ pub(super) fn carry_out(
 fn lock(plan: &Plan, wait: Option<Duration>, signals: &Signals, screen: &Screen) -> Result<Lock, Failure> {
     let Some(Duration(patience)) = wait else { return Lock::take(&plan.state, &plan.name) };
     let mut told = |held: &Failure| screen.say(Level::Info, &format!("{held}; waiting for its end"), &[]);
-    let signalled = || signals.interrupt.load(Ordering::SeqCst) + signals.terminate.load(Ordering::SeqCst) > 0;
-    Lock::wait(&plan.state, &plan.name, patience, &mut told, &signalled)
+    Lock::wait(&plan.state, &plan.name, patience, &mut told, &|| signals.any())
+}
+
+/// Keeps other runs away from what the job writes, whatever they are called: a job spec may be reached by several
+/// paths, and several jobs may name one file.
+fn lock_targets(
+    plan: &Plan,
+    wait: Option<Duration>,
+    signals: &Signals,
+    screen: &Screen,
+) -> Result<Vec<TargetLock>, Failure> {
+    let patience = wait.map_or(std::time::Duration::ZERO, |wait| wait.0);
+    let own = plan.sinks().flat_map(|(_, sink)| sink.properties().targets).chain(plan.rejects.clone());
+    let mut told = |held: &Failure| screen.say(Level::Info, &format!("{held}; waiting for its end"), &[]);
+    let mut locks: Vec<TargetLock> = Vec::new();
+    for target in own.filter(|target| target.as_os_str() != "-") {
+        // Two sinks may write to one table.
+        if !locks.iter().any(|lock| lock.is_of(&target)) {
+            locks.extend(TargetLock::wait(&target, patience, &mut told, &|| signals.any())?);
+        }
+    }
+    Ok(locks)
 }
 
 /// Tells people and machines how a run ended.

@@ -7,10 +7,7 @@ use arrow_schema::Field;
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::{
-    batch::{Schema, json},
-    report::printable_line,
-};
+use crate::{batch::Schema, report::printable_line, values::json};
 
 /// A cell is cut to so many characters: one long text must not push the other columns out of sight.
 const WIDEST: usize = 48;

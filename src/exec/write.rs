@@ -8,9 +8,9 @@ use std::{
 
 use super::{
     ack::Ack,
+    activity::{Activity, during},
     message::Message,
     queue::QueueReceiver,
-    watchdog::{Doing, during},
     worker::{Outlet, Shared, guard},
 };
 use arrow_array::RecordBatch;
@@ -19,7 +19,7 @@ use crate::{
     batch::{Batch, Origin, Schema, SplitId},
     event::{Event, Rows, StageId},
     jobspec::BatchSize,
-    stage::{SinkWorker, Written},
+    stage::{Guarantee, SinkWorker, Written},
 };
 
 /// One thread of a sink.
@@ -31,11 +31,8 @@ pub(super) struct Writer {
     pub(super) worker: Option<Box<dyn SinkWorker>>,
     /// The most it is handed at once.
     pub(super) batch: Option<BatchSize>,
-    /// Do batches come in order, so that the end of a split means something?
-    pub(super) ordered: bool,
-    /// Must what comes after a split that is not stored wait until it is?
-    pub(super) strict: bool,
-    /// Is there such a split?
+    pub(super) guarantee: Guarantee,
+    /// Was a split left out that must be stored before those that follow?
     pub(super) behind: bool,
     pub(super) outlet: Outlet,
     pub(super) held: Held,
@@ -89,19 +86,10 @@ impl Writer {
 
     /// A split has no more. Where the sink makes it durable now, what was held is let go.
     fn end_split(&mut self, message: Message) -> Duration {
-        let (split, complete) = (message.place.split, !message.ack.is_incomplete() && !self.behind);
-        self.behind |= self.strict && !complete;
-        if let (true, Some(worker)) = (self.ordered, &mut self.worker) {
-            match guard(&self.shared.plan, self.stage, || worker.end_split(split, complete)) {
-                Ok(true) => self.release(),
-                Ok(false) if complete => {}
-                Ok(false) => self.withdraw(),
-                Err(failure) => {
-                    self.worker = None;
-                    self.shared.fail(self.stage, failure);
-                    self.withdraw();
-                }
-            }
+        if let Guarantee::ExactlyOnce { replaces } = self.guarantee {
+            let complete = !message.ack.is_incomplete() && !self.behind;
+            self.behind |= replaces && !complete;
+            self.settle_split(message.place.split, complete);
         }
         if self.held.output.is_empty() {
             return self.pass_on(message);
@@ -109,6 +97,25 @@ impl Writer {
         let ack = message.ack.clone();
         self.held.hold(ack, Message { credit: None, ..message }, false);
         Duration::ZERO
+    }
+
+    /// The sink commits a split of which nothing is missing, and keeps nothing of another.
+    fn settle_split(&mut self, split: SplitId, complete: bool) {
+        let Some(worker) = &mut self.worker else { return };
+        let settled = guard(&self.shared.plan, self.stage, || match complete {
+            true => worker.commit_split(split),
+            false => worker.discard_split(split).map(|()| false),
+        });
+        match settled {
+            Ok(true) => self.release(),
+            Ok(false) if complete => {}
+            Ok(false) => self.withdraw(),
+            Err(failure) => {
+                self.worker = None;
+                self.shared.fail(self.stage, failure);
+                self.withdraw();
+            }
+        }
     }
 
     fn pass_on(&self, message: Message) -> Duration {
@@ -170,7 +177,7 @@ impl Writer {
         self.shared.rejected(self.stage, std::mem::take(&mut written.rejects));
         if written.failed > 0 {
             self.shared.partial.store(true, Ordering::SeqCst);
-            drop(ack.clone());
+            ack.mark_incomplete();
         }
         if !written.durable {
             self.held.rows += written.accepted;
@@ -203,14 +210,14 @@ impl Writer {
     fn commit(&mut self) {
         self.shared.send(Event::WaitsToCommit { stage: self.stage });
         let verdict = &self.shared.verdicts[self.shared.plan.pool_of(self.stage)];
-        let whole = during(Doing::WaitsToCommit, || verdict.wait());
-        let durable = match &mut self.worker {
-            None => Ok(false),
-            Some(worker) => guard(&self.shared.plan, self.stage, || worker.commit(whole)),
+        let whole = during(Activity::WaitsToCommit, || verdict.wait());
+        let absent = self.guarantee == Guarantee::AllOrNothing && !whole;
+        let Some(worker) = self.worker.as_mut().filter(|_| !absent) else {
+            self.worker = None;
+            return self.withdraw();
         };
-        match durable {
-            Ok(true) => self.release(),
-            Ok(false) => self.withdraw(),
+        match guard(&self.shared.plan, self.stage, || worker.commit()) {
+            Ok(()) => self.release(),
             Err(failure) => {
                 self.shared.fail(self.stage, failure);
                 self.withdraw();

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     path::{Component, Path as FilePath, PathBuf},
+    sync::Arc,
     thread::available_parallelism,
 };
 
@@ -14,6 +15,7 @@ use super::{
 use crate::{
     batch::{Column, ColumnType, Schema},
     event::StageId,
+    expr::clock,
     failure::Failure,
     jobspec::{
         Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, digests, meant,
@@ -21,14 +23,16 @@ use crate::{
     },
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
-    stage::Sink,
+    stage::{Reads, Sink},
     transforms,
 };
 
 /// Compiles a spec. Every problem is recorded; there is a plan only where none of them is an error.
 pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
-    let (job, stages, wishes) = stages(document, problems)?;
-    Some(plan(document, job, stages, wishes))
+    clock::stopped_at(clock::now(), || {
+        let (job, stages, wishes) = stages(document, problems)?;
+        Some(plan(document, job, stages, wishes))
+    })
 }
 
 /// Compiles a spec, but only for the rows that come to one stage: its own output, or the input of a sink. They go to
@@ -143,6 +147,7 @@ pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes
         description: job.description,
         digest: digest(&document.root),
         digests: digests(&document.root),
+        now: clock::now(),
         limits: job.limits,
         rejects: job.rejects,
         report: job.report,
@@ -218,7 +223,7 @@ impl<'a> Compiler<'a> {
         let sinks = self.stages.iter().flat_map(|stage| match &stage.role {
             Role::Sink(sink) => {
                 let at = Path::default().key(Section::Sinks.key()).entry(&stage.name).key("path");
-                sink.files().into_iter().map(|file| (file, at.clone())).collect()
+                sink.properties().files.into_iter().map(|file| (file, at.clone())).collect()
             }
             _ => Vec::new(),
         });
@@ -235,6 +240,37 @@ impl<'a> Compiler<'a> {
         for (file, first, at) in twice {
             let message = format!("`{}` is already written by `{first}`", file.display());
             self.problems.push(Problem::new("same-file", Place::value(at), message));
+        }
+        self.check_inputs();
+    }
+
+    /// A job that writes what it reads destroys its input, or finds in the next run what it wrote in this one.
+    fn check_inputs(&mut self) {
+        let reads = |stage: &Stage| match &stage.role {
+            Role::Source(source) => Some((stage.name.clone(), source.reads()?)),
+            _ => None,
+        };
+        let sources: Vec<(String, Reads)> = self.stages.iter().filter_map(reads).collect();
+        let key = |section: &str| Path::default().key(section).key("path");
+        let own = [("rejects", &self.job.rejects), ("report", &self.job.report)];
+        let mut written: Vec<(PathBuf, Path)> =
+            own.into_iter().filter_map(|(section, path)| Some((path.clone()?, key(section)))).collect();
+        for stage in &self.stages {
+            if let Role::Sink(sink) = &stage.role {
+                let at = Path::default().key(Section::Sinks.key()).entry(&stage.name).key("path");
+                written.extend(sink.may_write().into_iter().map(|file| (file, at.clone())));
+                sink.avoid(sources.iter().map(|(_, reads)| Arc::clone(reads)).collect());
+            }
+        }
+        for (file, at) in written.into_iter().filter(|(file, _)| !file.as_os_str().is_empty()) {
+            if let Some((source, _)) = sources.iter().find(|(_, reads)| reads(&file)) {
+                let message = format!(
+                    "`{}` is what `{source}` reads: the job would overwrite its input, or read again what it wrote",
+                    file.display()
+                );
+                let help = Some(format!("write to another folder, or narrow the `path` of `{source}`"));
+                self.problems.push(Problem::new("reads-output", Place::value(at), message).help(help));
+            }
         }
     }
 

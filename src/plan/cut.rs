@@ -93,14 +93,14 @@ mod tests {
     use super::*;
     use crate::{
         jobspec::{Problems, Value},
-        stage::{Delivery, Mode, SinkWorker},
+        stage::{Guarantee, Mode, SinkProperties, SinkWorker},
     };
 
     struct Nothing;
 
     impl Sink for Nothing {
-        fn delivery(&self) -> Delivery {
-            Delivery::Any
+        fn properties(&self) -> SinkProperties {
+            Guarantee::AnyOrder.into()
         }
 
         fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {

@@ -12,7 +12,7 @@ mod replay;
 mod schema;
 mod waits;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 
 pub use compile::{compile, compile_preview};
 pub use explain::explain;
@@ -30,7 +30,7 @@ use crate::{
     event::StageId,
     expr::Expr,
     jobspec::{BatchSize, Limits},
-    stage::{Delivery, Sink, Source, Transform},
+    stage::{Guarantee, Sink, Source, Transform},
 };
 
 /// A pool's place in [`Plan::pools`].
@@ -47,6 +47,8 @@ pub struct Plan {
     pub digest: String,
     /// The same by place in the spec, to name what has changed.
     pub digests: BTreeMap<String, String>,
+    /// What `now()` stands for in it.
+    pub now: SystemTime,
     /// What it may use.
     pub limits: Limits,
     /// Where rejects go.
@@ -189,17 +191,17 @@ impl Role {
         matches!(self, Role::Sink(_))
     }
 
-    /// Does it put out at the end what it made of its input?
-    pub fn gathers(&self) -> bool {
-        matches!(self, Role::Transform(transform) if transform.gathers())
+    /// Does it emit what it made of its input only at the end?
+    pub fn is_breaker(&self) -> bool {
+        matches!(self, Role::Transform(transform) if transform.properties().pipeline_breaker)
     }
 
-    /// How batches must be handed to it.
-    fn delivery(&self) -> Delivery {
+    /// Must rows come to it in input order, whether or not they are divided among its workers?
+    fn needs_order(&self) -> bool {
         match self {
-            Role::Sink(sink) => sink.delivery(),
-            Role::Transform(transform) if transform.ordered() => Delivery::Ordered,
-            Role::Source(_) | Role::Transform(_) => Delivery::Any,
+            Role::Source(_) => false,
+            Role::Transform(transform) => transform.properties().ordered,
+            Role::Sink(sink) => sink.properties().guarantee != Guarantee::AnyOrder,
         }
     }
 }

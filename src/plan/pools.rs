@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{Edge, Intake, Pool, Role, Stage};
-use crate::{event::StageId, expr::Expr, jobspec::Common, kind::Workers, stage::Delivery};
+use crate::{event::StageId, expr::Expr, jobspec::Common, kind::Workers};
 
 /// Batches that wait before a pool unless the spec says otherwise.
 pub const DEFAULT_QUEUE: usize = 4;
@@ -35,37 +35,45 @@ pub(crate) fn pools(stages: &[Stage], wishes: Vec<Wish>, threads: usize) -> Vec<
     pools
 }
 
+/// Why a stage gets one worker where its rows are not divided by key, if it does.
+fn one_worker(role: &Role) -> Option<&'static str> {
+    match role {
+        Role::Transform(transform) => transform.properties().ordered.then_some("it needs its input in order"),
+        Role::Sink(sink) if sink.properties().guarantee.replaces() => Some("a row may replace one of another split"),
+        Role::Source(_) | Role::Sink(_) => None,
+    }
+}
+
 fn fusible(stages: &[Stage], id: StageId, wish: &Wish) -> bool {
     let stage = &stages[id];
     let [input] = stage.inputs[..] else { return false };
     let readers = stages.iter().filter(|reader| reader.reads().any(|read| read == input)).count();
     let common = &wish.common;
     let own = common.concurrency.is_some() || common.queue.is_some() || common.batch.is_some();
-    let own = own || wish.partition.is_some() || stage.side.is_some() || stage.role.gathers();
-    let own = own || stage.role.delivery() != Delivery::Any;
+    let own = own || wish.partition.is_some() || stage.side.is_some() || stage.role.is_breaker();
+    let own = own || stage.role.needs_order();
     matches!(stage.role, Role::Transform(_)) && !matches!(stages[input].role, Role::Sink(_)) && readers == 1 && !own
 }
 
 fn pool(stage: &Stage, head: StageId, wish: Wish, threads: usize) -> Pool {
-    let delivery = stage.role.delivery();
     let (key, wanted) = match wish.workers {
         Workers::Keyed(key, default) => (Some(key), Workers::Default(default)),
         other => (None, other),
     };
-    let intake = match (&stage.role, wish.partition.or(key)) {
+    let key = wish.partition.or(key);
+    let asked = wish.common.concurrency;
+    let (workers, remark) = match (wanted, one_worker(&stage.role)) {
+        (Workers::One(why), _) => (1, (asked.unwrap_or(1) > 1).then_some(why)),
+        (_, Some(why)) if key.is_none() => (1, (asked.unwrap_or(1) > 1).then_some(why)),
+        (Workers::Threads, _) => (asked.unwrap_or(threads), None),
+        (Workers::Default(default) | Workers::Keyed(_, default), _) => (asked.unwrap_or(default), None),
+    };
+    let intake = match (&stage.role, key) {
         (Role::Source(_), _) => Intake::Splits,
         (_, Some(expr)) => Intake::Keyed(expr),
-        (_, None) => match delivery {
-            Delivery::Any => Intake::Any,
-            Delivery::Ordered => Intake::Ordered,
-            Delivery::BySplit => Intake::BySplit,
-        },
-    };
-    let asked = wish.common.concurrency;
-    let (workers, remark) = match wanted {
-        Workers::One(why) => (1, (asked.unwrap_or(1) > 1).then_some(why)),
-        Workers::Threads => (asked.unwrap_or(threads), None),
-        Workers::Default(default) | Workers::Keyed(_, default) => (asked.unwrap_or(default), None),
+        (role, None) if !role.needs_order() => Intake::Any,
+        _ if workers == 1 => Intake::Ordered,
+        _ => Intake::BySplit,
     };
     let queue = match stage.role {
         Role::Source(_) => 0,
@@ -106,7 +114,7 @@ fn connect(stages: &[Stage], pools: &mut [Pool]) {
 /// gathers is a source of its own for what it puts out at the end.
 fn arrivals_behind(stages: &[Stage], pool: &Pool) -> BTreeMap<StageId, u32> {
     let parts = if matches!(pool.intake, Intake::Keyed(_)) { pool.workers as u32 } else { 1 };
-    let own = stages[pool.head].role.gathers().then_some((pool.head, 1));
+    let own = stages[pool.head].role.is_breaker().then_some((pool.head, 1));
     pool.arrivals.iter().map(|(source, n)| (*source, n * parts)).chain(own).collect()
 }
 

@@ -160,7 +160,7 @@ impl Graft {
                 return refuse(format!("`{name}` is needed whole by a join, and in part as well"));
             }
             if let Role::Transform(transform) = role
-                && let Err(why) = transform.replays()
+                && let Some(why) = transform.properties().not_replayable
             {
                 return refuse(format!("rows that were rejected come to `{name}`, but {why}"));
             }

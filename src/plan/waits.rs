@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Role, Stage, pools::Wish};
-use crate::{event::StageId, kind::Workers, stage::Delivery};
+use crate::{event::StageId, kind::Workers};
 
 /// For every source that leads to a stage, the ways: by which sinks.
 type Ways = BTreeMap<StageId, BTreeSet<Vec<StageId>>>;
@@ -57,7 +57,7 @@ pub(crate) fn circle(stages: &[Stage], wishes: &[Wish]) -> Option<Circle> {
 /// Does a stage wait for the rows before those that are there?
 fn in_order(stage: &Stage, wish: &Wish) -> bool {
     let keyed = wish.partition.is_some() || matches!(wish.workers, Workers::Keyed(..));
-    keyed || stage.role.delivery() != Delivery::Any
+    keyed || stage.role.needs_order()
 }
 
 /// The way from a source by its waits back to itself.

@@ -8,7 +8,7 @@ use crate::{
     batch::Batch,
     failure::Failure,
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Delivery, Mode, Sink, SinkWorker, Written},
+    stage::{Guarantee, Mode, Sink, SinkProperties, SinkWorker, Written},
 };
 
 /// The `discard` kind.
@@ -28,12 +28,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
 struct Discard;
 
 impl Sink for Discard {
-    fn delivery(&self) -> Delivery {
-        Delivery::Any
-    }
-
-    fn by_split(&self) -> bool {
-        true
+    fn properties(&self) -> SinkProperties {
+        Guarantee::AnyOrder.into()
     }
 
     fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
@@ -46,7 +42,7 @@ impl SinkWorker for Discard {
         Ok(Written { accepted: batch.rows() as u64, durable: true, ..Written::default() })
     }
 
-    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
-        Ok(true)
+    fn commit(&mut self) -> Result<(), Failure> {
+        Ok(())
     }
 }

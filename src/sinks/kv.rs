@@ -21,7 +21,7 @@ use crate::{
     expr::{Expr, RowError},
     failure::{Exit, Failure},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Attempt, Delivery, Mode, Sink, SinkWorker, Written},
+    stage::{Attempt, Guarantee, Mode, Sink, SinkProperties, SinkWorker, Written},
     stores::{self, Access, Backend, Change, Session, Store},
 };
 
@@ -128,8 +128,8 @@ struct Columns {
 }
 
 impl Sink for Kv {
-    fn delivery(&self) -> Delivery {
-        Delivery::Any
+    fn properties(&self) -> SinkProperties {
+        SinkProperties::of_files(Guarantee::LastWins, vec![self.path.clone()])
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
@@ -144,10 +144,6 @@ impl Sink for Kv {
         let columns = Arc::clone(&self.columns);
         let (ack, mailbox) = (self.ack, Mailbox::default());
         Ok(Box::new(Worker { columns, session, ack, mailbox, shown: false }))
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        vec![self.path.clone()]
     }
 }
 
@@ -202,14 +198,14 @@ impl SinkWorker for Worker {
         Ok(written)
     }
 
-    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
+    fn commit(&mut self) -> Result<(), Failure> {
         if let Some(session) = &mut self.session {
             self.mailbox.flush(session.as_mut());
         }
         // Nothing follows: the store may be closed.
         self.session = None;
         match self.mailbox.lost.take() {
-            None => Ok(true),
+            None => Ok(()),
             Some((documents, Failure { exit, message })) => {
                 let plural = if documents == 1 { "" } else { "s" };
                 Err(Failure::new(exit, format!("{documents} document{plural} could not be stored: {message}")))

@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     jobspec::{Place, Problem},
     kind::{Compiled, Context, Kind},
-    stage::{Made, Transform, TransformWorker},
+    stage::{Made, Transform, TransformProperties, TransformWorker},
 };
 
 /// The `dedup` kind.
@@ -95,16 +95,13 @@ impl Transform for Dedup {
         }))
     }
 
-    fn gathers(&self) -> bool {
-        self.plan.keep == Keep::Last
-    }
-
-    fn replays(&self) -> Result<(), &'static str> {
-        Err("it does not know which keys it has let through before")
-    }
-
-    fn ordered(&self) -> bool {
-        true
+    fn properties(&self) -> TransformProperties {
+        TransformProperties {
+            pipeline_breaker: self.plan.keep == Keep::Last,
+            ordered: true,
+            stateful: true,
+            not_replayable: Some("it does not know which keys it has let through before"),
+        }
     }
 }
 

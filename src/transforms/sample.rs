@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     jobspec::{Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Made, Transform, TransformWorker},
+    stage::{Made, Transform, TransformProperties, TransformWorker},
 };
 
 /// The `sample` kind.
@@ -86,8 +86,11 @@ impl Transform for Chance {
         Ok(Box::new(self.clone()))
     }
 
-    fn replays(&self) -> Result<(), &'static str> {
-        Err("a row's chance depends on its place in the input")
+    fn properties(&self) -> TransformProperties {
+        TransformProperties {
+            not_replayable: Some("a row's chance depends on its place in the input"),
+            ..TransformProperties::default()
+        }
     }
 }
 
@@ -130,12 +133,8 @@ impl Transform for Reservoir {
         }))
     }
 
-    fn gathers(&self) -> bool {
-        true
-    }
-
-    fn ordered(&self) -> bool {
-        true
+    fn properties(&self) -> TransformProperties {
+        TransformProperties::BREAKER
     }
 }
 

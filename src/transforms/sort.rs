@@ -18,7 +18,7 @@ use crate::{
     failure::{Exit, Failure},
     jobspec::{Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Made, Transform, TransformWorker},
+    stage::{Made, Transform, TransformProperties, TransformWorker},
 };
 
 /// The `sort` kind.
@@ -90,17 +90,9 @@ impl Transform for Sort {
         Ok(Box::new(Worker { plan, share, held: Vec::new(), keys: Vec::new(), ends: Vec::new(), size: 0, out: None }))
     }
 
-    fn gathers(&self) -> bool {
-        true
-    }
-
-    /// They are sorted among themselves.
-    fn replays(&self) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    fn ordered(&self) -> bool {
-        true
+    /// Replayed rows are sorted among themselves.
+    fn properties(&self) -> TransformProperties {
+        TransformProperties { not_replayable: None, ..TransformProperties::BREAKER }
     }
 }
 

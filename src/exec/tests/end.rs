@@ -8,12 +8,12 @@ use std::sync::{
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 
-use super::stages::{Collect, Count, Fate, Job, numbers, schema};
+use super::stages::{Collect, Count, Delivery, Fate, Job, numbers, schema};
 use crate::{
     batch::{Batch, RejectCode, Rejects},
     failure::{Exit, Failure},
     jobspec::Common,
-    stage::{Delivery, Made, Side, Transform, TransformWorker},
+    stage::{Made, Side, Transform, TransformProperties, TransformWorker},
 };
 
 fn rows(values: Vec<i64>) -> RecordBatch {
@@ -33,8 +33,8 @@ impl Transform for Sum {
         Ok(Box::new(self.clone()))
     }
 
-    fn gathers(&self) -> bool {
-        true
+    fn properties(&self) -> TransformProperties {
+        TransformProperties { pipeline_breaker: true, ..TransformProperties::default() }
     }
 }
 
@@ -99,12 +99,8 @@ impl Transform for AsTheyCame {
         Ok(Box::new(self.clone()))
     }
 
-    fn gathers(&self) -> bool {
-        true
-    }
-
-    fn ordered(&self) -> bool {
-        true
+    fn properties(&self) -> TransformProperties {
+        TransformProperties::BREAKER
     }
 }
 

@@ -6,12 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::stages::{Collect, Count, Fate, Job, Latch, run_plan};
+use super::stages::{Collect, Count, Delivery, Fate, Job, Latch, run_plan};
 use crate::{
     exec::Signals,
     failure::Exit,
     jobspec::{BatchSize, Bytes, Common},
-    stage::Delivery,
 };
 
 /// Starts a job whose sink does not write until the latch is open; says how many batches were made

@@ -2,11 +2,8 @@
 
 use std::{sync::Arc, thread::yield_now};
 
-use super::stages::{Collect, Count, Fate, Job};
-use crate::{
-    jobspec::{Bytes, Common},
-    stage::Delivery,
-};
+use super::stages::{Collect, Count, Delivery, Fate, Job};
+use crate::jobspec::{Bytes, Common};
 
 /// Makes threads take turns in an order that differs from run to run and from row to row.
 fn jitter(n: i64) -> Fate {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -20,8 +20,8 @@ use crate::{
     plan::{Plan, Role, Stage, Wish, pools},
     report::Tally,
     stage::{
-        Delivery, Detail, Mode, Sink, SinkWorker, Source, SourceWorker, Split, SplitReader, Transform, TransformWorker,
-        Written,
+        Detail, Guarantee, Mode, Sink, SinkProperties, SinkWorker, Source, SourceWorker, Split, SplitReader, Transform,
+        TransformWorker, Written,
     },
 };
 
@@ -146,6 +146,19 @@ impl TransformWorker for Sift {
 /// What a test does before a batch is written.
 type BeforeWrite = dyn Fn(&Batch) -> Result<(), Failure> + Send + Sync;
 
+/// How rows come to a sink of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// In any order.
+    Any,
+    /// In input order, to one worker.
+    Ordered,
+    /// A split to one of the workers.
+    BySplit,
+    /// Equal keys to one of the workers, in input order.
+    ByKey,
+}
+
 /// A sink that remembers which worker was handed what.
 #[derive(Clone)]
 pub(super) struct Collect {
@@ -160,8 +173,8 @@ pub(super) struct Collect {
     pub(super) ends_splits: bool,
     pub(super) needs_order: bool,
     pub(super) ended: Arc<Mutex<Vec<String>>>,
-    /// What `commit` was told, if it was called.
-    pub(super) committed: Arc<Mutex<Option<bool>>>,
+    /// Was `commit` called?
+    pub(super) committed: Arc<AtomicBool>,
     workers: Arc<AtomicUsize>,
 }
 
@@ -188,12 +201,14 @@ impl Collect {
 }
 
 impl Sink for Collect {
-    fn delivery(&self) -> Delivery {
-        self.delivery
-    }
-
-    fn needs_order(&self) -> bool {
-        self.needs_order
+    fn properties(&self) -> SinkProperties {
+        let guarantee = match self.delivery {
+            Delivery::Any => Guarantee::AnyOrder,
+            Delivery::ByKey => Guarantee::LastWins,
+            Delivery::Ordered if !self.durable && !self.ends_splits => Guarantee::AllOrNothing,
+            Delivery::Ordered | Delivery::BySplit => Guarantee::ExactlyOnce { replaces: self.needs_order },
+        };
+        guarantee.into()
     }
 
     fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
@@ -215,15 +230,19 @@ impl SinkWorker for Collector {
         Ok(Written { accepted: batch.rows() as u64, durable: self.of.durable, output, ..Written::default() })
     }
 
-    fn end_split(&mut self, split: SplitId, whole: bool) -> Result<bool, Failure> {
-        let word = if whole { "end" } else { "drop" };
-        self.of.ended.lock().expect("no test panics here").push(format!("{word} {}", split.0));
-        Ok(self.of.ends_splits && whole)
+    fn commit_split(&mut self, split: SplitId) -> Result<bool, Failure> {
+        self.of.ended.lock().expect("no test panics here").push(format!("end {}", split.0));
+        Ok(self.of.ends_splits)
     }
 
-    fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
-        *self.of.committed.lock().expect("no test panics here") = Some(whole);
-        Ok(whole)
+    fn discard_split(&mut self, split: SplitId) -> Result<(), Failure> {
+        self.of.ended.lock().expect("no test panics here").push(format!("drop {}", split.0));
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.of.committed.store(true, Ordering::SeqCst);
+        Ok(())
     }
 }
 
@@ -336,6 +355,7 @@ impl Job {
             description: None,
             digest: String::new(),
             digests: BTreeMap::new(),
+            now: crate::expr::clock::now(),
             limits: self.limits,
             rejects: None,
             report: None,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::stages::{Collect, Count, Fate, Job, Latch, Ran, numbers, run_plan};
+use super::stages::{Collect, Count, Delivery, Fate, Job, Latch, Ran, numbers, run_plan};
 use crate::{
     batch::{Batch, Rejects, SplitId},
     exec::Signals,
@@ -17,8 +17,8 @@ use crate::{
     plan::Plan,
     pulse,
     stage::{
-        Delivery, Made, Mode, Sink, SinkWorker, Source, SourceWorker, Split, SplitReader, Transform, TransformWorker,
-        Verified, Written,
+        Guarantee, Made, Mode, Sink, SinkProperties, SinkWorker, Source, SourceWorker, Split, SplitReader, Transform,
+        TransformProperties, TransformWorker, Verified, Written,
     },
 };
 
@@ -66,8 +66,8 @@ impl Transform for Stuck<()> {
         Ok(Box::new(self.clone()))
     }
 
-    fn gathers(&self) -> bool {
-        self.at == "finish"
+    fn properties(&self) -> TransformProperties {
+        TransformProperties { pipeline_breaker: self.at == "finish", ..TransformProperties::default() }
     }
 }
 
@@ -84,8 +84,8 @@ impl TransformWorker for Stuck<()> {
 }
 
 impl Sink for Stuck<Collect> {
-    fn delivery(&self) -> Delivery {
-        self.of.delivery
+    fn properties(&self) -> SinkProperties {
+        Guarantee::ExactlyOnce { replaces: false }.into()
     }
 
     fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
@@ -106,14 +106,14 @@ impl SinkWorker for Stuck<Collect> {
         Ok(Written { accepted: rows, durable: true, output: Some(batch.clone()), ..Written::default() })
     }
 
-    fn end_split(&mut self, _split: SplitId, _whole: bool) -> Result<bool, Failure> {
-        self.call("end_split");
+    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
+        self.call("commit_split");
         Ok(true)
     }
 
-    fn commit(&mut self, whole: bool) -> Result<bool, Failure> {
+    fn commit(&mut self) -> Result<(), Failure> {
         self.call("commit");
-        Ok(whole)
+        Ok(())
     }
 }
 
@@ -161,7 +161,7 @@ fn a_call_that_never_returns_ends_the_run_and_is_named() {
         ),
         ("finish", Exit::Bug, "`s1` has 1 worker inside a call of `s1`, 0 of 4 batches in its queue; `s2` has"),
         ("write", Exit::Unavailable, "`s2` has 1 worker inside a call of `s2`, "),
-        ("end_split", Exit::Unavailable, "`s2` has 1 worker inside a call of `s2`, "),
+        ("commit_split", Exit::Unavailable, "`s2` has 1 worker inside a call of `s2`, "),
         ("commit", Exit::Unavailable, "nothing has moved for 200ms: `s2` has 1 worker inside a call of `s2`, 0 of 4"),
         ("done", Exit::Unavailable, "`s0` has not come back from a call"),
         ("verify", Exit::Unavailable, "nothing has moved for 200ms: `s2` has not come back from a call"),

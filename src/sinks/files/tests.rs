@@ -14,15 +14,13 @@ use serde_json::{Value as Json, json};
 
 use super::{FilesSpec, build};
 use crate::{
-    batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId, json as row_json},
+    batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId},
     failure::Exit,
-    formats::{
-        Chunk, Decoder, Start, blocks::LineEnd, columns::ColumnSpec, csv, ndjson::NdjsonDecoder, testing::Folder,
-        tsv::TsvDecoder,
-    },
+    formats::{Chunk, Decoder, Start, blocks::LineEnd, csv, ndjson::NdjsonDecoder, testing::Folder, tsv::TsvDecoder},
     jobspec::{Problems, Table, Value},
     kind::{Compiled, Context, Workers},
-    stage::{Delivery, Mode, Sink, SinkWorker},
+    stage::{Guarantee, Mode, Sink, SinkWorker},
+    values::{columns::ColumnSpec, json as row_json},
 };
 
 fn schema(columns: &[&str]) -> Schema {
@@ -140,7 +138,7 @@ fn what_is_written_reads_back_equal() {
         let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
         let written = worker.write(&batch).expect("written");
         assert_eq!((written.accepted, written.rejects.len(), written.failed), (3, 0, 0));
-        worker.commit(true).expect("committed");
+        worker.commit().expect("committed");
         let text = fs::read(folder.path("a.tsv")).expect("there");
         assert_eq!(text.starts_with(b"s\tb\ti8\t"), header);
         let head = if header { text.iter().position(|byte| *byte == b'\n').expect("a header") + 1 } else { 0 };
@@ -156,7 +154,7 @@ fn values_are_written_plainly() {
     let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "list_separator": "|" });
     let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
     worker.write(&batch).expect("written");
-    worker.commit(true).expect("committed");
+    worker.commit().expect("committed");
     let text = fs::read(folder.path("a.tsv")).expect("there");
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
@@ -187,7 +185,7 @@ fn what_tsv_cannot_hold_is_a_reject() {
     let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv" });
     let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
     let written = worker.write(&batch(&schema, 0, 0, columns)).expect("written");
-    worker.commit(true).expect("committed");
+    worker.commit().expect("committed");
     assert_eq!(fs::read_to_string(folder.path("a.tsv")).expect("there"), "7\tx\tlast\t1970-01-01\n");
     assert_eq!(written.accepted, 1);
     let messages: Vec<(u64, &str, &str)> =
@@ -212,7 +210,7 @@ fn ndjson(folder: &Folder, schema: &Schema, batch: &Batch) -> (String, Vec<Strin
     let mut worker = sink(&spec, schema).stage.worker(Mode::Write).expect("a worker");
     let written = worker.write(batch).expect("written");
     assert_eq!(written.accepted + written.rejects.len() as u64, batch.rows() as u64);
-    worker.commit(true).expect("committed");
+    worker.commit().expect("committed");
     let text = fs::read_to_string(folder.path("a.ndjson")).expect("UTF-8");
     let rejects = written.rejects.iter().map(|reject| format!("{} {}", reject.code.0, reject.message)).collect();
     (text, rejects)
@@ -282,7 +280,7 @@ fn text_of(folder: &Folder, spec: &Json, schema: &Schema, batch: &Batch) -> Stri
     let mut worker = sink(&spec, schema).stage.worker(Mode::Write).expect("a worker");
     let written = worker.write(batch).expect("written");
     assert_eq!(written.rejects.len(), 0);
-    worker.commit(true).expect("committed");
+    worker.commit().expect("committed");
     fs::read_to_string(folder.path("out")).expect("UTF-8")
 }
 
@@ -394,7 +392,7 @@ fn lists_of_numbers_are_written_item_by_item() {
         let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv", "list_separator": separator });
         let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
         let written = worker.write(&batch).expect("written");
-        worker.commit(true).expect("committed");
+        worker.commit().expect("committed");
         assert_eq!(fs::read_to_string(folder.path("a.tsv")).expect("there"), text);
         assert_eq!(written.rejects.first().map(|reject| reject.message.as_str()), refused);
     }

@@ -67,7 +67,7 @@ fn documents_are_stored_and_bad_rows_refused() {
         let word = if backend == Backend::Folder { "folder" } else { "sqlite" };
         let spec = json!({ "path": path, "backend": word, "key": "k", "value": "v" });
         let sink = compiled(&spec, ColumnType::String).expect("a sound spec");
-        assert_eq!((sink.stage.delivery(), sink.stage.files()), (Delivery::Any, vec![path.clone()]));
+        assert_eq!(sink.stage.properties(), SinkProperties::of_files(Guarantee::LastWins, vec![path.clone()]));
         assert!(matches!(&sink.workers, Workers::Keyed(key, 2) if key.to_string() == "k"));
         let mut worker = sink.stage.worker(Mode::Write).expect("it can be written to");
         let rows = [
@@ -85,7 +85,7 @@ fn documents_are_stored_and_bad_rows_refused() {
         assert_eq!(held(&path, backend), of(&[("", "null"), ("a", r#"{"x":1}"#)]), "durable before it answers");
         let written = worker.write(&batch(ColumnType::String, &[(Some("a"), None)])).expect("no failure");
         assert_eq!((written.accepted, held(&path, backend)), (1, of(&[("", "null")])));
-        assert_eq!(worker.commit(true), Ok(true));
+        assert_eq!(worker.commit(), Ok(()));
     }
 }
 
@@ -114,7 +114,7 @@ fn a_rehearsal_shows_documents_and_touches_nothing() {
         assert_eq!(written.samples[..2], ["a = 1", "b is deleted"]);
         assert_eq!((written.samples.len(), written.samples[2].chars().count()), (3, 205));
         let written = worker.write(&batch(ColumnType::Json, &rows)).expect("no failure");
-        assert_eq!((written.samples.len(), worker.commit(true)), (0, Ok(true)));
+        assert_eq!((written.samples.len(), worker.commit()), (0, Ok(())));
         assert!(!path.exists());
     }
 }
@@ -193,7 +193,7 @@ fn a_mailbox_takes_at_once_and_keeps_the_newest() {
         assert_eq!((written.accepted, written.durable), (2, false));
     }
     assert!(notes.puts.lock().expect("no panic").is_empty());
-    assert_eq!(worker.commit(true), Ok(true));
+    assert_eq!(worker.commit(), Ok(()));
     assert_eq!(*notes.puts.lock().expect("no panic"), [["a=2", "b=3", "c=-"]]);
 }
 
@@ -225,5 +225,5 @@ fn what_cannot_be_stored_is_said() {
     let written = behind.write(&rows).expect("taken at once");
     assert_eq!((written.accepted, written.failed, written.durable), (2, 0, false));
     let said = "2 documents could not be stored: the disk is full";
-    assert_eq!(behind.commit(true), Err(Failure::new(Exit::Io, said)));
+    assert_eq!(behind.commit(), Err(Failure::new(Exit::Io, said)));
 }

@@ -42,7 +42,7 @@ use crate::{
     failure::{Exit, Failure},
     jobspec::{Bytes, Duration, Path, Place, Problem, Retry, Text, Value},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Delivery, Mode, Sink, SinkWorker, Verified, Written},
+    stage::{Guarantee, Mode, Sink, SinkProperties, SinkWorker, Verified, Written},
 };
 
 /// The kind `memcached`.
@@ -330,12 +330,8 @@ struct Columns {
 }
 
 impl Sink for Memcached {
-    fn delivery(&self) -> Delivery {
-        Delivery::Any
-    }
-
-    fn by_split(&self) -> bool {
-        true
+    fn properties(&self) -> SinkProperties {
+        Guarantee::LastWins.into()
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
@@ -378,8 +374,8 @@ impl SinkWorker for Worker {
         Ok(written)
     }
 
-    fn commit(&mut self, _whole: bool) -> Result<bool, Failure> {
-        self.core.commit().map(|()| true)
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.core.commit()
     }
 }
 

@@ -180,11 +180,6 @@ impl Member {
         self.wrote = None;
     }
 
-    /// Is it within a split?
-    pub(super) fn is_within(&self) -> bool {
-        self.database.lock().within.contains(&self.id)
-    }
-
     /// Has it rows that are not committed?
     fn pending(&self, state: &State) -> bool {
         self.wrote == Some(state.transaction) && !state.connection.is_autocommit()

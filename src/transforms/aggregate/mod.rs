@@ -30,7 +30,7 @@ use crate::{
     failure::Failure,
     jobspec::{Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Transform, TransformWorker},
+    stage::{Transform, TransformProperties, TransformWorker},
 };
 
 /// The `aggregate` kind.
@@ -173,11 +173,7 @@ impl Transform for Aggregation {
         Ok(Box::new(Worker::new(Arc::clone(&self.plan))))
     }
 
-    fn gathers(&self) -> bool {
-        true
-    }
-
-    fn ordered(&self) -> bool {
-        true
+    fn properties(&self) -> TransformProperties {
+        TransformProperties::BREAKER
     }
 }

@@ -37,7 +37,7 @@ use crate::{
     failure::Failure,
     jobspec::{BatchSize, Place, Problem, Table, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Attempt, Transform, TransformWorker},
+    stage::{Attempt, Transform, TransformProperties, TransformWorker},
     stores::{self, Access, Address, Before, Store},
 };
 
@@ -248,20 +248,14 @@ impl Transform for Changelog {
         Ok(Box::new(Worker::new(shared, documents)))
     }
 
-    fn gathers(&self) -> bool {
-        self.0.emit == Emit::Document
-    }
-
-    fn replays(&self) -> Result<(), &'static str> {
-        match self.0.store {
-            Some(_) => Ok(()),
-            None => Err("without a `store` its documents begin anew"),
+    fn properties(&self) -> TransformProperties {
+        TransformProperties {
+            pipeline_breaker: self.0.emit == Emit::Document,
+            ordered: false,
+            // A document depends on all operations on it.
+            stateful: true,
+            not_replayable: self.0.store.is_none().then_some("without a `store` its documents begin anew"),
         }
-    }
-
-    /// A document depends on all operations on it.
-    fn remembers(&self) -> bool {
-        true
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {

@@ -7,10 +7,11 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    batch::{Batch, Block, Origin, Rejects, SplitId, json as row_json},
+    batch::{Batch, Block, Origin, Rejects, SplitId},
     formats::testing::Folder,
     jobspec::Problems,
     stores::{Backend, Change, open},
+    values::json as row_json,
 };
 
 fn input() -> Schema {
@@ -92,7 +93,7 @@ fn of(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 #[test]
 fn operations_make_documents_and_bad_ones_are_refused() {
     let stage = changelog(&json!({}));
-    assert!(stage.stage.gathers());
+    assert!(stage.stage.properties().pipeline_breaker);
     assert!(matches!(&stage.workers, Workers::Keyed(key, 2) if key.to_string() == "list"));
     let mut worker = stage.stage.worker().expect("it opens");
     let rows: &[Row<'_>] = &[
@@ -152,7 +153,7 @@ fn ids_are_given_only_where_the_spec_says_so() {
 #[test]
 fn changes_are_put_out_as_they_are_applied() {
     let stage = changelog(&json!({ "emit": "change" }));
-    assert!(!stage.stage.gathers());
+    assert!(!stage.stage.properties().pipeline_breaker);
     let shown = stage.output.as_ref().map(ToString::to_string);
     assert_eq!(shown.as_deref(), Some("list string, op string, id int64, record json?, document json"));
     let mut worker = stage.stage.worker().expect("it opens");

@@ -36,7 +36,7 @@ use crate::{
     failure::Failure,
     jobspec::{Duration, Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Transform, TransformWorker},
+    stage::{Transform, TransformProperties, TransformWorker},
 };
 
 /// The `quality` kind.
@@ -255,11 +255,7 @@ impl Transform for Quality {
         Ok(Box::new(Worker::new(Arc::clone(&self.plan), Arc::clone(&self.ended))))
     }
 
-    fn gathers(&self) -> bool {
-        true
-    }
-
-    fn ordered(&self) -> bool {
-        true
+    fn properties(&self) -> TransformProperties {
+        TransformProperties::BREAKER
     }
 }

@@ -19,7 +19,7 @@ fn named(rows: &[(&str, i8)], size: usize) -> (Schema, Vec<Batch>) {
 fn write_files(spec: &Json, schema: &Schema, batches: &[Batch]) -> u64 {
     let mut worker = sink(spec, schema).stage.worker(Mode::Write).expect("a worker");
     let accepted = batches.iter().map(|batch| worker.write(batch).expect("written").accepted).sum();
-    worker.commit(true).expect("committed");
+    worker.commit().expect("committed");
     accepted
 }
 
@@ -70,7 +70,7 @@ fn more_files_than_may_be_open_are_written_whole() {
                 assert!(open.filter(|path| path.starts_with(&root)).count() <= 64);
             }
         }
-        worker.commit(true).expect("committed");
+        worker.commit().expect("committed");
         assert_eq!(folder.names().len(), 100);
         for key in &keys {
             let bytes = fs::read(folder.path(&format!("{key}.tsv{ending}"))).expect("there");

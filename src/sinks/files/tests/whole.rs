@@ -20,13 +20,12 @@ fn nothing_has_its_name_before_commit() {
 
     let mut worker = compiled.stage.worker(Mode::Write).expect("a worker");
     write_all(worker.as_mut(), &[(0, &["x"])]);
-    assert_eq!(worker.commit(false), Ok(false), "a part of the input is not published");
     drop(worker);
-    assert_eq!(fs::read(folder.path("new/dir/a.tsv")).expect("there"), b"old");
+    assert_eq!(fs::read(folder.path("new/dir/a.tsv")).expect("there"), b"old", "a part of the input is not published");
 
     let mut worker = compiled.stage.worker(Mode::Write).expect("a worker");
     write_all(worker.as_mut(), &[(0, &["x"]), (1, &["y", "z"])]);
-    worker.commit(true).expect("committed");
+    worker.commit().expect("committed");
     drop(worker);
     assert_eq!(folder.names(), ["new/dir/a.tsv"]);
     assert_eq!(fs::read(folder.path("new/dir/a.tsv")).expect("there"), b"x\ny\nz\n");
@@ -37,7 +36,7 @@ fn without_rows_the_file_is_empty_but_there() {
     let folder = Folder::new("empty");
     let spec = json!({ "path": folder.text("dir/a.tsv"), "format": "tsv", "header": true });
     let mut worker = sink(&spec, &schema(&["s string", "t date"])).stage.worker(Mode::Write).expect("a worker");
-    worker.commit(true).expect("committed");
+    worker.commit().expect("committed");
     assert_eq!(fs::read(folder.path("dir/a.tsv")).expect("there"), b"s\tt\n");
 }
 
@@ -52,7 +51,7 @@ fn each_split_can_have_its_file() {
     let hidden: Vec<String> =
         ["00000", "00003", "00012"].iter().map(|split| format!("{split}/.out-{split}.tsv.tmp-{pid}")).collect();
     assert_eq!(folder.names(), hidden);
-    worker.commit(true).expect("committed");
+    worker.commit().expect("committed");
     assert_eq!(folder.names(), ["00000/out-00000.tsv", "00003/out-00003.tsv", "00012/out-00012.tsv"]);
     assert_eq!(fs::read(folder.path("00000/out-00000.tsv")).expect("there"), b"s\na\nb\n");
     assert_eq!(fs::read(folder.path("00003/out-00003.tsv")).expect("there"), b"s\n");
@@ -76,7 +75,7 @@ fn gzip_is_byte_equal_and_python_reads_it() {
         full["format"] = json!("tsv");
         let mut worker = sink(&full, &schema).stage.worker(Mode::Write).expect("a worker");
         write_all(worker.as_mut(), &[(0, &values), (1, &values)]);
-        worker.commit(true).expect("committed");
+        worker.commit().expect("committed");
         fs::read(folder.path(name)).expect("there")
     };
     let one = write("a.tsv.gz", json!({}));
@@ -105,7 +104,7 @@ fn zstd_is_byte_equal_and_reads_back() {
         full["format"] = json!("lines");
         let mut worker = sink(&full, &schema).stage.worker(Mode::Write).expect("a worker");
         write_all(worker.as_mut(), &[(0, &values), (1, &values)]);
-        worker.commit(true).expect("committed");
+        worker.commit().expect("committed");
         fs::read(folder.path(name)).expect("there")
     };
     let one = write("a.zst", json!({}));
@@ -129,7 +128,7 @@ fn a_rehearsal_shows_and_writes_nothing() {
             assert_eq!(written.accepted, values.len() as u64);
             samples.push(written.samples);
         }
-        worker.commit(true).expect("nothing to do");
+        worker.commit().expect("nothing to do");
         samples
     };
     assert_eq!(rehearse("new/a.tsv"), [&[][..], &["a", "b", "c"], &[], &[]]);
@@ -152,7 +151,7 @@ fn what_cannot_be_created_or_written_says_so() {
     let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv" });
     let mut worker = sink(&spec, &schema).stage.worker(Mode::Write).expect("a worker");
     fs::create_dir(folder.path("a.tsv")).expect("a folder in the way");
-    let failure = worker.commit(true).expect_err("cannot be renamed");
+    let failure = worker.commit().expect_err("cannot be renamed");
     assert_eq!(failure.exit, Exit::Io);
     assert!(failure.message.contains("a.tsv`"), "{failure}");
     drop(worker);
@@ -243,7 +242,7 @@ fn the_plan_says_what_will_be_written() {
     let compiled = sink(&spec, &schema(&["s string"]));
     assert_eq!(compiled.notes, ["tsv to `out/{split}.tsv.gz`, one file per split", "gzip, level 9"]);
     assert!(matches!(compiled.workers, Workers::One("one writer keeps the input's order")));
-    assert_eq!(compiled.stage.delivery(), Delivery::Ordered);
+    assert_eq!(compiled.stage.properties().guarantee, Guarantee::AllOrNothing);
     assert!(compiled.output.is_none());
     let mut generator = schemars::SchemaGenerator::default();
     let keys = (super::super::KIND.schema)(&mut generator);

@@ -196,7 +196,7 @@ fn a_compiled_sink_writes_what_its_expressions_say() {
     let compiled = compiled.unwrap_or_else(|| panic!("{problems:?}"));
     assert_eq!(compiled.output, None);
     assert!(matches!(compiled.workers, Workers::Default(2)));
-    assert_eq!(compiled.stage.delivery(), Delivery::Any);
+    assert_eq!(compiled.stage.properties().guarantee, Guarantee::LastWins);
 
     let mut batch = batch(&[
         (None, Some(b"one"), Some("a")),
@@ -214,7 +214,7 @@ fn a_compiled_sink_writes_what_its_expressions_say() {
     let rejects: Vec<_> = written.rejects.iter().map(|reject| (reject.code.0, reject.position.record)).collect();
     assert_eq!((written.accepted, rejects), (2, vec![("expression", 2), ("no_route", 3)]));
     assert_eq!((server.get("k3"), server.get("k2")), (Some(b"one".to_vec()), Some(b"four".to_vec())));
-    assert_eq!(worker.commit(true), Ok(true));
+    assert_eq!(worker.commit(), Ok(()));
     let verified = compiled.stage.verify().expect("the server answers").expect("the spec asks for it");
     assert_eq!((verified.checked, verified.found), (2, 2));
 }

@@ -135,6 +135,6 @@ fn a_rehearsal_shows_the_statement_and_touches_nothing() {
     let written = worker.write(&batch(&input, 0, 1, &rows)).expect("written");
     assert!(written.samples.is_empty());
     assert_eq!(output(&written)[0], r#"{"id":6,"name":"name 0","town":"Earth"}"#);
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     assert!(home.folder.names().is_empty());
 }

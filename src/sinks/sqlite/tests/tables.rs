@@ -36,7 +36,7 @@ fn a_new_table_has_the_columns_types() {
         "[1,2]"
     ]);
     assert_eq!(worker.write(&batch(&input, 0, 0, &[row])).expect("written").accepted, 1);
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     let sql = home.ask("SELECT sql FROM sqlite_schema WHERE type = 'table'");
     let expected = "CREATE TABLE \"odd \"\"name\"\"\" (\"b\" INTEGER NOT NULL, \"i\" INTEGER, \"u\" INTEGER NOT NULL, \
                     \"f\" REAL NOT NULL, \"s\" TEXT, \"x\" BLOB NOT NULL, \"d\" TEXT NOT NULL, \"t\" TEXT NOT NULL, \
@@ -80,7 +80,7 @@ fn create_says_what_becomes_of_a_table_that_is_there() {
         let mut worker = home.worker(&format!("create = '{create}'"), &input).expect("a worker");
         assert_eq!(home.ask("SELECT count(*) FROM t"), [before.to_string()]);
         worker.write(&batch(&input, 0, 0, &people(3))).expect("written");
-        assert!(worker.commit(true).expect("committed"));
+        worker.commit().expect("committed");
         assert_eq!(home.ask("SELECT count(*) FROM t"), [after.to_string()]);
     }
 }
@@ -161,6 +161,6 @@ fn folders_are_made_and_strange_names_are_names() {
     let database = home.folder.text("new/folder/file:x?mode=ro");
     let sink = compile(&format!("database = \"{database}\"\ntable = 't'"), &schema(&PEOPLE)).expect("sound");
     let mut worker = sink.stage.worker(Mode::Write).expect("a worker");
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     assert_eq!(home.folder.names(), ["new/folder/file:x?mode=ro"]);
 }

@@ -30,9 +30,9 @@ fn sinks_on_one_file_take_turns() {
                         assert_eq!(written.accepted, 40 + part as u64);
                         thread::yield_now();
                     }
-                    worker.end_split(SplitId(split), true).expect("an answer");
+                    worker.commit_split(SplitId(split)).expect("an answer");
                 }
-                assert!(worker.commit(true).expect("committed"));
+                worker.commit().expect("committed");
             });
         }
     });
@@ -47,15 +47,16 @@ fn a_split_is_committed_once_no_sink_is_within_one() {
     let mut two = home.worker("table = \"two\"", &input).expect("a worker");
     one.write(&batch(&input, 0, 0, &people(1))).expect("written");
     two.write(&batch(&input, 0, 0, &people(2))).expect("written");
-    assert!(!one.end_split(SplitId(0), true).expect("an answer"), "the other is within its split");
+    assert!(!one.commit_split(SplitId(0)).expect("an answer"), "the other is within its split");
     assert_eq!(count(&home, "one"), "0");
     // It may go on all the same: nothing waits for ever.
     one.write(&batch(&input, 1, 0, &people(3))).expect("written");
-    assert!(!two.end_split(SplitId(0), true).expect("an answer"));
-    assert!(one.end_split(SplitId(1), true).expect("an answer"));
+    assert!(!two.commit_split(SplitId(0)).expect("an answer"));
+    assert!(one.commit_split(SplitId(1)).expect("an answer"));
     assert_eq!([count(&home, "one"), count(&home, "two")], ["4", "2"]);
-    assert!(two.end_split(SplitId(1), true).expect("an answer"), "there is nothing left to commit");
-    assert!(one.commit(true).expect("an answer") && two.commit(true).expect("an answer"));
+    assert!(two.commit_split(SplitId(1)).expect("an answer"), "there is nothing left to commit");
+    one.commit().expect("an answer");
+    two.commit().expect("an answer");
 }
 
 #[test]
@@ -66,11 +67,11 @@ fn the_last_commit_waits_for_the_others() {
     let mut two = home.worker("table = \"two\"", &input).expect("a worker");
     one.write(&batch(&input, 0, 0, &people(1))).expect("written");
     two.write(&batch(&input, 0, 0, &people(2))).expect("written");
-    assert!(!one.end_split(SplitId(0), true).expect("an answer"));
-    let waits = thread::spawn(move || one.commit(true).expect("an answer"));
+    assert!(!one.commit_split(SplitId(0)).expect("an answer"));
+    let waits = thread::spawn(move || one.commit().expect("an answer"));
     thread::sleep(Duration::from_millis(20));
-    assert!(two.end_split(SplitId(0), true).expect("an answer"));
-    assert!(waits.join().expect("no panic"));
+    assert!(two.commit_split(SplitId(0)).expect("an answer"));
+    waits.join().expect("no panic");
     assert_eq!([count(&home, "one"), count(&home, "two")], ["1", "2"]);
 }
 
@@ -83,13 +84,13 @@ fn a_sink_that_fails_takes_the_rows_of_the_others_with_it_and_they_hear_of_it() 
     let mut three = home.worker("table = \"three\"", &input).expect("a worker");
     one.write(&batch(&input, 0, 0, &people(1))).expect("written");
     two.write(&batch(&input, 0, 0, &people(2))).expect("written");
-    assert!(!one.end_split(SplitId(0), true).expect("an answer"));
+    assert!(!one.commit_split(SplitId(0)).expect("an answer"));
     drop(two);
-    let failure = refused(one.commit(true));
+    let failure = refused(one.commit());
     assert!(failure.message.starts_with("rolled back with another sink of the same file: "), "{failure}");
     assert_eq!([count(&home, "one"), count(&home, "two")], ["0", "0"]);
     three.write(&batch(&input, 0, 0, &people(3))).expect("one that had no rows in it goes on");
-    assert!(three.commit(true).expect("an answer"));
+    three.commit().expect("an answer");
     assert_eq!(count(&home, "three"), "3");
 }
 
@@ -119,6 +120,6 @@ fn another_process_is_waited_for_and_then_it_is_a_failure() {
     });
     assert_eq!(worker.write(&batch(&input, 0, 0, &people(5))).expect("written").accepted, 5);
     frees.join().expect("no panic");
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     assert_eq!(count(&home, "t"), "5");
 }

@@ -57,7 +57,7 @@ fn keys_go_with_their_rows_whatever_the_way() {
         let written = worker.write(&batch(&input, 0, 0, &with_doubles())).expect("written");
         assert_eq!(written.accepted, 97, "{name}");
         assert!(written.bytes > 97 * 10, "{name}");
-        assert!(worker.end_split(SplitId(0), true).expect("committed"));
+        assert!(worker.commit_split(SplitId(0)).expect("committed"));
         let expected = [4, 41, 100].map(|record| format!("{record} constraint UNIQUE constraint failed: t.name"));
         assert_eq!(rejects(&written), expected, "{name}");
         home.run("DELETE FROM t WHERE name = 'old'");
@@ -66,7 +66,7 @@ fn keys_go_with_their_rows_whatever_the_way() {
         }
         let first = written.output.as_ref().expect("output").origin.position(3).record;
         assert_eq!(first, 5, "{name}: rows keep their origin");
-        assert!(worker.commit(true).expect("committed"));
+        worker.commit().expect("committed");
     }
 }
 
@@ -81,7 +81,7 @@ fn rows_of_two_batches_and_splits_get_keys_in_order() {
         assert!(!written.durable);
         keys.extend(output(&written).iter().map(|row| serde_json::from_str::<Json>(row).expect("JSON")["id"].clone()));
         if seq == 1 || split == 1 {
-            assert!(worker.end_split(SplitId(split), true).expect("committed"));
+            assert!(worker.commit_split(SplitId(split)).expect("committed"));
         }
     }
     assert_eq!(keys, (1..=108).map(Json::from).collect::<Vec<_>>());
@@ -119,7 +119,7 @@ fn constraints_make_rejects_in_sqlites_words() {
         ]
     );
     assert_eq!(written.rejects[0].record, br#"{"a":null,"b":2,"c":"two"}"#);
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     assert_eq!(home.ask("SELECT b, c FROM t ORDER BY id"), ["1|one", "null|null"]);
 }
 
@@ -154,7 +154,7 @@ fn upserts_take_over_and_give_back_the_first_key() {
             r#"{"name":"a","town":"Mars","n":3,"id":1}"#,
         ]
     );
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     assert_eq!(home.ask("SELECT * FROM t ORDER BY id"), ["1|a|Mars|3", "2|b|Moon|2"]);
 }
 
@@ -167,7 +167,7 @@ fn upserts_of_many_rows_and_of_keys_alone() {
         let worker = worker.as_mut().expect("a worker");
         let rows: Vec<Json> = (0..100).map(|i| json!([format!("name {}", i % 80), format!("{town} {i}")])).collect();
         assert_eq!(worker.write(&batch(&input, 0, 0, &rows)).expect("written").accepted, 100);
-        assert!(worker.commit(true).expect("committed"));
+        worker.commit().expect("committed");
         let last = home.ask("SELECT count(*), max(town) FILTER (WHERE name = 'name 19') FROM t");
         assert_eq!(last, [format!("80|{town} 99")]);
     }
@@ -175,7 +175,7 @@ fn upserts_of_many_rows_and_of_keys_alone() {
     let mut worker = home.worker(keys, &input).expect("a worker");
     let rows = [json!(["a", "x"]), json!(["a", "x"]), json!(["a", "y"])];
     assert_eq!(worker.write(&batch(&input, 0, 0, &rows)).expect("written").accepted, 3);
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     assert_eq!(home.ask("SELECT * FROM k"), ["a|x", "a|y"]);
 }
 
@@ -190,13 +190,13 @@ fn rows_that_are_there_stay_and_count_as_stored() {
     assert_eq!(written.accepted, 3);
     let last = r#"{"name":"a","town":"Earth","id":1}"#;
     assert_eq!(output(&written), [last, r#"{"name":"b","town":"Moon","id":2}"#, last]);
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     // Without columns that find a row, any that stands in the way stays.
     let mut worker = home.worker("mode = 'ignore'\ncreate = 'never'", &input).expect("a worker");
     let rows: Vec<Json> = people(60).into_iter().chain([json!(["b", "Pluto"])]).collect();
     let written = worker.write(&batch(&input, 0, 0, &rows)).expect("written");
     assert_eq!((written.accepted, rejects(&written)), (61, vec![]));
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     assert_eq!(home.ask("SELECT count(*) FROM t"), ["62"]);
     assert_eq!(home.ask("SELECT town FROM t WHERE name = 'b'"), ["Moon"]);
 }
@@ -237,7 +237,7 @@ fn values_that_sqlite_cannot_hold_are_rejects() {
             "3 bad_value column `f`: SQLite cannot hold NaN",
         ]
     );
-    assert!(worker.commit(true).expect("committed"));
+    worker.commit().expect("committed");
     assert_eq!(home.ask("SELECT * FROM t"), ["1|0.5", "4|inf"]);
 }
 
@@ -253,14 +253,15 @@ fn nothing_is_kept_of_what_was_not_committed() {
     assert_eq!(count(), ["0"], "dropped");
     let mut worker = home.worker("", &input).expect("a worker");
     worker.write(&rows()).expect("written");
-    assert!(!worker.commit(false).expect("an answer"));
-    assert_eq!(count(), ["0"], "within a split of which something is missing");
+    worker.discard_split(SplitId(0)).expect("an answer");
+    worker.commit().expect("an answer");
+    assert_eq!(count(), ["0"], "of a split of which something is missing");
     let mut worker = home.worker("", &input).expect("a worker");
     worker.write(&rows()).expect("written");
     assert_eq!(count(), ["0"], "before the end of the split");
-    assert!(worker.end_split(SplitId(0), true).expect("an answer"));
+    assert!(worker.commit_split(SplitId(0)).expect("an answer"));
     assert_eq!(count(), ["40"], "after it");
-    assert!(worker.commit(false).expect("an answer"));
+    worker.commit().expect("an answer");
     assert_eq!(home.folder.names(), ["a.db"], "closed with the last commit, nothing beside it");
     assert!(refused(worker.write(&rows())).message.ends_with("was closed already"));
 }
