@@ -199,12 +199,12 @@ pub(super) fn carry_out(
     teller: &Teller,
 ) -> Result<Ended, Exit> {
     let Teller { screen, signals, .. } = teller;
-    screen.begin(&plan.name);
     // A rehearsal writes nothing that another run could disturb.
     let lock = (!args.dry_run).then(|| lock(&plan, args.wait, signals, screen)).transpose();
     let lock = lock.map_err(|failure| teller.refused(spec, failure))?;
     let targets = if args.dry_run { Ok(Vec::new()) } else { lock_targets(&plan, args.wait, signals, screen) };
     let _targets = targets.map_err(|failure| teller.refused(spec, failure))?;
+    screen.begin(&plan.name);
     let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
     let options = Options { mode, limit, ledger };
     let mut progress = Progress::new(&plan, Style::of(screen), screen);

@@ -90,7 +90,9 @@ pub(super) fn status(args: &Args) -> Exit {
     };
     let last = Last::of(plan);
     match args.format {
-        StatusFormat::Text => out(&printable(&(text(&plan.name, found.as_ref()) + &ended(last.as_ref())))),
+        StatusFormat::Text => {
+            out(&printable(&(text(&plan.name, found.as_ref(), last.is_some()) + &ended(last.as_ref()))))
+        }
         StatusFormat::Json => {
             let state = match &found {
                 None => "none",
@@ -118,9 +120,10 @@ fn ended(last: Option<&Last>) -> String {
     text
 }
 
-fn text(job: &str, found: Option<&Status>) -> String {
+fn text(job: &str, found: Option<&Status>, reported: bool) -> String {
     let Some(Status { run, started, attempts, finished, sources }) = found else {
-        return format!("{job}: no run in the ledger\n");
+        let where_from = if reported { " in the ledger" } else { "" };
+        return format!("{job}: no run{where_from}\n");
     };
     let plural = if *attempts == 1 { "" } else { "s" };
     let mut text = format!("{job}: run {run}, begun {started}, {attempts} attempt{plural}");

@@ -30,8 +30,7 @@ pub fn schema() -> Schema {
     object(&mut job, "properties").insert("definitions".to_owned(), definitions);
     let definitions = generator.take_definitions(true);
     object(&mut job, "$defs").extend(definitions);
-    let mut one_for_a_list = RecursiveTransform(one_for_a_list);
-    one_for_a_list.transform(&mut job);
+    RecursiveTransform(one_for_a_list).transform(&mut job);
     // Added last, said first: editors look for it there.
     let dialect = json!("https://json-schema.org/draft/2020-12/schema");
     job.ensure_object().shift_insert(0, "$schema".to_owned(), dialect);
@@ -57,11 +56,11 @@ fn stages<S: ?Sized>(section: Section, kinds: &[Kind<S>], generator: &mut Schema
     kinds.iter().map(stage).collect()
 }
 
-/// One text may stand for a list of one, wherever a list of texts is asked for.
+/// One text may stand for a list of one, wherever the value of a key is a list of texts.
 fn one_for_a_list(schema: &mut Schema) {
-    let texts = schema.get("items").and_then(|items| items.get("type")) == Some(&json!("string"));
-    if texts && schema.get("type") == Some(&json!("array")) {
-        schema.insert("type".to_owned(), json!(["array", "string"]));
+    let Some(Value::Object(keys)) = schema.get_mut("properties") else { return };
+    for list in keys.values_mut().filter(|list| list["items"]["type"] == "string" && list["type"] == "array") {
+        list["type"] = json!(["array", "string"]);
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     batch::SplitId,
     event::{Event, Observer, StageId, StopReason},
-    plan::{Plan, Role},
+    plan::{Plan, Pool, Role},
     stage::Split,
 };
 
@@ -58,8 +58,10 @@ pub struct Progress {
     tally: Tally,
     style: Style,
     screen: Screen,
-    /// The job and how long it has run.
-    title: Option<ProgressBar>,
+    /// All that is drawn again and again, in one piece.
+    picture: Option<ProgressBar>,
+    /// The widths of its lines.
+    shown: Vec<usize>,
     lines: Vec<Line>,
     start: Instant,
     drawn: Instant,
@@ -73,15 +75,12 @@ struct Line {
     head: StageId,
     /// All its stages, the head too.
     stages: Vec<StageId>,
-    bar: ProgressBar,
     /// Workers that have not ended.
     workers: usize,
     /// Batches waiting before it.
     waiting: u64,
     /// Bytes or rows there are to read in all, where that is known.
     total: Total,
-    /// How wide it is on the screen.
-    shown: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -94,25 +93,21 @@ enum Total {
 impl Progress {
     /// Shows a run of this plan.
     pub fn new(plan: &Arc<Plan>, style: Style, screen: &Screen) -> Self {
-        let (mut lines, mut title) = (Vec::new(), None);
-        if style == Style::Terminal {
-            title = Some(screen.add_line());
-            for pool in &plan.pools {
-                let stages = [pool.head].iter().chain(&pool.fused).copied().collect();
-                let (head, workers, bar) = (pool.head, pool.workers, screen.add_line());
-                lines.push(Line { head, stages, bar, workers, waiting: 0, total: Total::Unknown, shown: 0 });
-            }
-        }
+        let line = |pool: &Pool| {
+            let stages = [pool.head].iter().chain(&pool.fused).copied().collect();
+            Line { head: pool.head, stages, workers: pool.workers, waiting: 0, total: Total::Unknown }
+        };
+        let lines = plan.pools.iter().map(line).collect();
+        let picture = (style == Style::Terminal).then(|| screen.add_picture());
         let now = Instant::now();
         let (tally, screen) = (Tally::new(Arc::clone(plan)), screen.clone());
         let width = screen.width().unwrap_or(USUAL_WIDTH);
-        Progress { tally, style, screen, title, lines, start: now, drawn: now, heard: now, width }
+        Progress { tally, style, screen, picture, shown: Vec::new(), lines, start: now, drawn: now, heard: now, width }
     }
 
     /// Takes the lines off the screen and gives the counts back.
     pub fn finish(self) -> Tally {
-        self.lines.iter().for_each(|line| line.bar.finish_and_clear());
-        self.title.iter().for_each(ProgressBar::finish_and_clear);
+        self.picture.iter().for_each(ProgressBar::finish_and_clear);
         self.tally
     }
 
@@ -140,24 +135,23 @@ impl Progress {
         self.say(&text, &[&facts[..], &[("splits", json!(splits)), ("splits_done", json!(done))]].concat());
     }
 
+    /// Draws the job, how long it has run, and a line for each pool that works.
     fn draw(&mut self) {
+        let Some(picture) = &self.picture else { return };
+        let (plan, elapsed) = (&self.tally.plan, self.start.elapsed());
         let width = self.screen.width().unwrap_or(USUAL_WIDTH);
-        let elapsed = self.start.elapsed();
         if width < self.width {
-            let title = self.title.iter().map(|title| title.message().width());
-            let shown = title.chain(self.lines.iter().filter(|line| line.workers > 0).map(|line| line.shown));
-            self.screen.narrowed(&shown.collect::<Vec<_>>(), width);
+            self.screen.narrowed(&self.shown, width);
         }
         self.width = width;
-        if let Some(title) = &self.title {
-            title.set_message(cut(&format!("{}  {}", self.tally.plan.name, clock(elapsed)), width - 1));
-        }
-        let names = self.lines.iter().map(|line| self.tally.plan.stages[line.head].name.width()).max().unwrap_or(0);
-        for line in self.lines.iter_mut().filter(|line| line.workers > 0) {
-            let text = line.text(&self.tally, elapsed, names, width - 1);
-            line.shown = text.width();
-            line.bar.set_message(text);
-        }
+        let room = width.saturating_sub(1);
+        let names = self.lines.iter().map(|line| plan.stages[line.head].name.width()).max().unwrap_or(0);
+        let title = cut(&format!("{}  {}", plan.name, clock(elapsed)), room);
+        let working = self.lines.iter().filter(|line| line.workers > 0);
+        let lines = working.map(|line| line.text(&self.tally, elapsed, names, room));
+        let lines: Vec<String> = [title].into_iter().chain(lines).collect();
+        self.shown = lines.iter().map(|line| line.width()).collect();
+        picture.set_message(lines.join("\n"));
     }
 }
 
@@ -191,9 +185,6 @@ impl Observer for Progress {
             Event::WorkerEnded { stage } => {
                 if let Some(line) = self.line(*stage) {
                     line.workers = line.workers.saturating_sub(1);
-                    if line.workers == 0 {
-                        line.bar.finish_and_clear();
-                    }
                 }
             }
             _ => {}

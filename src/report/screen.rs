@@ -125,7 +125,9 @@ impl Screen {
             LogFormat::Text => {
                 let job = if job.is_empty() { job } else { format!("{job}: ") };
                 let level = if level == Level::Info { String::new() } else { format!("{word}: ") };
-                format!("{}{level}{job}{}\n", self.stamp(), printable(text))
+                // What is said before a run begins is the answer to a command.
+                let stamp = if job.is_empty() { String::new() } else { self.stamp() };
+                format!("{stamp}{level}{job}{}\n", printable(text))
             }
         };
         self.write(&line);
@@ -179,8 +181,8 @@ impl Screen {
         self.format == LogFormat::Json
     }
 
-    /// One more line that is drawn again and again.
-    pub(super) fn add_line(&self) -> ProgressBar {
+    /// Lines that are drawn again and again.
+    pub(super) fn add_picture(&self) -> ProgressBar {
         let template = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         self.bars.add(ProgressBar::new_spinner().with_style(template))
     }

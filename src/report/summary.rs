@@ -9,7 +9,7 @@ use super::{
     tally::{SplitState, Tally, reasons},
     text::{counted, grouped, printable},
 };
-use crate::{event::StopReason, exec::Outcome, failure::Exit, plan::Role};
+use crate::{event::StopReason, exec::Outcome, failure::Exit, formats::TOO_LONG, plan::Role};
 
 /// Splits named one by one at most.
 const NAMED: usize = 5;
@@ -74,7 +74,8 @@ fn summary(tally: &Tally, outcome: &Outcome, ending: &Ending, screen: &Screen) -
     table(&mut text, tally, screen.width());
     for (stage, code, refused) in reasons(tally) {
         let example = refused.samples.first().map_or(String::new(), |message| format!(", such as: {message}"));
-        let _ = writeln!(text, "  rejected by {stage}: {} × {}{example}", grouped(refused.count), code.0);
+        let hint = if code == TOO_LONG { "; `limits.max_record_bytes` is the limit" } else { "" };
+        let _ = writeln!(text, "  rejected by {stage}: {} × {}{example}{hint}", grouped(refused.count), code.0);
     }
     for (stage, counts) in plan.stages.iter().zip(&tally.stages) {
         for line in &counts.rehearsed {
