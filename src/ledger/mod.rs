@@ -152,9 +152,14 @@ impl Entry {
 
 impl Run {
     /// A new run of splits that nobody has read.
-    pub fn new(ledger: &str, parts: BTreeMap<String, String>, splits: impl Iterator<Item = (String, Split)>) -> Run {
+    pub fn new(
+        ledger: &str,
+        started: SystemTime,
+        parts: BTreeMap<String, String>,
+        splits: impl Iterator<Item = (String, Split)>,
+    ) -> Run {
         let splits = splits.map(|(source, split)| Entry::new(source, split)).collect();
-        let (id, ledger, started) = (new_id(), ledger.to_owned(), SystemTime::now());
+        let (id, ledger) = (new_id(), ledger.to_owned());
         Run { id, ledger, started, attempts: 0, parts, targets: BTreeMap::new(), splits }
     }
 
@@ -190,7 +195,7 @@ pub fn new_id() -> String {
     for part in [since.as_nanos() as u64, u64::from(std::process::id()), RandomState::new().hash_one(0)] {
         hasher.update(part.to_le_bytes());
     }
-    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    crate::values::hex::text(&hasher.finalize()[..8])
 }
 
 impl Ledger {
@@ -340,6 +345,15 @@ impl Ledger {
             Failure::new(Exit::Io, format!("cannot write ledger `{}`: {}", self.path.display(), sqlite::words(&error)))
         })
     }
+}
+
+/// When the run of a job began that was interrupted, if one was and its ledger can be read.
+pub fn interrupted_since(state: &Path, job: &str) -> Option<SystemTime> {
+    let path = path(state, job);
+    if !path.exists() {
+        return None;
+    }
+    Ledger::at(&path).ok()?.broken().map(|run| run.started)
 }
 
 /// Notes that a run has ended well: the next one is a new one.

@@ -63,7 +63,7 @@ mod tests {
     fn a_run_is_known_again_by_its_record() {
         let parts = BTreeMap::from([("seed".to_owned(), "1".to_owned())]);
         let split = |i| Split { name: format!("rows {i}"), detail: Detail::Rows { start: i, end: i + 1 } };
-        let run = Run::new("l", parts, (0..1000).map(|i| ("rows".to_owned(), split(i))));
+        let run = Run::new("l", SystemTime::now(), parts, (0..1000).map(|i| ("rows".to_owned(), split(i))));
         let record = run.record();
         assert!(record.len() < 10_000, "{}", record.len());
         let again = Run::of_record(&record).expect("a record");

@@ -4,7 +4,7 @@
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::Field;
 
-use crate::{batch::json, formats::cells::Cell};
+use crate::values::{cell::Cell, json};
 
 /// Odd numbers without a pattern: digits of the square roots of 2, 3, 5 and 7.
 const KEYS: [u64; 4] = [0x6a09_e667_f3bc_c909, 0xbb67_ae85_84ca_a73b, 0x3c6e_f372_fe94_f82b, 0xa54f_f53a_5f1d_36f1];
@@ -90,7 +90,7 @@ fn add(field: &Field, column: &ArrayRef, digests: &mut [Digest]) {
         Cell::Binary(values) => each!(|row: usize, digest: &mut Digest| digest.bytes(values.value(row))),
         Cell::List(..) | Cell::Other => {
             each!(
-                |row: usize, digest: &mut Digest| digest.bytes(json::value(field, column, row).to_string().as_bytes())
+                |row: usize, digest: &mut Digest| digest.bytes(json::value(field, column, row).as_bytes())
             );
         }
     }

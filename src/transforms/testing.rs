@@ -8,11 +8,12 @@ use arrow_cast::cast;
 use serde_json::Value as Json;
 
 use crate::{
-    batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId, json},
+    batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId},
     failure::Failure,
     jobspec::{Place, Problem, Problems, Value},
     kind::{Compiled, Context, Kind},
     stage::{Made, Transform},
+    values::json,
 };
 
 /// Batches of one schema.
@@ -166,7 +167,9 @@ pub(super) fn rows_of(kind: &Kind<dyn Transform>, spec: &Json, left: &Input, rig
 fn rows(records: &RecordBatch) -> impl Iterator<Item = String> {
     (0..records.num_rows()).map(|row| {
         let fields = records.schema();
-        let value = |(field, column): (&arrow_schema::FieldRef, &ArrayRef)| json::value(field, column, row);
+        let value = |(field, column): (&arrow_schema::FieldRef, &ArrayRef)| {
+            serde_json::from_str::<Json>(&json::value(field, column, row)).expect("JSON")
+        };
         let values: Vec<Json> = fields.fields().iter().zip(records.columns()).map(value).collect();
         Json::Array(values).to_string()
     })

@@ -19,6 +19,7 @@ mod locks;
 mod memc;
 mod movies;
 mod parquet;
+mod places;
 mod postgres;
 mod proxy;
 mod quality;
@@ -31,6 +32,8 @@ mod servers;
 #[cfg(feature = "failpoints")]
 mod sweep;
 mod targets;
+mod telling;
+mod terminal;
 mod todo;
 mod transforms;
 mod work;

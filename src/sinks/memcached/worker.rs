@@ -61,7 +61,7 @@ impl<'a> Values<'a> {
         let shown = &value[..value.len().min(16)];
         let more = if value.len() > shown.len() { "…" } else { "" };
         match self {
-            Values::Binary(_) => shown.iter().map(|byte| format!("{byte:02x}")).chain([more.to_owned()]).collect(),
+            Values::Binary(_) => crate::values::hex::text(shown) + more,
             Values::Text(_) => format!("{:?}{more}", String::from_utf8_lossy(shown).trim_end_matches('\u{fffd}')),
         }
     }
@@ -241,7 +241,7 @@ impl Core {
                     *why = server.mark_down(message);
                 }
                 Some(Trouble::Broken(why) | Trouble::Refused(why)) if !last => {
-                    tracing::warn!("{server}, attempt {attempt} of {}: {why}", retry.attempts);
+                    tracing::warn!(retries = %server, "{server}, attempt {attempt} of {}: {why}", retry.attempts);
                     // Another worker may have given the server up meanwhile.
                     if let Some(down) = server.down.get() {
                         lane.trouble = Some(Trouble::Broken(down.clone()));

@@ -175,7 +175,10 @@ struct Sqlite {
 
 impl Sink for Sqlite {
     fn properties(&self) -> SinkProperties {
-        self.plan.layout.guarantee().into()
+        let Plan { database, layout, .. } = &*self.plan;
+        let mut table = database.clone().into_os_string();
+        table.push(format!(".{}", layout.table));
+        SinkProperties { guarantee: layout.guarantee(), files: Vec::new(), targets: vec![table.into()] }
     }
 
     fn inspect(&self, attempt: &Attempt) -> Result<Inspection, Failure> {

@@ -6,9 +6,10 @@ use arrow_array::{ArrayRef, Int64Array, new_null_array};
 
 use super::{Plan, statement};
 use crate::{
-    batch::{Batch, json},
+    batch::Batch,
     failure::{Exit, Failure},
     stage::{SinkWorker, Written},
+    values::json,
 };
 
 /// A worker that writes nothing.

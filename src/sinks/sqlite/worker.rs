@@ -17,9 +17,9 @@ use super::{
 use crate::{
     batch::{Batch, RejectCode, SplitId},
     failure::{Exit, Failure},
-    formats::columns::Invalid,
     receipt::{Answers, Part, Refused},
     sqlite::{self, ValueColumn, quote},
+    values::columns::Invalid,
 };
 
 /// Rows per statement: fewer cost more calls, more have a longer program to run through.

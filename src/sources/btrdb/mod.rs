@@ -55,10 +55,10 @@ use self::{
 use crate::{
     batch::SplitId,
     failure::Failure,
-    formats::scalar::Scalar,
     jobspec::{Duration, Path, Place, Problem, Retry, Secret, Text, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Source, SourceWorker, Split, SplitReader},
+    values::scalar::Scalar,
 };
 
 /// The kind `btrdb`.

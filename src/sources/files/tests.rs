@@ -18,12 +18,13 @@ use serde_json::{Value as Json, json};
 
 use super::{FilesSpec, build};
 use crate::{
-    batch::{Rejects, SplitId, json as row_json},
+    batch::{Rejects, SplitId},
     failure::Failure,
     formats::testing::Folder,
     jobspec::{BatchSize, Problems, Table, Value},
     kind::{Compiled, Context},
     stage::{Source, Split},
+    values::json as row_json,
 };
 
 /// How a test reads: the size of batches and the longest record.

@@ -4,12 +4,13 @@ use rusqlite::Connection;
 
 use super::{KIND, ranges};
 use crate::{
-    batch::{Rejects, SplitId, json as row_json},
+    batch::{Rejects, SplitId},
     failure::{Exit, Failure},
     formats::testing::Folder,
     jobspec::{BatchSize, Document, Format, Place, Problems},
     kind::{Compiled, Context},
     stage::{Detail, Source, Split},
+    values::json as row_json,
 };
 
 const BATCH: BatchSize = BatchSize { rows: 1000, bytes: 1 << 20 };

@@ -7,10 +7,11 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    batch::{Batch, Block, Origin, Rejects, SplitId, json as row_json},
+    batch::{Batch, Block, Origin, Rejects, SplitId},
     formats::testing::Folder,
     jobspec::Problems,
     stores::{Backend, Change, open},
+    values::json as row_json,
 };
 
 fn input() -> Schema {

@@ -10,13 +10,14 @@ use serde_json::{Value as Json, json};
 
 use super::KIND;
 use crate::{
-    batch::{Batch, Block, Column, Origin, Schema, SplitId, json as row_json},
+    batch::{Batch, Block, Column, Origin, Schema, SplitId},
     failure::Failure,
-    formats::{columns::Invalid, testing::Folder},
+    formats::testing::Folder,
     jobspec::{Document, Format, Place, Problems},
     kind::{Compiled, Context},
     sqlite::ValueColumn,
     stage::{Mode, Sink, SinkWorker, Written},
+    values::{columns::Invalid, json as row_json},
 };
 
 /// Columns as `name type`, with a `?` behind those that may be null.

@@ -1,18 +1,104 @@
-//! The vectors that columns are built in: appended to value by value, taken back when a record turns out to
-//! be bad, and turned into arrays at the end of a batch. Text is held as views into the batch's buffers.
+//! Columns under way: appended to value by value, taken back when a record turns out to be bad, and turned into
+//! arrays at the end of a batch. Text is held as views into buffers: the block that a file was read in, or a
+//! [`Side`] where text that lies in no block is copied to.
 
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StringViewArray, types::ArrowPrimitiveType,
+    ArrayRef, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StringViewArray, builder::make_view,
+    types::ArrowPrimitiveType,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, FieldRef};
 
-use crate::batch::ColumnType;
+use super::ColumnType;
+
+/// A column that is being filled.
+pub(crate) struct Builder {
+    pub(crate) values: Store,
+    /// Which values are there; only where some may not be.
+    nulls: Option<NullBufferBuilder>,
+}
+
+impl Builder {
+    /// An empty column.
+    pub(crate) fn new(column_type: &ColumnType, nullable: bool) -> Builder {
+        Builder { values: Store::new(column_type), nulls: nullable.then(|| NullBufferBuilder::new(0)) }
+    }
+
+    /// May a value be absent?
+    #[inline]
+    pub(crate) fn is_nullable(&self) -> bool {
+        self.nulls.is_some()
+    }
+
+    /// Notes that the value which has just been appended to `values` is there.
+    #[inline]
+    pub(crate) fn end_value(&mut self) {
+        if let Some(nulls) = &mut self.nulls {
+            nulls.append_non_null();
+        }
+    }
+
+    /// Appends that there is no value. In a column that is not nullable something stands in its place, and the row
+    /// must be left out.
+    pub(crate) fn push_null(&mut self) {
+        self.values.push_nothing();
+        if let Some(nulls) = &mut self.nulls {
+            nulls.append_null();
+        }
+    }
+
+    /// Takes back all but the first `rows` values.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        self.values.truncate(rows);
+        if let Some(nulls) = &mut self.nulls {
+            nulls.truncate(rows);
+        }
+    }
+
+    /// The column so far, whose text lies in `buffers`; the next one starts empty.
+    ///
+    /// # Errors
+    /// Never, as long as all views were made of these buffers.
+    pub(crate) fn finish(&mut self, buffers: &[Buffer]) -> Result<ArrayRef, ArrowError> {
+        let nulls = self.nulls.as_mut().and_then(NullBufferBuilder::finish);
+        self.values.finish(buffers, nulls)
+    }
+}
+
+/// Room for text that lies in no block, which views are made of.
+#[derive(Default)]
+pub(crate) struct Side {
+    full: Vec<Buffer>,
+    text: Vec<u8>,
+}
+
+impl Side {
+    /// A view of a copy of this text.
+    pub(crate) fn view(&mut self, text: &[u8]) -> u128 {
+        if self.text.len() + text.len() > i32::MAX as usize {
+            self.full.push(Buffer::from_vec(std::mem::take(&mut self.text)));
+        }
+        let view = make_view(text, self.full.len() as u32, self.text.len() as u32);
+        // A view holds short text itself.
+        if text.len() > 12 {
+            self.text.extend_from_slice(text);
+        }
+        view
+    }
+
+    /// The buffers that all views since the last call lie in.
+    pub(crate) fn take(&mut self) -> Vec<Buffer> {
+        let mut buffers = std::mem::take(&mut self.full);
+        let room = Vec::with_capacity(self.text.len());
+        buffers.push(Buffer::from_vec(std::mem::replace(&mut self.text, room)));
+        buffers
+    }
+}
 
 /// The values of one type.
-pub(super) enum Store {
+pub(crate) enum Store {
     Bool(Vec<bool>),
     Int8(Vec<i8>),
     Int16(Vec<i16>),
@@ -34,9 +120,9 @@ pub(super) enum Store {
 }
 
 /// Lists, and the items of all of them one after the other.
-pub(super) struct ListStore {
-    pub(super) offsets: Vec<i32>,
-    pub(super) items: Store,
+pub(crate) struct ListStore {
+    pub(crate) offsets: Vec<i32>,
+    pub(crate) items: Store,
     /// Which items are there. Behind the items until one is not, so that only such lists pay for it.
     item_nulls: NullBufferBuilder,
     item_field: FieldRef,
@@ -45,7 +131,7 @@ pub(super) struct ListStore {
 /// Matches a store: one arm for all that hold scalars, with their vector and Arrow type, and the others.
 macro_rules! match_store {
     ($store:expr, $values:ident: $T:ident => $scalar:expr, $($other:pat => $then:expr,)*) => {
-        $crate::formats::store::match_store!(@ $store, $values $T $scalar, [
+        $crate::values::builder::match_store!(@ $store, $values $T $scalar, [
             Int8 Int8Type, Int16 Int16Type, Int32 Int32Type, Int64 Int64Type, UInt8 UInt8Type, UInt16 UInt16Type,
             UInt32 UInt32Type, UInt64 UInt64Type, Float32 Float32Type, Float64 Float64Type, Date Date32Type,
             Timestamp TimestampMicrosecondType, TimestampNs TimestampNanosecondType
@@ -53,7 +139,7 @@ macro_rules! match_store {
     };
     (@ $store:expr, $values:ident $T:ident $scalar:expr, [$($name:ident $arrow:ident),*], $($other:pat => $then:expr,)*) => {
         match $store {
-            $($crate::formats::store::Store::$name($values) => {
+            $($crate::values::builder::Store::$name($values) => {
                 #[allow(dead_code)]
                 type $T = arrow_array::types::$arrow;
                 $scalar
@@ -62,10 +148,10 @@ macro_rules! match_store {
         }
     };
 }
-pub(super) use match_store;
+pub(crate) use match_store;
 
 impl Store {
-    pub(super) fn new(column_type: &ColumnType) -> Store {
+    pub(crate) fn new(column_type: &ColumnType) -> Store {
         match column_type {
             ColumnType::Bool => Store::Bool(Vec::new()),
             ColumnType::Int8 => Store::Int8(Vec::new()),
@@ -94,7 +180,7 @@ impl Store {
     }
 
     /// Does it hold text that must be UTF-8?
-    pub(super) fn is_text(&self) -> bool {
+    pub(crate) fn is_text(&self) -> bool {
         match self {
             Store::String(_) | Store::Json(_) => true,
             Store::List(list) => list.items.is_text(),
@@ -102,7 +188,7 @@ impl Store {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match_store!(self, values: T => values.len(),
             Store::Bool(values) => values.len(),
             Store::String(views) | Store::Json(views) | Store::Binary(views) => views.len(),
@@ -110,7 +196,7 @@ impl Store {
         )
     }
 
-    pub(super) fn truncate(&mut self, len: usize) {
+    pub(crate) fn truncate(&mut self, len: usize) {
         match_store!(self, values: T => values.truncate(len),
             Store::Bool(values) => values.truncate(len),
             Store::String(views) | Store::Json(views) | Store::Binary(views) => views.truncate(len),
@@ -122,7 +208,7 @@ impl Store {
     }
 
     /// Appends whatever stands for no value.
-    pub(super) fn push_nothing(&mut self) {
+    pub(crate) fn push_nothing(&mut self) {
         match_store!(self, values: T => values.push(<T as ArrowPrimitiveType>::Native::default()),
             Store::Bool(values) => values.push(false),
             Store::String(views) | Store::Json(views) | Store::Binary(views) => views.push(0),
@@ -131,7 +217,7 @@ impl Store {
     }
 
     /// The values so far as an array, whose text lies in `buffers`; the next one starts empty.
-    pub(super) fn finish(&mut self, buffers: &[Buffer], nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
+    pub(crate) fn finish(&mut self, buffers: &[Buffer], nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
         Ok(match_store!(self,
             values: T => Arc::new(PrimitiveArray::<T>::try_new(ScalarBuffer::from(take(values)), nulls)?),
             Store::Bool(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(take(values)), nulls)),
@@ -168,19 +254,19 @@ fn text(views: Vec<u128>, buffers: &[Buffer], nulls: Option<NullBuffer>) -> Resu
 
 impl ListStore {
     /// Ends the list that the items since the last end make up.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.offsets.push(self.items.len() as i32);
     }
 
     /// Appends an item that is not there.
-    pub(super) fn push_null_item(&mut self) {
+    pub(crate) fn push_null_item(&mut self) {
         self.catch_up();
         self.items.push_nothing();
         self.item_nulls.append_null();
     }
 
     /// Takes back all but the first `len` items.
-    pub(super) fn truncate_items(&mut self, len: usize) {
+    pub(crate) fn truncate_items(&mut self, len: usize) {
         self.items.truncate(len);
         if self.item_nulls.len() > len {
             self.item_nulls.truncate(len);

@@ -6,7 +6,7 @@ use arrow_array::types::{
     TimestampMicrosecondType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
-use crate::batch::RejectCode;
+use super::{RejectCode, calendar};
 
 /// A fixed-width type that can be read from text.
 pub trait Scalar: ArrowPrimitiveType {
@@ -23,6 +23,16 @@ pub trait Scalar: ArrowPrimitiveType {
     #[inline]
     fn parse_finite(text: &[u8]) -> Option<Self::Native> {
         Self::parse(text)
+    }
+
+    /// The value that an integer of a database means.
+    fn from_integer(_: i64) -> Option<Self::Native> {
+        None
+    }
+
+    /// The value that a float of a database means.
+    fn from_float(_: f64) -> Option<Self::Native> {
+        None
     }
 
     /// The value at the start of `text` and how many bytes it takes, where a single pass can tell. It is a
@@ -76,7 +86,15 @@ macro_rules! integers {
 
             #[inline]
             fn parse(text: &[u8]) -> Option<$native> {
-                $sign(text).and_then(|value| <$native>::try_from(value).ok())
+                let value = match $sign(text) {
+                    None => $sign(without_zeros(text)?),
+                    value => value,
+                };
+                value.and_then(|value| <$native>::try_from(value).ok())
+            }
+
+            fn from_integer(value: i64) -> Option<$native> {
+                value.try_into().ok()
             }
 
             #[inline]
@@ -89,6 +107,15 @@ macro_rules! integers {
             }
         }
     )*};
+}
+
+/// What stands before the decimal point of a number with nothing but zeros behind it, as programs write whole numbers
+/// that only know floats.
+#[cold]
+fn without_zeros(text: &[u8]) -> Option<&[u8]> {
+    let point = text.iter().position(|byte| *byte == b'.')?;
+    let zeros = &text[point + 1..];
+    (!zeros.is_empty() && zeros.iter().all(|byte| *byte == b'0')).then_some(&text[..point])
 }
 
 /// A number with an optional minus sign.
@@ -117,18 +144,29 @@ macro_rules! floats {
             fn parse_finite(text: &[u8]) -> Option<$native> {
                 Self::parse(text).filter(|value| value.is_finite())
             }
+
+            /// Where a float of 64 bits holds it exactly.
+            fn from_integer(value: i64) -> Option<$native> {
+                let float = value as f64;
+                (float as i128 == i128::from(value)).then_some(float as $native)
+            }
+
+            /// A number that is too large for the type is none.
+            fn from_float(value: f64) -> Option<$native> {
+                Some(value as $native).filter(|narrow| narrow.is_finite() || !value.is_finite())
+            }
         }
     )*};
 }
 
 floats!(Float32Type = f32, Float64Type = f64);
 
-/// `true`, `t`, `1`, `false`, `f` or `0`.
+/// `true`, `t`, `1`, `false`, `f` or `0`; of the words also `True` and `TRUE`.
 #[inline]
 pub fn bool(text: &[u8]) -> Option<bool> {
     match text {
-        b"true" | b"t" | b"1" => Some(true),
-        b"false" | b"f" | b"0" => Some(false),
+        b"true" | b"t" | b"1" | b"True" | b"TRUE" => Some(true),
+        b"false" | b"f" | b"0" | b"False" | b"FALSE" => Some(false),
         _ => None,
     }
 }
@@ -171,41 +209,13 @@ fn date(text: &[u8]) -> Option<i32> {
         return None;
     }
     let (year, month, day) = (fixed(text, 0, 4)?, fixed(text, 5, 2)?, fixed(text, 8, 2)?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        _ => return None,
-    };
-    (1..=last).contains(&day).then(|| days(year as i32, month as i32, day as i32))
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar. Years are counted from March, so that the leap
-/// day is a year's last.
-fn days(year: i32, month: i32, day: i32) -> i32 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let month = (month + 9) % 12;
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
-        - 719_469
-}
-
-/// Year, month and day of the date that is `days` days after 1970-01-01.
-pub fn calendar(days: i64) -> (i64, u8, u8) {
-    let day = days + 719_468;
-    let era = day.div_euclid(146_097);
-    let day = day.rem_euclid(146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = (day - (153 * month + 2) / 5 + 1) as u8;
-    let month = if month < 10 { month + 3 } else { month - 9 } as u8;
-    (era * 400 + year + i64::from(month <= 2), month, day)
+    let (year, month, day) = (i64::from(year), i64::from(month), i64::from(day));
+    let last = calendar::last_day(year, month)?;
+    (1..=last).contains(&day).then(|| calendar::days(year, month, day) as i32)
 }
 
 /// Seconds since 1970-01-01 00:00:00 UTC and nanoseconds on top, of `YYYY-MM-DD`, optionally followed by
-/// `T` or a space and `HH:MM[:SS[.fraction]]`, optionally followed by `Z` or an offset. Without an offset the
+/// `T` or a space and `HH:MM[:SS[.fraction]]`, optionally followed by `Z`, ` UTC` or an offset. Without an offset the
 /// time is UTC. A fraction has at most nine digits.
 fn timestamp(text: &[u8]) -> Option<(i64, u32)> {
     let day = i64::from(date(text)?) * 86_400;
@@ -237,10 +247,10 @@ fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((value as u32 * 10_u32.pow(missing), &text[len..]))
 }
 
-/// Seconds east of UTC: of nothing, `Z`, `+HH`, `+HHMM` or `+HH:MM`.
+/// Seconds east of UTC: of nothing, `Z`, ` UTC`, `+HH`, `+HHMM` or `+HH:MM`.
 fn offset(text: &[u8]) -> Option<i64> {
     let (sign, hour, minute) = match text {
-        b"" | b"Z" | b"z" => return Some(0),
+        b"" | b"Z" | b"z" | b" UTC" | b"UTC" => return Some(0),
         [sign, hour @ ..] if hour.len() == 2 => (sign, fixed(hour, 0, 2)?, 0),
         [sign, rest @ ..] if rest.len() == 4 => (sign, fixed(rest, 0, 2)?, fixed(rest, 2, 2)?),
         [sign, rest @ ..] if rest.len() == 5 && rest[2] == b':' => (sign, fixed(rest, 0, 2)?, fixed(rest, 3, 2)?),
@@ -274,7 +284,15 @@ mod tests {
     #[test]
     fn integers_are_whole_and_in_range() {
         all::<Int8Type>(&[("127", Some(127)), ("128", None), ("-128", Some(-128)), ("-129", None), ("", None)]);
-        all::<Int8Type>(&[("-", None), ("1 ", None), (" 1", None), ("+1", None), ("1.0", None), ("007", Some(7))]);
+        all::<Int8Type>(&[("-", None), ("1 ", None), (" 1", None), ("+1", None), ("007", Some(7))]);
+        all::<Int8Type>(&[
+            ("1.0", Some(1)),
+            ("-7.00", Some(-7)),
+            ("1.", None),
+            (".0", None),
+            ("1.5", None),
+            ("128.0", None),
+        ]);
         all::<UInt8Type>(&[("255", Some(255)), ("256", None), ("-1", None), ("0x1", None)]);
         all::<Int16Type>(&[("-32768", Some(i16::MIN)), ("32768", None)]);
         all::<UInt16Type>(&[("65535", Some(u16::MAX)), ("65536", None)]);
@@ -294,11 +312,15 @@ mod tests {
     }
 
     #[test]
-    fn booleans_have_six_spellings() {
+    fn booleans_have_ten_spellings() {
         for (text, value) in [("true", true), ("t", true), ("1", true), ("false", false), ("f", false), ("0", false)] {
             assert_eq!(bool(text.as_bytes()), Some(value));
         }
-        assert!(["", "yes", "2", "truee"].iter().all(|text| bool(text.as_bytes()).is_none()));
+        assert_eq!(
+            ["TRUE", "True", "FALSE", "False"].map(|text| bool(text.as_bytes())),
+            [Some(true), Some(true), Some(false), Some(false)]
+        );
+        assert!(["", "yes", "2", "truee", "tRUE", "T"].iter().all(|text| bool(text.as_bytes()).is_none()));
     }
 
     #[test]
@@ -308,10 +330,6 @@ mod tests {
         all::<Date32Type>(&[("2024-13-01", None), ("2024-00-01", None), ("2024-01-00", None), ("2024-04-31", None)]);
         all::<Date32Type>(&[("2024-1-1", None), ("2024/01/01", None), ("2024-01-01 ", None), ("", None)]);
         all::<Date32Type>(&[("0001-01-01", Some(-719_162)), ("9999-12-31", Some(2_932_896))]);
-        for day in (-800_000..3_000_000).step_by(17) {
-            let (year, month, date) = calendar(day);
-            assert_eq!(i64::from(days(year as i32, i32::from(month), i32::from(date))), day);
-        }
     }
 
     #[test]
@@ -321,6 +339,7 @@ mod tests {
             ("2024-01-01", Some(micros)),
             ("2024-01-01T00:00", Some(micros)),
             ("2024-01-01 00:00:00Z", Some(micros)),
+            ("2024-01-01 00:00:00 UTC", Some(micros)),
             ("2024-01-01T01:30:00+01:30", Some(micros)),
             ("2023-12-31T23:00:00-0100", Some(micros)),
             ("2023-12-31T22:00:00.000000-02", Some(micros)),
@@ -338,6 +357,8 @@ mod tests {
             "2024-01-01T00:00.5",
             "2024-01-01T00:00:00+24:00",
             "2024-01-01T00:00:00?",
+            "2024-01-01 00:00:00  UTC",
+            "2024-01-01 UTC",
             "2024-01-01T00:00:00+1",
             "2024-01-01x00:00",
             "2024-01-01T0",

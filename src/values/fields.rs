@@ -4,32 +4,30 @@
 use std::ops::Range;
 
 use arrow_array::{ArrayRef, builder::make_view};
-use arrow_buffer::{Buffer, NullBufferBuilder};
+use arrow_buffer::Buffer;
 use arrow_schema::ArrowError;
 use memchr::{memchr, memchr_iter};
 use serde::de::IgnoredAny;
 
 use super::{
+    ColumnType, RejectCode,
+    builder::{Builder, ListStore, Store, match_store},
     columns::{ColumnSpec, Invalid},
     scalar::{self, Scalar},
-    store::{ListStore, Store, match_store},
 };
-use crate::{
-    batch::{ColumnType, RejectCode},
-    jobspec,
-};
+use crate::jobspec;
 
 /// One column that is being filled.
 pub struct FieldColumn {
     name: String,
     column_type: ColumnType,
-    store: Store,
-    /// Which values are there; only where some may not be.
-    nulls: Option<NullBufferBuilder>,
+    builder: Builder,
     /// The text that means that there is no value.
     null: Option<Box<[u8]>>,
     /// Does an empty field mean that, too?
     empty_is_null: bool,
+    /// Does it do so in quotes? Where no value is empty text, it can mean nothing else.
+    quoted_is_null: bool,
     invalid: Invalid,
     separator: u8,
 }
@@ -43,7 +41,7 @@ pub struct Field<'a> {
     pub offset: usize,
     /// Its buffer: 0 is the block, 1 what had to be written anew.
     pub buffer: u32,
-    /// Did it stand in quotes? Then it is never the text that means that there is no value.
+    /// Did it stand in quotes? Then it is not the text that means that there is no value.
     pub quoted: bool,
     /// Is it known to be UTF-8?
     pub utf8: bool,
@@ -71,10 +69,10 @@ impl FieldColumn {
         FieldColumn {
             name: spec.name.clone(),
             column_type: spec.column_type.clone(),
-            store: Store::new(&spec.column_type),
-            nulls: spec.nullable.then(|| NullBufferBuilder::new(0)),
+            builder: Builder::new(&spec.column_type, spec.nullable),
             null: null.map(|null| null.as_bytes().into()),
             empty_is_null: spec.nullable && null.is_none() && !text,
+            quoted_is_null: spec.nullable && null.is_none_or(str::is_empty) && !text,
             invalid: spec.invalid,
             separator: spec.separator(),
         }
@@ -87,7 +85,7 @@ impl FieldColumn {
 
     /// Must the block be UTF-8 for this column?
     pub fn is_text(&self) -> bool {
-        self.store.is_text()
+        self.builder.values.is_text()
     }
 
     /// Appends a field.
@@ -96,28 +94,26 @@ impl FieldColumn {
     /// It is not of the column's type; what was appended of it is taken back by [`FieldColumn::truncate`].
     #[inline]
     pub fn push(&mut self, field: Field<'_>) -> Result<(), Bad> {
-        if !field.quoted && self.is_null(field.text) {
-            if self.nulls.is_none() {
+        if self.is_null(field) {
+            if !self.builder.is_nullable() {
                 return Err(Bad { code: NULL, part: 0..field.text.len() });
             }
-            self.push_null();
+            self.builder.push_null();
             return Ok(());
         }
-        let before = self.store.len();
-        let pushed = match &mut self.store {
+        let before = self.builder.values.len();
+        let pushed = match &mut self.builder.values {
             Store::List(list) => list.push(field, self.separator, self.invalid == Invalid::DropItems),
             store => store.push(field),
         };
         match pushed {
             Ok(()) => {
-                if let Some(nulls) = &mut self.nulls {
-                    nulls.append_non_null();
-                }
+                self.builder.end_value();
                 Ok(())
             }
             Err(_) if self.invalid == Invalid::Null => {
-                self.store.truncate(before);
-                self.push_null();
+                self.builder.values.truncate(before);
+                self.builder.push_null();
                 Ok(())
             }
             Err(bad) => Err(bad),
@@ -125,23 +121,26 @@ impl FieldColumn {
     }
 
     #[inline]
-    fn is_null(&self, text: &[u8]) -> bool {
+    fn is_null(&self, Field { text, quoted, .. }: Field<'_>) -> bool {
+        if quoted {
+            return self.quoted_is_null && text.is_empty();
+        }
         self.null.as_deref() == Some(text) || (self.empty_is_null && text.is_empty())
     }
 
-    fn push_null(&mut self) {
-        self.store.push_nothing();
-        if let Some(nulls) = &mut self.nulls {
-            nulls.append_null();
-        }
+    /// Appends that there is no value, where the file lacks the column. It is nullable.
+    pub fn push_absent(&mut self) {
+        self.builder.push_null();
+    }
+
+    /// May a value be absent?
+    pub fn is_nullable(&self) -> bool {
+        self.builder.is_nullable()
     }
 
     /// Takes back all but the first `rows` values.
     pub fn truncate(&mut self, rows: usize) {
-        self.store.truncate(rows);
-        if let Some(nulls) = &mut self.nulls {
-            nulls.truncate(rows);
-        }
+        self.builder.truncate(rows);
     }
 
     /// The column so far, whose text lies in `buffers`; the next one starts empty.
@@ -149,8 +148,7 @@ impl FieldColumn {
     /// # Errors
     /// Never, as long as all fields came from there.
     pub fn finish(&mut self, buffers: &[Buffer]) -> Result<ArrayRef, ArrowError> {
-        let nulls = self.nulls.as_mut().and_then(NullBufferBuilder::finish);
-        self.store.finish(buffers, nulls)
+        self.builder.finish(buffers)
     }
 
     /// What is wrong with a field, in a sentence.
@@ -172,26 +170,6 @@ impl FieldColumn {
             _ => format!("{place}: `{value}` is no {wanted}"),
         }
     }
-}
-
-/// For each field of a header the column it fills.
-///
-/// # Errors
-/// The names do not fit the declared columns; the sentence says why.
-pub fn by_header(names: &[&str], columns: &[FieldColumn]) -> Result<Vec<Option<usize>>, String> {
-    let declared = |name: &str| columns.iter().any(|column| column.name() == name);
-    let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name) && declared(name));
-    if let Some((i, name)) = twice {
-        let name = shown(name.as_bytes());
-        return Err(format!("its header names `{name}` twice, the second time in field {}", i + 1));
-    }
-    if let Some(missing) = columns.iter().find(|column| !names.contains(&column.name())) {
-        // What is no header may be long.
-        let help = jobspec::nearest(missing.name(), names.iter().copied()).filter(|help| help.len() < 500);
-        let help = help.map_or(String::new(), |help| format!("; {}", help.replace("legal here", "it has")));
-        return Err(format!("its header has no column `{}`{help}", missing.name()));
-    }
-    Ok(names.iter().map(|name| columns.iter().position(|column| column.name() == *name)).collect())
 }
 
 /// A value for a message: its first 64 characters.

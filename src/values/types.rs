@@ -123,7 +123,7 @@ fn mark(field: Field, column_type: &ColumnType) -> Field {
 }
 
 /// Does this field hold JSON text?
-pub(super) fn is_json(field: &Field) -> bool {
+pub(crate) fn is_json(field: &Field) -> bool {
     field.metadata().get(TYPE_KEY).is_some_and(|name| name == "json")
 }
 

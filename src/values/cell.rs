@@ -10,7 +10,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, TimeUnit};
 
-use super::scalar;
+use super::calendar::{self, Form};
 
 /// How values are written.
 #[derive(Clone, Debug)]
@@ -123,9 +123,9 @@ impl<'a> Cell<'a> {
             Cell::Float64(values) => number!(values, zmij::Buffer::new()),
             _ if self.is_null(row) => out.extend_from_slice(style.null.as_bytes()),
             Cell::Bool(values) => out.extend_from_slice(if values.value(row) { b"true" } else { b"false" }),
-            Cell::Date(values) => date(i64::from(values.value(row)), out)?,
-            Cell::Timestamp(values) => timestamp(values.value(row), 6, out)?,
-            Cell::TimestampNs(values) => timestamp(values.value(row), 9, out)?,
+            Cell::Date(values) => calendar::date(i64::from(values.value(row)), Form::Iso, out)?,
+            Cell::Timestamp(values) => calendar::timestamp(values.value(row), 6, Form::Iso, out)?,
+            Cell::TimestampNs(values) => calendar::timestamp(values.value(row), 9, Form::Iso, out)?,
             Cell::String(values) => text(values.value(row).as_bytes(), out)?,
             Cell::Binary(values) => text(values.value(row), out)?,
             Cell::List(lists, items) => {
@@ -228,44 +228,4 @@ fn integers<T: itoa::Integer + Copy>(values: &[T], separator: u8, out: &mut Vec<
         }
         out.extend_from_slice(buffer.format(*value).as_bytes());
     }
-}
-
-/// Appends `YYYY-MM-DD`.
-pub(super) fn date(days: i64, out: &mut Vec<u8>) -> Result<(), Unfit> {
-    let (year, month, day) = scalar::calendar(days);
-    if !(0..=9999).contains(&year) {
-        return Err("the year is not between 0 and 9999");
-    }
-    padded(year as u64, 4, out);
-    out.push(b'-');
-    padded(u64::from(month), 2, out);
-    out.push(b'-');
-    padded(u64::from(day), 2, out);
-    Ok(())
-}
-
-/// Appends `YYYY-MM-DDTHH:MM:SSZ`, with a fraction of `digits` digits unless it is zero.
-pub(super) fn timestamp(value: i64, digits: u32, out: &mut Vec<u8>) -> Result<(), Unfit> {
-    let unit = 10_i64.pow(digits);
-    let (seconds, fraction) = (value.div_euclid(unit), value.rem_euclid(unit));
-    date(seconds.div_euclid(86_400), out)?;
-    let second = seconds.rem_euclid(86_400) as u64;
-    for (mark, number) in [(b'T', second / 3600), (b':', second / 60 % 60), (b':', second % 60)] {
-        out.push(mark);
-        padded(number, 2, out);
-    }
-    if fraction != 0 {
-        out.push(b'.');
-        padded(fraction as u64, digits as usize, out);
-    }
-    out.push(b'Z');
-    Ok(())
-}
-
-/// Appends a number with leading zeros, `width` digits in all.
-fn padded(number: u64, width: usize, out: &mut Vec<u8>) {
-    let mut buffer = itoa::Buffer::new();
-    let text = buffer.format(number);
-    out.extend(std::iter::repeat_n(b'0', width.saturating_sub(text.len())));
-    out.extend_from_slice(text.as_bytes());
 }

@@ -3,20 +3,22 @@
 
 use std::ops::Range;
 
+use crate::values::hex::pair;
+
 /// Objects and lists may be nested so deep, the record itself included.
-pub(super) const MAX_DEPTH: u32 = 128;
+pub(crate) const MAX_DEPTH: u32 = 128;
 
 /// Why text is no JSON, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoJson {
+pub(crate) struct NoJson {
     /// Where the text is no JSON any more.
-    pub(super) at: usize,
-    pub(super) why: Why,
+    pub(crate) at: usize,
+    pub(crate) why: Why,
 }
 
 /// Why text is no JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(crate) enum Why {
     /// Something else should stand here.
     Expected(&'static str),
     /// It may be JSON, but it is nested too deep.
@@ -25,29 +27,29 @@ pub(super) enum Why {
 
 /// The text between two quotes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Text {
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(crate) struct Text {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
     /// Are there backslashes in it?
-    pub(super) escaped: bool,
+    pub(crate) escaped: bool,
 }
 
 impl Text {
-    pub(super) fn range(self) -> Range<usize> {
+    pub(crate) fn range(self) -> Range<usize> {
         self.start..self.end
     }
 }
 
 /// A place in a text.
-pub(super) struct Scanner<'a> {
-    pub(super) text: &'a [u8],
-    pub(super) at: usize,
+pub(crate) struct Scanner<'a> {
+    pub(crate) text: &'a [u8],
+    pub(crate) at: usize,
 }
 
 impl Scanner<'_> {
     /// Passes over spaces; the byte that follows, or 0 at the end. 0 begins nothing in JSON.
     #[inline]
-    pub(super) fn token(&mut self) -> u8 {
+    pub(crate) fn token(&mut self) -> u8 {
         loop {
             match self.text.get(self.at) {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
@@ -58,13 +60,13 @@ impl Scanner<'_> {
     }
 
     #[cold]
-    pub(super) fn expected(&self, what: &'static str) -> NoJson {
+    pub(crate) fn expected(&self, what: &'static str) -> NoJson {
         NoJson { at: self.at, why: Why::Expected(what) }
     }
 
     /// Passes over a name and the colon after it.
     #[inline]
-    pub(super) fn key(&mut self) -> Result<Text, NoJson> {
+    pub(crate) fn key(&mut self) -> Result<Text, NoJson> {
         if self.token() != b'"' {
             return Err(self.expected("a name in quotes"));
         }
@@ -78,7 +80,7 @@ impl Scanner<'_> {
 
     /// Passes over the string whose first quote is here.
     #[inline]
-    pub(super) fn string(&mut self) -> Result<Text, NoJson> {
+    pub(crate) fn string(&mut self) -> Result<Text, NoJson> {
         let start = self.at + 1;
         let mut escaped = false;
         self.at = start;
@@ -111,7 +113,7 @@ impl Scanner<'_> {
 
     /// Passes over the number that begins here.
     #[inline]
-    pub(super) fn number(&mut self) -> Result<Range<usize>, NoJson> {
+    pub(crate) fn number(&mut self) -> Result<Range<usize>, NoJson> {
         let start = self.at;
         if self.byte() == b'-' {
             self.at += 1;
@@ -151,7 +153,7 @@ impl Scanner<'_> {
 
     /// Passes over `true`, `false` or `null`, whichever begins here.
     #[inline]
-    pub(super) fn word(&mut self, word: &'static str) -> Result<(), NoJson> {
+    pub(crate) fn word(&mut self, word: &'static str) -> Result<(), NoJson> {
         if !self.text[self.at..].starts_with(word.as_bytes()) {
             return Err(self.expected("a value"));
         }
@@ -160,7 +162,7 @@ impl Scanner<'_> {
     }
 
     /// Passes over one value, which stands inside so many objects and lists.
-    pub(super) fn skip(&mut self, outside: u32) -> Result<(), NoJson> {
+    pub(crate) fn skip(&mut self, outside: u32) -> Result<(), NoJson> {
         let mut open = Open { objects: 0, depth: 0, outside };
         loop {
             match self.token() {
@@ -195,6 +197,12 @@ impl Scanner<'_> {
             }
         }
     }
+}
+
+/// Is the text one JSON value?
+pub(crate) fn is_json(text: &str) -> bool {
+    let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
+    scanner.skip(0).is_ok() && scanner.token() == 0 && scanner.at == text.len()
 }
 
 /// The objects and lists that a value being passed over is inside of.
@@ -255,7 +263,7 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 /// control character. Eight bytes are looked at at once: of each, the highest bit is set where it is one of
 /// those. A borrow can set it wrongly only behind one that is.
 #[inline]
-pub(super) fn plain(text: &[u8], mut at: usize) -> usize {
+pub(crate) fn plain(text: &[u8], mut at: usize) -> usize {
     while let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*bytes);
         let (quote, slash) = (word ^ (LOW * b'"' as u64), word ^ (LOW * b'\\' as u64));
@@ -282,7 +290,7 @@ fn hex(text: &[u8], at: usize) -> Option<u32> {
 ///
 /// # Errors
 /// One of them is half of a surrogate pair, which is no character.
-pub(super) fn unescape(text: &[u8], out: &mut Vec<u8>) -> Result<(), ()> {
+pub(crate) fn unescape(text: &[u8], out: &mut Vec<u8>) -> Result<(), ()> {
     let mut at = 0;
     while let Some(len) = memchr::memchr(b'\\', &text[at..]) {
         out.extend_from_slice(&text[at..at + len]);
@@ -314,7 +322,7 @@ pub(super) fn unescape(text: &[u8], out: &mut Vec<u8>) -> Result<(), ()> {
 
 /// Appends a string with quotes, escaping only what must be.
 #[inline]
-pub(super) fn quote(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn quote(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let mut at = 0;
     loop {
@@ -329,7 +337,6 @@ pub(super) fn quote(text: &[u8], out: &mut Vec<u8>) {
 
 #[cold]
 fn escape(byte: u8, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     match byte {
         b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
         b'\n' => out.extend_from_slice(b"\\n"),
@@ -339,7 +346,7 @@ fn escape(byte: u8, out: &mut Vec<u8>) {
         0x0C => out.extend_from_slice(b"\\f"),
         _ => {
             out.extend_from_slice(b"\\u00");
-            out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            out.extend_from_slice(&pair(byte));
         }
     }
 }
