@@ -18,8 +18,8 @@ use crate::{
     expr::clock,
     failure::Failure,
     jobspec::{
-        Document, JobSpec, OnLostState, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, digests, meant,
-        nearest,
+        Document, JobSpec, OnLostState, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest,
+        digests, meant, nearest,
     },
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,

@@ -89,9 +89,7 @@ fn add(field: &Field, column: &ArrayRef, digests: &mut [Digest]) {
         Cell::String(values) => each!(|row: usize, digest: &mut Digest| digest.bytes(values.value(row).as_bytes())),
         Cell::Binary(values) => each!(|row: usize, digest: &mut Digest| digest.bytes(values.value(row))),
         Cell::List(..) | Cell::Other => {
-            each!(
-                |row: usize, digest: &mut Digest| digest.bytes(json::value(field, column, row).as_bytes())
-            );
+            each!(|row: usize, digest: &mut Digest| digest.bytes(json::value(field, column, row).as_bytes()));
         }
     }
 }

@@ -71,14 +71,20 @@ fn a_split_that_the_target_has_lost_is_sent_again() {
     let work = interrupted(JOB);
     let before = numbers(&work);
     assert!(before.starts_with(&[1, 2]), "{before:?}");
-    run_sql(&work, "insert into t values (0); delete from t where n > 0; delete from _runner_receipts where split <> ''");
+    run_sql(
+        &work,
+        "insert into t values (0); delete from t where n > 0; delete from _runner_receipts where split <> ''",
+    );
     let ran = work.expect(0, &REST);
     assert!(ran.stderr.contains("are not there any more: they are sent again"), "{}", ran.stderr);
     assert_eq!(numbers(&work), [0, 1, 2, 3]);
     assert_eq!(own_tables(&work), 0);
     // Where the input is gone too there is nothing to send.
     let work = interrupted(&JOB.replace("concurrency = 1\n", "concurrency = 1\ndone = 'delete'\n"));
-    run_sql(&work, "insert into t values (0); delete from t where n > 0; delete from _runner_receipts where split <> ''");
+    run_sql(
+        &work,
+        "insert into t values (0); delete from t where n > 0; delete from _runner_receipts where split <> ''",
+    );
     let ran = work.expect(78, &REST);
     assert!(ran.stderr.contains("split `in/0.tsv` of `rows` was stored"), "{}", ran.stderr);
 }
@@ -167,7 +173,10 @@ fn adopted_is_only_what_is_the_same() {
 #[test]
 fn what_another_version_left_is_told() {
     let work = interrupted(JOB);
-    rusqlite::Connection::open(work.path(".runner/job.ledger")).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    rusqlite::Connection::open(work.path(".runner/job.ledger"))
+        .unwrap()
+        .pragma_update(None, "user_version", 1)
+        .unwrap();
     let ran = work.expect(78, &REST);
     assert!(ran.stderr.contains("is of another version of this program (1, not 2)"), "{}", ran.stderr);
     let work = Work::new();

@@ -7,11 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::{
-    KEYED, LOOKUP, NAME,
-    database::Database,
-    fill, job, lines, with,
-};
+use super::{KEYED, LOOKUP, NAME, database::Database, fill, job, lines, with};
 use crate::{
     running::Running,
     servers::service,
@@ -82,11 +78,10 @@ fn rows_that_are_others_are_missed() {
 /// A job of several files that has stored those without a bad row.
 fn interrupted(sink: &str) -> Database {
     let texts = ["a", "b", "c"].map(|prefix| lines(prefix, 100));
-    let database = with(&job(NAME, &format!("concurrency = 1\nretry = {{ attempts = 1 }}\n{sink}")), &[
-        &texts[0],
-        &texts[1],
-        &format!("{}bad\n", texts[2]),
-    ]);
+    let database = with(
+        &job(NAME, &format!("concurrency = 1\nretry = {{ attempts = 1 }}\n{sink}")),
+        &[&texts[0], &texts[1], &format!("{}bad\n", texts[2])],
+    );
     database.ask("create table t (name text)");
     database.ask(&failing("t", "new.name = 'bad'"));
     let ran = database.work.run(&["job.toml"]);
@@ -325,7 +320,8 @@ fn a_pool_of_transactions_may_stand_between() {
     // A type that the client has to ask the server about.
     database.ask(&format!("create domain {schema}.word as text; create type {schema}.mood as enum ('a0', 'b0')"));
     for (keys, table) in ways {
-        let text = job(NAME, &format!("{keys}\nbatch = {{ rows = 100 }}")).replace("table = 't'", &format!("table = '{schema}.{table}'"));
+        let text = job(NAME, &format!("{keys}\nbatch = {{ rows = 100 }}"))
+            .replace("table = 't'", &format!("table = '{schema}.{table}'"));
         fill(&database, &text, &texts.each_ref().map(String::as_str));
         let mut command = database.work.command(&["job.toml"]);
         let output = command.env("DATABASE_URL", &pool.url).output().unwrap();
