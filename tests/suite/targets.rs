@@ -80,7 +80,9 @@ fn a_split_that_the_target_has_lost_is_sent_again() {
     assert_eq!(numbers(&work), [0, 1, 2, 3]);
     assert_eq!(own_tables(&work), 0);
     // Where the input is gone too there is nothing to send.
-    let work = interrupted(&JOB.replace("concurrency = 1\n", "concurrency = 1\ndone = 'delete'\n"));
+    let work =
+        interrupted(&JOB.replace("concurrency = 1\n", "concurrency = 1\ndone = 'delete'\n").replace("'40%'", "2"));
+    assert!(!work.path("in/0.tsv").exists());
     run_sql(
         &work,
         "insert into t values (0); delete from t where n > 0; delete from _runner_receipts where split <> ''",
