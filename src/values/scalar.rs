@@ -148,6 +148,23 @@ macro_rules! floats {
 
 floats!(Float32Type = f32, Float64Type = f64);
 
+/// Does a float of 64 bits keep the digits of this number? It does where its own shortest text has the same ones; zeros
+/// in front of them and behind them do not count.
+pub fn keeps_digits(text: &[u8]) -> bool {
+    let Some(value) = Float64Type::parse(text) else { return false };
+    let mut buffer = zmij::Buffer::new();
+    !value.is_finite() || significant(text).eq(significant(buffer.format(value).as_bytes()))
+}
+
+/// The digits of a number from the first to the last that is not zero, without its exponent.
+fn significant(text: &[u8]) -> impl Iterator<Item = &u8> {
+    let end = text.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(text.len());
+    let is_digit = |byte: &u8| (b'1'..=b'9').contains(byte);
+    let first = text[..end].iter().position(is_digit).unwrap_or(end);
+    let last = text[..end].iter().rposition(is_digit).map_or(first, |last| last + 1);
+    text[first..last].iter().filter(|byte| byte.is_ascii_digit())
+}
+
 /// `true`, `t`, `1`, `false`, `f` or `0`.
 #[inline]
 pub fn bool(text: &[u8]) -> Option<bool> {
@@ -288,6 +305,18 @@ mod tests {
         all::<Float64Type>(&[("55.1", Some(55.1)), ("-1e300", Some(-1e300)), ("1.5x", None), ("", None), (" 1", None)]);
         all::<Float32Type>(&[("0.1", Some(0.1)), (".5", Some(0.5)), ("inf", Some(f32::INFINITY)), ("-", None)]);
         assert!(Float64Type::parse(b"nan").is_some_and(f64::is_nan));
+    }
+
+    #[test]
+    fn a_float_keeps_digits_or_says_that_it_does_not() {
+        for text in
+            ["0", "-0.0", "1.50", "0.1", "100", "0.30000000000000004", "2.22507e-308", "1E300", "9007199254740993"]
+        {
+            assert_eq!(keeps_digits(text.as_bytes()), text != "9007199254740993", "{text}");
+        }
+        for text in ["12345678901234567.89", "0.1234567890123456789", "1e-400", "3.14159265358979323846", "x"] {
+            assert!(!keeps_digits(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

@@ -32,4 +32,5 @@ mod servers;
 mod sweep;
 mod todo;
 mod transforms;
+mod values;
 mod work;

@@ -9,7 +9,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::text::TextShape;
-use crate::{batch::ColumnType, values::scalar::Scalar};
+use crate::values::{
+    ColumnType,
+    scalar::{Scalar, keeps_digits},
+};
 
 /// What the objects of a file have in common.
 #[derive(Default)]
@@ -105,7 +108,7 @@ impl ValueShape {
         let whole = !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
         match whole {
             true if Int64Type::parse(text).is_some() => self.whole = true,
-            false if Float64Type::parse_finite(text).is_some() => self.floats = true,
+            false if Float64Type::parse_finite(text).is_some() && keeps_digits(text) => self.floats = true,
             _ => self.others = true,
         }
     }
@@ -144,6 +147,9 @@ mod tests {
             (&["1", "2.5"], "float64"),
             (&["1e3"], "float64"),
             (&["1e999"], "json"),
+            (&["1e-400"], "json"),
+            (&["0.5", "1.00000000000000000001"], "json"),
+            (&["2.22507e-308", "0.1"], "float64"),
             (&["9223372036854775808"], "json"),
             (&["1", "\"1\""], "json"),
             (&["\"1\"", "\"2\""], "string"),

@@ -1,8 +1,11 @@
 //! The type of a column of text, by its values.
 
-use arrow_array::types::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{Date32Type, Int64Type, TimestampMicrosecondType};
 
-use crate::{batch::ColumnType, values::scalar::Scalar};
+use crate::values::{
+    ColumnType,
+    scalar::{self, Scalar},
+};
 
 /// Can a text be read as a type, and nothing of it is lost?
 type Fits = fn(&[u8]) -> bool;
@@ -49,10 +52,18 @@ fn is_whole(text: &[u8]) -> bool {
     is_plain(text) && Int64Type::parse(text).is_some()
 }
 
-/// Is it a number that is not too long a whole one?
+/// Is it a number whose digits a float keeps, and not too long a whole one?
 fn is_number(text: &[u8]) -> bool {
     let whole = text.strip_prefix(b"-").unwrap_or(text).iter().all(u8::is_ascii_digit);
-    is_plain(text) && Float64Type::parse(text).is_some() && (!whole || Int64Type::parse(text).is_some())
+    is_plain(text)
+        && !is_code(text)
+        && (if whole { Int64Type::parse(text).is_some() } else { scalar::keeps_digits(text) })
+}
+
+/// Is it like the codes that are digits, an E and digits? Numbers of that kind have a point or a sign.
+fn is_code(text: &[u8]) -> bool {
+    let exponent = text.iter().position(|byte| matches!(byte, b'e' | b'E'));
+    exponent.is_some_and(|at| at > 0 && text[..at].iter().chain(&text[at + 1..]).all(u8::is_ascii_digit))
 }
 
 /// Has it neither a plus sign nor zeros before the first digit, as telephone numbers have them?
@@ -92,7 +103,12 @@ mod tests {
             (&["0", "-0", "10"], "int64"),
             (&["00.5"], "string"),
             (&["0.5", "-0.5", "12"], "float64"),
-            (&["1e5", "2"], "float64"),
+            (&["1e5", "2"], "string"),
+            (&["1.5", "2E3"], "string"),
+            (&["1e-7", "2.5E+10", "1.0e5"], "float64"),
+            (&["19.90", "0.30000000000000004"], "float64"),
+            (&["1.5", "98765432109876543.21"], "string"),
+            (&["3.14159265358979323846"], "string"),
             (&["+49301234"], "string"),
             (&["1.5", "nan", "-inf"], "float64"),
             (&["1 "], "string"),
