@@ -50,6 +50,7 @@
 //! | [`report`] | tally, report file, summary, progress: all made of events |
 //! | [`rejects`], [`lock`] | the reject file, written and read again; the lock that keeps two runs of a job apart |
 //! | `replay` | the source that stands in a replay for what rejected records |
+//! | [`replace`] | how a file that is written whole takes the place of an older one |
 //! | [`ledger`], [`receipt`] | what of a run is done, durably; what a database answered for rows it has already |
 //! | [`cli`] | one file per command |
 //!
@@ -110,6 +111,7 @@ mod postgres;
 pub mod pulse;
 pub mod receipt;
 pub mod rejects;
+pub mod replace;
 mod replay;
 pub mod report;
 pub mod sinks;

@@ -16,6 +16,7 @@ use crate::{
     failure::{Exit, Failure},
     jobspec::{Mode as SpecMode, Problems, RejectLimit},
     plan::{Plan, compile_preview},
+    report::printable,
     stage::{Guarantee, Mode, Sink, SinkProperties, SinkWorker, Split, Written},
 };
 
@@ -36,11 +37,12 @@ pub(super) fn preview(args: &Preview) -> Exit {
     let options = Options { mode: Mode::Rehearse, limit: args.limit, ledger: LedgerUse::Off };
     let mut refused = Refused { plan: Arc::clone(&plan), splits: Vec::new(), count: 0, told: Vec::new() };
     let outcome = exec::run(&plan, &options, &signals, &mut refused);
-    out(&shown(&plan, &collector, &refused));
+    let written = out(&printable(&shown(&plan, &collector, &refused)));
     outcome.failures.iter().for_each(complain);
     let enough = collector.lock().count >= collector.wanted;
     // Once there are enough rows we stopped the run ourselves.
-    if enough && outcome.failures.is_empty() { Exit::Done } else { outcome.exit() }
+    let exit = if enough && outcome.failures.is_empty() { Exit::Done } else { outcome.exit() };
+    if exit == Exit::Done { written } else { exit }
 }
 
 /// The plan up to the stage, with any number of rejects allowed and no file for them.

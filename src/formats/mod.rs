@@ -14,6 +14,7 @@
 pub mod blocks;
 pub mod compression;
 pub mod csv;
+pub mod header;
 pub mod lines;
 pub mod ndjson;
 pub mod parquet;
@@ -70,6 +71,36 @@ impl Format {
             _ => true,
         }
     }
+}
+
+/// What is done about a column that a file, or a field that a JSON record, lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// There is no value.
+    Null,
+    /// The file fails; the JSON record is a reject.
+    Reject,
+}
+
+/// What is done about a field that no column is known for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Extra {
+    /// It is passed over.
+    Ignore,
+    /// The file fails; the JSON record is a reject.
+    #[default]
+    Reject,
+}
+
+/// Which fields a record must have, and which it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// What is done where one is missing.
+    pub missing: Missing,
+    /// What is done about one more.
+    pub extra: Extra,
 }
 
 /// Where in its split a piece of a file begins.
@@ -136,7 +167,12 @@ pub trait Decoder {
     /// Does it find the ends of records itself, because not every line end is one? Its chunks may then end in
     /// the middle of a record, which it leaves unused: it comes again, with more behind it.
     fn cuts(&self) -> bool {
-        false
+        self.quotes().is_some()
+    }
+
+    /// What stands between fields that may stand in quotes, line ends and all.
+    fn quotes(&self) -> Option<u8> {
+        None
     }
 
     /// Where the first record of `chunk` ends; `None` where it does not end in it.

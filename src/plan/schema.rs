@@ -1,6 +1,10 @@
 //! The JSON Schema of job specs, put together from what the kinds say of their keys.
 
-use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
+use schemars::{
+    Schema, SchemaGenerator,
+    generate::SchemaSettings,
+    transform::{RecursiveTransform, Transform},
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -26,6 +30,7 @@ pub fn schema() -> Schema {
     object(&mut job, "properties").insert("definitions".to_owned(), definitions);
     let definitions = generator.take_definitions(true);
     object(&mut job, "$defs").extend(definitions);
+    RecursiveTransform(one_for_a_list).transform(&mut job);
     // Added last, said first: editors look for it there.
     let dialect = json!("https://json-schema.org/draft/2020-12/schema");
     job.ensure_object().shift_insert(0, "$schema".to_owned(), dialect);
@@ -49,6 +54,14 @@ fn stages<S: ?Sized>(section: Section, kinds: &[Kind<S>], generator: &mut Schema
         stage.to_value()
     };
     kinds.iter().map(stage).collect()
+}
+
+/// One text may stand for a list of one, wherever the value of a key is a list of texts.
+fn one_for_a_list(schema: &mut Schema) {
+    let Some(Value::Object(keys)) = schema.get_mut("properties") else { return };
+    for list in keys.values_mut().filter(|list| list["items"]["type"] == "string" && list["type"] == "array") {
+        list["type"] = json!(["array", "string"]);
+    }
 }
 
 /// The schema itself where it is only a reference to a definition.

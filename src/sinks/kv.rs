@@ -129,7 +129,7 @@ struct Columns {
 
 impl Sink for Kv {
     fn properties(&self) -> SinkProperties {
-        SinkProperties { guarantee: Guarantee::LastWins, files: vec![self.path.clone()] }
+        SinkProperties::of_files(Guarantee::LastWins, vec![self.path.clone()])
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {

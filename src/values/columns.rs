@@ -1,6 +1,6 @@
 //! How a job spec declares the columns of a file: `"name type"`, or a table where more is to be said.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use schemars::{JsonSchema, Schema as JsonSchemaText, SchemaGenerator, json_schema};
 use serde::{
@@ -64,8 +64,9 @@ pub fn schema(specs: &[ColumnSpec], at: &Path, problems: &mut Problems) -> Optio
         return None;
     }
     let mut sound = true;
+    let mut names = HashSet::with_capacity(specs.len());
     for (i, spec) in specs.iter().enumerate() {
-        let earlier = specs[..i].iter().any(|other| other.name == spec.name);
+        let earlier = !names.insert(spec.name.as_str());
         let wrong = match earlier {
             true => Some((None, format!("column `{}` is declared twice", spec.name))),
             false => rule_broken(spec).map(|(key, message)| (Some(key), message)),

@@ -26,6 +26,8 @@ pub struct FieldColumn {
     null: Option<Box<[u8]>>,
     /// Does an empty field mean that, too?
     empty_is_null: bool,
+    /// Does it do so in quotes? Where no value is empty text, it can mean nothing else.
+    quoted_is_null: bool,
     invalid: Invalid,
     separator: u8,
 }
@@ -39,7 +41,7 @@ pub struct Field<'a> {
     pub offset: usize,
     /// Its buffer: 0 is the block, 1 what had to be written anew.
     pub buffer: u32,
-    /// Did it stand in quotes? Then it is never the text that means that there is no value.
+    /// Did it stand in quotes? Then it is not the text that means that there is no value.
     pub quoted: bool,
     /// Is it known to be UTF-8?
     pub utf8: bool,
@@ -70,6 +72,7 @@ impl FieldColumn {
             builder: Builder::new(&spec.column_type, spec.nullable),
             null: null.map(|null| null.as_bytes().into()),
             empty_is_null: spec.nullable && null.is_none() && !text,
+            quoted_is_null: spec.nullable && null.is_none_or(str::is_empty) && !text,
             invalid: spec.invalid,
             separator: spec.separator(),
         }
@@ -91,7 +94,7 @@ impl FieldColumn {
     /// It is not of the column's type; what was appended of it is taken back by [`FieldColumn::truncate`].
     #[inline]
     pub fn push(&mut self, field: Field<'_>) -> Result<(), Bad> {
-        if !field.quoted && self.is_null(field.text) {
+        if self.is_null(field) {
             if !self.builder.is_nullable() {
                 return Err(Bad { code: NULL, part: 0..field.text.len() });
             }
@@ -118,8 +121,21 @@ impl FieldColumn {
     }
 
     #[inline]
-    fn is_null(&self, text: &[u8]) -> bool {
+    fn is_null(&self, Field { text, quoted, .. }: Field<'_>) -> bool {
+        if quoted {
+            return self.quoted_is_null && text.is_empty();
+        }
         self.null.as_deref() == Some(text) || (self.empty_is_null && text.is_empty())
+    }
+
+    /// Appends that there is no value, where the file lacks the column. It is nullable.
+    pub fn push_absent(&mut self) {
+        self.builder.push_null();
+    }
+
+    /// May a value be absent?
+    pub fn is_nullable(&self) -> bool {
+        self.builder.is_nullable()
     }
 
     /// Takes back all but the first `rows` values.
@@ -154,26 +170,6 @@ impl FieldColumn {
             _ => format!("{place}: `{value}` is no {wanted}"),
         }
     }
-}
-
-/// For each field of a header the column it fills.
-///
-/// # Errors
-/// The names do not fit the declared columns; the sentence says why.
-pub fn by_header(names: &[&str], columns: &[FieldColumn]) -> Result<Vec<Option<usize>>, String> {
-    let declared = |name: &str| columns.iter().any(|column| column.name() == name);
-    let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name) && declared(name));
-    if let Some((i, name)) = twice {
-        let name = shown(name.as_bytes());
-        return Err(format!("its header names `{name}` twice, the second time in field {}", i + 1));
-    }
-    if let Some(missing) = columns.iter().find(|column| !names.contains(&column.name())) {
-        // What is no header may be long.
-        let help = jobspec::nearest(missing.name(), names.iter().copied()).filter(|help| help.len() < 500);
-        let help = help.map_or(String::new(), |help| format!("; {}", help.replace("legal here", "it has")));
-        return Err(format!("its header has no column `{}`{help}", missing.name()));
-    }
-    Ok(names.iter().map(|name| columns.iter().position(|column| column.name() == *name)).collect())
 }
 
 /// A value for a message: its first 64 characters.

@@ -14,7 +14,7 @@ use crate::{
     apps::{App, apps, text},
     running::Running,
     servers::{Hold, Servers, nobody},
-    work::{Ran, Work, gzip, is_root},
+    work::{Work, errors, gzip, is_root},
 };
 
 const COPY: &str = r#"
@@ -40,11 +40,6 @@ fn copy() -> Work {
     work.file("in/a.tsv", "one\t1\ntwo\t2\n");
     work.file("in/b.tsv", "three\t3\n");
     work
-}
-
-/// The last line of standard error, without its line end.
-fn last(ran: &Ran) -> &str {
-    ran.stderr.lines().last().unwrap_or_default()
 }
 
 #[test]
@@ -93,7 +88,8 @@ fn exit_66_an_input_is_missing() {
     assert_eq!(ran.stderr, "error: cannot read `nosuch.toml`: No such file or directory (os error 2)\n");
     fs::remove_dir_all(work.path("in")).unwrap();
     let ran = work.expect(66, &["copy.toml"]);
-    assert_eq!(last(&ran), "  failed: no file matches `in/*.tsv`");
+    assert_eq!(errors(&ran), ["copy: no file matches `in/*.tsv`"]);
+    assert_eq!(ran.stderr.lines().count(), 1);
     assert!(!work.path("out/copy.tsv").exists());
 }
 
@@ -105,7 +101,7 @@ fn exit_69_a_service_is_unavailable() {
     work.gzip("data/appsinstalled/part.tsv.gz", text(&all, "\n"));
     let ran = work.expect(69, &["jobs/memc.toml", "--set", "sinks.cache.retry.attempts=2"]);
     assert!(ran.stderr.contains("memc: failed with exit code 69, 1 of 1 splits left: "), "{}", ran.stderr);
-    assert!(last(&ran).starts_with("  failed: memcached server `dvid` ("), "{}", ran.stderr);
+    assert!(errors(&ran)[0].starts_with("memc: memcached server `dvid` ("), "{}", ran.stderr);
     assert_eq!(servers.items(), [10, 10, 10, 0]);
 }
 
@@ -116,9 +112,9 @@ fn exit_69_nothing_moves() {
     assert!(Command::new("mkfifo").arg(work.path("in/c.tsv")).status().unwrap().success());
     let args = ["copy.toml", "--set", "limits.stall=300ms", "--set", "sources.rows.concurrency=1"];
     let ran = work.expect(69, &args);
-    let said = "  failed: nothing has moved for 300ms: `rows` has 1 worker inside a call of `rows`; `copy` has 1 worker \
+    let said = "copy: nothing has moved for 300ms: `rows` has 1 worker inside a call of `rows`; `copy` has 1 worker \
                 waiting for input, 0 of 4 batches in its queue";
-    assert_eq!(last(&ran), said);
+    assert_eq!(errors(&ran), [said]);
     assert!(!work.path("out/copy.tsv").exists());
 }
 
@@ -146,7 +142,7 @@ fn exit_73_an_output_cannot_be_created() {
     }
     let work = copy();
     let ran = work.expect(73, &["copy.toml", "--report", "in/a.tsv/report"]);
-    assert_eq!(last(&ran), "error: cannot create `in/a.tsv/report`: File exists (os error 17)");
+    assert_eq!(errors(&ran), ["copy: cannot create `in/a.tsv/report`: File exists (os error 17)"]);
     assert_eq!(work.read("out/copy.tsv"), "one\t1\ntwo\t2\nthree\t3\n", "the job itself was done");
 }
 
@@ -156,7 +152,7 @@ fn exit_74_reading_fails() {
     let whole = gzip(b"four\t4\n");
     work.file("in/c.tsv.gz", &whole[..whole.len() - 4]);
     let ran = work.expect(74, &["copy.toml", "--set", "sources.rows.path=['in/*.tsv', 'in/*.tsv.gz']"]);
-    assert!(last(&ran).starts_with("  failed: `in/c.tsv.gz` is truncated after "), "{}", ran.stderr);
+    assert!(errors(&ran)[0].starts_with("copy: `in/c.tsv.gz` is truncated after "), "{}", ran.stderr);
     assert_eq!(work.list("out"), [""; 0], "whole or absent, and no temporary left");
 }
 
@@ -166,7 +162,7 @@ fn exit_74_writing_fails() {
     work.file("in/b.tsv", "three\tthree\n");
     let args = ["copy.toml", "--set", "rejects.path=/dev/full", "--set", "limits.rejects=1"];
     let ran = work.expect(74, &args);
-    assert!(last(&ran).starts_with("  failed: cannot write `/dev/full`: No space left on device"), "{}", ran.stderr);
+    assert!(errors(&ran)[0].starts_with("copy: cannot write `/dev/full`: No space left on device"), "{}", ran.stderr);
 }
 
 /// A device is no file to be made durable: what is thrown away is well written.
@@ -310,7 +306,7 @@ fn exit_77_permission_denied() {
     deny("in/b.tsv");
     let (code, said) = run(&["copy.toml"]);
     assert_eq!(code, 77, "{said}");
-    assert!(said.ends_with("  failed: cannot read `in/b.tsv`: Permission denied (os error 13)\n"), "{said}");
+    assert!(said.contains("Z error: copy: cannot read `in/b.tsv`: Permission denied (os error 13)\n"), "{said}");
     assert_eq!(work.list("out"), [""; 0]);
 
     deny("copy.toml");

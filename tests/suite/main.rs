@@ -19,6 +19,7 @@ mod locks;
 mod memc;
 mod movies;
 mod parquet;
+mod places;
 mod postgres;
 mod proxy;
 mod quality;
@@ -30,6 +31,8 @@ mod sample_tables;
 mod servers;
 #[cfg(feature = "failpoints")]
 mod sweep;
+mod telling;
+mod terminal;
 mod todo;
 mod transforms;
 mod values;

@@ -173,6 +173,18 @@ fn finished(command: &mut Command) -> Ran {
     }
 }
 
+/// A line of a run without the time that it begins with.
+pub fn timeless(line: &str) -> &str {
+    let (time, rest) = line.split_once(' ').unwrap_or_else(|| panic!("no time: {line}"));
+    assert_eq!((time.len(), time.ends_with('Z')), ("2024-01-31T12:00:00Z".len(), true), "{line}");
+    rest
+}
+
+/// What a run said has failed.
+pub fn errors(ran: &Ran) -> Vec<&str> {
+    ran.stderr.lines().filter_map(|line| line.split_once("Z error: ").map(|(_, said)| said)).collect()
+}
+
 /// One member of a gzip file.
 pub fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());

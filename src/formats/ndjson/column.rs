@@ -34,6 +34,8 @@ pub(super) enum Wrong {
     Shape,
     /// This column must have a value and has none.
     Missing(usize),
+    /// No column is known for the field whose name lies here.
+    Unknown(Range<usize>),
     /// A value is not of its column's type.
     Value(Box<BadValue>),
 }
@@ -65,6 +67,11 @@ impl JsonColumn {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// May a value be absent?
+    pub(super) fn is_nullable(&self) -> bool {
+        self.nulls.is_some()
     }
 
     /// Values so far.

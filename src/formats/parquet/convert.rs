@@ -64,6 +64,8 @@ pub(super) enum Step {
     Bytes,
     /// Text as JSON, where it is.
     Json,
+    /// Bytes as JSON, where they are.
+    JsonBytes,
     /// Sixteen bytes as the text of a UUID.
     Uuid,
     /// The text that stands for it.
@@ -95,6 +97,7 @@ impl Step {
             (D::Utf8View, ColumnType::Json) => Step::Json,
             (D::Utf8View, ColumnType::Binary) => Step::Bytes,
             (D::BinaryView, ColumnType::String) => Step::Utf8,
+            (D::BinaryView, ColumnType::Json) => Step::JsonBytes,
             (D::FixedSizeBinary(_), ColumnType::Binary) => Step::Fixed,
             (D::FixedSizeBinary(16), ColumnType::String) if note == Note::Uuid => Step::Uuid,
             (D::Decimal128(..) | D::Decimal256(..), ColumnType::Float64) => Step::Kernel(target),
@@ -140,6 +143,7 @@ impl Step {
             Step::Fixed => fixed(array),
             Step::Bytes => Arc::new(array.as_string_view().clone().to_binary_view()),
             Step::Json => Arc::new(json(array.as_string_view())?),
+            Step::JsonBytes => Arc::new(json(&utf8(array.as_binary_view())?)?),
             Step::Uuid => strings(array, |row, out| {
                 uuid(array.as_fixed_size_binary().value(row), out);
                 Ok(())
@@ -161,7 +165,7 @@ impl Step {
             Step::List(item, _) => item.code(),
             Step::Time(..) | Step::Days(_) => RejectCode("bad_timestamp"),
             Step::Utf8 => RejectCode("invalid_utf8"),
-            Step::Json => RejectCode("bad_json"),
+            Step::Json | Step::JsonBytes => RejectCode("bad_json"),
             Step::Shown => RejectCode("bad_time"),
             Step::Text => RejectCode("unrepresentable"),
             _ => RejectCode("bad_number"),

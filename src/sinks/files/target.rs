@@ -43,6 +43,22 @@ impl Target {
         Ok(Target { parts })
     }
 
+    /// Is it just this path?
+    pub(super) fn is(&self, path: &str) -> bool {
+        matches!(self.parts.as_slice(), [Part::Text(text)] if text == path)
+    }
+
+    /// A path that it may become, with what no name begins with in place of values.
+    pub(super) fn sample(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Split => "00000".to_owned(),
+            Part::Date => "2000-01-01".to_owned(),
+            Part::Column(_) => char::REPLACEMENT_CHARACTER.to_string(),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
     /// Does the split stand in it?
     pub(super) fn by_split(&self) -> bool {
         self.parts.contains(&Part::Split)

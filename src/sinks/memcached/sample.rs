@@ -121,7 +121,7 @@ impl Sample {
                     return Err(Failure::new(Exit::Unavailable, message));
                 }
                 Err(error) => {
-                    tracing::warn!("verifying {server}, attempt {attempt} of {}: {error}", retry.attempts);
+                    tracing::warn!(retries = %server, "verifying {server}, attempt {attempt} of {}: {error}", retry.attempts);
                     thread::sleep(retry.pause(attempt));
                     attempt += 1;
                 }

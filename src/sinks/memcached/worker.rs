@@ -241,7 +241,7 @@ impl Core {
                     *why = server.mark_down(message);
                 }
                 Some(Trouble::Broken(why) | Trouble::Refused(why)) if !last => {
-                    tracing::warn!("{server}, attempt {attempt} of {}: {why}", retry.attempts);
+                    tracing::warn!(retries = %server, "{server}, attempt {attempt} of {}: {why}", retry.attempts);
                     // Another worker may have given the server up meanwhile.
                     if let Some(down) = server.down.get() {
                         lane.trouble = Some(Trouble::Broken(down.clone()));

@@ -101,7 +101,7 @@ impl Server {
             let plural = if attempt == 1 { "" } else { "s" };
             return Err(trouble.failure(&format!("{self}, given up after {attempt} attempt{plural}")));
         }
-        tracing::warn!("{self}, attempt {attempt} of {}: {}", self.retry.attempts, trouble.message);
+        tracing::warn!(retries = %self, "{self}, attempt {attempt} of {}: {}", self.retry.attempts, trouble.message);
         thread::sleep(self.retry.pause(attempt));
         Ok(())
     }

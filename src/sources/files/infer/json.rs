@@ -8,11 +8,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::text::TextShape;
-use crate::values::{
-    ColumnType,
-    scalar::{Scalar, keeps_digits},
-};
+use super::text::{TextShape, is_number, is_whole};
+use crate::batch::ColumnType;
 
 /// What the objects of a file have in common.
 #[derive(Default)]
@@ -72,6 +69,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 struct ValueShape {
     bools: bool,
     whole: bool,
+    /// Is one of the whole numbers none that a `float64` can tell from its neighbours?
+    beyond: bool,
     floats: bool,
     /// The texts, where there are any.
     texts: Option<TextShape>,
@@ -104,12 +103,14 @@ impl ValueShape {
     }
 
     fn add_number(&mut self, text: &[u8]) {
-        use arrow_array::types::{Float64Type, Int64Type};
-        let whole = !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
-        match whole {
-            true if Int64Type::parse(text).is_some() => self.whole = true,
-            false if Float64Type::parse_finite(text).is_some() && keeps_digits(text) => self.floats = true,
-            _ => self.others = true,
+        match (is_whole(text), is_number(text)) {
+            (true, exact) => {
+                self.whole = true;
+                self.beyond |= !exact;
+            }
+            (false, true) => self.floats = true,
+            // Read as a number, it would be written otherwise.
+            (false, false) => self.others = true,
         }
     }
 
@@ -118,6 +119,7 @@ impl ValueShape {
         let numbers = self.whole || self.floats;
         match (self.bools, numbers, &self.texts, &self.items, self.others) {
             (true, false, None, None, false) => ColumnType::Bool,
+            (false, true, None, None, false) if self.floats && self.beyond => ColumnType::Json,
             (false, true, None, None, false) if self.floats => ColumnType::Float64,
             (false, true, None, None, false) => ColumnType::Int64,
             (false, false, Some(texts), None, false) => match texts.column_type() {
@@ -145,11 +147,12 @@ mod tests {
             (&["true", "null", "false"], "bool"),
             (&["1", "-2", "9223372036854775807"], "int64"),
             (&["1", "2.5"], "float64"),
-            (&["1e3"], "float64"),
+            (&["1e3"], "json"),
+            (&["1e-7"], "float64"),
+            (&["1.50"], "json"),
+            (&["1.5", "9007199254740993"], "json"),
+            (&["2.22507e-308"], "float64"),
             (&["1e999"], "json"),
-            (&["1e-400"], "json"),
-            (&["0.5", "1.00000000000000000001"], "json"),
-            (&["2.22507e-308", "0.1"], "float64"),
             (&["9223372036854775808"], "json"),
             (&["1", "\"1\""], "json"),
             (&["\"1\"", "\"2\""], "string"),

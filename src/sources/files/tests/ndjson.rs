@@ -30,9 +30,13 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
     let cases: &[Case] = &[
         (
             "int8",
-            &["-128", "300", "1.0"],
-            &["-128"],
-            &["bad_number column `x`: `300` is no int8", "bad_number column `x`: `1.0` is no int8"],
+            &["-128", "300", "1.0", "1.5", "1e1"],
+            &["-128", "1"],
+            &[
+                "bad_number column `x`: `300` is no int8",
+                "bad_number column `x`: `1.5` is no int8",
+                "bad_number column `x`: `1e1` is no int8",
+            ],
         ),
         (
             "int64",
@@ -218,7 +222,7 @@ fn what_is_no_json_is_refused_wherever_it_is() {
     let just = format!("{{\"a\":1,\"z\":{}{}}}", "[".repeat(127), "]".repeat(127));
     let over = format!("{{\"a\":1,\"z\":{}{}}}", "[".repeat(128), "]".repeat(128));
     let cases: &[(&[u8], &str)] = &[
-        (b"[1]", "bad_type the record is no object"),
+        (b"[1]", "bad_type the record is a list, not an object"),
         (b"\"a\"", "bad_type the record is no object"),
         (b"nonsense", "bad_json byte 1: expected a value, found `n`"),
         (b"{\"a\":1", "bad_json byte 7: expected `,` or `}`, found the end of the line"),
@@ -288,4 +292,18 @@ fn keys_that_ndjson_has_no_use_for_are_problems() {
         let problems = compile(&spec, LIMITS).err().expect(message);
         assert!(problems.iter().any(|problem| problem.contains(message)), "{message}: {problems:?}");
     }
+}
+
+#[test]
+fn fields_may_be_missing_or_must_not() {
+    let folder = Folder::new("ndjson-missing");
+    let text = b"{\"a\":1,\"b\":2}\n{\"a\":1}\n{\"a\":1,\"b\":null,\"c\":3}\n";
+    let columns = json!(["a int8", { "name": "b", "type": "int8", "nullable": true }]);
+    let spec = |missing: Json| json!({ "format": "ndjson", "columns": columns, "missing": missing });
+    let lax = read_bytes(&folder, "a.ndjson", text, &spec(json!("null")), LIMITS);
+    assert_eq!((lax.rows.len(), lax.rejects.len()), (3, 0));
+    assert_eq!(read_bytes(&folder, "a.ndjson", text, &spec(Json::Null), LIMITS), lax, "that is what goes unsaid");
+    let strict = read_bytes(&folder, "a.ndjson", text, &spec(json!("reject")), LIMITS);
+    assert_eq!(strict.rejects, ["2:2 missing_field column `b` is missing"]);
+    assert_eq!(strict.rows, [r#"1:1 {"a":1,"b":2}"#, r#"3:3 {"a":1,"b":null}"#]);
 }

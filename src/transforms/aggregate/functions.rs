@@ -1,4 +1,4 @@
-//! What an aggregate knows of each group while rows come in.
+//! Which accumulator each aggregate function has; those that count.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use arrow_schema::DataType;
 use arrow_select::take::take;
 
 use super::{
+    accumulator::{Accumulator, Finished},
     extreme, moments,
     values::{Ends, List},
 };
@@ -19,22 +20,6 @@ use crate::{
         keys::{Encoder, Keys},
     },
 };
-
-/// The values of all groups, and the groups that have none, ascending, with the reason.
-pub(super) type Finished = (ArrayRef, Vec<(u32, String)>);
-
-/// One aggregate over all groups of a worker.
-pub(super) trait Accumulator: Send {
-    /// Adds rows: the group of each, how many groups there are by now, and the value of each where the aggregate has
-    /// an argument.
-    fn add(&mut self, groups: &[u32], count: usize, values: Option<&ArrayRef>) -> Result<(), Failure>;
-
-    /// Bytes of memory it takes.
-    fn size(&self) -> usize;
-
-    /// The value of every group.
-    fn finish(self: Box<Self>, count: usize) -> Result<Finished, Failure>;
-}
 
 /// The accumulator of a call.
 pub(super) fn new(call: &AggregateCall) -> Box<dyn Accumulator> {
