@@ -35,4 +35,5 @@ mod telling;
 mod terminal;
 mod todo;
 mod transforms;
+mod values;
 mod work;
