@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "the modules of one program of tests")]
 
 mod apps;
+mod bounds;
 mod btrdb;
 mod command;
 mod exits;
@@ -20,6 +21,7 @@ mod memc;
 mod movies;
 mod parquet;
 mod postgres;
+mod protobuf;
 mod proxy;
 mod quality;
 mod replay;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     batch::{Column, ColumnType, Schema},
-    jobspec::{Duration, Path, Place, Problem, Retry, nearest},
+    jobspec::{Duration, Path, Place, Problem, Retry, bounds, nearest},
     kind::Context,
     postgres::{STATEMENT_TIMEOUT, TableName, Url, is_known, quoted, wire_type},
 };
@@ -40,7 +40,7 @@ pub(super) struct Spec {
     #[serde(default)]
     retry: Retry,
     /// Limit of one statement.
-    #[serde(default = "statement_timeout")]
+    #[serde(default = "statement_timeout", deserialize_with = "bounds::wait")]
     statement_timeout: Duration,
 }
 

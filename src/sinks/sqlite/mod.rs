@@ -43,7 +43,7 @@ use self::{database::Member, receipts::Receipts, rehearse::Rehearsal, worker::Wr
 use crate::{
     batch::{Column, ColumnType, Schema},
     failure::Failure,
-    jobspec::{Duration, Place, Problem, Value, nearest},
+    jobspec::{Duration, Place, Problem, Value, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
     sqlite::ticked,
     stage::{Attempt, Delivery, Mode, Sink, SinkWorker},
@@ -74,7 +74,7 @@ struct SqliteSpec {
     /// The columns by which a row is found to be there already.
     conflict: Option<Vec<String>>,
     /// How long another process that holds the file's lock is waited for.
-    #[serde(default = "default_busy")]
+    #[serde(default = "default_busy", deserialize_with = "bounds::wait")]
     busy_timeout: Duration,
 }
 
