@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "the modules of one program of tests")]
 
 mod apps;
+mod bounds;
 mod btrdb;
 mod command;
 mod exits;
@@ -21,6 +22,7 @@ mod movies;
 mod parquet;
 mod places;
 mod postgres;
+mod protobuf;
 mod proxy;
 mod quality;
 mod replay;

@@ -38,7 +38,7 @@ use super::table::{Create, Dialect, Keys, Layout, Returning, TableWorker, WriteM
 use crate::{
     batch::{Column, ColumnType},
     failure::Failure,
-    jobspec::{Duration, Value},
+    jobspec::{Duration, Value, bounds},
     kind::{Compiled, Context, Kind, Order, Workers},
     sqlite::quote,
     stage::{Attempt, Mode, Sink, SinkProperties, SinkWorker},
@@ -72,7 +72,7 @@ struct SqliteSpec {
     /// after a split that could not be read are stored all the same.
     order: Option<Order>,
     /// How long another process that holds the file's lock is waited for.
-    #[serde(default = "default_busy")]
+    #[serde(default = "default_busy", deserialize_with = "bounds::wait")]
     busy_timeout: Duration,
 }
 

@@ -55,7 +55,7 @@ use self::{
 use crate::{
     batch::SplitId,
     failure::Failure,
-    jobspec::{Duration, Path, Place, Problem, Retry, Secret, Text, Value, nearest},
+    jobspec::{Duration, Path, Place, Problem, Retry, Secret, Text, Value, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Source, SourceWorker, Split, SplitReader},
     values::scalar::Scalar,
@@ -107,7 +107,7 @@ struct Spec {
     #[serde(default)]
     retry: Retry,
     /// Limit of an answer, and of each next piece of one.
-    #[serde(default = "default_timeout")]
+    #[serde(default = "default_timeout", deserialize_with = "bounds::wait")]
     timeout: Duration,
     /// What becomes of a stream that is deleted while the job runs?
     #[serde(default)]

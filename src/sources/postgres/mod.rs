@@ -15,7 +15,7 @@ use self::reader::Reader;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
-    jobspec::{BatchSize, Duration, Place, Problem, Retry, nearest},
+    jobspec::{BatchSize, Duration, Place, Problem, Retry, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
     postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Trouble, Url, gives, is_known, quoted, wire_type},
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
@@ -52,7 +52,7 @@ struct Spec {
     #[serde(default)]
     retry: Retry,
     /// Limit of one statement: to count and divide the rows, to fetch a piece of a split.
-    #[serde(default = "statement_timeout")]
+    #[serde(default = "statement_timeout", deserialize_with = "bounds::wait")]
     statement_timeout: Duration,
 }
 
