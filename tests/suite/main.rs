@@ -17,6 +17,7 @@ mod invalid;
 mod kills;
 mod locks;
 mod memc;
+mod mistakes;
 mod movies;
 mod parquet;
 mod postgres;
