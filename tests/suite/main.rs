@@ -20,6 +20,7 @@ mod memc;
 mod mistakes;
 mod movies;
 mod parquet;
+mod places;
 mod postgres;
 mod proxy;
 mod quality;
