@@ -16,6 +16,7 @@ mod cast;
 mod choose;
 pub mod clock;
 mod compare;
+mod elsewhere;
 mod evaluate;
 mod functions;
 mod like;

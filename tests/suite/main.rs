@@ -18,6 +18,7 @@ mod invalid;
 mod kills;
 mod locks;
 mod memc;
+mod mistakes;
 mod movies;
 mod parquet;
 mod places;

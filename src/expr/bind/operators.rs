@@ -116,6 +116,8 @@ impl Binder<'_> {
             let text = if *this == ColumnType::String { &casts.1 } else { &casts.0 };
             let other = if *this == ColumnType::String { others } else { this };
             let one_is_text = *this == ColumnType::String || *others == ColumnType::String;
+            // A text may have decimals where a number without them is compared with it.
+            let other = if other.is_integer() { &ColumnType::Float64 } else { other };
             let help = one_is_text.then(|| format!("cast one of them: `cast({text} as {other})`"));
             (Some(place), format!("cannot compare `{others}` with `{this}`"), help)
         })?;
@@ -143,7 +145,8 @@ impl Binder<'_> {
         for (node, expr) in [(&left, left_expr), (&right, right_expr)] {
             if !node.column_type.is_number() && !matches!(node.kind, Kind::Null) {
                 let message = format!("`{op}` needs numbers, not `{}`", node.column_type);
-                self.error(self.places.of(expr), message, None);
+                let joins = op == Operator::Add && node.column_type == ColumnType::String;
+                self.error(self.places.of(expr), message, joins.then(|| "`||` joins texts".to_owned()));
                 fits = false;
             }
         }
@@ -163,6 +166,10 @@ impl Binder<'_> {
     }
 
     fn concat(&mut self, (left, left_expr): (Node, &Ast), (right, right_expr): (Node, &Ast)) -> Bound {
+        if left.column_type == ColumnType::Bool && right.column_type == ColumnType::Bool {
+            let place = self.places.of(left_expr).start..self.places.of(right_expr).end;
+            return self.error(place, "`||` joins texts, and these are `bool`", Some("use `or`".to_owned()));
+        }
         let left = self.part(left, left_expr, "`||`");
         let right = self.part(right, right_expr, "`||`")?;
         let mut parts = match left? {
