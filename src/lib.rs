@@ -39,7 +39,9 @@
 //! | [`jobspec`] | text → values → decoded job; problems and their places |
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
-//! | `sqlite`, `postgres` | what the sink and the source of the same name share |
+//! | `service` | what every client of a server shares: classes of errors, patience, timeouts, samples read back |
+| `keyed` | what the kinds share that see a row as a key with something under it |
+| `sqlite`, `postgres` | what the sink and the source of the same name share |
 //! | [`stores`] | documents by key, in a folder or in SQLite, for the kinds that share them |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
 //! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
@@ -51,6 +53,7 @@
 //! | `replay` | the source that stands in a replay for what rejected records |
 //! | [`ledger`], [`receipt`] | what of a run is done, durably; what a database answered for rows it has already |
 //! | [`cli`] | one file per command |
+| `testing` | what unit tests of kinds share |
 //!
 //! A new kind is one file in its folder, one line in the folder's `KINDS`, one job in `jobs/`, and its tests.
 //!
@@ -87,7 +90,7 @@
 //!   workers that never return.
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
 //! - There is no async but in the clients that are built so (`postgres`, the `btrdb` source): each of their connections
-//!   has a runtime of its own, which runs only while its worker waits for an answer.
+//!   has a runtime of its own (`service`), which runs only while its worker waits for an answer.
 //! - The hot path allocates per batch, not per record; strings are views into the block that was read. There is one
 //!   `unsafe`, in `formats/store.rs`: text that was found to be UTF-8 is not checked twice.
 //!
@@ -101,6 +104,7 @@ pub mod expr;
 pub mod failure;
 pub mod formats;
 pub mod jobspec;
+mod keyed;
 pub mod kind;
 pub mod ledger;
 pub mod lock;
@@ -111,9 +115,12 @@ pub mod receipt;
 pub mod rejects;
 mod replay;
 pub mod report;
+mod service;
 pub mod sinks;
 pub mod sources;
 mod sqlite;
 pub mod stage;
 pub mod stores;
+#[cfg(test)]
+mod testing;
 pub mod transforms;

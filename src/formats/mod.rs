@@ -22,8 +22,6 @@ pub mod parquet;
 mod records;
 pub mod scalar;
 mod store;
-#[cfg(test)]
-pub(crate) mod testing;
 pub mod tsv;
 
 use arrow_array::RecordBatch;

@@ -17,12 +17,13 @@ use crate::{
     batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId, json as row_json},
     failure::Exit,
     formats::{
-        Chunk, Decoder, Start, blocks::LineEnd, columns::ColumnSpec, csv, ndjson::NdjsonDecoder, testing::Folder,
+        Chunk, Decoder, Start, blocks::LineEnd, columns::ColumnSpec, csv, ndjson::NdjsonDecoder,
         tsv::TsvDecoder,
     },
     jobspec::{Problems, Table, Value},
     kind::{Compiled, Context, Workers},
     stage::{Guarantee, Mode, Sink, SinkWorker},
+    testing::Folder,
 };
 
 fn schema(columns: &[&str]) -> Schema {

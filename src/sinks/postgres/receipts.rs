@@ -8,7 +8,8 @@ use super::spec::Plan;
 use crate::{
     batch::{RejectCode, Schema, SplitId},
     failure::{Exit, Failure},
-    postgres::{Nature, Server, Session, Trouble, quoted},
+    postgres::{Server, Session, quoted},
+    service::{ErrorClass, ServiceError},
     receipt::{Receipt, Recorder},
     stage::Attempt,
 };
@@ -70,10 +71,10 @@ impl At {
 }
 
 /// The table of receipts beside the one that is written to.
-fn table(plan: &Plan) -> Result<String, Trouble> {
+fn table(plan: &Plan) -> Result<String, ServiceError> {
     let name = "\"_runner_ledger\"";
     let Some((schema, _)) = plan.table.written.split_once('.') else { return Ok(name.to_owned()) };
-    let broken = |message| Trouble { nature: Nature::Broken, message, code: None, answered: true };
+    let broken = |message| ServiceError::answer(ErrorClass::Permanent, message);
     Ok(format!("{}.{name}", quoted(schema).map_err(broken)?))
 }
 
@@ -85,7 +86,7 @@ impl Receipts {
     /// Makes the table of receipts where it is missing, removes what other runs of the job have left in it, and finds
     /// out what earlier attempts at this one have committed.
     pub(super) fn open(plan: &Plan, attempt: Attempt, server: &Server, session: &Session) -> Result<Self, Failure> {
-        let open = || -> Result<Receipts, Trouble> {
+        let open = || -> Result<Receipts, ServiceError> {
             let table = table(plan)?;
             Receipts::make(&table, &attempt, session)?;
             let Attempt { job, run, stage, .. } = &attempt;
@@ -104,9 +105,9 @@ impl Receipts {
     }
 
     /// The table, with a row of this run in it: one with rows is not removed by others that end meanwhile.
-    fn make(table: &str, Attempt { job, run, stage, .. }: &Attempt, session: &Session) -> Result<(), Trouble> {
+    fn make(table: &str, Attempt { job, run, stage, .. }: &Attempt, session: &Session) -> Result<(), ServiceError> {
         const TRIES: usize = 5;
-        let there = || -> Result<bool, Trouble> {
+        let there = || -> Result<bool, ServiceError> {
             Ok(session.ask("select to_regclass($1) is not null", &[&table])?.iter().any(|row| row.get(0)))
         };
         let create = format!(
@@ -137,7 +138,7 @@ impl Receipts {
     }
 
     /// Has an earlier attempt made the table that is written to?
-    pub(super) fn table_made(&self, session: &Session) -> Result<bool, Trouble> {
+    pub(super) fn table_made(&self, session: &Session) -> Result<bool, ServiceError> {
         let Attempt { job, run, stage, .. } = &self.attempt;
         let sql = format!(
             "select 1 from {} where job = $1 and run = $2 and sink = $3 and split = {TABLE} and part = 0",
@@ -174,7 +175,7 @@ impl Receipts {
         worker: i32,
         part: u32,
         session: &Session,
-    ) -> Result<Option<Vec<u8>>, Trouble> {
+    ) -> Result<Option<Vec<u8>>, ServiceError> {
         let Attempt { job, run, stage, .. } = &self.attempt;
         let sql = format!(
             "select answers from {} where job = $1 and run = $2 and sink = $3 and split = $4 and lane = $5 and part = $6",
@@ -186,7 +187,7 @@ impl Receipts {
     }
 
     /// Writes parts in the transaction that is open.
-    pub(super) fn write(&self, parts: &[Part], worker: i32, session: &Session) -> Result<(), Trouble> {
+    pub(super) fn write(&self, parts: &[Part], worker: i32, session: &Session) -> Result<(), ServiceError> {
         let Attempt { job, run, stage, .. } = &self.attempt;
         let sql = format!("insert into {} values ($1, $2, $3, $4, $5, $6, $7)", self.table);
         for Part { split, number, answers } in parts {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     batch::{Batch, SplitId},
     failure::{Exit, Failure},
-    postgres::Trouble,
+    service::ServiceError,
     receipt::Answers,
 };
 
@@ -108,7 +108,7 @@ impl Worker {
     }
 
     /// After the connection broke while the split was committed: is its receipt there?
-    pub(super) fn is_committed(&mut self, trouble: &Trouble) -> Result<bool, Failure> {
+    pub(super) fn is_committed(&mut self, trouble: &ServiceError) -> Result<bool, Failure> {
         let (Some((receipts, worker)), Some(split)) = (self.receipts.clone(), self.split.id) else { return Ok(false) };
         self.abandon(trouble);
         let mut attempt = 1;

@@ -11,7 +11,8 @@ use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},
     jobspec::nearest,
-    postgres::{Nature, Server, Session, Trouble, gives, takes},
+    postgres::{Server, Session, gives, takes},
+    service::{ErrorClass, ServiceError},
 };
 
 /// A table that exists and fits: the statements that write to it.
@@ -43,10 +44,10 @@ pub(super) fn prepare(
     session: &Session,
 ) -> Result<Target, Failure> {
     let table = &plan.table.written;
-    let failure = |trouble: &Trouble, what: &str| {
+    let failure = |trouble: &ServiceError, what: &str| {
         // Whatever the server has against a table or a statement, here it means that there is no output.
-        let missing = Trouble { nature: Nature::Missing, ..trouble.clone() };
-        let lasting = matches!(trouble.nature, Nature::Row | Nature::Broken);
+        let missing = ServiceError { class: ErrorClass::Missing, ..trouble.clone() };
+        let lasting = matches!(trouble.class, ErrorClass::Refused | ErrorClass::Permanent);
         if lasting { &missing } else { trouble }.failure(Exit::CantCreate, &format!("{server}: {what} `{table}`"))
     };
     create(plan, receipts, session).map_err(|trouble| failure(&trouble, "cannot create table"))?;
@@ -60,7 +61,7 @@ pub(super) fn prepare(
 }
 
 /// Makes the table; one that this run has made before is not replaced.
-fn create(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result<(), Trouble> {
+fn create(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result<(), ServiceError> {
     let table = &plan.table.quoted;
     match plan.create {
         Create::Never => Ok(()),
@@ -83,7 +84,7 @@ fn create(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result
     }
 }
 
-fn replace(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result<(), Trouble> {
+fn replace(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result<(), ServiceError> {
     if receipts.map(|receipts| receipts.table_made(session)).transpose()? == Some(true) {
         return Ok(());
     }
@@ -128,7 +129,7 @@ fn type_of(column_type: &ColumnType) -> String {
     .to_owned()
 }
 
-fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, Trouble> {
+fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, ServiceError> {
     // Without its modifier a cast never cuts a value short: that is left to the assignment, which refuses it.
     let sql = "select attname::text, format_type(atttypid, -1) from pg_attribute \
                where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
@@ -153,7 +154,7 @@ fn fit(plan: &Plan, existing: &[Existing]) -> Result<Vec<String>, String> {
 }
 
 /// Do the types of the table's columns go with those of the sink's? Answers with the first that does not.
-fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, Trouble> {
+fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, ServiceError> {
     let written = plan.columns.iter().map(|written| (&written.column, &written.quoted, false));
     let returned = plan.returning.iter().map(|returned| (&returned.column, &returned.quoted, true));
     let columns: Vec<_> = written.chain(returned).collect();
@@ -244,7 +245,7 @@ fn find(plan: &Plan, casts: &[String]) -> String {
 }
 
 /// Runs the statements on no rows: what the server has against them shows before the first row comes.
-fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), Trouble> {
+fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), ServiceError> {
     let nothing = Encoded::new(&arrow_array::RecordBatch::new_empty(plan.input()), &plan.places());
     let arrays: Vec<_> = (0..plan.columns.len()).map(|at| nothing.array(at, &[])).collect();
     let values: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();

@@ -15,7 +15,8 @@ use super::{
 use crate::{
     batch::{Batch, RejectCode, Rejects, SplitId, json},
     failure::{Exit, Failure},
-    postgres::{Nature, Raw, Server, Session, Trouble, Values},
+    postgres::{Raw, Server, Session, Values},
+    service::{ErrorClass, ServiceError},
     receipt::{Answers, Refused},
     stage::{SinkWorker, Written},
 };
@@ -67,7 +68,7 @@ pub(super) struct Split {
 #[derive(Default)]
 struct Stored {
     accepted: Vec<u32>,
-    refused: Vec<(u32, Trouble)>,
+    refused: Vec<(u32, ServiceError)>,
     /// What came back of the accepted rows, in their order.
     returned: Vec<Row>,
 }
@@ -75,9 +76,9 @@ struct Stored {
 /// Why a transaction has not ended well.
 pub(super) enum Unfinished {
     /// It was rolled back.
-    Lost(Trouble),
+    Lost(ServiceError),
     /// The connection broke while it was committed.
-    Unknown(Trouble),
+    Unknown(ServiceError),
     /// Its receipt is there: another transaction with the same rows, that was taken for lost, has been committed.
     Twice,
 }
@@ -98,7 +99,7 @@ impl Worker {
         worker
     }
 
-    fn connection_of(&self, session: Session) -> Result<Connection, Trouble> {
+    fn connection_of(&self, session: Session) -> Result<Connection, ServiceError> {
         let Target { insert, copy, find } = &*self.target;
         let insert = session.prepare(insert)?;
         let copy = copy.as_ref().map(|sql| session.prepare(sql)).transpose()?;
@@ -106,7 +107,7 @@ impl Worker {
         Ok(Connection { session, insert, copy, find })
     }
 
-    pub(super) fn connect(&mut self) -> Result<(), Trouble> {
+    pub(super) fn connect(&mut self) -> Result<(), ServiceError> {
         if self.connection.is_none() {
             self.connection = Some(self.connection_of(self.server.try_connect()?)?);
         }
@@ -114,7 +115,7 @@ impl Worker {
     }
 
     /// A connection with a transaction that holds all that the split has stored so far.
-    fn ready(&mut self) -> Result<(), Trouble> {
+    fn ready(&mut self) -> Result<(), ServiceError> {
         self.connect()?;
         if self.open {
             return Ok(());
@@ -129,23 +130,23 @@ impl Worker {
             self.part(&encoded, &rows, &mut again)?;
             if let Some((_, trouble)) = again.refused.pop() {
                 let message = format!("a row that was accepted is refused when written again: {}", trouble.message);
-                return Err(Trouble { nature: Nature::Broken, message, ..trouble });
+                return Err(ServiceError { class: ErrorClass::Permanent, message, ..trouble });
             }
         }
         Ok(())
     }
 
-    fn connection(&self) -> Result<&Connection, Trouble> {
-        let gone = || Trouble { nature: Nature::Heals, message: "not connected".into(), code: None, answered: false };
+    fn connection(&self) -> Result<&Connection, ServiceError> {
+        let gone = || ServiceError::lost("not connected");
         self.connection.as_ref().ok_or_else(gone)
     }
 
-    pub(super) fn session(&self) -> Result<&Session, Trouble> {
+    pub(super) fn session(&self) -> Result<&Session, ServiceError> {
         self.connection().map(|connection| &connection.session)
     }
 
     /// Ends the transaction after trouble. A connection that did not answer as it should is given up.
-    pub(super) fn abandon(&mut self, trouble: &Trouble) {
+    pub(super) fn abandon(&mut self, trouble: &ServiceError) {
         self.open = false;
         let usable = trouble.answered && self.session().is_ok_and(|s| !s.is_closed() && s.run("rollback").is_ok());
         if !usable {
@@ -154,9 +155,9 @@ impl Worker {
     }
 
     /// After trouble on attempt number `attempt`: a pause before the next one, or the failure.
-    pub(super) fn after(&mut self, attempt: u32, trouble: &Trouble) -> Result<(), Failure> {
+    pub(super) fn after(&mut self, attempt: u32, trouble: &ServiceError) -> Result<(), Failure> {
         self.abandon(trouble);
-        if self.split.partly && trouble.nature == Nature::Heals {
+        if self.split.partly && trouble.is_transient() {
             let Split { rows, .. } = self.split;
             let why = if self.plan.returning.is_empty() { "it is too large" } else { "its ids are known to others" };
             let split = self.split.name();
@@ -183,7 +184,7 @@ impl Worker {
     }
 
     /// Stores these rows within a savepoint; where one is refused, goes back to it and stores each half.
-    fn part(&self, encoded: &Encoded, rows: &[u32], stored: &mut Stored) -> Result<(), Trouble> {
+    fn part(&self, encoded: &Encoded, rows: &[u32], stored: &mut Stored) -> Result<(), ServiceError> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -211,7 +212,7 @@ impl Worker {
     }
 
     /// Sends rows; what comes back is in their order.
-    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, Trouble> {
+    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, ServiceError> {
         let Connection { session, insert, copy, find } = self.connection()?;
         if let Some(copy) = copy {
             return session.copy(copy, &encoded.lines(rows)).map(|()| Vec::new());
@@ -227,7 +228,7 @@ impl Worker {
         }
         if !self.plan.returning.is_empty() && returned.len() != rows.len() {
             let message = format!("{} rows came back of {} that were written", returned.len(), rows.len());
-            return Err(Trouble { nature: Nature::Broken, message, code: None, answered: true });
+            return Err(ServiceError::answer(ErrorClass::Permanent, message));
         }
         Ok(returned)
     }
@@ -262,7 +263,7 @@ impl Worker {
                     return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));
                 }
                 Err(Unfinished::Unknown(trouble)) => {
-                    let Trouble { message, .. } = &trouble;
+                    let ServiceError { message, .. } = &trouble;
                     let known = self.receipts.is_some();
                     if known && !self.split.partly {
                         // Should it be committed after all, doing it again meets its receipt.
@@ -409,7 +410,7 @@ fn sound(plan: &Plan, batch: &Batch, encoded: &Encoded, refused: &mut Vec<Refuse
 }
 
 /// The reason for a reject in a word.
-fn code(trouble: &Trouble) -> RejectCode {
+fn code(trouble: &ServiceError) -> RejectCode {
     RejectCode(match trouble.code.as_deref().and_then(|code| code.get(..2)) {
         Some("23" | "44") => "constraint",
         Some("22") => "bad_value",

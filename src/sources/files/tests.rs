@@ -20,10 +20,10 @@ use super::{FilesSpec, build};
 use crate::{
     batch::{Rejects, SplitId, json as row_json},
     failure::Failure,
-    formats::testing::Folder,
     jobspec::{BatchSize, Problems, Table, Value},
     kind::{Compiled, Context},
     stage::{Source, Split},
+    testing::Folder,
 };
 
 /// How a test reads: the size of batches and the longest record.

@@ -6,10 +6,10 @@ use super::{KIND, ranges};
 use crate::{
     batch::{Rejects, SplitId, json as row_json},
     failure::{Exit, Failure},
-    formats::testing::Folder,
     jobspec::{BatchSize, Document, Format, Place, Problems},
     kind::{Compiled, Context},
     stage::{Detail, Source, Split},
+    testing::Folder,
 };
 
 const BATCH: BatchSize = BatchSize { rows: 1000, bytes: 1 << 20 };

@@ -12,11 +12,12 @@ use super::KIND;
 use crate::{
     batch::{Batch, Block, Column, Origin, Schema, SplitId, json as row_json},
     failure::Failure,
-    formats::{columns::Invalid, testing::Folder},
+    formats::columns::Invalid,
     jobspec::{Document, Format, Place, Problems},
     kind::{Compiled, Context},
     sqlite::ValueColumn,
     stage::{Mode, Sink, SinkWorker, Written},
+    testing::Folder,
 };
 
 /// Columns as `name type`, with a `?` behind those that may be null.
