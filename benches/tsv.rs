@@ -16,11 +16,13 @@ use runner::{
     formats::{
         Chunk, Decoder, Encoder, Start,
         blocks::{Blocks, Newline, Piece},
-        cells::CellStyle,
-        columns::{self, ColumnSpec},
         tsv::{TsvDecoder, TsvEncoder},
     },
     jobspec::{Path, Problems},
+    values::{
+        cell::CellStyle,
+        columns::{self, ColumnSpec},
+    },
 };
 
 const BYTES: usize = 100_000_000;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    batch::{Reject, SplitId},
+    batch::{Reject, RejectCode, SplitId},
     failure::Failure,
     stage::{Split, Verified},
 };
@@ -69,6 +69,15 @@ pub enum Event {
         stage: StageId,
         /// The records.
         rejects: Vec<Reject>,
+    },
+    /// Rejects that were told of, and turned out to lie behind the one at which the job fails.
+    BehindCutoff {
+        /// The stage that refused them.
+        stage: StageId,
+        /// The reason.
+        code: RejectCode,
+        /// How many.
+        rejects: u64,
     },
     /// A sink answered for one batch.
     Answered {

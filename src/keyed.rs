@@ -11,6 +11,7 @@ use crate::{
     expr::{Expr, RowError},
     failure::{Exit, Failure},
     stage::Guarantee,
+    values::hex,
 };
 
 /// In which order rows with equal keys are stored.
@@ -153,7 +154,7 @@ impl<'a> Values<'a> {
         let shown = &value[..value.len().min(16)];
         let more = if value.len() > shown.len() { "…" } else { "" };
         match self {
-            Values::Binary(_) => shown.iter().map(|byte| format!("{byte:02x}")).chain([more.to_owned()]).collect(),
+            Values::Binary(_) => hex::text(shown) + more,
             Values::Text(_) => format!("{:?}{more}", String::from_utf8_lossy(shown).trim_end_matches('\u{fffd}')),
         }
     }

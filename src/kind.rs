@@ -2,8 +2,8 @@
 //! its table of the spec into a live stage. A kind's own file holds all of that kind; its folder's
 //! `mod.rs` lists it.
 
-use schemars::{Schema as JsonSchema, SchemaGenerator};
-use serde::de::DeserializeOwned;
+use schemars::{JsonSchema, Schema as JsonSchemaText, SchemaGenerator};
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     batch::{ColumnType, Schema},
@@ -16,7 +16,7 @@ pub struct Kind<S: ?Sized + 'static> {
     /// The word behind `type =`.
     pub name: &'static str,
     /// The JSON Schema of its own keys.
-    pub schema: fn(&mut SchemaGenerator) -> JsonSchema,
+    pub schema: fn(&mut SchemaGenerator) -> JsonSchemaText,
     /// Checks its keys alone, where its input is not known because of an earlier problem.
     pub check: fn(&mut Context<'_>),
     /// The key that names its second input, where it has one: `with`.
@@ -27,7 +27,7 @@ pub struct Kind<S: ?Sized + 'static> {
 
 impl<S: ?Sized + 'static> Kind<S> {
     /// A kind whose keys are the fields of `T`.
-    pub const fn new<T: DeserializeOwned + schemars::JsonSchema>(
+    pub const fn new<T: DeserializeOwned + JsonSchema>(
         name: &'static str,
         compile: fn(&mut Context<'_>) -> Option<Compiled<S>>,
     ) -> Self {
@@ -66,6 +66,17 @@ pub enum Workers {
     Keyed(Expr, usize),
     /// Never more than one, whatever the spec asks for; the phrase says why.
     One(&'static str),
+}
+
+/// In what order rows with equal keys reach the target, where a later row takes the place of an earlier one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// In the order of the input, across files, splits and workers.
+    #[default]
+    Input,
+    /// In any order, so that rows are free to go to any worker.
+    Any,
 }
 
 /// What a kind compiles in: its table, its input, and the place to put problems.

@@ -32,16 +32,17 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`batch`] | batch, origin, reject, column types: pure data |
+//! | [`batch`] | batch, origin, reject: pure data |
 //! | [`failure`] | failures and the exit codes |
 //! | [`stage`] | the traits: a shared half makes one worker half per thread |
 //! | [`kind`] | what a kind of stage is to the compiler |
 //! | [`jobspec`] | text → values → decoded job; problems and their places |
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
+//! | [`values`] | types; text and JSON to values and back; columns under way; calendar and hex: one piece of code each |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
 //! | `service` | what every client of a server shares: classes of errors, patience, timeouts, samples read back |
-| `keyed` | what the kinds share that see a row as a key with something under it |
-| `sqlite`, `postgres` | what the sink and the source of the same name share |
+//! | `keyed` | what the kinds share that see a row as a key with something under it |
+//! | `sqlite`, `postgres` | what the sink and the source of the same name share |
 //! | [`stores`] | documents by key, in a folder or in SQLite, for the kinds that share them |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
 //! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
@@ -51,9 +52,10 @@
 //! | [`report`] | tally, report file, summary, progress: all made of events |
 //! | [`rejects`], [`lock`] | the reject file, written and read again; the lock that keeps two runs of a job apart |
 //! | `replay` | the source that stands in a replay for what rejected records |
+//! | [`replace`] | how a file that is written whole takes the place of an older one |
 //! | [`ledger`], [`receipt`] | what of a run is done, durably; what a database answered for rows it has already |
 //! | [`cli`] | one file per command |
-| `testing` | what unit tests of kinds share |
+//! | `testing` | what unit tests of kinds share |
 //!
 //! A new kind is one file in its folder, one line in the folder's `KINDS`, one job in `jobs/`, and its tests.
 //!
@@ -92,7 +94,7 @@
 //! - There is no async but in the clients that are built so (`postgres`, the `btrdb` source): each of their connections
 //!   has a runtime of its own (`service`), which runs only while its worker waits for an answer.
 //! - The hot path allocates per batch, not per record; strings are views into the block that was read. There is one
-//!   `unsafe`, in `formats/store.rs`: text that was found to be UTF-8 is not checked twice.
+//!   `unsafe`, in `values/builder.rs`: text that was found to be UTF-8 is not checked twice.
 //!
 //! A test in `tests/suite/house.rs` holds what of this a machine can check.
 
@@ -113,6 +115,7 @@ mod postgres;
 pub mod pulse;
 pub mod receipt;
 pub mod rejects;
+pub mod replace;
 mod replay;
 pub mod report;
 mod service;
@@ -124,3 +127,4 @@ pub mod stores;
 #[cfg(test)]
 mod testing;
 pub mod transforms;
+pub mod values;

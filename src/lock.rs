@@ -4,8 +4,10 @@
 //! is for people.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fmt,
+    fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -19,6 +21,15 @@ use crate::failure::{Exit, Failure};
 pub struct Lock {
     /// Locked as long as it is open.
     file: File,
+}
+
+/// Keeps runs of different jobs, or of one job under two names, from writing one target at once. It lies beside the
+/// target, hidden, and is gone when the run ends.
+#[derive(Debug)]
+pub struct TargetLock {
+    /// Locked as long as it is open.
+    _file: File,
+    path: PathBuf,
 }
 
 /// Pause before the second try to get a lock; doubled before each further one.
@@ -50,10 +61,7 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Err(held(&mut file, job)),
             Err(TryLockError::Error(error)) => return Err(Failure::creating(&path, &error)),
         }
-        let owner = Owner { pid: std::process::id(), host: host(), since: crate::rejects::now() };
-        let text = serde_json::to_string(&owner).unwrap_or_default();
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
-        written.map_err(|error| Failure::writing(&path, &error))?;
+        write_owner(&mut file).map_err(|error| Failure::writing(&path, &error))?;
         Ok(Lock { file })
     }
 
@@ -69,25 +77,118 @@ impl Lock {
         told: &mut dyn FnMut(&Failure),
         given_up: &dyn Fn() -> bool,
     ) -> Result<Lock, Failure> {
-        let start = Instant::now();
-        let (mut pause, mut owner) = (SHORTEST, None);
+        patiently(patience, told, given_up, || Lock::take(state, job))
+    }
+}
+
+/// Tries to take a lock until it is free, `patience` is at an end or `given_up` says so.
+fn patiently<T>(
+    patience: Duration,
+    told: &mut dyn FnMut(&Failure),
+    given_up: &dyn Fn() -> bool,
+    take: impl Fn() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let start = Instant::now();
+    let (mut pause, mut owner) = (SHORTEST, None);
+    loop {
+        let held = match take() {
+            Err(held) if held.exit == Exit::TryAgain => held,
+            other => return other,
+        };
+        let left = patience.saturating_sub(start.elapsed());
+        if left.is_zero() || given_up() {
+            return Err(held);
+        }
+        if owner.as_ref() != Some(&held) {
+            told(&held);
+            owner = Some(held);
+        }
+        std::thread::sleep(pause.min(left));
+        pause = (pause * 2).min(LONGEST);
+    }
+}
+
+impl TargetLock {
+    /// Takes the lock of a target, by its real path: a file, a folder, or a pattern of files below one. `None` where
+    /// there is nothing to lock: a device, a pipe, or a folder in which this process may not create anything, of
+    /// which the stage that writes there will tell.
+    ///
+    /// # Errors
+    /// Exit 75 where another run holds it, naming its owner.
+    pub fn take(target: &Path) -> Result<Option<TargetLock>, Failure> {
+        let Some(path) = beside(target) else { return Ok(None) };
         loop {
-            let held = match Lock::take(state, job) {
-                Err(held) if held.exit == Exit::TryAgain => held,
-                other => return other,
+            let Ok(mut file) = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)
+            else {
+                return Ok(None);
             };
-            let left = patience.saturating_sub(start.elapsed());
-            if left.is_zero() || given_up() {
-                return Err(held);
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let by = owner(&mut file).map_or_else(|| "another process".to_owned(), |owner| owner.to_string());
+                    let message = format!("`{}` is being written by {by}", target.display());
+                    return Err(Failure::new(Exit::TryAgain, message));
+                }
+                Err(TryLockError::Error(_)) => return Ok(None),
             }
-            if owner.as_ref() != Some(&held) {
-                told(&held);
-                owner = Some(held);
+            // Its last owner may have removed it between the two calls: then another file can have the name by now.
+            let same = fs::metadata(&path).ok().zip(file.metadata().ok());
+            if same.is_some_and(|(named, own)| (named.dev(), named.ino()) == (own.dev(), own.ino())) {
+                // Whoever is refused without knowing by whom is still refused.
+                let _ = write_owner(&mut file);
+                return Ok(Some(TargetLock { _file: file, path }));
             }
-            std::thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LONGEST);
         }
     }
+}
+
+impl TargetLock {
+    /// Takes the lock as [`TargetLock::take`] does, waiting for its owner as [`Lock::wait`] does.
+    ///
+    /// # Errors
+    /// Exit 75 where another run still holds it at the end.
+    pub fn wait(
+        target: &Path,
+        patience: Duration,
+        told: &mut dyn FnMut(&Failure),
+        given_up: &dyn Fn() -> bool,
+    ) -> Result<Option<TargetLock>, Failure> {
+        patiently(patience, told, given_up, || TargetLock::take(target))
+    }
+
+    /// Is it the lock of this target?
+    pub fn is_of(&self, target: &Path) -> bool {
+        beside(target).is_some_and(|path| path == self.path)
+    }
+}
+
+impl Drop for TargetLock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The lock file of a target. Its folder is made where it is missing: the target will need it.
+fn beside(target: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(target).ok();
+    let metadata = real.as_ref().and_then(|real| fs::metadata(real).ok());
+    if metadata.is_some_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        return None;
+    }
+    let target = real.as_deref().unwrap_or(target);
+    // Only the part before the first placeholder is a place.
+    let literal: PathBuf = target.iter().take_while(|part| !part.as_encoded_bytes().contains(&b'{')).collect();
+    let pattern = target.strip_prefix(&literal).ok()?;
+    let (folder, name) = match pattern.as_os_str().is_empty() {
+        true => (literal.parent()?.to_owned(), literal.file_name()?.to_owned()),
+        false => (literal, pattern.as_os_str().to_owned()),
+    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+    fs::create_dir_all(folder).ok()?;
+    let name = name.to_string_lossy().replace('/', "%");
+    // Names have 255 bytes at most.
+    let name: String = name.chars().take(60).collect();
+    Some(fs::canonicalize(folder).ok()?.join(format!(".{name}.runner-lock")))
 }
 
 impl Drop for Lock {
@@ -102,11 +203,21 @@ fn open(state: &Path, path: &PathBuf) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
+fn write_owner(file: &mut File) -> std::io::Result<()> {
+    let owner = Owner { pid: std::process::id(), host: host(), since: crate::rejects::now() };
+    let text = serde_json::to_string(&owner).unwrap_or_default();
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()))
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Owner { pid, host, since } = self;
+        write!(f, "process {pid} on {host} since {since}")
+    }
+}
+
 fn held(file: &mut File, job: &str) -> Failure {
-    let by = match owner(file) {
-        Some(Owner { pid, host, since }) => format!("process {pid} on {host} since {since}"),
-        None => "another process".to_owned(),
-    };
+    let by = owner(file).map_or_else(|| "another process".to_owned(), |owner| owner.to_string());
     Failure::new(Exit::TryAgain, format!("job `{job}` is being run by {by}"))
 }
 
@@ -145,6 +256,24 @@ mod tests {
         drop(first);
         Lock::take(&state, "job").expect("free again");
         std::fs::remove_dir_all(&state).expect("made above");
+    }
+
+    #[test]
+    fn a_target_has_one_writer_whatever_path_leads_to_it() {
+        let folder = std::env::temp_dir().join(format!("runner-lock-target-{}", std::process::id()));
+        fs::create_dir_all(folder.join("real")).expect("made");
+        std::os::unix::fs::symlink(folder.join("real"), folder.join("link")).expect("linked");
+        for name in ["new.csv", "{split}.csv", "{a}/b/{c}.csv"] {
+            let first = TargetLock::take(&folder.join("real").join(name)).expect("free").expect("a lock");
+            let held = TargetLock::take(&folder.join("link").join(name)).expect_err("by another path");
+            assert_eq!(held.exit, Exit::TryAgain);
+            assert!(held.message.contains(&format!("process {}", std::process::id())), "{held}");
+            TargetLock::take(&folder.join("link/other.csv")).expect("another target").expect("a lock");
+            drop(first);
+            assert_eq!(fs::read_dir(folder.join("real")).expect("there").count(), 0, "nothing is left");
+        }
+        assert!(TargetLock::take(Path::new("/dev/null")).expect("nothing to lock").is_none());
+        fs::remove_dir_all(&folder).expect("made above");
     }
 
     #[test]

@@ -15,11 +15,11 @@ use crate::{
     formats::{
         Chunk, Start,
         blocks::{LineEnd, Newline},
-        columns::{ColumnSpec, Invalid},
         ndjson::NdjsonDecoder,
     },
     rejects::{Entry, KeptRejects, NOT_REPLAYABLE, Record, Why},
     stage::{Detail, Rereader, Source, SourceWorker, Split, SplitReader},
+    values::columns::{ColumnSpec, Invalid},
 };
 
 /// Records of a batch at most.

@@ -11,7 +11,13 @@
 
 mod properties;
 
-use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use arrow_array::RecordBatch;
 
@@ -53,6 +59,12 @@ pub trait Source: Send + Sync {
         SourceProperties::default()
     }
 
+    /// What tells of a file whether it reads it, now or in the next run; `None` where it reads no files that others
+    /// write.
+    fn reads(&self) -> Option<Reads> {
+        None
+    }
+
     /// What makes rows again of records that this source refused, from their text as the reject file keeps it;
     /// `None` where they have no text of their own, as in a database.
     fn rereader(&self) -> Option<Rereader> {
@@ -65,6 +77,9 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 }
+
+/// Tells whether a source reads a file, or will once it is there.
+pub type Reads = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 
 /// Makes rows of the text of single records.
 pub struct Rereader {
@@ -253,6 +268,14 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// The output cannot be created or reached at all.
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure>;
+
+    /// Paths that it may write, with something in place of what only rows tell: no source of the job may read these.
+    fn may_write(&self) -> Vec<PathBuf> {
+        self.properties().files
+    }
+
+    /// What the sources of the job read: where only rows tell what it writes, it must refuse these.
+    fn avoid(&self, _reads: Vec<Reads>) {}
 
     /// Called before the first worker is made, where the run can be gone on with should it break off. A sink that
     /// promises to hold every row once guards itself from then on: it keeps, under the run's name, what it needs to

@@ -185,7 +185,8 @@ def measure(contender, files):
         environment["APPS_INSTALLED"] = f"{run}/*.tsv.gz"
         result = os.path.join(run, "result.json")
         command = CONTENDERS[contender](run, links)
-        inner = [ROOT / "scripts" / "with-services", sys.executable, ROOT / "scripts" / "bench", "measure", result, "--", *command]
+        services = [ROOT / "scripts" / "with-services", "memcached", "--"]
+        inner = [*services, sys.executable, ROOT / "scripts" / "bench", "measure", result, "--", *command]
         if subprocess.run(inner, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL).returncode != 0:
             raise Failed(f"`{contender}` failed")
         return json.loads(pathlib.Path(result).read_text())

@@ -2,16 +2,15 @@
 //!
 //! Pure data. Nothing here knows of threads, files or job specs.
 
-mod builder;
-pub mod json;
 mod origin;
 mod reject;
-mod types;
 
-pub use builder::{Builder, ListBuilder};
 pub use origin::{Block, Origin, Position, Raw, SplitId};
-pub use reject::{Reject, RejectCode, Rejects};
-pub use types::{Column, ColumnType, Schema, TypeError};
+pub use reject::{Reject, Rejects};
+
+pub use crate::values::{Column, ColumnType, RejectCode, Schema, TypeError};
+
+use std::collections::HashSet;
 
 use arrow_array::{Array, RecordBatch, UInt32Array};
 use arrow_buffer::Buffer;
@@ -44,7 +43,7 @@ impl Batch {
     /// Bytes of memory this batch keeps alive: every buffer in full, and once, however many columns are
     /// views into it.
     pub fn bytes(&self) -> usize {
-        let mut seen = Vec::new();
+        let mut seen = HashSet::new();
         let raw = self.origin.raw_buffer().map_or(0, |buffer| size(buffer, &mut seen));
         let columns = self.records.columns();
         raw + columns.iter().map(|column| sizes(&column.to_data(), &mut seen)).sum::<usize>()
@@ -87,17 +86,13 @@ impl Batch {
 }
 
 /// Bytes of all buffers of an array that are not in `seen` yet.
-fn sizes(data: &ArrayData, seen: &mut Vec<usize>) -> usize {
+fn sizes(data: &ArrayData, seen: &mut HashSet<usize>) -> usize {
     let own: usize = data.buffers().iter().map(|buffer| size(buffer, seen)).sum();
     let nulls = data.nulls().map_or(0, |nulls| size(nulls.buffer(), seen));
     own + nulls + data.child_data().iter().map(|child| sizes(child, seen)).sum::<usize>()
 }
 
-fn size(buffer: &Buffer, seen: &mut Vec<usize>) -> usize {
+fn size(buffer: &Buffer, seen: &mut HashSet<usize>) -> usize {
     let start = buffer.data_ptr().as_ptr() as usize;
-    if seen.contains(&start) {
-        return 0;
-    }
-    seen.push(start);
-    buffer.capacity()
+    if seen.insert(start) { buffer.capacity() } else { 0 }
 }

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 
 use super::{Batch, Position, SplitId};
-
-/// Why a record was refused: a short fixed word that reports count by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RejectCode(pub &'static str);
+use crate::values::{RejectCode, json};
 
 /// One refused record.
 #[derive(Clone, Debug)]
@@ -55,7 +52,7 @@ impl Rejects {
     pub fn push(&mut self, batch: &Batch, row: usize, code: RejectCode, message: impl Into<String>) {
         let record = match batch.origin.raw(row) {
             Some(raw) => raw.to_vec(),
-            None => super::json::row(&batch.records, row).into_bytes(),
+            None => json::row(&batch.records, row).into_bytes(),
         };
         let position = batch.origin.position(row);
         let row = Some(batch.records.slice(row, 1));

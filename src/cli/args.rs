@@ -61,7 +61,7 @@ pub(super) enum Command {
 }
 
 /// `runner SPEC…`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Run {
     /// Job specs
     #[arg(value_name = "SPEC")]
@@ -80,7 +80,7 @@ pub(super) struct Run {
 }
 
 /// `runner replay SPEC REJECTS`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Replay {
     /// The job spec; `limits.rejects` does not count here
     #[arg(value_name = "SPEC")]
@@ -94,7 +94,7 @@ pub(super) struct Replay {
 }
 
 /// How a job is run.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct How {
     /// Do everything but write, and show a sample of what would be written
     #[arg(long)]
@@ -108,12 +108,32 @@ pub(super) struct How {
     /// Print nothing but errors
     #[arg(long, short)]
     pub(super) quiet: bool,
-    /// Print the report to standard output
+    /// Print the report to standard output; where there is no run, why
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<ReportFormat>,
+    /// How to tell on standard error what happens
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
     /// Write the report to this file instead of the state directory
     #[arg(long, value_name = "PATH")]
     pub(super) report: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people: on a terminal lines that are drawn again and again, elsewhere sentences with their time
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl From<LogFormat> for crate::report::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => crate::report::LogFormat::Text,
+            LogFormat::Json => crate::report::LogFormat::Json,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -123,7 +143,7 @@ pub(super) enum ReportFormat {
 }
 
 /// `runner check PATH…`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Check {
     /// Specs, or folders of them
     #[arg(value_name = "PATH", required = true)]
@@ -147,7 +167,7 @@ pub(super) enum CheckFormat {
 }
 
 /// `runner plan SPEC`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Plan {
     /// The job spec
     #[arg(value_name = "SPEC")]
@@ -158,7 +178,7 @@ pub(super) struct Plan {
 }
 
 /// `runner preview SPEC [STAGE]`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Preview {
     /// The job spec
     #[arg(value_name = "SPEC")]
@@ -178,7 +198,7 @@ pub(super) struct Preview {
 }
 
 /// `runner graph SPEC`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Graph {
     /// The job spec
     #[arg(value_name = "SPEC")]
@@ -200,7 +220,7 @@ pub(super) enum GraphFormat {
 }
 
 /// `runner schema WHAT`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Schema {
     /// Of what
     pub(super) what: SchemaOf,
@@ -215,7 +235,7 @@ pub(super) enum SchemaOf {
 }
 
 /// `runner get SPEC KEY`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Get {
     /// The job spec; with several `kv` sinks in it, one is named behind a colon
     #[arg(value_name = "SPEC[:SINK]")]
@@ -229,7 +249,7 @@ pub(super) struct Get {
 }
 
 /// `runner keys SPEC`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Keys {
     /// The job spec; with several `kv` sinks in it, one is named behind a colon
     #[arg(value_name = "SPEC[:SINK]")]
@@ -243,7 +263,7 @@ pub(super) struct Keys {
 }
 
 /// `runner status SPEC`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Status {
     /// The job spec
     #[arg(value_name = "SPEC")]
@@ -265,7 +285,7 @@ pub(super) enum StatusFormat {
 }
 
 /// `runner completions SHELL`
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Completions {
     /// The shell
     pub(super) shell: clap_complete::Shell,

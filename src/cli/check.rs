@@ -1,7 +1,10 @@
 //! `runner check`: validates specs offline. It builds the very plan that `run` runs, but needs none of the
 //! environment: a variable without a value is a note here.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::{Path, PathBuf},
+};
 
 use super::{
     Compiled,
@@ -10,7 +13,9 @@ use super::{
 };
 use crate::{
     failure::{Exit, Failure},
-    jobspec::{self, Finding, Mode},
+    jobspec::{self, Finding, Mode, Path as JobPath, Place, Problem},
+    plan::Plan,
+    report::printable,
 };
 
 /// Checks every spec; the answer is 78 where one of them is invalid.
@@ -26,16 +31,26 @@ pub(super) fn check(args: &Check) -> Exit {
         return told(failure);
     }
     let mut worst = Exit::Done;
+    let mut names = Names::default();
     for path in &specs {
         match compile(path, &args.set, Mode::Check) {
-            Ok(compiled) => {
-                tell(path, &compiled, args.format);
+            Ok(mut compiled) => {
+                if let Some(problem) = compiled.plan.as_ref().and_then(|plan| names.taken(path, plan)) {
+                    compiled.problems.push(problem);
+                    compiled.plan = None;
+                }
                 if compiled.plan.is_none() {
                     worst = Exit::Spec;
                 }
+                let written = tell(path, &compiled, args.format);
+                if written != Exit::Done {
+                    return written;
+                }
             }
+            Err(failure) if args.format == CheckFormat::Text => return told(failure),
             Err(failure) => {
-                complain(&failure);
+                let finding = Finding::of_file(path, failure.message);
+                tell_findings(&[finding], args.format);
                 return failure.exit;
             }
         }
@@ -43,27 +58,59 @@ pub(super) fn check(args: &Check) -> Exit {
     worst
 }
 
-fn tell(path: &Path, compiled: &Compiled, format: CheckFormat) {
+/// The jobs of several specs. Two that share a name and a state directory would take each other's lock, ledger and
+/// report for their own.
+#[derive(Default)]
+pub(super) struct Names(HashMap<(PathBuf, String), PathBuf>);
+
+impl Names {
+    /// What is wrong where another spec has the name already.
+    pub(super) fn taken(&mut self, spec: &Path, plan: &Plan) -> Option<Problem> {
+        match self.0.entry((plan.state.clone(), plan.name.clone())) {
+            Entry::Vacant(free) => {
+                free.insert(spec.to_owned());
+                None
+            }
+            // The same file twice is the same job twice.
+            Entry::Occupied(first) if first.get() == spec => None,
+            Entry::Occupied(first) => {
+                let message = format!(
+                    "`{}` has the name `{}` too, and its state in the same place",
+                    first.get().display(),
+                    plan.name
+                );
+                let help = Some("give one of them another `name`, or a `state.path` of its own".to_owned());
+                let place = Place::value(JobPath::default().key("name"));
+                Some(Problem::new("same-name", place, message).help(help))
+            }
+        }
+    }
+}
+
+fn tell(path: &Path, compiled: &Compiled, format: CheckFormat) -> Exit {
     match format {
         CheckFormat::Text => {
             if !compiled.problems.is_empty() {
                 show(compiled);
             }
             if let Some(plan) = &compiled.plan {
-                err(&format!("{}: job {} is valid, plan {}\n", path.display(), plan.name, plan.digest));
+                let path = path.display().to_string();
+                err(&format!("{}: job {} is valid, plan {}\n", printable(&path), plan.name, plan.digest));
             }
+            Exit::Done
         }
-        CheckFormat::Json => {
-            for finding in jobspec::machine(&compiled.document, &compiled.problems) {
-                out(&(serde_json::to_string(&finding).unwrap_or_default() + "\n"));
-            }
-        }
-        CheckFormat::Github => {
-            for finding in jobspec::machine(&compiled.document, &compiled.problems) {
-                out(&annotation(&finding));
-            }
+        CheckFormat::Json | CheckFormat::Github => {
+            tell_findings(&jobspec::machine(&compiled.document, &compiled.problems), format)
         }
     }
+}
+
+fn tell_findings(findings: &[Finding], format: CheckFormat) -> Exit {
+    let line = |finding: &Finding| match format {
+        CheckFormat::Github => annotation(finding),
+        _ => serde_json::to_string(finding).unwrap_or_default() + "\n",
+    };
+    out(&findings.iter().map(line).collect::<String>())
 }
 
 /// A workflow command of GitHub Actions: `::error file=…,line=…::message`.

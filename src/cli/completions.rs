@@ -12,6 +12,5 @@ use crate::failure::Exit;
 pub(super) fn completions(args: &Completions) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Args::command(), "runner", &mut script);
-    out(&String::from_utf8_lossy(&script));
-    Exit::Done
+    out(&String::from_utf8_lossy(&script))
 }

@@ -18,6 +18,5 @@ pub(super) fn generators() -> Exit {
     for info in fakes() {
         let _ = writeln!(text, "  {:<28} {}", info.name, info.example);
     }
-    out(&text);
-    Exit::Done
+    out(&text)
 }

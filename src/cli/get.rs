@@ -9,10 +9,7 @@ use crate::{
 /// Prints the document as it is stored, and a line end. A key that is not there is a missing input.
 pub(super) fn get(args: &Get) -> Exit {
     match find(args) {
-        Ok(document) => {
-            out(&document);
-            Exit::Done
-        }
+        Ok(document) => out(&document),
         Err(exit) => exit,
     }
 }

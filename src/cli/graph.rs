@@ -16,13 +16,10 @@ pub(super) fn graph(args: &Graph) -> Exit {
         return told(failure);
     }
     match plan_of(&args.spec, &args.set, Mode::Check) {
-        Ok(plan) => {
-            out(&match args.format {
-                GraphFormat::Mermaid => mermaid(&plan),
-                GraphFormat::Dot => dot(&plan),
-            });
-            Exit::Done
-        }
+        Ok(plan) => out(&match args.format {
+            GraphFormat::Mermaid => mermaid(&plan),
+            GraphFormat::Dot => dot(&plan),
+        }),
         Err(exit) => exit,
     }
 }

@@ -17,8 +17,7 @@ pub(super) fn keys(args: &Keys) -> Exit {
     match store(&args.spec, &args.set).and_then(|(_, store)| stores::keys(store.as_ref()).map_err(told)) {
         Ok(keys) => {
             let chosen = keys.into_iter().filter(|key| key.starts_with(&args.prefix));
-            out(&chosen.map(|key| key + "\n").collect::<String>());
-            Exit::Done
+            out(&chosen.map(|key| key + "\n").collect::<String>())
         }
         Err(exit) => exit,
     }

@@ -10,6 +10,7 @@ mod keys;
 mod plan;
 mod preview;
 mod replay;
+mod reports;
 mod run;
 mod schema;
 mod status;
@@ -28,6 +29,7 @@ use crate::{
     failure::{Exit, Failure},
     jobspec::{self, Document, Mode, Problems},
     plan::Plan,
+    report::printable,
 };
 
 /// Runs the command that the arguments ask for.
@@ -57,8 +59,36 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
             let _ = Args::command().print_help();
             Exit::Usage
         }
-        None => run::run(&args.run),
+        None => match not_a_command(&args.run.specs[0]) {
+            Some(failure) => told(failure),
+            None => run::run(&args.run),
+        },
     }
+}
+
+/// What commands are called elsewhere.
+const ELSEWHERE: &[(&str, &[&str])] = &[
+    ("run", &["exec", "execute", "start", "apply", "launch", "do"]),
+    ("check", &["validate", "lint", "verify", "test", "vet"]),
+    ("plan", &["explain", "show", "describe", "inspect"]),
+    ("preview", &["head", "peek", "sample", "cat"]),
+    ("status", &["state", "history", "log", "logs", "ls", "list"]),
+    ("replay", &["retry", "redo", "reprocess"]),
+    ("graph", &["draw", "dot", "dag"]),
+];
+
+/// Where the first argument is no file and does not look like one, it was meant for a command.
+fn not_a_command(first: &Path) -> Option<Failure> {
+    let word = first.to_str().filter(|word| !word.contains(['.', '/']))?;
+    if first.exists() {
+        return None;
+    }
+    let elsewhere = ELSEWHERE.iter().find(|(_, words)| words.contains(&word)).map(|(command, _)| *command);
+    let command = Args::command();
+    let known = command.get_subcommands().map(clap::Command::get_name);
+    let help = elsewhere.map(|command| format!("did you mean `{command}`?")).or_else(|| jobspec::nearest(word, known));
+    let help = help.unwrap_or_default();
+    Some(Failure::new(Exit::Usage, format!("there is no command `{word}`, and no file of that name; {help}")))
 }
 
 /// A spec that was read and compiled, or not.
@@ -127,13 +157,23 @@ fn show(compiled: &Compiled) {
 
 /// Prints a failure for people.
 fn complain(failure: &Failure) {
-    err(&format!("error: {failure}\n"));
+    err(&format!("error: {}\n", printable(&failure.to_string())));
 }
 
-/// Prints data.
-fn out(text: &str) {
-    // Whoever closed the pipe has seen enough.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Prints data. Whoever closed the pipe has seen enough; what could not be written otherwise is told.
+fn out(text: &str) -> Exit {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            told(Failure::new(Exit::Io, format!("cannot write to standard output: {error}")))
+        }
+        _ => Exit::Done,
+    }
+}
+
+/// Prints an object for machines, on a line of its own.
+fn out_json(object: &impl serde::Serialize) -> Exit {
+    out(&(serde_json::to_string(object).unwrap_or_default() + "\n"))
 }
 
 /// Prints for people.

@@ -5,56 +5,63 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::{Compiled, args, check_sets, complain, err, read, run, show, told};
+use super::{
+    args, check_sets, read,
+    run::{self, Teller},
+};
 use crate::{
     exec::LedgerUse,
     failure::Exit,
     jobspec::{Mode as SpecMode, Problems},
     plan::{Plan, compile_replay},
-    report::Screen,
+    report::Level,
 };
 
 /// Replays.
 pub(super) fn replay(args: &args::Replay) -> Exit {
-    if let Err(failure) = check_sets(std::slice::from_ref(&args.spec), &args.run.set) {
-        return told(failure);
-    }
-    let screen = Screen::new();
-    let signals = match run::prepare(&screen) {
-        Ok(signals) => signals,
+    let teller = match Teller::new(&args.run) {
+        Ok(teller) => teller,
         Err(exit) => return exit,
     };
-    let plan = match plan(args) {
+    if let Err(failure) = check_sets(std::slice::from_ref(&args.spec), &args.run.set) {
+        return teller.refused(&args.spec, failure);
+    }
+    let plan = match plan(args, &teller) {
         Ok(plan) => plan,
         Err(exit) => return exit,
     };
     if plan.stages.is_empty() {
-        err(&format!("{}: `{}` holds no rejects\n", plan.name, args.rejects.display()));
+        let what = format!("`{}` holds no rejects", args.rejects.display());
+        teller.screen.begin(&plan.name);
+        teller.screen.say(Level::Info, &what, &[]);
         return Exit::Done;
     }
     // What is done of a replay is in its files, not in the ledger: that belongs to the runs of the whole job.
     let how = (None, LedgerUse::Off);
-    match run::carry_out(Arc::new(plan), &args.spec, &args.run, how, &screen, &signals) {
-        Ok(ended) => ended.close(),
+    match run::carry_out(Arc::new(plan), &args.spec, &args.run, how, &teller) {
+        Ok(ended) => ended.close(&teller.screen),
         Err(exit) => exit,
     }
 }
 
-fn plan(args: &args::Replay) -> Result<Plan, Exit> {
-    let mut problems = Problems::default();
-    let mut document = read(&args.spec, &args.run.set, SpecMode::Run, &mut problems).map_err(told)?;
-    let stamp = Utc::now().format("%Y%m%dT%H%M%S%3fZ").to_string();
-    let plan = compile_replay(&mut document, &args.rejects, &stamp, &mut problems).map_err(told)?;
+fn plan(args: &args::Replay, teller: &Teller) -> Result<Plan, Exit> {
+    let own = args.clone();
+    let (document, problems, plan) = teller.interruptible(&args.spec, move || {
+        let mut problems = Problems::default();
+        let mut document = read(&own.spec, &own.run.set, SpecMode::Run, &mut problems)?;
+        let stamp = Utc::now().format("%Y%m%dT%H%M%S%3fZ").to_string();
+        let plan = compile_replay(&mut document, &own.rejects, &stamp, &mut problems)?;
+        Ok((document, problems, plan))
+    })?;
     if problems.any_error() {
-        show(&Compiled { document, problems, plan: None });
-        return Err(Exit::Spec);
+        return Err(teller.invalid(&args.spec, &document, &problems));
     }
     let mut plan = plan.ok_or(Exit::Spec)?;
     // The report of the run that rejected them is left alone.
     plan.report = Some(plan.state.join(format!("{}.replay.report.json", plan.name)));
     if plan.rejects.is_none() {
         let what = "the job names no reject file, so what is rejected anew is only counted";
-        complain(&crate::failure::Failure::new(Exit::Done, what));
+        teller.screen.say(Level::Warning, what, &[]);
     }
     Ok(plan)
 }

@@ -12,6 +12,5 @@ pub(super) fn schema(args: &Schema) -> Exit {
         SchemaOf::Job => plan::schema(),
         SchemaOf::Report => report::schema(),
     };
-    out(&(serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"));
-    Exit::Done
+    out(&(serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"))
 }

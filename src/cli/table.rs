@@ -7,7 +7,7 @@ use arrow_schema::Field;
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::batch::{Schema, json};
+use crate::{batch::Schema, report::printable_line, values::json};
 
 /// A cell is cut to so many characters: one long text must not push the other columns out of sight.
 const WIDEST: usize = 48;
@@ -18,7 +18,7 @@ pub(super) fn table(schema: &Schema, parts: &[RecordBatch], width: Option<usize>
         .columns()
         .iter()
         .map(|column| {
-            let head = [cut(&clean(&column.name), WIDEST), cut(&column.column_type.to_string(), WIDEST)];
+            let head = [cut(&printable_line(&column.name), WIDEST), cut(&column.column_type.to_string(), WIDEST)];
             Column { cells: head.to_vec(), right: column.column_type.is_number() }
         })
         .collect();
@@ -63,18 +63,9 @@ fn cell(field: &Field, values: &ArrayRef, row: usize) -> String {
         return "null".to_owned();
     }
     match json::value(field, values, row) {
-        Value::String(text) => clean(&text),
-        other => clean(&other.to_string()),
+        Value::String(text) => printable_line(&text).into_owned(),
+        other => printable_line(&other.to_string()).into_owned(),
     }
-}
-
-/// What would move the cursor is shown as an escape.
-fn clean(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { clean.extend(c.escape_default()) } else { clean.push(c) }
-    }
-    clean
 }
 
 /// The text, cut to a width; `…` stands for what is missing.

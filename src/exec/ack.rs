@@ -85,6 +85,11 @@ impl Ack {
         self.answer(true);
     }
 
+    /// Part of the split is lost, whatever becomes of this one.
+    pub(super) fn mark_incomplete(&self) {
+        drop(self.clone());
+    }
+
     /// Is some part of the split lost already?
     pub(super) fn is_incomplete(&self) -> bool {
         let state = self.tracker.as_ref().map(|tracker| tracker.state(self.split));

@@ -5,7 +5,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::watchdog::Slot;
+use super::activity::WorkerState;
 use crate::failure::{Exit, Failure};
 
 type Call = Box<dyn FnOnce() + Send>;
@@ -14,22 +14,22 @@ type Call = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub(super) struct Aside {
     calls: Sender<Call>,
-    pub(super) slot: Arc<Slot>,
+    pub(super) state: Arc<WorkerState>,
 }
 
 impl Aside {
     /// Starts the thread.
     pub(super) fn start() -> Result<Aside, Failure> {
         let (calls, received) = crossbeam_channel::unbounded::<Call>();
-        let slot = Arc::new(Slot::default());
-        let own = Arc::clone(&slot);
+        let state = Arc::new(WorkerState::default());
+        let own = Arc::clone(&state);
         let run = move || {
             own.enter();
             received.iter().for_each(|call| call());
         };
         let started = std::thread::Builder::new().name("aside".to_owned()).spawn(run);
         started.map_err(|error| Failure::new(Exit::Unavailable, format!("cannot start threads: {error}")))?;
-        Ok(Aside { calls, slot })
+        Ok(Aside { calls, state })
     }
 
     /// Begins a call; its answer comes once. A panic becomes a failure.

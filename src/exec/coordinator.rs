@@ -13,10 +13,11 @@ use crossbeam_channel::RecvTimeoutError;
 use super::{
     Options, Outcome, Signals,
     aside::Aside,
-    book::Book,
+    journal::Journal,
     launch::Launched,
-    resume::{Beginning, KeptSplit},
-    settle::{Settled, Settling, Share, within},
+    reject_limit::RejectCounter,
+    resume::{Beginning, KeptSplit, stored_when},
+    split_log::{Share, SplitLog},
     verdict::Verdicts,
     watchdog::Watchdog,
     worker::guard,
@@ -43,17 +44,13 @@ pub(super) struct Coordinator<'a> {
     signals: &'a Signals,
     observer: &'a mut dyn Observer,
     run: Launched,
-    book: Book,
-    settling: Settling,
-    /// Splits whose `done` action is due, once they are noted.
-    due: Vec<SplitId>,
+    journal: Journal,
+    log: SplitLog,
+    rejects: RejectCounter,
     /// Rows that sinks have taken and not given back.
-    taken: u64,
+    rows_stored: u64,
     /// A sink has failed: what it had begun to write by then, nobody knows.
-    unsure: bool,
-    /// Of the whole run so far.
-    sum: Share,
-    finished: usize,
+    a_sink_failed: bool,
     deadline: Option<Instant>,
     looked: Instant,
     verdicts: Verdicts,
@@ -72,28 +69,29 @@ impl<'a> Coordinator<'a> {
         (beginning, rejects): (Beginning, Option<RejectFile>),
         aside: Aside,
     ) -> Self {
-        let book = Book::new(beginning, rejects);
-        let outcome = Outcome { splits: run.splits.len(), run: book.run(), ..Outcome::default() };
-        let settling = Settling::new(plan.limits.rejects);
+        let journal = Journal::new(beginning, rejects);
+        let outcome = Outcome { splits: run.splits.len(), run: journal.run(), ..Outcome::default() };
+        let when = stored_when(plan);
+        let splits = (0..run.splits.len()).map(|split| run.source_of(SplitId(split as u32)));
+        // A share of rejects is known only at the end of the input.
+        let act_at_end = matches!(plan.limits.rejects, RejectLimit::Share(_));
+        let log = SplitLog::new(splits.map(|source| when[&source]), act_at_end);
         let looked = Instant::now();
         let verdicts = Verdicts::new(plan, &run.workers);
-        let slots = run.slots.iter().cloned().chain([(None, Arc::clone(&aside.slot))]);
-        let watchdog = Watchdog::new(plan, slots.collect());
+        let states = run.states.iter().cloned().chain([(None, Arc::clone(&aside.state))]);
+        let watchdog = Watchdog::new(plan, states.collect());
         let deadline = plan.limits.deadline.map(|after| looked + after.0);
-        let (sum, finished) = (Share::default(), 0);
         Coordinator {
             plan,
             options,
             signals,
             observer,
             run,
-            book,
-            settling,
-            due: Vec::new(),
-            taken: 0,
-            unsure: false,
-            sum,
-            finished,
+            journal,
+            log,
+            rejects: RejectCounter::new(plan.limits.rejects),
+            rows_stored: 0,
+            a_sink_failed: false,
             deadline,
             looked,
             verdicts,
@@ -126,17 +124,14 @@ impl<'a> Coordinator<'a> {
             Event::WaitsToCommit { stage } => self.verdicts.waits(self.plan.pool_of(*stage)),
             Event::WorkerEnded { stage } => self.verdicts.ended(self.plan.pool_of(*stage)),
             Event::Worked { stage, split, rows, .. } => match self.plan.stages[*stage].role {
-                Role::Source(_) => {
-                    self.sum.read += rows.input;
-                    self.settling.read(*split, rows.input);
-                }
+                Role::Source(_) => self.log.read(*split, rows.input),
                 Role::Sink(_) => {
-                    self.taken += rows.output;
-                    self.unsure |= rows.failed > 0;
+                    self.rows_stored += rows.output;
+                    self.a_sink_failed |= rows.failed > 0;
                 }
                 Role::Transform(_) => {}
             },
-            Event::Withdrawn { rows, .. } => self.taken -= rows,
+            Event::Withdrawn { rows, .. } => self.rows_stored -= rows,
             Event::Rejected { stage, rejects } => self.rejected(*stage, rejects),
             Event::Closed { split, how: Closed::Failed(failure) } => {
                 let name = &self.split(*split).name;
@@ -149,7 +144,7 @@ impl<'a> Coordinator<'a> {
             }
             Event::Answered { failure: Some(failure), .. } => self.note(failure.clone()),
             Event::Failed { stage, failure } => {
-                self.unsure |= matches!(self.plan.stages[*stage].role, Role::Sink(_));
+                self.a_sink_failed |= matches!(self.plan.stages[*stage].role, Role::Sink(_));
                 self.note(self.named(*stage, failure));
             }
             Event::Stopping { why } => self.outcome.stopped = self.outcome.stopped.or(Some(*why)),
@@ -158,11 +153,8 @@ impl<'a> Coordinator<'a> {
         self.observer.on(&event);
         match event {
             Event::Settled { split, complete } => {
-                if complete {
-                    let source = self.run.shared.source_of[split.0 as usize];
-                    self.book.stored(split, self.settling.share(split), source);
-                }
-                self.answered(split, complete);
+                self.rejects.settled(split);
+                self.log.answered(split, complete);
             }
             Event::Kept { splits } => splits.into_iter().for_each(|split| self.keep(split)),
             _ => {}
@@ -174,9 +166,8 @@ impl<'a> Coordinator<'a> {
 
     /// Nothing can be refused any more before this pool commits: is the run whole, and within its limit?
     fn judge(&mut self, pool: PoolId) {
-        if !within(self.plan.limits.rejects, self.sum) {
-            self.too_many_rejects();
-        }
+        // Every pool before this one has ended, so all that it could read has been judged.
+        self.judge_rejects(true);
         let whole = !self.run.shared.partial.load(Ordering::SeqCst);
         self.run.shared.verdicts[pool].open(whole);
     }
@@ -190,85 +181,62 @@ impl<'a> Coordinator<'a> {
     }
 
     fn rejected(&mut self, stage: StageId, rejects: &[Reject]) {
-        self.sum.rejected += rejects.len() as u64;
         for reject in rejects {
-            self.settling.rejected(reject.split, 1);
+            if self.rejects.add((reject.split, reject.position.record)) {
+                self.log.rejected(reject.split, 1);
+            }
             // What a stage made at the end is of no file.
             let file = self.run.splits.get(reject.split.0 as usize).map_or("", |split| split.name.as_str());
-            let (stages, stage) = (&self.plan.stages, &self.plan.stages[stage]);
-            let input = stage.inputs.first().and_then(|input| stages[*input].output.as_ref());
-            if let Err(failure) = self.book.reject(&stage.name, input, file, reject) {
+            let (stages, of) = (&self.plan.stages, &self.plan.stages[stage]);
+            let input = of.inputs.first().and_then(|input| stages[*input].output.as_ref());
+            if let Err(failure) = self.journal.reject((stage, &of.name), input, file, reject) {
                 self.fail(failure);
             }
         }
-        // A count can be judged at once; a share only where splits are settled.
-        if matches!(self.plan.limits.rejects, RejectLimit::Count(_)) && !within(self.plan.limits.rejects, self.sum) {
-            self.too_many_rejects();
-        }
+        self.judge_rejects(false);
     }
 
-    fn too_many_rejects(&mut self) {
+    /// Are there too many rejects? Then nothing that is whole or absent appears, and sources read only what decides
+    /// at which reject the job fails.
+    fn judge_rejects(&mut self, ended: bool) {
+        if !self.rejects.too_many(self.log.sum().read, ended) {
+            return;
+        }
         if !self.outcome.too_many_rejects {
             self.outcome.too_many_rejects = true;
             self.run.shared.partial.store(true, Ordering::SeqCst);
-            let Share { read, rejected } = self.sum;
-            let limit = self.plan.limits.rejects;
-            tracing::error!("{rejected} of {read} records rejected; the job allows {limit}");
-            self.stop(StopReason::Rejects);
+            if self.outcome.stopped.is_none() {
+                self.outcome.stopped = Some(StopReason::Rejects);
+                self.observer.on(&Event::Stopping { why: StopReason::Rejects });
+            }
         }
-    }
-
-    fn answered(&mut self, split: SplitId, complete: bool) {
-        self.settling.answered(split, complete);
-        while let Some(settled) = self.settling.next() {
-            self.settle(settled);
+        match self.rejects.last() {
+            Some(last) => self.run.shared.cutoff.set(last),
+            None => self.stop(StopReason::Rejects),
         }
     }
 
     /// What an earlier attempt has read and rejected counts, too.
     fn keep(&mut self, split: SplitId) {
-        let Some(&KeptSplit { read, rejected, .. }) = self.book.kept.get(&split) else { return };
-        self.sum.read += read;
-        self.sum.rejected += rejected;
-        self.settling.read(split, read);
-        self.settling.rejected(split, rejected);
-        self.answered(split, true);
+        let Some(&KeptSplit { read, rejected, .. }) = self.journal.kept.get(&split) else { return };
+        self.rejects.kept(rejected);
+        self.log.kept(split, Share { read, rejected });
     }
 
-    fn settle(&mut self, Settled { split, complete, within }: Settled) {
-        if !within {
-            self.too_many_rejects();
-        }
-        if complete && !self.outcome.too_many_rejects {
-            self.due.push(split);
-        }
-    }
-
-    /// Notes what is stored, and only then runs the `done` actions that are due. Where splits are stored all at
-    /// once, that is at the `end`.
-    fn save(&mut self, end: bool) {
-        let due = match end {
-            true if self.book.is_whole() => std::mem::take(&mut self.due),
-            true => self.due.drain(..).filter(|split| !self.book.is_late(self.run.source_of(*split))).collect(),
-            false => {
-                let first = self.due.iter().position(|split| self.book.is_late(self.run.source_of(*split)));
-                let rest = self.due.split_off(first.unwrap_or(self.due.len()));
-                std::mem::replace(&mut self.due, rest)
-            }
-        };
-        if due.is_empty() && !self.book.has_news() {
-            return;
-        }
-        if let Err(failure) = self.book.save() {
+    /// Notes what is stored, and only then runs the `done` actions that are due.
+    fn save(&mut self, ended: bool) {
+        let stored = self.log.to_note();
+        if let Err(failure) = self.journal.save(&stored) {
             self.fail(failure);
             return;
         }
-        for split in due {
+        self.log.noted();
+        while let Some(split) = self.next_due(ended) {
             match self.done(split) {
                 Ok(action) => {
-                    self.finished += 1;
+                    self.log.acted();
                     fail::fail_point!("done");
-                    self.book.acted(split, action.clone());
+                    self.journal.acted(split, action.clone());
                     self.observer.on(&Event::Done { split, action });
                 }
                 Err(failure) => self.fail(failure),
@@ -276,12 +244,22 @@ impl<'a> Coordinator<'a> {
         }
     }
 
+    /// The next split whose `done` action is due: in a job that fails for its rejects, only of those before the reject
+    /// at which it does.
+    fn next_due(&mut self, ended: bool) -> Option<SplitId> {
+        let end = match self.outcome.too_many_rejects {
+            true => self.rejects.last().map_or(SplitId(0), |(split, _)| split),
+            false => SplitId(u32::MAX),
+        };
+        self.log.next_due(end, ended)
+    }
+
     fn done(&mut self, split: SplitId) -> Result<Option<String>, Failure> {
         if !self.options.settles() {
             return Ok(None);
         }
         // An earlier attempt has done it.
-        if let Some(KeptSplit { gone: true, action, .. }) = self.book.kept.get(&split) {
+        if let Some(KeptSplit { gone: true, action, .. }) = self.journal.kept.get(&split) {
             return Ok(action.clone());
         }
         let stage = self.run.source_of(split);
@@ -388,17 +366,17 @@ impl<'a> Coordinator<'a> {
     /// Ends the run without waiting for anything.
     fn abort(&mut self, exit: Exit) {
         self.outcome.aborted = Some(exit);
-        self.outcome.unfinished = self.run.splits.len() - self.finished;
+        self.outcome.unfinished = self.log.len() - self.log.done_count();
     }
 
     fn finish(mut self) -> Outcome {
         self.drain();
         self.answer_late();
-        if !self.outcome.too_many_rejects && !within(self.plan.limits.rejects, self.sum) {
-            self.too_many_rejects();
-        }
+        self.judge_rejects(true);
+        self.log.run_ended();
         self.save(true);
-        if let Err(failure) = self.book.save() {
+        // The last actions.
+        if let Err(failure) = self.journal.save(&[]).and_then(|()| self.arrange_rejects()) {
             self.fail(failure);
         }
         // Whoever runs the command again for a failure goes on with this run, and stores nothing twice.
@@ -407,7 +385,7 @@ impl<'a> Coordinator<'a> {
         for (stage, gauge) in &self.run.gauges {
             self.observer.on(&Event::Queue { stage: *stage, high: gauge.high() });
         }
-        self.outcome.unfinished = self.run.splits.len() - self.finished;
+        self.outcome.unfinished = self.log.len() - self.log.done_count();
         self.close(failed);
         self.observer.tick();
         self.outcome
@@ -417,17 +395,35 @@ impl<'a> Coordinator<'a> {
     fn close(&mut self, failed: bool) {
         let plan = self.plan;
         let closed = if self.outcome.unfinished == 0 && !self.outcome.too_many_rejects {
-            let finished = self.book.finish(plan, |stage, call| guard(plan, stage, call));
+            let finished = self.journal.finish(plan, |stage, call| guard(plan, stage, call));
             self.outcome.complete = finished.is_ok() && !failed;
             finished
-        } else if self.book.is_blank() && self.taken == 0 && !self.unsure {
-            self.book.forget()
+        } else if self.is_blank() {
+            self.journal.forget()
         } else {
             Ok(())
         };
         if let Err(failure) = closed {
             self.note(failure);
         }
+    }
+
+    /// Was this the first attempt, and is nothing stored?
+    fn is_blank(&self) -> bool {
+        self.journal.is_first_attempt() && self.log.is_blank() && self.rows_stored == 0 && !self.a_sink_failed
+    }
+
+    /// Puts the reject file in input order, and says why the job fails where there are too many.
+    fn arrange_rejects(&mut self) -> Result<(), Failure> {
+        let last = self.rejects.last().filter(|_| self.outcome.too_many_rejects);
+        for (stage, code, rejects) in self.journal.arrange_rejects(last)? {
+            self.observer.on(&Event::BehindCutoff { stage, code, rejects });
+        }
+        if self.outcome.too_many_rejects {
+            let (count, read, limit) = (self.rejects.count(), self.log.sum().read, self.plan.limits.rejects);
+            self.note(Failure::new(Exit::Rejects, too_many(count, read, limit)));
+        }
+        Ok(())
     }
 
     /// Takes the events that are there.
@@ -466,5 +462,17 @@ impl<'a> Coordinator<'a> {
                 Err(failure) => self.note(self.named(stage, &failure)),
             }
         }
+    }
+}
+
+/// Why a job fails for its rejects.
+fn too_many(count: u64, read: u64, limit: RejectLimit) -> String {
+    let were = if count == 1 { "record was" } else { "records were" };
+    match limit {
+        RejectLimit::Count(0) => format!("{count} {were} rejected; this job allows none (limits.rejects = 0)"),
+        RejectLimit::Count(most) => {
+            format!("{count} {were} rejected; this job allows {most} (limits.rejects = {most})")
+        }
+        RejectLimit::Share(_) => format!("{count} of {read} records were rejected; this job allows {limit}"),
     }
 }

@@ -14,14 +14,16 @@ use crossbeam_channel::Receiver;
 use super::{
     Options,
     ack::Tracker,
+    activity::{self, WorkerState},
     gate::Gate,
     inbox::{Inbox, Ordered, Reorder},
     partition::Partition,
     queue::{Gauge, QueueReceiver, QueueSender, queue},
     read::{Reader, Reading},
+    reject_limit::Cutoff,
     resume::{Beginning, KeptSplit},
     verdict::Latch,
-    watchdog::{self, Slot, Slots},
+    watchdog::WorkerStates,
     work::Worker,
     worker::{Chain, Outgoing, Outlet, Shared, guard},
     write::{Held, Writer},
@@ -47,8 +49,8 @@ pub(super) struct Launched {
     pub(super) gauges: Vec<(StageId, Arc<Gauge>)>,
     /// Workers of each pool.
     pub(super) workers: Vec<usize>,
-    /// What each worker is at.
-    pub(super) slots: Slots,
+    /// What each worker is doing.
+    pub(super) states: WorkerStates,
     /// Kept alive until the run is over.
     pub(super) _pools: Vec<rayon::ThreadPool>,
 }
@@ -90,6 +92,7 @@ impl Prepared {
             partial: AtomicBool::new(false),
             source_of,
             late: Mutex::default(),
+            cutoff: Cutoff::default(),
             verdicts: plan.pools.iter().map(|_| Latch::default()).collect(),
         });
         let tracker = Tracker::new(splits, sender);
@@ -113,16 +116,16 @@ impl Prepared {
         if !beginning.kept.is_empty() {
             shared.send(Event::Kept { splits: beginning.kept.keys().copied().collect() });
         }
-        let (mut pools, mut slots) = (Vec::new(), Slots::new());
+        let (mut pools, mut states) = (Vec::new(), WorkerStates::new());
         for ((id, pool), tasks) in
             shared.plan.pools.iter().enumerate().zip(tasks).filter(|(_, tasks)| !tasks.is_empty())
         {
-            let own: Vec<Arc<Slot>> = tasks.iter().map(|_| Arc::default()).collect();
-            slots.extend(own.iter().map(|slot| (Some(id), Arc::clone(slot))));
+            let own: Vec<Arc<WorkerState>> = tasks.iter().map(|_| Arc::default()).collect();
+            states.extend(own.iter().map(|state| (Some(id), Arc::clone(state))));
             pools.push(start(&shared.plan.stages[pool.head].name, tasks, own)?);
         }
         let splits = listed.iter().flat_map(|(_, splits)| splits.iter().cloned()).collect();
-        Ok(Launched { shared, events, splits, gauges, workers, slots, _pools: pools })
+        Ok(Launched { shared, events, splits, gauges, workers, states, _pools: pools })
     }
 }
 
@@ -142,7 +145,7 @@ fn numbered(listed: &[(StageId, Vec<Split>)]) -> impl Iterator<Item = (StageId, 
 }
 
 /// One pool with a thread per task.
-fn start(name: &str, tasks: Vec<Task>, slots: Vec<Arc<Slot>>) -> Result<rayon::ThreadPool, Failure> {
+fn start(name: &str, tasks: Vec<Task>, states: Vec<Arc<WorkerState>>) -> Result<rayon::ThreadPool, Failure> {
     let name = name.to_owned();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(tasks.len())
@@ -151,7 +154,7 @@ fn start(name: &str, tasks: Vec<Task>, slots: Vec<Arc<Slot>>) -> Result<rayon::T
         .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot start threads: {error}")))?;
     let tasks: Vec<Mutex<Option<Task>>> = tasks.into_iter().map(|task| Mutex::new(Some(task))).collect();
     pool.spawn_broadcast(move |context| {
-        Arc::clone(&slots[context.index()]).enter();
+        Arc::clone(&states[context.index()]).enter();
         let task = tasks[context.index()].lock().unwrap_or_else(PoisonError::into_inner).take();
         match task {
             Some(Task::Read(reader)) => reader.run(),
@@ -159,7 +162,7 @@ fn start(name: &str, tasks: Vec<Task>, slots: Vec<Arc<Slot>>) -> Result<rayon::T
             Some(Task::Write(writer)) => writer.run(),
             None => {}
         }
-        watchdog::ended();
+        activity::ended();
     });
     Ok(pool)
 }

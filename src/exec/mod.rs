@@ -15,19 +15,21 @@
 //! settled when everything that came of it has been answered for (`ack`).
 
 mod ack;
+mod activity;
 mod aside;
-mod book;
 mod coordinator;
 mod gate;
 mod inbox;
+mod journal;
 mod launch;
 mod message;
 mod outcome;
 mod partition;
 mod queue;
 mod read;
+mod reject_limit;
 mod resume;
-mod settle;
+mod split_log;
 mod verdict;
 mod watchdog;
 mod work;
@@ -155,7 +157,7 @@ fn open(
         let prepared = Prepared::new(&own, &options, &beginning)?;
         Ok((beginning, prepared))
     });
-    let mut watchdog = Watchdog::new(plan, vec![(None, Arc::clone(&aside.slot))]);
+    let mut watchdog = Watchdog::new(plan, vec![(None, Arc::clone(&aside.state))]);
     loop {
         match answer.recv_timeout(coordinator::TICK) {
             Ok(opened) => return Ok(opened?),
@@ -170,10 +172,19 @@ fn open(
         if let Some(exit) = signals.abort() {
             return Err(Unbegun::Aborted(Outcome { aborted: Some(exit), ..Outcome::default() }));
         }
+        if signals.any() {
+            // Nothing has been read: there is nothing to wait for.
+            return Err(Failure::new(Exit::TryAgain, "interrupted before the first record was read").into());
+        }
     }
 }
 
 impl Signals {
+    /// Has there been one?
+    pub fn any(&self) -> bool {
+        self.interrupt.load(Ordering::SeqCst) + self.terminate.load(Ordering::SeqCst) > 0
+    }
+
     /// How to end at once, where a second signal asks for it.
     fn abort(&self) -> Option<Exit> {
         let [interrupts, terminates] = [&self.interrupt, &self.terminate].map(|count| count.load(Ordering::SeqCst));

@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::{
+    activity::{Activity, during},
     message::Message,
-    watchdog::{Doing, during},
 };
 use crate::event::HighWater;
 
@@ -60,7 +60,7 @@ impl QueueSender {
 impl QueueReceiver {
     /// The next message; `None` once all senders are gone and the queue is empty.
     pub(super) fn recv(&self) -> Option<Message> {
-        let message = during(Doing::Waits, || self.receiver.recv()).ok()?;
+        let message = during(Activity::Waits, || self.receiver.recv()).ok()?;
         self.gauge.leave(&message);
         Some(message)
     }

@@ -11,9 +11,10 @@ use std::{
 
 use super::{
     ack::{Ack, Tracker},
+    activity::{Activity, during},
     gate::Gate,
     message::{Message, Place},
-    watchdog::{Doing, during},
+    reject_limit::Cutoff,
     worker::{Chain, Outlet, Shared, guard},
 };
 use crate::{
@@ -39,11 +40,15 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// The next split to read. They are handed out in order: whatever is being read is the lowest there is.
-    fn next(&self) -> Option<(SplitId, &Split)> {
+    /// The next split to read, unless all that is left lies behind the cutoff. They are handed out in order: whatever
+    /// is being read is the lowest there is.
+    fn next(&self, cutoff: &Cutoff) -> Option<(SplitId, &Split)> {
         loop {
             let i = self.next.fetch_add(1, Ordering::Relaxed);
             let (id, split) = (SplitId(self.first.0 + i), self.splits.get(i as usize)?);
+            if cutoff.excludes(id, 0) {
+                return None;
+            }
             if !self.kept.contains(&id) {
                 return Some((id, split));
             }
@@ -76,7 +81,7 @@ impl Reader {
     pub(super) fn run(mut self) {
         while !self.shared.stop.load(Ordering::Relaxed) && !self.reading.limit_reached() {
             let reading = Arc::clone(&self.reading);
-            let Some((id, split)) = reading.next() else { break };
+            let Some((id, split)) = reading.next(&self.shared.cutoff) else { break };
             self.split(id, split);
         }
         self.shared.send(Event::WorkerEnded { stage: self.reading.stage });
@@ -110,9 +115,10 @@ struct Passage<'a> {
 impl Passage<'_> {
     fn read(&mut self, reader: &mut dyn SplitReader) -> Closed {
         let mut rejects = Rejects::default();
-        let mut bytes = 0;
+        let (mut bytes, mut record) = (0, 0);
         loop {
-            if self.shared.stop.load(Ordering::Relaxed) || self.reading.limit_reached() {
+            let stop = self.shared.stop.load(Ordering::Relaxed) || self.shared.cutoff.excludes(self.split, record);
+            if stop || self.reading.limit_reached() {
                 return Closed::Stopped;
             }
             let start = Instant::now();
@@ -129,7 +135,10 @@ impl Passage<'_> {
             };
             self.count(batch.as_ref(), &mut rejects, bytes - before, busy);
             match (batch, how) {
-                (Some(batch), _) => self.pass(batch),
+                (Some(batch), _) => {
+                    record = batch.rows().checked_sub(1).map_or(record, |last| batch.origin.position(last).record);
+                    self.pass(batch);
+                }
                 (None, how) => return how.unwrap_or(Closed::Whole),
             }
         }
@@ -147,12 +156,12 @@ impl Passage<'_> {
     fn pass(&mut self, batch: Batch) {
         let wait = Instant::now();
         let credit =
-            during(Doing::WaitsForMemory, || self.reading.gate.admit(self.split, batch.bytes(), &self.shared.stop));
+            during(Activity::WaitsForMemory, || self.reading.gate.admit(self.split, batch.bytes(), &self.shared.stop));
         let mut blocked = wait.elapsed();
         let batch = match self.chain.apply(self.shared, batch) {
             Ok(batch) => batch,
             Err(lost) => {
-                drop(self.ack.clone());
+                self.ack.mark_incomplete();
                 lost
             }
         };
@@ -170,17 +179,17 @@ impl Passage<'_> {
 
     /// Says that the split has no more, which stages that keep the input's order wait for.
     fn close(mut self, how: Closed) {
-        let limited = how == Closed::Stopped && self.reading.limit_reached();
-        if how != Closed::Whole && !limited {
+        // Under `--limit` the rows up to the limit are all that is asked for.
+        let whole = how == Closed::Whole || (how == Closed::Stopped && self.reading.limit_reached());
+        if !whole {
             // Known before the end of the split is: sinks that commit splits must not keep this one.
-            drop(self.ack.clone());
+            self.ack.mark_incomplete();
             self.shared.partial.store(true, Ordering::SeqCst);
         }
         self.send(None, None);
         if let Closed::Failed(Failure { exit: Exit::Bug, .. }) = how {
             self.shared.stop.store(true, Ordering::SeqCst);
         }
-        let whole = how == Closed::Whole;
         self.shared.send(Event::Closed { split: self.split, how });
         self.reading.gate.close(self.split);
         if whole {

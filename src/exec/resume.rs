@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LedgerUse, Options, worker::guard};
+use super::{LedgerUse, Options, split_log::StoredWhen, worker::guard};
 use crate::{
     batch::SplitId,
     event::StageId,
@@ -43,8 +43,6 @@ pub(super) struct Durable {
     pub(super) run: Run,
     /// One for every transform and sink, by place.
     pub(super) attempts: BTreeMap<StageId, Attempt>,
-    /// The sources whose splits are stored all at once, at the end.
-    pub(super) late: BTreeSet<StageId>,
 }
 
 impl Beginning {
@@ -69,7 +67,7 @@ impl Beginning {
                 let splits = listed.iter().flat_map(|(stage, splits)| {
                     splits.iter().map(|split| (plan.stages[*stage].name.clone(), split.clone()))
                 });
-                let run = Run::new(parts, splits);
+                let run = Run::new(plan.now, parts, splits);
                 (listed, BTreeMap::new(), run)
             }
         };
@@ -78,8 +76,7 @@ impl Beginning {
             return Ok(Beginning { listed, kept, durable: None });
         }
         let attempts = attempts(plan, &run);
-        let late = late(plan);
-        Ok(Beginning { listed, kept, durable: Some(Durable { ledger, run, attempts, late }) })
+        Ok(Beginning { listed, kept, durable: Some(Durable { ledger, run, attempts }) })
     }
 
     /// Is there nothing to read, as all of it was stored by an earlier attempt?
@@ -100,16 +97,18 @@ impl Beginning {
     /// The reject file. A rehearsal leaves the rejects of the last real run alone.
     pub(super) fn rejects(&self, plan: &Plan, options: &Options) -> Result<Option<RejectFile>, Failure> {
         let Some(path) = plan.rejects.as_ref().filter(|_| options.mode == Mode::Write) else { return Ok(None) };
+        let behind = ledger::folder(&plan.state, &plan.name).join("rejects");
         let file = match self.durable.as_ref().map(|durable| &durable.run) {
             Some(run) if run.attempts > 0 => {
                 // Where all is stored, so is what stages have put out at the end: splits of no source.
                 let all = run.all_stored();
                 let stored = |split| all || self.kept.contains_key(&SplitId(split));
-                RejectFile::go_on(path, &plan.name, &Kept { run: &run.id, stored: &stored })?
+                let kept = Kept { run: &run.id, behind: &behind, stored: &stored };
+                RejectFile::go_on(path, &plan.name, &kept)?
             }
             run => RejectFile::create(path, &plan.name, run.map(|run| run.id.as_str()))?,
         };
-        Ok(Some(file))
+        Ok(Some(if self.durable.is_some() { file.keep_behind(behind) } else { file }))
     }
 
     /// Notes the attempt, durably: from now on there is a run to go on with.
@@ -261,22 +260,25 @@ fn attempts(plan: &Plan, run: &Run) -> BTreeMap<StageId, Attempt> {
     plan.stages.iter().enumerate().filter(|(_, stage)| !matches!(stage.role, Role::Source(_))).map(attempt).collect()
 }
 
-/// The sources whose splits are stored all at once: a stage behind them needs all of its input again, or a sink's
-/// output is whole or absent.
-fn late(plan: &Plan) -> BTreeSet<StageId> {
-    let whole = |stage: &crate::plan::Stage| match &stage.role {
-        Role::Source(_) => false,
-        Role::Transform(transform) => transform.properties().needs_all_input(),
-        Role::Sink(sink) => !sink.properties().guarantee.stores_by_split(),
+/// For every source, when its splits count as stored: as the stages want it that its rows come to.
+pub(super) fn stored_when(plan: &Plan) -> BTreeMap<StageId, StoredWhen> {
+    let own = |stage: &crate::plan::Stage| match &stage.role {
+        Role::Source(_) => StoredWhen::Alone,
+        Role::Transform(transform) if transform.properties().needs_all_input() => StoredWhen::WithTheRun,
+        Role::Transform(_) => StoredWhen::Alone,
+        Role::Sink(sink) => match sink.properties().guarantee {
+            Guarantee::AnyOrder | Guarantee::ExactlyOnce { .. } => StoredWhen::Alone,
+            Guarantee::LastWins => StoredWhen::Preceded,
+            Guarantee::AllOrNothing | Guarantee::Stream => StoredWhen::WithTheRun,
+        },
     };
-    let mut needed: BTreeSet<StageId> = BTreeSet::new();
+    let mut when: Vec<StoredWhen> = plan.stages.iter().map(own).collect();
     // Inputs stand before those that read them.
     for (id, stage) in plan.stages.iter().enumerate().rev() {
-        if whole(stage) || needed.contains(&id) {
-            needed.insert(id);
-            needed.extend(stage.reads());
+        for input in stage.reads() {
+            let behind = if stage.side == Some(input) { StoredWhen::WithTheRun } else { when[id] };
+            when[input] = when[input].max(behind);
         }
-        needed.extend(stage.side);
     }
-    plan.sources().map(|(id, _)| id).filter(|id| needed.contains(id)).collect()
+    plan.sources().map(|(id, _)| (id, when[id])).collect()
 }

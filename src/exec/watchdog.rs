@@ -11,117 +11,33 @@
 //! each other, or a transform does not come back, it is a bug: exit 70.
 
 use std::{
-    cell::RefCell,
     fmt::Write,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::queue::Gauge;
+use super::{
+    activity::{Activity, WorkerState},
+    queue::Gauge,
+};
 use crate::{
     event::StageId,
     failure::{Exit, Failure},
     jobspec,
     plan::{Plan, PoolId, Role},
-    pulse::{self, Pulse},
 };
 
 /// So much of the time since the last look counts at most: a process that was stopped for a while has not hung.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
-/// What a worker is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doing {
-    /// It waits for input.
-    Waits,
-    /// A stage was called.
-    Calls(StageId),
-    /// It waits for room before this stage.
-    Sends(StageId),
-    /// It waits for the second input of its stage to be there.
-    WaitsForSide,
-    /// It waits for memory that batches further on hold.
-    WaitsForMemory,
-    /// It has written its last batch and waits for the others.
-    WaitsToCommit,
-    /// It has ended.
-    Ended,
-}
+/// What each worker of a run is doing, with its pool; the thread of the calls that no worker makes has none.
+pub(super) type WorkerStates = Vec<(Option<PoolId>, Arc<WorkerState>)>;
 
-/// What one worker is at, for others to see.
-#[derive(Debug, Default)]
-pub(super) struct Slot {
-    pulse: Arc<Pulse>,
-    /// A [`Doing`]: what it is, and above that the stage.
-    doing: AtomicUsize,
-}
-
-thread_local! {
-    static OWN: RefCell<Option<Arc<Slot>>> = const { RefCell::new(None) };
-}
-
-impl Slot {
-    /// Makes this the slot of the calling thread.
-    pub(super) fn enter(self: Arc<Self>) {
-        pulse::give(Arc::clone(&self.pulse));
-        OWN.with(|own| *own.borrow_mut() = Some(self));
-    }
-
-    fn doing(&self) -> Doing {
-        let word = self.doing.load(Ordering::Relaxed);
-        match (word & 7, word >> 3) {
-            (1, stage) => Doing::Calls(stage),
-            (2, stage) => Doing::Sends(stage),
-            (3, _) => Doing::WaitsForSide,
-            (4, _) => Doing::WaitsForMemory,
-            (5, _) => Doing::WaitsToCommit,
-            (6, _) => Doing::Ended,
-            _ => Doing::Waits,
-        }
-    }
-}
-
-impl Doing {
-    fn word(self) -> usize {
-        match self {
-            Doing::Waits => 0,
-            Doing::Calls(stage) => 1 | stage << 3,
-            Doing::Sends(stage) => 2 | stage << 3,
-            Doing::WaitsForSide => 3,
-            Doing::WaitsForMemory => 4,
-            Doing::WaitsToCommit => 5,
-            Doing::Ended => 6,
-        }
-    }
-}
-
-/// Lets others see what this thread is at while it is.
-pub(super) fn during<T>(doing: Doing, act: impl FnOnce() -> T) -> T {
-    let swap = |word| OWN.with(|own| own.borrow().as_ref().map_or(0, |own| own.doing.swap(word, Ordering::Relaxed)));
-    let before = swap(doing.word());
-    pulse::beat();
-    let done = act();
-    swap(before);
-    pulse::beat();
-    done
-}
-
-/// Lets others see that this thread's work is over.
-pub(super) fn ended() {
-    OWN.with(|own| own.borrow().as_ref().map(|own| own.doing.store(Doing::Ended.word(), Ordering::Relaxed)));
-}
-
-/// The slots of a run's workers, each with its pool; that of the calls from outside of workers has none.
-pub(super) type Slots = Vec<(Option<PoolId>, Arc<Slot>)>;
-
-/// Looks at the slots from time to time.
+/// Looks at the workers from time to time.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     limit: jobspec::Duration,
-    slots: Slots,
+    workers: WorkerStates,
     beats: u64,
     /// For so long nothing has moved.
     quiet: Duration,
@@ -129,15 +45,15 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    pub(super) fn new(plan: &Plan, slots: Slots) -> Self {
-        Watchdog { limit: plan.limits.stall, slots, beats: 0, quiet: Duration::ZERO, looked: Instant::now() }
+    pub(super) fn new(plan: &Plan, workers: WorkerStates) -> Self {
+        Watchdog { limit: plan.limits.stall, workers, beats: 0, quiet: Duration::ZERO, looked: Instant::now() }
     }
 
     /// Has nothing moved for too long?
     pub(super) fn is_stalled(&mut self) -> bool {
         let since = self.looked.elapsed().min(LONGEST_LOOK);
         self.looked = Instant::now();
-        let pulses = || self.slots.iter().map(|(_, slot)| &slot.pulse);
+        let pulses = || self.workers.iter().map(|(_, state)| &state.pulse);
         let beats = pulses().map(|pulse| pulse.beats()).sum();
         if beats != self.beats || pulses().any(|pulse| pulse.is_patient()) {
             (self.beats, self.quiet) = (beats, Duration::ZERO);
@@ -150,13 +66,13 @@ impl Watchdog {
     /// Who waits for whom, and how full the queues are.
     pub(super) fn diagnosis(&self, plan: &Plan, gauges: &[(StageId, Arc<Gauge>)]) -> Failure {
         let mut parts: Vec<String> = (0..plan.pools.len()).filter_map(|pool| self.pool(plan, pool, gauges)).collect();
-        let aside = self.slots.iter().filter(|(pool, _)| pool.is_none());
-        parts.extend(aside.filter_map(|(_, slot)| match slot.doing() {
-            Doing::Calls(stage) => Some(format!("`{}` has not come back from a call", plan.stages[stage].name)),
+        let aside = self.workers.iter().filter(|(pool, _)| pool.is_none());
+        parts.extend(aside.filter_map(|(_, state)| match state.activity() {
+            Activity::Calls(stage) => Some(format!("`{}` has not come back from a call", plan.stages[stage].name)),
             _ => None,
         }));
-        let outside = self.slots.iter().any(|(_, slot)| match slot.doing() {
-            Doing::Calls(stage) => !matches!(plan.stages[stage].role, Role::Transform(_)),
+        let outside = self.workers.iter().any(|(_, state)| match state.activity() {
+            Activity::Calls(stage) => !matches!(plan.stages[stage].role, Role::Transform(_)),
             _ => false,
         });
         let exit = if outside { Exit::Unavailable } else { Exit::Bug };
@@ -165,25 +81,25 @@ impl Watchdog {
 
     /// What the workers of a pool are at, unless all have ended.
     fn pool(&self, plan: &Plan, pool: PoolId, gauges: &[(StageId, Arc<Gauge>)]) -> Option<String> {
-        let slots = self.slots.iter().filter(|(of, _)| *of == Some(pool)).map(|(_, slot)| slot.doing());
-        let mut groups: Vec<(Doing, usize)> = Vec::new();
-        for doing in slots.filter(|doing| *doing != Doing::Ended) {
-            match groups.iter_mut().find(|(known, _)| *known == doing) {
+        let workers = self.workers.iter().filter(|(of, _)| *of == Some(pool)).map(|(_, state)| state.activity());
+        let mut groups: Vec<(Activity, usize)> = Vec::new();
+        for activity in workers.filter(|activity| *activity != Activity::Ended) {
+            match groups.iter_mut().find(|(known, _)| *known == activity) {
                 Some((_, count)) => *count += 1,
-                None => groups.push((doing, 1)),
+                None => groups.push((activity, 1)),
             }
         }
         let name = |stage: StageId| &plan.stages[stage].name;
-        let phrase = |(doing, count): &(Doing, usize)| {
+        let phrase = |(activity, count): &(Activity, usize)| {
             let workers = if *count == 1 { "1 worker".to_owned() } else { format!("{count} workers") };
             workers
-                + &match doing {
-                    Doing::Calls(stage) => format!(" inside a call of `{}`", name(*stage)),
-                    Doing::Sends(stage) => format!(" waiting for room before `{}`", name(*stage)),
-                    Doing::WaitsForSide => " waiting for the second input".to_owned(),
-                    Doing::WaitsForMemory => " waiting for memory that batches further on hold".to_owned(),
-                    Doing::WaitsToCommit => " waiting to commit".to_owned(),
-                    Doing::Waits | Doing::Ended => " waiting for input".to_owned(),
+                + &match activity {
+                    Activity::Calls(stage) => format!(" inside a call of `{}`", name(*stage)),
+                    Activity::Sends(stage) => format!(" waiting for room before `{}`", name(*stage)),
+                    Activity::WaitsForSide => " waiting for the second input".to_owned(),
+                    Activity::WaitsForMemory => " waiting for memory that batches further on hold".to_owned(),
+                    Activity::WaitsToCommit => " waiting to commit".to_owned(),
+                    Activity::Waits | Activity::Ended => " waiting for input".to_owned(),
                 }
         };
         let head = plan.pools[pool].head;
@@ -194,28 +110,5 @@ impl Watchdog {
             let _ = write!(text, ", {} of {room} batches in its queue", batches.min(room as u64));
         }
         (!groups.is_empty()).then_some(text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_worker_is_at_is_read_back() {
-        let all = [
-            Doing::Waits,
-            Doing::Calls(3),
-            Doing::Sends(70_000),
-            Doing::WaitsForSide,
-            Doing::WaitsForMemory,
-            Doing::WaitsToCommit,
-            Doing::Ended,
-        ];
-        for doing in all {
-            let slot = Slot::default();
-            slot.doing.store(doing.word(), Ordering::Relaxed);
-            assert_eq!(slot.doing(), doing);
-        }
     }
 }

@@ -7,10 +7,10 @@ use std::{
 
 use super::{
     ack::Ack,
+    activity::{Activity, during},
     message::{Message, Place},
     queue::QueueReceiver,
     verdict::Latch,
-    watchdog::{Doing, during},
     worker::{Chain, Outlet, Shared, guard, without_rows},
 };
 use crate::{
@@ -42,7 +42,7 @@ impl Worker {
         if let (Some((queue, side)), Some(ready)) = (self.side.take(), &self.ready) {
             ready.open(self.take_side(&queue, side));
         }
-        if self.ready.as_ref().is_some_and(|ready| !during(Doing::WaitsForSide, || ready.wait())) {
+        if self.ready.as_ref().is_some_and(|ready| !during(Activity::WaitsForSide, || ready.wait())) {
             self.chain.give_up();
         }
         let mut wait = Instant::now();
@@ -72,7 +72,7 @@ impl Worker {
         let size = self.batch.unwrap_or(BatchSize { rows: usize::MAX, bytes: usize::MAX });
         let parts = batch.cut(size.rows, size.bytes).into_iter().map(|part| {
             self.chain.apply(&self.shared, part).unwrap_or_else(|lost| {
-                drop(ack.clone());
+                ack.mark_incomplete();
                 lost
             })
         });

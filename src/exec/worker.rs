@@ -19,10 +19,11 @@ use crossbeam_channel::Sender;
 
 use super::{
     ack::Ack,
+    activity::{Activity, during},
     inbox::Inbox,
     message::{Message, Place},
+    reject_limit::Cutoff,
     verdict::Latch,
-    watchdog::{Doing, during},
 };
 use crate::{
     batch::{Batch, Origin, Reject, Rejects, SplitId},
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     pub(super) late: Mutex<BTreeMap<SplitId, Ack>>,
     /// Of every pool: opens when its sink may commit.
     pub(super) verdicts: Vec<Latch>,
+    /// How far sources need to read once there are too many rejects.
+    pub(super) cutoff: Cutoff,
 }
 
 impl Shared {
@@ -81,7 +84,7 @@ impl Shared {
 /// Calls into a stage; a panic becomes a failure that names the stage.
 pub(super) fn guard<T>(plan: &Plan, stage: StageId, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     // A worker that panicked is not called again, so whatever it left half done is never seen.
-    during(Doing::Calls(stage), || catch_unwind(AssertUnwindSafe(call))).unwrap_or_else(|panic| {
+    during(Activity::Calls(stage), || catch_unwind(AssertUnwindSafe(call))).unwrap_or_else(|panic| {
         Err(Failure::new(Exit::Bug, format!("`{}` panicked: {}", plan.stages[stage].name, words(panic.as_ref()))))
     })
 }
@@ -116,7 +119,7 @@ impl Outlet {
         for outgoing in &self.0 {
             let lane = message.place.lane + outgoing.lanes.get(&source).copied().unwrap_or(0);
             let message = Message { place: Place { lane, ..message.place }, ..message.clone() };
-            during(Doing::Sends(outgoing.stage), || outgoing.inbox.send(message));
+            during(Activity::Sends(outgoing.stage), || outgoing.inbox.send(message));
         }
         message.ack.acknowledge();
     }

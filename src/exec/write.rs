@@ -8,9 +8,9 @@ use std::{
 
 use super::{
     ack::Ack,
+    activity::{Activity, during},
     message::Message,
     queue::QueueReceiver,
-    watchdog::{Doing, during},
     worker::{Outlet, Shared, guard},
 };
 use arrow_array::RecordBatch;
@@ -177,7 +177,7 @@ impl Writer {
         self.shared.rejected(self.stage, std::mem::take(&mut written.rejects));
         if written.failed > 0 {
             self.shared.partial.store(true, Ordering::SeqCst);
-            drop(ack.clone());
+            ack.mark_incomplete();
         }
         if !written.durable {
             self.held.rows += written.accepted;
@@ -210,7 +210,7 @@ impl Writer {
     fn commit(&mut self) {
         self.shared.send(Event::WaitsToCommit { stage: self.stage });
         let verdict = &self.shared.verdicts[self.shared.plan.pool_of(self.stage)];
-        let whole = during(Doing::WaitsToCommit, || verdict.wait());
+        let whole = during(Activity::WaitsToCommit, || verdict.wait());
         let absent = self.guarantee == Guarantee::AllOrNothing && !whole;
         let Some(worker) = self.worker.as_mut().filter(|_| !absent) else {
             self.worker = None;

@@ -104,7 +104,7 @@ fn report(value: &Value, answer: &ArrayRef, from: &ColumnType, to: &ColumnType, 
         let at = value.index(row);
         if array.is_valid(at) && answer.is_null(at) {
             faults.report(row, || {
-                let shown = text::one(array, from, at);
+                let shown = text::one(array, at);
                 let article =
                     if matches!(to, ColumnType::Int8 | ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64) {
                         "an"
@@ -144,7 +144,7 @@ fn cast_array(array: &ArrayRef, from: &ColumnType, to: &ColumnType, strict: bool
         (Json, String) => Arc::clone(array),
         (String, Json) => keep(array, |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()),
         (Binary, String) | (String, Binary) => kernel(array, to),
-        (_, String) => Arc::new(text::to_strings(array, from)),
+        (_, String) => Arc::new(text::to_strings(array)),
         (String, Bool) => Arc::new(strings_to_bools(array)),
         (String, _) => kernel(&trimmed(array), to),
         (Float64, Bool) => Arc::new(BooleanArray::from_unary(array.as_primitive::<Float64Type>(), |x| x != 0.0)),

@@ -14,6 +14,7 @@ mod arithmetic;
 mod bind;
 mod cast;
 mod choose;
+pub mod clock;
 mod compare;
 mod evaluate;
 mod functions;

@@ -329,7 +329,7 @@ fn write_literal(f: &mut fmt::Formatter<'_>, value: &ArrayRef, column_type: &Col
         }
         return write!(f, "] as {})", Sql(column_type));
     }
-    let shown = text::one(value, column_type, 0);
+    let shown = text::one(value, 0);
     match column_type {
         ColumnType::String => write!(f, "{}", Quoted(&shown)),
         ColumnType::Date | ColumnType::Timestamp => write!(f, "{column_type} {}", Quoted(&shown)),

@@ -85,7 +85,7 @@ fn outcome(expression: &str) -> String {
             return "error".to_owned();
         }
         assert!(values.is_valid(row) || expr.nullable(), "{expression} is null but not nullable");
-        if values.is_null(row) { "null".to_owned() } else { text::one(&values, expr.column_type(), row) }
+        if values.is_null(row) { "null".to_owned() } else { text::one(&values, row) }
     };
     let rows: Vec<String> = (0..3).map(shown).collect();
     if rows.iter().all(|row| *row == rows[0]) { rows[0].clone() } else { rows.join(" | ") }

@@ -1,19 +1,15 @@
 //! Values as text, and string columns built in one pass without a string per row.
 
-use std::fmt::Write;
+use std::fmt::{self, Debug, Write};
 
-use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, StringViewArray,
-    builder::StringViewBuilder,
-    cast::AsArray,
-    types::{
-        Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-        TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-    },
-};
+use arrow_array::{Array, ArrayRef, StringViewArray, builder::StringViewBuilder, cast::AsArray};
 use arrow_buffer::NullBuffer;
 
-use crate::batch::ColumnType;
+use crate::values::{
+    calendar::{self, Form},
+    cell::{self, Cell, CellStyle, Unfit},
+    hex,
+};
 
 use super::value::Value;
 
@@ -108,123 +104,83 @@ pub(super) fn concat(parts: &[Value], skip_nulls: bool, rows: usize) -> StringVi
     })
 }
 
-/// A scalar column as strings.
-pub(super) fn to_strings(array: &ArrayRef, column_type: &ColumnType) -> StringViewArray {
-    let mut writer = writer(array, column_type);
-    build(array.len(), array.len() * 12, array.nulls(), |row, out| writer(row, out))
+/// A column as strings.
+pub(super) fn to_strings(array: &ArrayRef) -> StringViewArray {
+    let cell = Cell::new(array);
+    let mut builder = StringViewBuilder::with_capacity(array.len());
+    let mut scratch = Vec::new();
+    for row in 0..array.len() {
+        if array.is_null(row) {
+            builder.append_null();
+            continue;
+        }
+        scratch.clear();
+        write(&cell, row, &mut scratch);
+        builder.append_value(utf8(&scratch));
+    }
+    builder.finish()
 }
 
 /// One value as text.
-pub(super) fn one(array: &ArrayRef, column_type: &ColumnType, row: usize) -> String {
-    let mut out = String::new();
-    writer(array, column_type)(row, &mut out);
-    out
+pub(super) fn one(array: &ArrayRef, row: usize) -> String {
+    let mut out = Vec::new();
+    write(&Cell::new(array), row, &mut out);
+    utf8(&out).to_owned()
 }
 
-type Writer<'a> = Box<dyn FnMut(usize, &mut String) + 'a>;
+fn utf8(text: &[u8]) -> &str {
+    simdutf8::basic::from_utf8(text).expect("texts are UTF-8, and so is all that is made of other values")
+}
 
-/// What appends the text of a row: one closure per array, not a choice of type per row.
-fn writer<'a>(array: &'a ArrayRef, column_type: &'a ColumnType) -> Writer<'a> {
-    match column_type {
-        ColumnType::Bool => {
-            let values = array.as_boolean();
-            Box::new(|row, out| out.push_str(if values.value(row) { "true" } else { "false" }))
+/// Appends a value as SQL casts it to text.
+fn write(cell: &Cell<'_>, row: usize, out: &mut Vec<u8>) {
+    let written = match cell {
+        Cell::Float32(values) => float(values.value(row).is_nan(), values.value(row), out),
+        Cell::Float64(values) => float(values.value(row).is_nan(), values.value(row), out),
+        Cell::Date(values) => calendar::date(i64::from(values.value(row)), Form::Sql, out),
+        Cell::Timestamp(values) => calendar::timestamp(values.value(row), 6, Form::Sql, out),
+        Cell::TimestampNs(values) => calendar::timestamp(values.value(row), 9, Form::Sql, out),
+        Cell::Binary(values) => {
+            hex::push(values.value(row), out);
+            Ok(())
         }
-        ColumnType::Int8 => primitive::<Int8Type>(array, |n, out| shown(out, n)),
-        ColumnType::Int16 => primitive::<Int16Type>(array, |n, out| shown(out, n)),
-        ColumnType::Int32 => primitive::<Int32Type>(array, |n, out| shown(out, n)),
-        ColumnType::Int64 => primitive::<Int64Type>(array, |n, out| shown(out, n)),
-        ColumnType::UInt8 => primitive::<UInt8Type>(array, |n, out| shown(out, n)),
-        ColumnType::UInt16 => primitive::<UInt16Type>(array, |n, out| shown(out, n)),
-        ColumnType::UInt32 => primitive::<UInt32Type>(array, |n, out| shown(out, n)),
-        ColumnType::UInt64 => primitive::<UInt64Type>(array, |n, out| shown(out, n)),
-        ColumnType::Float32 => primitive::<Float32Type>(array, |x, out| {
-            if x.is_nan() { out.push_str("nan") } else { write_infallible(out, format_args!("{x:?}")) }
-        }),
-        ColumnType::Float64 => primitive::<Float64Type>(array, |x, out| {
-            if x.is_nan() { out.push_str("nan") } else { write_infallible(out, format_args!("{x:?}")) }
-        }),
-        ColumnType::Date => primitive::<Date32Type>(array, |days, out| write_date(out, i64::from(days))),
-        ColumnType::Timestamp => {
-            primitive::<TimestampMicrosecondType>(array, |us, out| write_timestamp(out, us, 1_000_000, 6))
+        Cell::List(lists, items) => {
+            list(items, lists.value_offsets(), row, out);
+            Ok(())
         }
-        ColumnType::TimestampNs => {
-            primitive::<TimestampNanosecondType>(array, |ns, out| write_timestamp(out, ns, 1_000_000_000, 9))
-        }
-        ColumnType::String | ColumnType::Json => {
-            let values = array.as_string_view();
-            Box::new(|row, out| out.push_str(values.value(row)))
-        }
-        ColumnType::Binary => {
-            let values = array.as_binary_view();
-            Box::new(|row, out| {
-                values.value(row).iter().for_each(|byte| write_infallible(out, format_args!("{byte:02x}")));
-            })
-        }
-        ColumnType::List(item) => list_writer(array, item),
+        other => other.write(row, &CellStyle { null: String::new(), separator: b',' }, &cell::as_it_is, out),
+    };
+    written.expect("every value has a text in SQL");
+}
+
+/// Appends a float as DuckDB writes it: an exponent has no plus sign.
+fn float(is_nan: bool, value: impl Debug, out: &mut Vec<u8>) -> Result<(), Unfit> {
+    if is_nan {
+        return cell::as_it_is(b"nan", out);
+    }
+    write!(Text(out), "{value:?}").map_err(|_| "a vector takes all that is written")
+}
+
+/// Formatted text goes to the end of the bytes.
+struct Text<'a>(&'a mut Vec<u8>);
+
+impl Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 }
 
-fn list_writer<'a>(array: &'a ArrayRef, item: &'a ColumnType) -> Writer<'a> {
-    let list = array.as_list::<i32>();
-    let offsets = list.value_offsets();
-    let items = list.values();
-    let mut item_writer = writer(items, item);
-    Box::new(move |row, out| {
-        out.push('[');
-        for at in offsets[row] as usize..offsets[row + 1] as usize {
-            if at > offsets[row] as usize {
-                out.push_str(", ");
-            }
-            if items.is_null(at) { out.push_str("null") } else { item_writer(at, out) }
+fn list(items: &Cell<'_>, offsets: &[i32], row: usize, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for at in offsets[row]..offsets[row + 1] {
+        if at > offsets[row] {
+            out.extend_from_slice(b", ");
         }
-        out.push(']');
-    })
-}
-
-fn primitive<'a, T: ArrowPrimitiveType>(array: &'a ArrayRef, write: fn(T::Native, &mut String)) -> Writer<'a> {
-    let values = array.as_primitive::<T>().values();
-    Box::new(move |row, out| write(values[row], out))
-}
-
-fn shown(out: &mut String, number: impl std::fmt::Display) {
-    write_infallible(out, format_args!("{number}"));
-}
-
-/// Writing to a string cannot fail.
-fn write_infallible(out: &mut String, text: std::fmt::Arguments<'_>) {
-    let _always_ok = out.write_fmt(text);
-}
-
-fn write_date(out: &mut String, days: i64) {
-    let (year, month, day) = civil(days);
-    write_infallible(out, format_args!("{year:04}-{month:02}-{day:02}"));
-}
-
-/// `2020-01-02 03:04:05`, and the fraction where it is not 0.
-fn write_timestamp(out: &mut String, ticks: i64, per_second: i64, digits: usize) {
-    let seconds = ticks.div_euclid(per_second);
-    let fraction = ticks.rem_euclid(per_second);
-    write_date(out, seconds.div_euclid(86_400));
-    let time = seconds.rem_euclid(86_400);
-    write_infallible(out, format_args!(" {:02}:{:02}:{:02}", time / 3600, time / 60 % 60, time % 60));
-    if fraction != 0 {
-        write_infallible(out, format_args!(".{fraction:0digits$}"));
-        out.truncate(out.trim_end_matches('0').len());
+        match items.is_valid(at as usize) {
+            true => write(items, at as usize, out),
+            false => out.extend_from_slice(b"null"),
+        }
     }
-}
-
-/// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar. Years are counted from
-/// 1 March, so that the leap day is a year's last.
-pub(super) fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
+    out.push(b']');
 }

@@ -16,9 +16,9 @@ use super::HEAD;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Newline {
-    /// By the first line end of each file. Where that is LF or CR LF, every LF ends a record, a CR right
-    /// before it belongs to the line end, and any other CR is data. Where it is a lone CR, every CR ends a
-    /// record and LF is data.
+    /// By the first 64 KiB of each file, fields in quotes left aside. Where there is an LF, every LF ends a record,
+    /// CRs right before it belong to the line end, and any other CR is data. Where there are CRs only, every CR ends
+    /// a record and LF is data.
     #[default]
     Auto,
     /// LF; CR is data.
@@ -44,7 +44,7 @@ impl Newline {
 /// What ends a record of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineEnd {
-    /// LF, or CR and LF.
+    /// LF, with any CRs right before it.
     Any,
     /// LF.
     Lf,
@@ -63,10 +63,7 @@ impl LineEnd {
         match self {
             LineEnd::Lf => memchr(b'\n', rest).map(one),
             LineEnd::Cr => memchr(b'\r', rest).map(one),
-            LineEnd::Any => memchr(b'\n', rest).map(|end| match end.checked_sub(1) {
-                Some(before) if rest[before] == b'\r' => (from + before, from + end + 1),
-                _ => one(end),
-            }),
+            LineEnd::Any => memchr(b'\n', rest).map(|end| (before_crs(bytes, from, from + end), from + end + 1)),
             LineEnd::CrLf => memchr::memmem::find(rest, b"\r\n").map(|end| (from + end, from + end + 2)),
         }
     }
@@ -99,6 +96,60 @@ impl LineEnd {
     }
 }
 
+/// Where the CRs begin that stand right before `end`, not before `from`.
+#[inline]
+pub(super) fn before_crs(bytes: &[u8], from: usize, mut end: usize) -> usize {
+    while end > from && bytes[end - 1] == b'\r' {
+        end -= 1;
+    }
+    end
+}
+
+/// So much of the start of a stream tells how its records end.
+pub const LOOK: usize = 64 << 10;
+
+/// How records end by the start of a stream: `head` is its first [`LOOK`] bytes, or all of it where it is `whole`.
+/// `separator` stands between fields that may be in quotes. `None`: there is no line end yet.
+pub fn line_end(head: &[u8], separator: Option<u8>, whole: bool) -> Option<LineEnd> {
+    // Behind a CR at the very end there may be an LF.
+    let head = if whole { head } else { &head[..before_crs(head, 0, head.len())] };
+    let plain = || (memchr(b'\n', head).is_some(), memchr(b'\r', head).is_some());
+    let found = match separator.map(|separator| outside_quotes(head, separator)) {
+        // A quote that is never closed may hide all of them.
+        None | Some((false, false)) => plain(),
+        Some(found) => found,
+    };
+    match found {
+        (true, _) => Some(LineEnd::Any),
+        (false, true) => Some(LineEnd::Cr),
+        (false, false) => None,
+    }
+}
+
+/// Are there LFs, and CRs, that are not in a field in quotes? A quote is one only where a field begins.
+fn outside_quotes(head: &[u8], separator: u8) -> (bool, bool) {
+    let (mut at, mut crs) = (0, false);
+    loop {
+        if head.get(at) == Some(&b'"') {
+            at += 1;
+            loop {
+                let Some(len) = memchr(b'"', &head[at..]) else { return (false, crs) };
+                at += len + 1;
+                if head.get(at) != Some(&b'"') {
+                    break;
+                }
+                at += 1;
+            }
+        }
+        let Some(len) = memchr::memchr3(separator, b'\n', b'\r', &head[at..]) else { return (false, crs) };
+        match head[at + len] {
+            b'\n' => return (true, crs),
+            byte => crs |= byte == b'\r',
+        }
+        at += len + 1;
+    }
+}
+
 /// What was cut off a stream.
 #[derive(Debug)]
 pub enum Piece {
@@ -118,8 +169,10 @@ pub struct Blocks<R> {
     carry: Vec<u8>,
     /// Has the start of the stream been looked at?
     started: bool,
-    /// Are blocks handed out as they are, whether or not a record ends with them?
-    ragged: bool,
+    /// Did its start not tell how records end?
+    looked: bool,
+    /// Are blocks handed out as they are, whether or not a record ends with them? Then this stands between fields.
+    ragged: Option<u8>,
     /// Where the next record begins, counted from the start of the stream. The first begins with the BOM.
     position: u64,
     /// Bytes at the start of the next record that are not handed out: a BOM.
@@ -152,7 +205,8 @@ impl<R: Read> Blocks<R> {
             line_end: newline.line_end(),
             carry: Vec::new(),
             started: false,
-            ragged: false,
+            looked: false,
+            ragged: None,
             position: 0,
             mark: 0,
             limit: None,
@@ -174,10 +228,11 @@ impl<R: Read> Blocks<R> {
         self.pass_over(bytes);
     }
 
-    /// The same without looking for the ends of records: a block may end in the middle of one. What is not
-    /// used of it must be given back before the next piece is asked for.
-    pub fn ragged(self) -> Self {
-        Blocks { ragged: true, ..self }
+    /// The same without looking for the ends of records, as fields between such separators may hold line ends in
+    /// quotes: a block may end in the middle of one. What is not used of it must be given back before the next piece
+    /// is asked for.
+    pub fn ragged(self, separator: Option<u8>) -> Self {
+        Blocks { ragged: separator, ..self }
     }
 
     /// Takes back the end of the piece handed out last, which then begins the next one.
@@ -212,8 +267,12 @@ impl<R: Read> Blocks<R> {
             let carried = self.carry.len();
             let mut bytes = self.read_more();
             self.decide(&bytes);
+            if self.must_look(&bytes) {
+                self.carry = bytes;
+                continue;
+            }
             let news = self.ended() || (self.line_end.is_some() && bytes.len() > carried);
-            if self.ragged && !bytes.is_empty() && news {
+            if self.ragged.is_some() && !bytes.is_empty() && news {
                 return Ok(Some(Piece::Records(Buffer::from_vec(bytes))));
             }
             let ended = matches!(self.end, End::Clean);
@@ -292,43 +351,43 @@ impl<R: Read> Blocks<R> {
         block
     }
 
-    /// Looks for the first line end, where it has not been seen yet. A CR at the very end says nothing: the
-    /// LF may be still to come.
+    /// Must more be read before it can be told how records end? That must not depend on how much is read at a time.
+    fn must_look(&self, bytes: &[u8]) -> bool {
+        self.line_end.is_none() && !self.looked && bytes.len() < LOOK && matches!(self.end, End::NotYet)
+    }
+
+    /// Tells how records end, where that is not known yet: by the start of the stream or, where that has no line
+    /// end, by the first one that there is.
     fn decide(&mut self, bytes: &[u8]) {
-        if self.line_end.is_some() {
+        if self.line_end.is_some() || self.must_look(bytes) {
             return;
         }
-        let Some(at) = self.first_line_end(bytes) else {
-            // How records end must not depend on how much is read at a time.
-            if self.ragged && bytes.len() > self.max_record {
+        if !self.looked {
+            self.looked = true;
+            let whole = self.ended() && bytes.len() <= LOOK;
+            self.line_end = line_end(&bytes[..bytes.len().min(LOOK)], self.ragged, whole);
+            if self.line_end.is_some() {
+                return;
+            }
+        }
+        let Some(at) = memchr2(b'\n', b'\r', bytes) else {
+            if self.ragged.is_some() && bytes.len() > self.max_record {
                 self.line_end = Some(LineEnd::Any);
             }
             return;
         };
-        self.line_end = match (bytes[at], bytes.get(at + 1)) {
-            (b'\n', _) | (_, Some(b'\n')) => Some(LineEnd::Any),
-            (_, Some(_)) => Some(LineEnd::Cr),
-            (_, None) if matches!(self.end, End::Clean) => Some(LineEnd::Cr),
-            (_, None) => None,
+        self.line_end = match bytes[at..].iter().find(|byte| **byte != b'\r') {
+            Some(b'\n') => Some(LineEnd::Any),
+            Some(_) => Some(LineEnd::Cr),
+            None if self.ended() => Some(LineEnd::Cr),
+            // The LF may be still to come.
+            None => None,
         };
-    }
-
-    /// The first byte that may end a line, outside of quotes where they matter.
-    fn first_line_end(&self, bytes: &[u8]) -> Option<usize> {
-        if !self.ragged {
-            return memchr2(b'\n', b'\r', bytes);
-        }
-        let mut inside = false;
-        let bytes = &bytes[..bytes.len().min(self.max_record)];
-        memchr::memchr3_iter(b'\n', b'\r', b'"', bytes).find(|at| {
-            inside ^= bytes[*at] == b'"';
-            bytes[*at] != b'"' && !inside
-        })
     }
 
     /// Passes over the rest of the record that `bytes` is the start of; what comes after is carried over.
     pub fn pass_over(&mut self, mut bytes: Vec<u8>) {
-        if self.ragged {
+        if self.ragged.is_some() {
             self.line_end.get_or_insert(LineEnd::Any);
         }
         loop {
@@ -351,7 +410,7 @@ impl<R: Read> Blocks<R> {
 }
 
 /// The mark that some programs put before UTF-8 text; it is no data.
-const BOM: &[u8] = b"\xEF\xBB\xBF";
+pub const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// The length of a record without the half of a line end that it may end with.
 fn content_len(bytes: &[u8]) -> usize {
@@ -395,10 +454,48 @@ mod tests {
     }
 
     #[test]
+    fn the_start_of_a_stream_tells_how_records_end() {
+        let cases: &[(&str, Option<u8>, Option<LineEnd>)] = &[
+            ("a\nb", None, Some(LineEnd::Any)),
+            ("a\rb\rc\nd\n", None, Some(LineEnd::Any)),
+            ("a\rb\rc", None, Some(LineEnd::Cr)),
+            ("a\r\r\nb\r\r\n", None, Some(LineEnd::Any)),
+            ("abc", None, None),
+            ("a\r", None, Some(LineEnd::Cr)),
+            // In quotes, line ends are data; a quote inside of a field is none.
+            ("a,\"x\ny\"\rb\r", Some(b','), Some(LineEnd::Cr)),
+            ("a,\"x\ny\"\rb\r", Some(b';'), Some(LineEnd::Any)),
+            ("5\" pipe,1\n6\" pipe,2\r", Some(b','), Some(LineEnd::Any)),
+            ("\"a\"\"\rb\",1\n", Some(b','), Some(LineEnd::Any)),
+            ("\"never\rclosed\n", Some(b','), Some(LineEnd::Any)),
+            ("\"\"", Some(b','), None),
+            ("\"", Some(b','), None),
+        ];
+        for (text, separator, expected) in cases {
+            assert_eq!(line_end(text.as_bytes(), *separator, true), *expected, "{text:?}");
+        }
+        assert_eq!(line_end(b"a\r", None, false), None, "an LF may follow");
+    }
+
+    #[test]
+    fn a_line_end_far_behind_the_start_counts() {
+        let text = format!("{}\rb\rc", "x".repeat(LOOK + 5));
+        let long = text.len() + 10;
+        for block in [7, 1000, LOOK, 2 * LOOK] {
+            let mut blocks = Blocks::new(stream(&text), Newline::Auto, block, long);
+            assert!(
+                matches!(blocks.next_piece(), Ok(Some(Piece::Records(bytes))) if bytes.ends_with(b"\r")),
+                "{block}"
+            );
+            assert_eq!(blocks.line_end(), LineEnd::Cr);
+        }
+    }
+
+    #[test]
     fn a_long_record_takes_no_more_memory_than_allowed() {
         let text = format!("a\n{}\nb\n", "x".repeat(100_000));
         for (block, max, bound) in [(10, 1000, 1100), (500, 10, 600), (64, 64, 140)] {
-            let mut blocks = Blocks::new(stream(&text), Newline::Auto, block, max);
+            let mut blocks = Blocks::new(stream(&text), Newline::Lf, block, max);
             let mut pieces = Vec::new();
             while let Ok(Some(piece)) = blocks.next_piece() {
                 assert!(blocks.carry.capacity() <= 2 * bound, "{block} {max}: {}", blocks.carry.capacity());

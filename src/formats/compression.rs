@@ -3,12 +3,12 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, BufReader, Read, Stdin, Stdout, Write},
+    io::{self, BufRead, BufReader, Read, Stdin, Stdout, Write},
     ops::RangeInclusive,
     path::Path,
 };
 
-use flate2::{bufread::MultiGzDecoder, write::GzEncoder};
+use flate2::{bufread::GzDecoder, write::GzEncoder};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -100,7 +100,7 @@ pub struct Input {
 
 enum Stream {
     Plain(Counted),
-    Gzip(Box<MultiGzDecoder<BufReader<Counted>>>),
+    Gzip(Box<Gunzip>),
     Zstd(Box<zstd::Decoder<'static, BufReader<Counted>>>),
 }
 
@@ -108,6 +108,8 @@ enum Stream {
 pub enum InFile {
     /// A file.
     File(File),
+    /// A pipe or a device: another program writes to it when it likes.
+    Pipe(File),
     /// Standard input.
     Stdin(Stdin),
 }
@@ -122,7 +124,7 @@ impl Input {
         let buffered = |counted| BufReader::with_capacity(READ_BYTES, counted);
         let stream = match codec {
             Codec::Plain => Stream::Plain(counted),
-            Codec::Gzip => Stream::Gzip(Box::new(MultiGzDecoder::new(buffered(counted)))),
+            Codec::Gzip => Stream::Gzip(Box::new(Gunzip::new(buffered(counted)))),
             Codec::Zstd => Stream::Zstd(Box::new(zstd::Decoder::with_buffer(buffered(counted))?)),
         };
         Ok(Input { stream, unpacked: 0, max_ratio })
@@ -132,7 +134,7 @@ impl Input {
     pub fn bytes_read(&self) -> u64 {
         match &self.stream {
             Stream::Plain(counted) => counted.bytes,
-            Stream::Gzip(decoder) => decoder.get_ref().get_ref().bytes,
+            Stream::Gzip(decoder) => decoder.bytes_read(),
             Stream::Zstd(decoder) => decoder.get_ref().get_ref().bytes,
         }
     }
@@ -161,6 +163,70 @@ impl Read for Input {
     }
 }
 
+/// The members of a gzip file, one after the other. Zeros behind the last one are padding, as tapes and disk images
+/// have it.
+enum Gunzip {
+    Inside(GzDecoder<BufReader<Counted>>),
+    Between(BufReader<Counted>),
+    /// Changing from one to the other.
+    Nowhere,
+}
+
+impl Gunzip {
+    fn new(input: BufReader<Counted>) -> Self {
+        Gunzip::Inside(GzDecoder::new(input))
+    }
+
+    /// Bytes read so far, as they lie on disk.
+    fn bytes_read(&self) -> u64 {
+        match self {
+            Gunzip::Inside(decoder) => decoder.get_ref().get_ref().bytes,
+            Gunzip::Between(input) => input.get_ref().bytes,
+            Gunzip::Nowhere => 0,
+        }
+    }
+}
+
+impl Read for Gunzip {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                Gunzip::Inside(decoder) => match decoder.read(into)? {
+                    0 if !into.is_empty() => {}
+                    len => return Ok(len),
+                },
+                Gunzip::Between(input) => {
+                    let Some(first) = input.fill_buf()?.first() else { return Ok(0) };
+                    if *first == 0 {
+                        return padding(input).map(|()| 0);
+                    }
+                }
+                Gunzip::Nowhere => return Ok(0),
+            }
+            *self = match std::mem::replace(self, Gunzip::Nowhere) {
+                Gunzip::Inside(decoder) => Gunzip::Between(decoder.into_inner()),
+                Gunzip::Between(input) => Gunzip::new(input),
+                Gunzip::Nowhere => Gunzip::Nowhere,
+            };
+        }
+    }
+}
+
+/// Passes over zeros up to the end.
+fn padding(input: &mut BufReader<Counted>) -> io::Result<()> {
+    loop {
+        let bytes = input.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "something follows the padding"));
+        }
+        let len = bytes.len();
+        input.consume(len);
+    }
+}
+
 /// zstd has no kind for damage.
 fn corrupt(error: io::Error) -> io::Error {
     match error.kind() {
@@ -179,6 +245,7 @@ impl Read for Counted {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let len = match &mut self.from {
             InFile::File(file) => file.read(into)?,
+            InFile::Pipe(file) => pulse::patiently(|| file.read(into))?,
             InFile::Stdin(stdin) => pulse::patiently(|| stdin.read(into))?,
         };
         pulse::beat();
@@ -191,6 +258,8 @@ impl Read for Counted {
 pub enum OutFile {
     /// A file.
     File(File),
+    /// A pipe or a device: another program reads from it when it likes.
+    Pipe(File),
     /// Standard output.
     Stdout(Stdout),
 }
@@ -202,13 +271,14 @@ impl Write for OutFile {
                 fail::fail_point!("files-write", |_| Err(io::ErrorKind::StorageFull.into()));
                 file.write(bytes)
             }
+            OutFile::Pipe(file) => pulse::patiently(|| file.write(bytes)),
             OutFile::Stdout(stdout) => stdout.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            OutFile::File(file) => file.flush(),
+            OutFile::File(file) | OutFile::Pipe(file) => file.flush(),
             OutFile::Stdout(stdout) => stdout.flush(),
         }
     }
@@ -282,6 +352,7 @@ impl Output {
                 fail::fail_point!("files-sync", |_| Err(io::ErrorKind::StorageFull.into()));
                 file.sync_all()
             }
+            OutFile::Pipe(mut file) => file.flush(),
             OutFile::Stdout(mut stdout) => stdout.flush(),
         }
     }

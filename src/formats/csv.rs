@@ -3,7 +3,8 @@
 //!
 //! A quote that is not the first character of its field is data. Text after a closing quote makes the record
 //! a reject, and so does a quote that is never closed: then only the lines up to the one it stands in are
-//! lost, and reading goes on with the next. A field in quotes is never null.
+//! lost, and reading goes on with the next. A field in quotes is never null, but for an empty one in a column that
+//! has no empty value, such as one of numbers, where an empty field is.
 //!
 //! A blank line is passed over and counts as a line, unless records have just one field.
 
@@ -16,23 +17,25 @@ use arrow_schema::SchemaRef;
 pub use self::encode::CsvEncoder;
 use self::field::{Ending, Form, Unfinished};
 use super::{
-    Chunk, Decoded, Decoder, RecordEnd, Start,
-    columns::ColumnSpec,
-    fields::{self, Field, FieldColumn},
-    first_line,
+    Chunk, Decoded, Decoder, Extra, Missing, RecordEnd, Shape, Start, first_line,
+    header::Header,
     records::{self, Limits, Line, Read},
 };
 use crate::{
     batch::{RejectCode, Rejects, Schema},
     failure::Failure,
+    values::{
+        columns::ColumnSpec,
+        fields::{self, Field, FieldColumn},
+    },
 };
 
 /// Decodes the records of one file.
 pub struct CsvDecoder {
     schema: SchemaRef,
     columns: Vec<FieldColumn>,
-    /// For each field of a record the column it fills.
-    fields: Vec<Option<usize>>,
+    header: Header,
+    shape: Shape,
     separator: u8,
     multiline: bool,
     /// Text that had to be written anew: with its quotes no longer doubled.
@@ -105,12 +108,18 @@ impl CsvDecoder {
         CsvDecoder {
             schema: schema.arrow(),
             columns: specs.iter().map(|spec| FieldColumn::new(spec, style.null)).collect(),
-            fields: (0..specs.len()).map(Some).collect(),
+            header: Header::of(specs.len()),
+            shape: Shape { missing: Missing::Reject, extra: Extra::Ignore },
             separator: style.separator,
             multiline: style.multiline,
             side: Vec::new(),
             limits: Limits { rows: max_rows.max(1), record: max_record },
         }
+    }
+
+    /// The same with another answer to fields that are missing or not known.
+    pub fn shaped(self, shape: Shape) -> Self {
+        CsvDecoder { shape, ..self }
     }
 
     /// Takes back what came of a record that is no row.
@@ -151,10 +160,12 @@ impl CsvDecoder {
         loop {
             let cut = form.field(bytes, at)?;
             lines += cut.line_ends;
-            if let Some(Some(column)) = self.fields.get(field)
+            if let Some(Some(column)) = self.header.fields.get(field)
                 && bad.is_none()
             {
                 bad = self.push(*column, chunk, bytes, &cut).err();
+            } else if self.header.open_end && bad.is_none() {
+                bad = self.header.beyond(field, &bytes[cut.text.clone()], self.shape);
             }
             if cut.behind_quote {
                 bad = Some((BAD_QUOTE, format!("field {}: text after the closing quote", field + 1)));
@@ -163,7 +174,8 @@ impl CsvDecoder {
             match cut.ending {
                 Ending::Field => at = cut.next,
                 Ending::Record => {
-                    let blank = cut.end == start && self.fields.len() > 1 && !cut.quoted;
+                    let blank = cut.end == start && self.header.fields.len() > 1 && !cut.quoted;
+                    self.header.absent.iter().for_each(|column| self.columns[*column].push_absent());
                     let became = if blank { Line::Blank } else { self.judge(field, bad) };
                     return Ok(Record { end: cut.end, next: cut.next, lines, became: Some(became) });
                 }
@@ -197,10 +209,10 @@ impl CsvDecoder {
     /// places.
     #[inline]
     fn judge(&self, found: usize, bad: Option<(RejectCode, String)>) -> Line {
-        let expected = self.fields.len();
+        let expected = self.header.fields.len();
         match bad {
             Some((BAD_QUOTE, message)) => Line::Bad(BAD_QUOTE, message),
-            _ if found != expected => {
+            _ if !self.header.has(found) => {
                 let s = if expected == 1 { "" } else { "s" };
                 Line::Bad(RejectCode("field_count"), format!("expected {expected} field{s}, found {found}"))
             }
@@ -258,8 +270,8 @@ const OPEN_QUOTE: RejectCode = RejectCode("open_quote");
 const BAD_QUOTE: RejectCode = RejectCode("bad_quote");
 
 impl Decoder for CsvDecoder {
-    fn cuts(&self) -> bool {
-        self.multiline
+    fn quotes(&self) -> Option<u8> {
+        self.multiline.then_some(self.separator)
     }
 
     fn first_record(&self, chunk: &Chunk) -> Option<RecordEnd> {
@@ -279,9 +291,7 @@ impl Decoder for CsvDecoder {
     }
 
     fn header(&mut self, record: &[u8]) -> Result<(), String> {
-        let names = names(record, self.separator)?;
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        self.fields = fields::by_header(&names, &self.columns)?;
+        self.header = Header::read(names(record, self.separator)?, &self.columns, self.shape)?;
         Ok(())
     }
 

@@ -4,14 +4,16 @@ use arrow_schema::SchemaRef;
 
 use super::{
     Chunk, Decoded, Decoder, Encoder, Start,
-    cells::{Cell, CellStyle, Unfit},
-    columns::ColumnSpec,
-    fields::{Field, FieldColumn},
     records::{self, Limits, Line, read_lines},
 };
 use crate::{
     batch::{Batch, RejectCode, Rejects, Schema},
     failure::Failure,
+    values::{
+        cell::{Cell, CellStyle, Unfit},
+        columns::ColumnSpec,
+        fields::{Field, FieldColumn},
+    },
 };
 
 /// Decodes the lines of one file.

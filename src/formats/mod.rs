@@ -1,27 +1,24 @@
 //! What files hold: one file per format, which both decodes and encodes it, and what several formats share.
 //!
 //! ```text
-//! reading:  compression ─▶ blocks of whole records ─▶ a format's decoder ─▶ fields ─▶ columns
-//! writing:  columns ─▶ a format's encoder ─▶ cells ─▶ compression
+//! reading:  compression ─▶ blocks of whole records ─▶ a format's decoder ─▶ values
+//! writing:  values ─▶ a format's encoder ─▶ compression
 //! ```
 //!
 //! Parquet is no text and goes a way of its own: see [`parquet`].
 //!
+//! How single values are read, built and written is said in [`values`](crate::values).
+//!
 //! Nothing here names a file to read or write: that is the business of the `files` source and sink.
 
 pub mod blocks;
-pub mod cells;
-pub mod columns;
 pub mod compression;
 pub mod csv;
-pub mod fields;
-mod json;
+pub mod header;
 pub mod lines;
 pub mod ndjson;
 pub mod parquet;
 mod records;
-pub mod scalar;
-mod store;
 pub mod tsv;
 
 use arrow_array::RecordBatch;
@@ -72,6 +69,36 @@ impl Format {
             _ => true,
         }
     }
+}
+
+/// What is done about a column that a file, or a field that a JSON record, lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// There is no value.
+    Null,
+    /// The file fails; the JSON record is a reject.
+    Reject,
+}
+
+/// What is done about a field that no column is known for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Extra {
+    /// It is passed over.
+    Ignore,
+    /// The file fails; the JSON record is a reject.
+    #[default]
+    Reject,
+}
+
+/// Which fields a record must have, and which it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// What is done where one is missing.
+    pub missing: Missing,
+    /// What is done about one more.
+    pub extra: Extra,
 }
 
 /// Where in its split a piece of a file begins.
@@ -138,7 +165,12 @@ pub trait Decoder {
     /// Does it find the ends of records itself, because not every line end is one? Its chunks may then end in
     /// the middle of a record, which it leaves unused: it comes again, with more behind it.
     fn cuts(&self) -> bool {
-        false
+        self.quotes().is_some()
+    }
+
+    /// What stands between fields that may stand in quotes, line ends and all.
+    fn quotes(&self) -> Option<u8> {
+        None
     }
 
     /// Where the first record of `chunk` ends; `None` where it does not end in it.

@@ -20,15 +20,17 @@ use arrow_schema::SchemaRef;
 use self::column::{JsonColumn, Wrong};
 pub use self::encode::NdjsonEncoder;
 use super::{
-    Chunk, Decoded, Decoder, Start,
-    columns::ColumnSpec,
-    fields::shown,
-    json::{NoJson, Scanner, Text, Why, unescape},
+    Chunk, Decoded, Decoder, Extra, Missing, Shape, Start,
     records::{self, Limits, Line, read_lines},
 };
 use crate::{
     batch::{RejectCode, Rejects, Schema},
     failure::Failure,
+    values::{
+        columns::ColumnSpec,
+        fields::shown,
+        json::scan::{self, NoJson, Scanner, Text, Why, unescape},
+    },
 };
 
 /// Decodes the records of one file.
@@ -42,6 +44,7 @@ pub struct NdjsonDecoder {
     /// Text that had to be written anew: without its escapes.
     side: Vec<u8>,
     limits: Limits,
+    shape: Shape,
 }
 
 /// Names of so many fields are remembered.
@@ -57,7 +60,13 @@ impl NdjsonDecoder {
             layout: Vec::new(),
             side: Vec::new(),
             limits: Limits { rows: max_rows.max(1), record: max_record },
+            shape: Shape { missing: Missing::Null, extra: Extra::Ignore },
         }
+    }
+
+    /// The same with another answer to fields that are missing or not known.
+    pub fn shaped(self, shape: Shape) -> Self {
+        NdjsonDecoder { shape, ..self }
     }
 
     /// Decodes the record at the end of `text`. False where there is none. On an error, columns may have got
@@ -81,6 +90,7 @@ impl NdjsonDecoder {
                         let column = &mut self.columns[column];
                         filled += usize::from(column.value(&mut scanner, &mut self.side, rows)?);
                     }
+                    None if self.shape.extra == Extra::Reject => return Err(Wrong::Unknown(key.range())),
                     None => scanner.skip(1)?,
                 }
                 match scanner.token() {
@@ -127,7 +137,7 @@ impl NdjsonDecoder {
     fn missing(&mut self, rows: usize) -> Result<(), Wrong> {
         let lacking = self.columns.iter_mut().enumerate().filter(|(_, column)| column.rows() == rows);
         for (i, column) in lacking {
-            if !column.push_null() {
+            if self.shape.missing == Missing::Reject || !column.push_null() {
                 return Err(Wrong::Missing(i));
             }
         }
@@ -151,10 +161,24 @@ impl NdjsonDecoder {
         }
         match wrong {
             Wrong::Json(error) => no_json(error, text, start),
-            Wrong::Shape => Line::Bad(RejectCode("bad_type"), "the record is no object".to_owned()),
+            Wrong::Shape => {
+                let first = text[start..].iter().find(|byte| !byte.is_ascii_whitespace());
+                let message = if first == Some(&b'[') {
+                    "the record is a list, not an object"
+                } else {
+                    "the record is no object"
+                };
+                Line::Bad(RejectCode("bad_type"), message.to_owned())
+            }
             Wrong::Missing(column) => {
-                let name = self.columns[column].name();
-                Line::Bad(RejectCode("missing_field"), format!("column `{name}` is missing and not nullable"))
+                let (name, nullable) = (self.columns[column].name(), self.columns[column].is_nullable());
+                let why = if nullable { "" } else { " and not nullable" };
+                Line::Bad(RejectCode("missing_field"), format!("column `{name}` is missing{why}"))
+            }
+            Wrong::Unknown(name) => {
+                let name = shown(&text[name]);
+                let message = format!("field `{name}` was not there when the columns were inferred");
+                Line::Bad(RejectCode("unknown_field"), message)
             }
             Wrong::Value(bad) => Line::Bad(bad.code, bad.message.into_string()),
         }
@@ -164,10 +188,9 @@ impl NdjsonDecoder {
 fn no_json(error: NoJson, text: &[u8], start: usize) -> Line {
     let byte = error.at - start + 1;
     match error.why {
-        Why::TooDeep => Line::Bad(
-            RejectCode("too_deep"),
-            format!("byte {byte}: nested deeper than {} levels", super::json::MAX_DEPTH),
-        ),
+        Why::TooDeep => {
+            Line::Bad(RejectCode("too_deep"), format!("byte {byte}: nested deeper than {} levels", scan::MAX_DEPTH))
+        }
         Why::Expected(what) => {
             let found = match std::str::from_utf8(&text[error.at..]).ok().and_then(|rest| rest.chars().next()) {
                 Some(character) => format!("found `{}`", shown(character.escape_debug().to_string().as_bytes())),

@@ -8,14 +8,15 @@
 //! The crate `parquet` knows the encoding. What is here: which of its types becomes which of ours, values that do
 //! not fit, text for what has no type of ours, and output that is the same whatever the batches were.
 
+mod amend;
 mod convert;
 mod depth;
 mod encode;
 mod layout;
 mod size;
-mod text;
 
 pub use self::{
+    amend::without_zero_offsets,
     depth::check as check_depth,
     encode::{CREATED_BY, PageCodec, ParquetEncoder, ParquetStyle},
     layout::{Layout, Projection, Refused, Rows},

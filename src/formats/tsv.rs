@@ -8,15 +8,18 @@ use arrow_schema::SchemaRef;
 use memchr::{memchr, memchr_iter};
 
 use super::{
-    Chunk, Decoded, Decoder, Encoder, Start,
-    cells::{Cell, CellStyle},
-    columns::ColumnSpec,
-    fields::{self, Field, FieldColumn},
+    Chunk, Decoded, Decoder, Encoder, Extra, Missing, Shape, Start,
+    header::Header,
     records::{self, Limits, Line, read_lines},
 };
 use crate::{
     batch::{Batch, RejectCode, Rejects, Schema},
     failure::Failure,
+    values::{
+        cell::{Cell, CellStyle},
+        columns::ColumnSpec,
+        fields::{self, Field, FieldColumn},
+    },
 };
 
 const TAB: u8 = b'\t';
@@ -25,8 +28,8 @@ const TAB: u8 = b'\t';
 pub struct TsvDecoder {
     schema: SchemaRef,
     columns: Vec<FieldColumn>,
-    /// For each field of a record the column it fills.
-    fields: Vec<Option<usize>>,
+    header: Header,
+    shape: Shape,
     max_rows: usize,
     max_record: usize,
 }
@@ -38,10 +41,16 @@ impl TsvDecoder {
         TsvDecoder {
             schema: schema.arrow(),
             columns: specs.iter().map(|spec| FieldColumn::new(spec, null)).collect(),
-            fields: (0..specs.len()).map(Some).collect(),
+            header: Header::of(specs.len()),
+            shape: Shape { missing: Missing::Reject, extra: Extra::Ignore },
             max_rows: max_rows.max(1),
             max_record,
         }
+    }
+
+    /// The same with another answer to fields that are missing or not known.
+    pub fn shaped(self, shape: Shape) -> Self {
+        TsvDecoder { shape, ..self }
     }
 
     /// Decodes one record; on an error, columns may have got part of it.
@@ -52,7 +61,7 @@ impl TsvDecoder {
         let mut field = 0;
         loop {
             let stop = memchr(TAB, &bytes[at..]).map_or(end, |len| at + len);
-            match self.fields.get(field) {
+            match self.header.fields.get(field) {
                 Some(Some(column)) => {
                     let column = &mut self.columns[*column];
                     let text = &bytes[at..stop];
@@ -64,6 +73,11 @@ impl TsvDecoder {
                         return self.count(&bytes[start..]).and(Err((bad.code, message)));
                     }
                 }
+                Some(None) if self.header.open_end => {
+                    if let Some(bad) = self.header.beyond(field, &bytes[at..stop], self.shape) {
+                        return self.count(&bytes[start..]).and(Err(bad));
+                    }
+                }
                 Some(None) => {}
                 None => return self.count(&bytes[start..]),
             }
@@ -73,14 +87,15 @@ impl TsvDecoder {
             }
             at = stop + 1;
         }
-        if field == self.fields.len() { Ok(()) } else { self.count(&bytes[start..]) }
+        self.header.absent.iter().for_each(|column| self.columns[*column].push_absent());
+        if field == self.header.fields.len() { Ok(()) } else { self.count(&bytes[start..]) }
     }
 
     /// Has the record as many fields as it should have?
     #[cold]
     fn count(&self, record: &[u8]) -> Result<(), (RejectCode, String)> {
-        let (expected, found) = (self.fields.len(), memchr_iter(TAB, record).count() + 1);
-        if expected == found {
+        let (expected, found) = (self.header.fields.len(), memchr_iter(TAB, record).count() + 1);
+        if self.header.has(found) {
             return Ok(());
         }
         let s = if expected == 1 { "" } else { "s" };
@@ -99,14 +114,12 @@ pub fn names(record: &[u8]) -> Result<Vec<String>, String> {
 
 impl Decoder for TsvDecoder {
     fn header(&mut self, record: &[u8]) -> Result<(), String> {
-        let names = names(record)?;
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        self.fields = fields::by_header(&names, &self.columns)?;
+        self.header = Header::read(names(record)?, &self.columns, self.shape)?;
         Ok(())
     }
 
     fn decode(&mut self, chunk: &Chunk, start: Start, rejects: &mut Rejects) -> Result<Decoded, Failure> {
-        let skip_blank = self.fields.len() > 1;
+        let skip_blank = self.header.fields.len() > 1;
         let limits = Limits { rows: self.max_rows, record: self.max_record };
         let mut rows = 0;
         let read = read_lines(chunk, start, limits, rejects, |at, end| {

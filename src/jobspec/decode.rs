@@ -15,9 +15,9 @@ use serde::de::DeserializeOwned;
 
 use self::{
     deserializer::ValueDeserializer,
-    mistake::{Kind, Mistake},
+    mistake::{BOOLEAN, Kind, Mistake},
 };
-use super::{Path, Place, Problem, Problems, Step, Value, near, nearest};
+use super::{Path, Place, Problem, Problems, Step, Value, meant, nearest};
 
 /// After so many rounds the rest can wait until these mistakes are gone.
 const MAX_ROUNDS: usize = 300;
@@ -99,7 +99,7 @@ impl Repair {
         match (self.root.get_mut(at), kind) {
             (Some(Value::Table(table)), Kind::UnknownKey { key, legal }) => {
                 // The key that was meant is not missing, too.
-                let meant = near(&key, legal.iter().chain(also).copied()).filter(|meant| legal.contains(meant));
+                let meant = meant(&key, legal.iter().chain(also).copied()).filter(|meant| legal.contains(meant));
                 if let Some(meant) = meant.filter(|meant| !table.contains_key(*meant)) {
                     table.insert(meant.to_owned(), Value::Unknown);
                 }
@@ -182,7 +182,8 @@ fn problem(mistake: &Mistake, place: Path, value: Option<&Value>, also: &[&str])
             Problem::new("unknown-value", Place::Value(place), message).help(help)
         }
         Kind::Type { expected, found } => {
-            Problem::new("type", Place::Value(place), format!("expected {expected}, found {found}"))
+            let help = value.filter(|_| expected == BOOLEAN && !secret).and_then(Value::as_text).and_then(boolean);
+            Problem::new("type", Place::Value(place), format!("expected {expected}, found {found}")).help(help)
         }
         Kind::OutOfRange { expected, found } => {
             let found = if secret { "the value" } else { found.as_str() };
@@ -191,6 +192,18 @@ fn problem(mistake: &Mistake, place: Path, value: Option<&Value>, also: &[&str])
         Kind::Custom(message) => custom(&without_secrets(message, value), place, value),
         Kind::Unknown => Problem::new("value", Place::Value(place), "the value is not known"),
     }
+}
+
+/// How a boolean that is written as text must be written. YAML 1.2 has no others.
+fn boolean(text: &str) -> Option<String> {
+    let (meant, quoted) = match text.to_lowercase().as_str() {
+        "yes" | "on" | "y" => ("true", false),
+        "no" | "off" | "n" => ("false", false),
+        "true" => ("true", true),
+        "false" => ("false", true),
+        _ => return None,
+    };
+    Some(if quoted { format!("write `{meant}` without quotes") } else { format!("write `{meant}`") })
 }
 
 /// What a type's own code said: a sentence and, on a line of its own, what would be right. A sentence that

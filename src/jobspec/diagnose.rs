@@ -1,10 +1,11 @@
 //! Problems as people and machines read them.
 
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    Document, Place, Problem, Problems, Severity,
+    Document, Problem, Problems, Severity,
     locate::{Located, line_and_column, locate},
 };
 
@@ -12,7 +13,7 @@ use super::{
 const WIDTH: usize = 140;
 
 /// One problem for a machine. Lines and columns count from 1, columns in characters; the end is exclusive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// A fixed word: `unknown-key`.
     pub code: &'static str,
@@ -34,6 +35,24 @@ pub struct Finding {
     pub message: String,
     /// What would be right.
     pub help: Option<String>,
+}
+
+impl Finding {
+    /// What is wrong with a file as a whole.
+    pub fn of_file(file: &std::path::Path, message: String) -> Finding {
+        Finding {
+            code: "file",
+            severity: "error",
+            file: file.display().to_string(),
+            line: 1,
+            column: 1,
+            end_line: 1,
+            end_column: 1,
+            path: String::new(),
+            message,
+            help: None,
+        }
+    }
 }
 
 /// All problems in the order of the text, each with its line shown and its place underlined, and at the end
@@ -70,7 +89,7 @@ pub fn machine(document: &Document, problems: &Problems) -> Vec<Finding> {
             column: located.column,
             end_line,
             end_column,
-            path: path_of(&problem.place),
+            path: problem.place.path().map(ToString::to_string).unwrap_or_default(),
             message: problem.message.clone(),
             help: problem.help.clone(),
         }
@@ -93,13 +112,6 @@ fn snippet<'a>(located: &Located<'a>) -> Snippet<'a, annotate_snippets::Annotati
     Snippet::source(located.text)
         .path(located.name.to_string())
         .annotation(AnnotationKind::Primary.span(located.range.clone()))
-}
-
-fn path_of(place: &Place) -> String {
-    match place {
-        Place::Key(path) | Place::Value(path) | Place::Inside(path, _) => path.to_string(),
-        Place::Text(_) | Place::File(..) => String::new(),
-    }
 }
 
 /// `2 errors, 1 note in jobs/memc.toml`

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{
     Document, Path, Place, Problem, Problems, Value,
     load::{ValueOf, Variable},
+    problem::VARIABLE,
 };
 
 /// What a variable without a value means.
@@ -62,7 +63,7 @@ impl Walk<'_> {
                     wrong = true;
                     let place = Place::inside(path.clone(), range);
                     let help = Some("a variable is written `${NAME}` or `${NAME:-default}`, a dollar `$$`".to_owned());
-                    self.problems.push(Problem::new("variable", place, message).help(help));
+                    self.problems.push(Problem::new(VARIABLE, place, message).help(help));
                 }
                 Part::Variable { range, name, default } => {
                     substituted = true;
@@ -98,7 +99,7 @@ impl Walk<'_> {
             let place = Place::inside(path.clone(), range.clone());
             let message = format!("the environment variable `{name}` is not set");
             let help = Some(format!("set it, or give a default: `${{{name}:-…}}`"));
-            let problem = Problem::new("variable", place, message).help(help);
+            let problem = Problem::new(VARIABLE, place, message).help(help);
             self.problems.push(if self.mode == Mode::Check { problem.note() } else { problem });
         }
         set.or_else(|| default.map(str::to_owned))

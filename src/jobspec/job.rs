@@ -34,6 +34,8 @@ pub struct JobSpec {
     pub rejects: Option<PathBuf>,
     /// Where the report goes.
     pub report: Option<PathBuf>,
+    /// How many reports the state directory keeps.
+    pub keep: usize,
     /// Do messages of rejects, which may hold values, stand in the report?
     pub samples: bool,
     /// The state directory; `.runner` beside the spec where there is none.
@@ -114,9 +116,17 @@ struct Report {
     /// Relative to the directory that the command runs in; the state directory where it is not given.
     #[serde(default)]
     path: Option<PathBuf>,
+    /// How many reports the state directory keeps: the last one as `NAME.report.json`, older ones in `reports`; 20
+    /// unless given. A report that has a path of its own replaces the one before.
+    #[serde(default = "twenty")]
+    keep: NonZeroUsize,
     /// Put a few messages of every reason for rejects into it; they may hold values.
     #[serde(default)]
     samples: bool,
+}
+
+fn twenty() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(19)
 }
 
 /// A table with a path in it.
@@ -157,7 +167,7 @@ impl JobSpec {
         }
         let mut names = Names::default();
         let mut section = |section: Section, problems: &mut Problems| {
-            let stages = entries(&named, section.key(), problems);
+            let stages = outdented(entries(&named, section.key(), problems), section, problems);
             stages.iter().map(|(name, value)| stage::decode(section, name, value, &mut names, problems)).collect()
         };
         Some(JobSpec {
@@ -170,6 +180,7 @@ impl JobSpec {
             limits: top.limits,
             rejects: top.rejects.map(|file| file.path),
             samples: top.report.as_ref().is_some_and(|report| report.samples),
+            keep: top.report.as_ref().map_or_else(twenty, |report| report.keep).get(),
             report: top.report.and_then(|report| report.path),
             state: top.state.map(|file| file.path),
             definitions: entries(&named, "definitions", problems),
@@ -182,12 +193,37 @@ impl JobSpec {
     }
 }
 
+/// How stages that stand in a list, as in other tools, are written here.
+fn named_in_list(key: &str, value: &Value) -> Option<String> {
+    let Value::List(items) = value else { return None };
+    let name = items.iter().find_map(|item| item.as_table()?.get("name")?.as_text()).unwrap_or("NAME");
+    Some(format!("each has its name for a key: write `{name}:` below `{key}:`, or `[{key}.{name}]` in TOML"))
+}
+
 fn check_job_name(name: &str, problems: &mut Problems) {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.is_empty() || !name.chars().all(legal) {
         let place = Place::Value(Path::default().key("name"));
         problems.push(Problem::new("value", place, "a job's name has letters, digits, `-` and `_` only"));
     }
+}
+
+/// The stages of a section. Where the keys of a stage stand beside its name instead of below it, as a YAML line does that
+/// is not indented enough, that is all that is said of the stage.
+fn outdented(mut stages: Table, section: Section, problems: &mut Problems) -> Table {
+    let Some(at) = stages.get_index_of("type").filter(|at| !matches!(stages[*at], Value::Table(_))) else {
+        return stages;
+    };
+    let place = Place::Key(Path::default().entry(section.key()).entry("type"));
+    let stage = stages[..at].iter().rfind(|(_, value)| !matches!(value, Value::Text(_))).map(|(name, _)| name.clone());
+    let (message, help) = match &stage {
+        Some(name) => (format!("`type` belongs inside the {section} `{name}`"), format!("indent what is `{name}`'s")),
+        None => (format!("`type` belongs inside a {section}"), format!("give the {section} a name: `{section}.NAME`")),
+    };
+    problems.push(Problem::new("indent", place, message).help(Some(help)));
+    stages.retain(|name, value| matches!(value, Value::Table(_)) && Some(name) != stage.as_ref());
+    stages.extend(stage.map(|name| (name, Value::Unknown)));
+    stages
 }
 
 /// The table at `key`; empty where there is none.
@@ -197,7 +233,8 @@ fn entries(named: &Table, key: &str, problems: &mut Problems) -> Table {
         None | Some(Value::Null | Value::Unknown) => Table::new(),
         Some(other) => {
             let place = Place::Value(Path::default().key(key));
-            problems.push(Problem::new("type", place, format!("expected a table, found {}", other.describe())));
+            let problem = Problem::new("type", place, format!("expected a table, found {}", other.describe()));
+            problems.push(problem.help(named_in_list(key, other)));
             Table::new()
         }
     }

@@ -46,6 +46,8 @@ impl Mark {
         match (&self.children, step) {
             (Children::Table(entries), Step::Key(key)) => entries.get(key),
             (Children::List(items), Step::Index(index)) => items.get(*index),
+            // One text may stand for a list of one.
+            (Children::None, Step::Index(0)) => Some(self),
             _ => None,
         }
     }

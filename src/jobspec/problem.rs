@@ -72,6 +72,14 @@ impl Place {
         Place::Key(path)
     }
 
+    /// The path, where it has one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Place::Key(path) | Place::Value(path) | Place::Inside(path, _) => Some(path),
+            Place::Text(_) | Place::File(..) => None,
+        }
+    }
+
     /// Bytes `range` of the text at `path`.
     pub fn inside(path: Path, range: Range<usize>) -> Place {
         Place::Inside(path, range)
@@ -121,14 +129,21 @@ impl Problem {
     }
 }
 
+/// The code of what is wrong with a variable in a text.
+pub(super) const VARIABLE: &str = "variable";
+
 /// Everything wrong with a spec, in the order it was found.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Records one more. One that is already there is not recorded twice.
+    /// Records one more. One that is already there is not recorded twice. Nor is what follows from a variable without a
+    /// value: what a text says that is not known cannot be right or wrong.
     pub fn push(&mut self, problem: Problem) {
-        if !self.0.contains(&problem) {
+        let at = problem.place.path();
+        let unknown = |known: &Problem| known.code == VARIABLE && at.is_some() && known.place.path() == at;
+        let follows = problem.code != VARIABLE && self.0.iter().any(unknown);
+        if !follows && !self.0.contains(&problem) {
             self.0.push(problem);
         }
     }
@@ -150,13 +165,41 @@ impl Problems {
 }
 
 /// The legal name that `name` may be a slip of the keyboard for.
-pub fn near<'a>(name: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn near<'a>(name: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     legal
         .into_iter()
         .map(|candidate| (distance(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 3)
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// What other tools call a thing, and what it is called here.
+const SYNONYMS: &[(&str, &[&str])] = &[
+    ("sources", &["inputs", "readers", "extract", "extractors"]),
+    ("transforms", &["steps", "tasks", "stages", "jobs", "processors", "pipeline", "transformations", "transform"]),
+    ("sinks", &["outputs", "writers", "targets", "destinations", "loaders", "load"]),
+    ("type", &["kind", "connector", "plugin"]),
+    ("input", &["inputs", "from", "source", "upstream", "depends_on", "needs"]),
+    ("concurrency", &["workers", "threads", "parallelism"]),
+    ("path", &["file", "filename", "files", "glob", "location"]),
+    ("columns", &["fields", "schema", "select"]),
+    ("where", &["condition", "filter", "predicate", "expression"]),
+    ("database", &["db", "dsn"]),
+    ("by", &["group_by", "order_by", "keys", "key"]),
+];
+
+/// The legal name for what other tools call `name`.
+fn synonym<'a>(name: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let mut legal = legal.into_iter();
+    legal.find(|here| SYNONYMS.iter().any(|(word, others)| word == here && others.contains(&name.as_str())))
+}
+
+/// The legal name that was meant: one that is called so elsewhere, or one that is spelt nearly so.
+pub fn meant<'a>(name: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let legal: Vec<&str> = legal.into_iter().collect();
+    synonym(name, legal.iter().copied()).or_else(|| near(name, legal))
 }
 
 /// How many letters must be changed, added, left out or swapped to make one name the other, in any case.
@@ -167,7 +210,7 @@ pub(super) fn distance(one: &str, other: &str) -> usize {
 /// `did you mean `X`?` for the legal name nearest to `name`, or the list of legal names where none is near.
 pub fn nearest<'a>(name: &str, legal: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let legal: Vec<&str> = legal.into_iter().collect();
-    match near(name, legal.iter().copied()) {
+    match meant(name, legal.iter().copied()) {
         Some(candidate) => Some(format!("did you mean `{candidate}`?")),
         None if legal.is_empty() => None,
         None => Some(format!("legal here: {}", legal.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))),

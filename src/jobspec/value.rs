@@ -74,6 +74,8 @@ impl Value {
         path.0.iter().try_fold(self, |value, step| match (value, step) {
             (Value::Table(table), Step::Key(key)) => table.get(key),
             (Value::List(items), Step::Index(index)) => items.get(*index),
+            // One text may stand for a list of one.
+            (Value::Text(_) | Value::Substituted(_), Step::Index(0)) => Some(value),
             _ => None,
         })
     }
@@ -83,6 +85,7 @@ impl Value {
         path.0.iter().try_fold(self, |value, step| match (value, step) {
             (Value::Table(table), Step::Key(key)) => table.get_mut(key),
             (Value::List(items), Step::Index(index)) => items.get_mut(*index),
+            (text @ (Value::Text(_) | Value::Substituted(_)), Step::Index(0)) => Some(text),
             _ => None,
         })
     }

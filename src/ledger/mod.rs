@@ -135,9 +135,13 @@ pub struct Stored {
 
 impl Run {
     /// A new run of splits that nobody has read.
-    pub fn new(parts: BTreeMap<String, String>, splits: impl Iterator<Item = (String, Split)>) -> Run {
+    pub fn new(
+        started: SystemTime,
+        parts: BTreeMap<String, String>,
+        splits: impl Iterator<Item = (String, Split)>,
+    ) -> Run {
         let entry = |(source, split)| Entry { source, split, state: State::Left, read: 0, rejected: 0, action: None };
-        Run { id: new_id(), started: SystemTime::now(), attempts: 0, parts, splits: splits.map(entry).collect() }
+        Run { id: new_id(), started, attempts: 0, parts, splits: splits.map(entry).collect() }
     }
 
     /// Is every split of it stored?
@@ -164,7 +168,7 @@ fn new_id() -> String {
     for part in [since.as_nanos() as u64, u64::from(std::process::id()), RandomState::new().hash_one(0)] {
         hasher.update(part.to_le_bytes());
     }
-    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    crate::values::hex::text(&hasher.finalize()[..8])
 }
 
 impl Ledger {
@@ -276,6 +280,15 @@ impl Ledger {
             Failure::new(Exit::Io, format!("cannot write ledger `{}`: {}", self.path.display(), sqlite::words(&error)))
         })
     }
+}
+
+/// When the run of a job began that was interrupted, if one was and its ledger can be read.
+pub fn interrupted_since(state: &Path, job: &str) -> Option<SystemTime> {
+    let path = path(state, job);
+    if !path.exists() {
+        return None;
+    }
+    Ledger::at(&path).ok()?.broken().map(|run| run.started)
 }
 
 /// Notes that a run has ended well: the next one is a new one.

@@ -6,7 +6,7 @@ use crate::{stage::Detail, testing::Folder};
 fn run(splits: u64) -> Run {
     let parts = BTreeMap::from([("seed".to_owned(), "1".to_owned())]);
     let split = |i| Split { name: format!("rows {i}"), detail: Detail::Rows { start: i, end: i + 1 } };
-    Run::new(parts, (0..splits).map(|i| ("rows".to_owned(), split(i))))
+    Run::new(SystemTime::now(), parts, (0..splits).map(|i| ("rows".to_owned(), split(i))))
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     path::{Component, Path as FilePath, PathBuf},
+    sync::Arc,
     thread::available_parallelism,
 };
 
@@ -14,21 +15,24 @@ use super::{
 use crate::{
     batch::{Column, ColumnType, Schema},
     event::StageId,
+    expr::clock,
     failure::Failure,
     jobspec::{
-        Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, digests, near,
+        Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, digests, meant,
         nearest,
     },
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
-    stage::Sink,
+    stage::{Reads, Sink},
     transforms,
 };
 
 /// Compiles a spec. Every problem is recorded; there is a plan only where none of them is an error.
 pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
-    let (job, stages, wishes) = stages(document, problems)?;
-    Some(plan(document, job, stages, wishes))
+    clock::stopped_at(clock::now(), || {
+        let (job, stages, wishes) = stages(document, problems)?;
+        Some(plan(document, job, stages, wishes))
+    })
 }
 
 /// Compiles a spec, but only for the rows that come to one stage: its own output, or the input of a sink. They go to
@@ -42,15 +46,75 @@ pub fn compile_preview(
     sink: Box<dyn Sink>,
     problems: &mut Problems,
 ) -> Result<Option<Plan>, Failure> {
-    let Some((job, stages, wishes)) = stages(document, problems) else { return Ok(None) };
+    let (own, name) = needed(document, name);
+    let name = name.as_deref();
+    let Some((job, stages, wishes)) = stages_of(document, own.as_ref(), problems) else { return Ok(None) };
     let ends = cut::ends(&job, &stages, name)?;
     let (stages, wishes) = cut::cut(stages, wishes, &ends, sink);
     Ok(Some(plan(document, job, stages, wishes)))
 }
 
+/// The values of a spec without the stages that do not lead to the one of that name: so a mistake further on, or a job
+/// that has no sink yet, is no hindrance. Without a name it is that of the first sink or, where there is none, of the
+/// last stage that no other reads. `None`, and the name as it was, where there is no such stage.
+fn needed(document: &Document, name: Option<&str>) -> (Option<Value>, Option<String>) {
+    let as_it_is = || (None, name.map(str::to_owned));
+    let Value::Table(root) = &document.root else { return as_it_is() };
+    let all: Vec<(Section, &String, &Value)> = [Section::Sources, Section::Transforms, Section::Sinks]
+        .into_iter()
+        .filter_map(|section| Some((section, root.get(section.key())?.as_table()?)))
+        .flat_map(|(section, stages)| stages.iter().map(move |(name, stage)| (section, name, stage)))
+        .collect();
+    let read: HashSet<&str> = all.iter().flat_map(|(_, _, stage)| named_inputs(stage)).collect();
+    let last = || all.iter().rev().find(|(_, name, _)| !read.contains(name.as_str())).map(|(_, name, _)| name.as_str());
+    let has_sinks = all.iter().any(|(section, ..)| *section == Section::Sinks);
+    let Some(end) = name.or_else(|| (!has_sinks).then(last).flatten()) else { return as_it_is() };
+    let mut kept: HashSet<&str> = HashSet::new();
+    let mut left = vec![end];
+    while let Some(name) = left.pop() {
+        let stage = all.iter().find(|(_, other, _)| other.as_str() == name);
+        if let Some((_, name, stage)) = stage.filter(|_| kept.insert(name)) {
+            // An input that is no stage is a mistake of this one.
+            left.extend(named_inputs(stage).into_iter().filter(|input| *input != name.as_str()));
+        }
+    }
+    if !all.iter().any(|(_, name, _)| name.as_str() == end) {
+        return as_it_is();
+    }
+    let mut pruned = root.clone();
+    for section in [Section::Sources, Section::Transforms, Section::Sinks] {
+        if let Some(Value::Table(stages)) = pruned.get_mut(section.key()) {
+            stages.retain(|name, _| kept.contains(name.as_str()));
+        }
+    }
+    (Some(Value::Table(pruned)), Some(end.to_owned()))
+}
+
+/// The stages that a stage names as its inputs, as far as that can be read.
+fn named_inputs(stage: &Value) -> Vec<&str> {
+    let Value::Table(table) = stage else { return Vec::new() };
+    let kind = table.get("type").and_then(Value::as_text);
+    let side = transforms::KINDS.iter().find(|known| Some(known.name) == kind).and_then(|kind| kind.side);
+    let names = |key: &str| match table.get(key) {
+        Some(Value::List(items)) => items.iter().filter_map(Value::as_text).collect(),
+        Some(value) => value.as_text().into_iter().collect(),
+        None => Vec::new(),
+    };
+    [Some("input"), side].into_iter().flatten().flat_map(names).collect()
+}
+
 /// The stages of a spec and what they want of the executor.
 pub(super) fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<Stage>, Vec<Wish>)> {
-    let job = JobSpec::decode(&document.root, problems)?;
+    stages_of(document, None, problems)
+}
+
+/// The same, but of some of its stages alone where their values are given; then it need not be a whole job.
+fn stages_of(
+    document: &Document,
+    own: Option<&Value>,
+    problems: &mut Problems,
+) -> Option<(JobSpec, Vec<Stage>, Vec<Wish>)> {
+    let job = JobSpec::decode(own.unwrap_or(&document.root), problems)?;
     let none = Table::new();
     let tables = |section: Section| {
         let found = document.root.get(&Path::default().key(section.key())).and_then(Value::as_table);
@@ -59,7 +123,9 @@ pub(super) fn stages(document: &Document, problems: &mut Problems) -> Option<(Jo
     let (sources, sinks) = (tables(Section::Sources), tables(Section::Sinks));
     let mut compiler =
         Compiler { job: &job, sources, sinks, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
-    compiler.check_ends(&document.root);
+    if own.is_none() {
+        compiler.check_ends(&document.root);
+    }
     for spec in order(&job, compiler.problems) {
         let stage = compiler.stage(spec);
         compiler.done.insert(&spec.name, stage);
@@ -81,11 +147,13 @@ pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes
         description: job.description,
         digest: digest(&document.root),
         digests: digests(&document.root),
+        now: clock::now(),
         limits: job.limits,
         rejects: job.rejects,
         report: job.report,
         state: job.state.unwrap_or_else(|| beside(&document.name)),
         samples: job.samples,
+        keep: job.keep,
         stages,
         pools,
     }
@@ -141,7 +209,7 @@ impl<'a> Compiler<'a> {
             }
             for (name, _) in reads(stage) {
                 let same = self.job.stages().find(|other| other.name == name).map(|other| other.name.as_str());
-                read.insert(same.or_else(|| near(&name, others(self.job, stage)))?);
+                read.insert(same.or_else(|| meant(&name, others(self.job, stage)))?);
             }
         }
         Some(read)
@@ -172,6 +240,37 @@ impl<'a> Compiler<'a> {
         for (file, first, at) in twice {
             let message = format!("`{}` is already written by `{first}`", file.display());
             self.problems.push(Problem::new("same-file", Place::value(at), message));
+        }
+        self.check_inputs();
+    }
+
+    /// A job that writes what it reads destroys its input, or finds in the next run what it wrote in this one.
+    fn check_inputs(&mut self) {
+        let reads = |stage: &Stage| match &stage.role {
+            Role::Source(source) => Some((stage.name.clone(), source.reads()?)),
+            _ => None,
+        };
+        let sources: Vec<(String, Reads)> = self.stages.iter().filter_map(reads).collect();
+        let key = |section: &str| Path::default().key(section).key("path");
+        let own = [("rejects", &self.job.rejects), ("report", &self.job.report)];
+        let mut written: Vec<(PathBuf, Path)> =
+            own.into_iter().filter_map(|(section, path)| Some((path.clone()?, key(section)))).collect();
+        for stage in &self.stages {
+            if let Role::Sink(sink) = &stage.role {
+                let at = Path::default().key(Section::Sinks.key()).entry(&stage.name).key("path");
+                written.extend(sink.may_write().into_iter().map(|file| (file, at.clone())));
+                sink.avoid(sources.iter().map(|(_, reads)| Arc::clone(reads)).collect());
+            }
+        }
+        for (file, at) in written.into_iter().filter(|(file, _)| !file.as_os_str().is_empty()) {
+            if let Some((source, _)) = sources.iter().find(|(_, reads)| reads(&file)) {
+                let message = format!(
+                    "`{}` is what `{source}` reads: the job would overwrite its input, or read again what it wrote",
+                    file.display()
+                );
+                let help = Some(format!("write to another folder, or narrow the `path` of `{source}`"));
+                self.problems.push(Problem::new("reads-output", Place::value(at), message).help(help));
+            }
         }
     }
 
@@ -219,7 +318,7 @@ impl<'a> Compiler<'a> {
         let Some(kind) = kinds.iter().find(|kind| kind.name == word) else {
             let place = Place::value(spec.path.key("type"));
             let message = format!("there is no {} of type `{word}`", spec.section);
-            let help = nearest(word, kinds.iter().map(|kind| kind.name));
+            let help = file_kind(word, spec.section).or_else(|| nearest(word, kinds.iter().map(|kind| kind.name)));
             self.problems.push(Problem::new("unknown-type", place, message).help(help));
             return None;
         };
@@ -364,6 +463,19 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// What to write where a format or a stream of the process stands as the kind of a stage: files have those.
+fn file_kind(word: &str, section: Section) -> Option<String> {
+    let here = |what: &str| Some(format!("write `type` as `files`, {what}"));
+    match word.to_lowercase().as_str() {
+        "csv" | "tsv" | "ndjson" | "parquet" => here(&format!("and `format` as `{}`", word.to_lowercase())),
+        "json" | "jsonl" => here("and `format` as `ndjson`"),
+        "stdout" | "console" | "print" if section == Section::Sinks => here("and `path` as `-`"),
+        "stdin" | "console" if section == Section::Sources => here("and `path` as `-`"),
+        _ => None,
+    }
+    .filter(|_| section != Section::Transforms)
+}
+
 /// What a stage reads.
 #[derive(Default)]
 struct Inputs {
@@ -423,7 +535,7 @@ fn is_meant(root: &Value, section: Section) -> bool {
     let Value::Table(table) = root else { return false };
     table.iter().any(|(key, value)| match key == section.key() {
         true => !matches!(value, Value::Table(_) | Value::Null),
-        false => near(key, [section.key()]).is_some(),
+        false => meant(key, [section.key()]).is_some(),
     })
 }
 

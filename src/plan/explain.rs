@@ -15,11 +15,12 @@ pub fn explain(plan: &Plan, splits: &[(String, Result<Vec<Split>, String>)]) -> 
     let _ = writeln!(text, "  rejects allowed: {}, memory: {}", limits.rejects, limits.memory);
     for pool in &plan.pools {
         text.push('\n');
-        pool_lines(&mut text, plan, pool);
+        let listed = splits.iter().find(|(name, _)| *name == plan.stages[pool.head].name).map(|(_, listed)| listed);
+        pool_lines(&mut text, plan, pool, listed.and_then(|listed| listed.as_ref().ok()).map(Vec::len));
         for &fused in &pool.fused {
             stage_lines(&mut text, &plan.stages[fused], "+ ", " (fused)");
         }
-        for (_, listed) in splits.iter().filter(|(name, _)| *name == plan.stages[pool.head].name) {
+        if let Some(listed) = listed {
             split_lines(&mut text, listed);
         }
         let readers: Vec<&str> =
@@ -31,9 +32,21 @@ pub fn explain(plan: &Plan, splits: &[(String, Result<Vec<Split>, String>)]) -> 
     text
 }
 
-fn pool_lines(text: &mut String, plan: &Plan, pool: &Pool) {
-    let plural = if pool.workers == 1 { "" } else { "s" };
-    let mut tail = format!(": {} worker{plural}", pool.workers);
+/// `splits` is how many splits a source has, where that is known: a worker without one would have nothing to do.
+fn pool_lines(text: &mut String, plan: &Plan, pool: &Pool, splits: Option<usize>) {
+    let plural = |number: usize| if number == 1 { "" } else { "s" };
+    let workers = splits.map_or(pool.workers, |splits| pool.workers.min(splits.max(1)));
+    let mut tail = format!(": {workers} worker{}", plural(workers));
+    if workers < pool.workers {
+        let splits = splits.unwrap_or_default();
+        let _ = write!(
+            tail,
+            " of {}, as there {} {splits} split{}",
+            pool.workers,
+            if splits == 1 { "is" } else { "are" },
+            plural(splits)
+        );
+    }
     if let Some(remark) = pool.remark {
         let _ = write!(tail, " ({remark})");
     }

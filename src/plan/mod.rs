@@ -12,7 +12,7 @@ mod replay;
 mod schema;
 mod waits;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 
 pub use compile::{compile, compile_preview};
 pub use explain::explain;
@@ -47,6 +47,8 @@ pub struct Plan {
     pub digest: String,
     /// The same by place in the spec, to name what has changed.
     pub digests: BTreeMap<String, String>,
+    /// What `now()` stands for in it.
+    pub now: SystemTime,
     /// What it may use.
     pub limits: Limits,
     /// Where rejects go.
@@ -57,6 +59,8 @@ pub struct Plan {
     pub state: PathBuf,
     /// Are messages of rejects, which may hold values, to stand in the report?
     pub samples: bool,
+    /// How many reports the state directory keeps.
+    pub keep: usize,
     /// The stages, inputs before those that read them.
     pub stages: Vec<Stage>,
     /// The pools, in the same order.

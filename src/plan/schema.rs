@@ -1,6 +1,10 @@
 //! The JSON Schema of job specs, put together from what the kinds say of their keys.
 
-use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
+use schemars::{
+    Schema, SchemaGenerator,
+    generate::SchemaSettings,
+    transform::{RecursiveTransform, Transform},
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -26,6 +30,8 @@ pub fn schema() -> Schema {
     object(&mut job, "properties").insert("definitions".to_owned(), definitions);
     let definitions = generator.take_definitions(true);
     object(&mut job, "$defs").extend(definitions);
+    let mut one_for_a_list = RecursiveTransform(one_for_a_list);
+    one_for_a_list.transform(&mut job);
     // Added last, said first: editors look for it there.
     let dialect = json!("https://json-schema.org/draft/2020-12/schema");
     job.ensure_object().shift_insert(0, "$schema".to_owned(), dialect);
@@ -49,6 +55,14 @@ fn stages<S: ?Sized>(section: Section, kinds: &[Kind<S>], generator: &mut Schema
         stage.to_value()
     };
     kinds.iter().map(stage).collect()
+}
+
+/// One text may stand for a list of one, wherever a list of texts is asked for.
+fn one_for_a_list(schema: &mut Schema) {
+    let texts = schema.get("items").and_then(|items| items.get("type")) == Some(&json!("string"));
+    if texts && schema.get("type") == Some(&json!("array")) {
+        schema.insert("type".to_owned(), json!(["array", "string"]));
+    }
 }
 
 /// The schema itself where it is only a reference to a definition.

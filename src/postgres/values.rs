@@ -1,10 +1,17 @@
 //! Values as the server sends them, in its binary form, to typed columns. Statements cast every column to its
 //! wire type, so that few forms are to be known: integers come as `int8`, floats as `float8`, and so on.
 
-use arrow_array::ArrayRef;
+use arrow_array::{
+    ArrayRef,
+    types::{Float32Type, Float64Type},
+};
 use tokio_postgres::types::{FromSql, Type};
 
-use crate::batch::{Builder, ColumnType, ListBuilder, RejectCode};
+use crate::values::{
+    ColumnType, RejectCode,
+    builder::{Builder, ListStore, Side, Store, match_store},
+    scalar::Scalar,
+};
 
 /// Days from 1970-01-01 to 2000-01-01, where the server's dates start.
 const EPOCH_DAYS: i32 = 10_957;
@@ -35,22 +42,32 @@ impl<'a> FromSql<'a> for Raw<'a> {
 
 /// One column that is being filled.
 pub(crate) struct Values {
-    nullable: bool,
     /// Are bad items of a list left out of it?
     drop_items: bool,
+    nullable: bool,
     values: Builder,
+    text: Side,
 }
 
 impl Values {
     /// An empty column. `drop_items`: bad items of a list are left out of it.
     pub(crate) fn new(column_type: &ColumnType, nullable: bool, drop_items: bool) -> Values {
-        Values { nullable, drop_items, values: Builder::new(column_type) }
+        // A row that is refused leaves a null where it is bad, whatever the column declares.
+        Values { drop_items, nullable, values: Builder::new(column_type, true), text: Side::default() }
     }
 
     /// Appends a value. One that is not of the column's type is not: append a null in its place.
     pub(crate) fn push(&mut self, raw: Option<&[u8]>) -> Result<(), Bad> {
         match raw {
-            Some(raw) => push(&mut self.values, raw, self.drop_items),
+            Some(raw) => {
+                let before = self.values.values.len();
+                let pushed = push(&mut self.values.values, &mut self.text, raw, self.drop_items);
+                match pushed {
+                    Ok(()) => self.values.end_value(),
+                    Err(_) => self.values.values.truncate(before),
+                }
+                pushed
+            }
             None if self.nullable => {
                 self.push_null();
                 Ok(())
@@ -66,56 +83,53 @@ impl Values {
 
     /// The column, which is empty again after.
     pub(crate) fn finish(&mut self) -> ArrayRef {
-        self.values.finish()
+        self.values.finish(&self.text.take()).expect("all views were made of these buffers")
     }
 }
 
-fn push(column: &mut Builder, raw: &[u8], drop_items: bool) -> Result<(), Bad> {
-    macro_rules! integer {
-        ($values:ident) => {
-            $values.append_value(i64::from_be_bytes(bytes(raw)?).try_into().map_err(|_| NUMBER)?)
-        };
-    }
+fn push(column: &mut Store, side: &mut Side, raw: &[u8], drop_items: bool) -> Result<(), Bad> {
     match column {
-        Builder::Int8(values) => integer!(values),
-        Builder::Int16(values) => integer!(values),
-        Builder::Int32(values) => integer!(values),
-        Builder::Int64(values) => values.append_value(i64::from_be_bytes(bytes(raw)?)),
-        Builder::UInt8(values) => integer!(values),
-        Builder::UInt16(values) => integer!(values),
-        Builder::UInt32(values) => integer!(values),
-        Builder::UInt64(values) => values.append_value(text(raw)?.parse().map_err(|_| NUMBER)?),
-        Builder::Bool(values) => values.append_value(u8::from_be_bytes(bytes(raw)?) != 0),
-        Builder::Float32(values) => values.append_value(narrow(f64::from_be_bytes(bytes(raw)?))?),
-        Builder::Float64(values) => values.append_value(f64::from_be_bytes(bytes(raw)?)),
-        Builder::String(values) | Builder::Json(values) => values.append_value(text(raw)?),
-        Builder::Binary(values) => values.append_value(raw),
-        Builder::Date(values) => values.append_value(days(i32::from_be_bytes(bytes(raw)?))?),
-        Builder::Timestamp(values) => values.append_value(micros(i64::from_be_bytes(bytes(raw)?))?),
-        Builder::TimestampNs(values) => {
+        // It comes as text, because the server's integers end before it does.
+        Store::UInt64(values) => values.push(text(raw)?.parse().map_err(|_| NUMBER)?),
+        Store::Float32(values) => push_float::<Float32Type>(values, raw)?,
+        Store::Float64(values) => push_float::<Float64Type>(values, raw)?,
+        Store::Date(values) => values.push(days(i32::from_be_bytes(bytes(raw)?))?),
+        Store::Timestamp(values) => values.push(micros(i64::from_be_bytes(bytes(raw)?))?),
+        Store::TimestampNs(values) => {
             let micros = micros(i64::from_be_bytes(bytes(raw)?))?;
-            values.append_value(micros.checked_mul(1000).ok_or(TIMESTAMP)?);
+            values.push(micros.checked_mul(1000).ok_or(TIMESTAMP)?);
         }
-        Builder::List(list) => push_list(list, raw, drop_items)?,
+        column => match_store!(column,
+            values: T => values.push(T::from_integer(i64::from_be_bytes(bytes(raw)?)).ok_or(NUMBER)?),
+            Store::Bool(values) => values.push(u8::from_be_bytes(bytes(raw)?) != 0),
+            Store::String(views) | Store::Json(views) => views.push(side.view(text(raw)?.as_bytes())),
+            Store::Binary(views) => views.push(side.view(raw)),
+            Store::List(list) => push_list(list, side, raw, drop_items)?,
+        ),
     }
     Ok(())
 }
 
-/// Appends the items of an array in its binary form. Where one is bad, those before it stay: the null that
-/// must follow takes them in, which no reader of a list sees.
-fn push_list(list: &mut ListBuilder, raw: &[u8], drop_items: bool) -> Result<(), Bad> {
+fn push_float<T: Scalar>(values: &mut Vec<T::Native>, raw: &[u8]) -> Result<(), Bad> {
+    values.push(T::from_float(f64::from_be_bytes(bytes(raw)?)).ok_or(NUMBER)?);
+    Ok(())
+}
+
+/// Appends the items of an array in its binary form. Where one is bad, those before it are there: the caller takes
+/// them back.
+fn push_list(list: &mut ListStore, side: &mut Side, raw: &[u8], drop_items: bool) -> Result<(), Bad> {
     let mut items = Items::new(raw)?;
     while let Some(item) = items.next()? {
         match item {
-            None => list.items.push_null(),
+            None => list.push_null_item(),
             // The server's arrays do not nest: an item that is a list is bad as a whole.
-            Some(raw) => match push(&mut list.items, raw, false) {
+            Some(raw) => match push(&mut list.items, side, raw, false) {
                 Err(bad) if !drop_items => return Err(bad),
                 _ => {}
             },
         }
     }
-    list.end(true);
+    list.close();
     Ok(())
 }
 
@@ -172,12 +186,6 @@ fn text(raw: &[u8]) -> Result<&str, Bad> {
     std::str::from_utf8(raw).map_err(|_| FORM)
 }
 
-/// A number as `float32`; one that is too large for it is none.
-fn narrow(number: f64) -> Result<f32, Bad> {
-    let narrow = number as f32;
-    if narrow.is_infinite() && number.is_finite() { Err(NUMBER) } else { Ok(narrow) }
-}
-
 /// The server's days since 2000 to days since 1970; its infinities are none.
 fn days(days: i32) -> Result<i32, Bad> {
     if days == i32::MIN { Err(DATE) } else { days.checked_add(EPOCH_DAYS).ok_or(DATE) }
@@ -193,7 +201,10 @@ mod tests {
     use arrow_array::{Array, RecordBatch};
 
     use super::*;
-    use crate::batch::{Column, Schema, json};
+    use crate::{
+        batch::{Column, Schema},
+        values::json,
+    };
 
     /// What a column of this type becomes of these values, as JSON, and how the bad ones are bad.
     fn read(name: &str, drop_items: bool, raws: &[Option<&[u8]>]) -> (Vec<String>, Vec<&'static str>) {
@@ -230,12 +241,12 @@ mod tests {
             ("bool", &[1], Ok("true")),
             ("string", "Ж".as_bytes(), Ok("\"Ж\"")),
             ("string", b"\xff", Err("bad_value")),
-            ("json", b"{\"a\": 1}", Ok("{\"a\":1}")),
-            ("binary", b"\xff\x00", Ok("\"ff00\"")),
+            ("json", b"{\"a\": 1}", Ok("{\"a\": 1}")),
+            ("binary", b"\xff\x00", Ok("\"/wA=\"")),
             ("date", &0_i32.to_be_bytes(), Ok("\"2000-01-01\"")),
             ("date", &i32::MAX.to_be_bytes(), Err("bad_date")),
             ("date", &i32::MIN.to_be_bytes(), Err("bad_date")),
-            ("timestamp", &int(1), Ok("\"2000-01-01T00:00:00.000001\"")),
+            ("timestamp", &int(1), Ok("\"2000-01-01T00:00:00.000001Z\"")),
             ("timestamp", &int(i64::MAX), Err("bad_timestamp")),
             ("timestamp_ns", &int(i64::MAX / 2), Err("bad_timestamp")),
         ];

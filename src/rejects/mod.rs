@@ -4,12 +4,13 @@
 //! A line holds what its stage needs to try again: a source its record's text, and the header of its file where there
 //! is one; any other stage the row it was given, so that nothing before it is done twice.
 
+mod arrange;
 mod kept;
 
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, BufRead, BufReader, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -18,11 +19,17 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use self::kept::{Entry, KeptRejects, Record, Why};
+use self::arrange::Index;
+pub use self::{
+    arrange::RecordKey,
+    kept::{Entry, KeptRejects, Record, Why},
+};
 use crate::{
     batch::{Batch, Reject, RejectCode, Rejects, Schema, SplitId},
+    event::StageId,
     failure::Failure,
     formats::{Encoder, ndjson::NdjsonEncoder},
+    replace::Destination,
 };
 
 /// The reason of a record that cannot be given to its stage again.
@@ -39,12 +46,17 @@ pub struct RejectFile {
     job: String,
     run: Option<String>,
     out: BufWriter<File>,
+    index: Index,
+    /// Where lines behind the reject at which the job fails go, for the next attempt: their splits may be stored.
+    behind: Option<PathBuf>,
 }
 
 /// What of an earlier attempt's rejects stays.
 pub struct Kept<'a> {
     /// The run that they are of.
     pub run: &'a str,
+    /// The file of lines behind the reject at which the last attempt failed; it may not be there.
+    pub behind: &'a Path,
     /// Is the split with this number stored?
     pub stored: &'a dyn Fn(u32) -> bool,
 }
@@ -54,6 +66,7 @@ pub struct Kept<'a> {
 struct Origin {
     run: Option<String>,
     split: Option<u32>,
+    number: Option<u64>,
 }
 
 /// A line of the file.
@@ -100,7 +113,7 @@ impl RejectFile {
             File::create(path)
         };
         let file = make().map_err(|error| Failure::creating(path, &error))?;
-        Ok(RejectFile::of(path, job, run, file))
+        Ok(RejectFile::of(path, job, run, (file, Index::default())))
     }
 
     /// Goes on with the file of an earlier attempt: the lines of its stored splits stay, all others will be written
@@ -110,40 +123,57 @@ impl RejectFile {
         if !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
             return RejectFile::create(path, job, Some(kept.run));
         }
-        let mut name = OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{}", kept.run));
-        let temporary = path.with_file_name(name);
+        let to = Destination::of(path).map_err(|error| Failure::creating(path, &error))?;
+        let temporary = beside(to.path(), kept.run);
         let filter = || {
-            let mut out = BufWriter::new(File::create(&temporary)?);
-            let mut lines = BufReader::new(File::open(path)?);
+            let mut out = BufWriter::new(to.create(&temporary)?);
+            let behind: Box<dyn io::Read> = match File::open(kept.behind) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Box::new(io::empty()),
+                opened => Box::new(opened?),
+            };
+            let mut lines = BufReader::new(File::open(path)?.chain(behind));
             let mut line = Vec::new();
+            let mut index = Index::default();
             while lines.read_until(b'\n', &mut line)? > 0 {
-                if stays(&line, kept) {
+                if let Some(record) = stays(&line, kept) {
                     out.write_all(&line)?;
+                    index.add(record, None, line.len());
                 }
                 line.clear();
             }
             fail::fail_point!("reject-keep", |_| Err(io::ErrorKind::StorageFull.into()));
             let file = out.into_inner()?;
             file.sync_all()?;
-            fs::rename(&temporary, path)?;
-            Ok(file)
+            to.take(&temporary)?;
+            Ok((file, index))
         };
-        let file = filter().map_err(|error: io::Error| Failure::creating(path, &error))?;
-        Ok(RejectFile::of(path, job, Some(kept.run), file))
+        let opened = filter().map_err(|error: io::Error| Failure::creating(path, &error))?;
+        Ok(RejectFile::of(path, job, Some(kept.run), opened))
     }
 
-    fn of(path: &Path, job: &str, run: Option<&str>, file: File) -> Self {
+    fn of(path: &Path, job: &str, run: Option<&str>, (file, index): (File, Index)) -> Self {
         let (job, run) = (job.to_owned(), run.map(str::to_owned));
-        RejectFile { path: path.to_owned(), job, run, out: BufWriter::new(file) }
+        RejectFile { path: path.to_owned(), job, run, out: BufWriter::new(file), index, behind: None }
     }
 
-    /// Writes one reject of `stage`; `file` is the name of its split, `input` are the columns that the stage reads.
-    pub fn write(&mut self, stage: &str, input: Option<&Schema>, file: &str, reject: &Reject) -> Result<(), Failure> {
+    /// Names the file for lines behind the reject at which the job fails. Without one they are dropped.
+    pub fn keep_behind(mut self, path: PathBuf) -> Self {
+        self.behind = Some(path);
+        self
+    }
+
+    /// Writes one reject of a stage, given by its place in the plan and its name; `file` is the name of its split,
+    /// `input` are the columns that the stage reads.
+    pub fn write(
+        &mut self,
+        (place, stage): (StageId, &str),
+        input: Option<&Schema>,
+        file: &str,
+        reject: &Reject,
+    ) -> Result<(), Failure> {
         fail::fail_point!("reject-write", |_| Err(Failure::writing(&self.path, &io::ErrorKind::StorageFull.into())));
         let text = std::str::from_utf8(&reject.record).ok();
-        let hex = || reject.record.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = || crate::values::hex::text(&reject.record);
         let line = Line {
             time: now(),
             job: &self.job,
@@ -160,8 +190,11 @@ impl RejectFile {
             header: reject.header.as_deref().and_then(|header| std::str::from_utf8(header).ok()),
             row: input.and_then(|input| row(input, reject)),
         };
-        let mut written = serde_json::to_writer(&mut self.out, &line).map_err(std::io::Error::from);
-        written = written.and_then(|()| self.out.write_all(b"\n"));
+        let written = serde_json::to_vec(&line).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            self.index.add((reject.split, reject.position.record), Some((place, reject.code)), line.len());
+            self.out.write_all(&line)
+        });
         written.map_err(|error| Failure::writing(&self.path, &error))
     }
 
@@ -177,6 +210,14 @@ impl RejectFile {
     }
 }
 
+/// The hidden file that takes the place of a reject file.
+fn beside(path: &Path, run: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{run}"));
+    path.with_file_name(name)
+}
+
 /// The row that a stage was given, as a line of JSON. A number that JSON cannot hold leaves none.
 fn row(input: &Schema, reject: &Reject) -> Option<Box<RawValue>> {
     let records = reject.row.clone().filter(|row| row.schema() == input.arrow())?;
@@ -187,12 +228,12 @@ fn row(input: &Schema, reject: &Reject) -> Option<Box<RawValue>> {
     RawValue::from_string(text.trim_end().to_owned()).ok()
 }
 
-/// Is a line of an earlier attempt whole, of this run, and of a split that is stored?
-fn stays(line: &[u8], kept: &Kept<'_>) -> bool {
-    let origin = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Origin>(line).ok());
-    origin.is_some_and(|Origin { run, split }| {
-        run.as_deref() == Some(kept.run) && split.is_some_and(|split| (kept.stored)(split))
-    })
+/// The record of a line of an earlier attempt, where the line is whole, of this run, and of a split that is stored.
+fn stays(line: &[u8], kept: &Kept<'_>) -> Option<RecordKey> {
+    let line = line.strip_suffix(b"\n")?;
+    let Origin { run, split, number } = serde_json::from_slice(line).ok()?;
+    let split = split.filter(|split| run.as_deref() == Some(kept.run) && (kept.stored)(*split))?;
+    Some((SplitId(split), number.unwrap_or_default()))
 }
 
 /// The time now, UTC, to the millisecond, after RFC 3339.
@@ -230,22 +271,23 @@ mod tests {
         let path = folder.path("r.ndjson");
         let mut first = RejectFile::create(&path, "job", Some("a")).expect("made");
         for (split, record) in [(0, 1), (1, 1), (0, 2), (2, 1), (1, 2)] {
-            first.write("s", None, "f", &reject(split, record)).expect("written");
+            first.write((0, "s"), None, "f", &reject(split, record)).expect("written");
         }
         first.sync().expect("synced");
         // Killed in the middle of a line.
         let mut text = fs::read(&path).expect("there");
         text.extend_from_slice(&text.clone()[..40]);
         fs::write(&path, text).expect("written");
-        let kept = Kept { run: "a", stored: &|split| split != 1 };
+        let behind = folder.path("behind");
+        let kept = Kept { run: "a", behind: &behind, stored: &|split| split != 1 };
         let mut second = RejectFile::go_on(&path, "job", &kept).expect("gone on with");
         assert_eq!(numbers(&path), [(0, 1), (0, 2), (2, 1)]);
-        second.write("s", None, "f", &reject(1, 1)).expect("written");
+        second.write((0, "s"), None, "f", &reject(1, 1)).expect("written");
         second.sync().expect("synced");
         assert_eq!(numbers(&path), [(0, 1), (0, 2), (2, 1), (1, 1)]);
         assert_eq!(folder.names(), ["r.ndjson"]);
         // The lines of another run are of no use.
-        RejectFile::go_on(&path, "job", &Kept { run: "b", stored: &|_| true }).expect("gone on with");
+        RejectFile::go_on(&path, "job", &Kept { run: "b", behind: &behind, stored: &|_| true }).expect("gone on with");
         assert_eq!(numbers(&path), []);
         RejectFile::go_on(&folder.path("new/r"), "job", &kept).expect("there was none");
         RejectFile::go_on(Path::new("/dev/null"), "job", &kept).expect("a device keeps nothing");

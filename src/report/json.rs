@@ -1,21 +1,25 @@
 //! The report of a run: one JSON object with a published schema. It holds no row values, except the
 //! samples of rejects where the spec asks for them, and no secrets.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings, json_schema};
 use serde::Serialize;
 
 use super::tally::{SplitState, StageTally, Tally, reasons};
 use crate::{
     event::StopReason,
     exec::{Outcome, Resumed},
-    failure::Exit,
+    failure::{Exit, Failure},
+    jobspec::Finding,
     plan::{Intake, Role},
 };
 
-/// Splits listed one by one at most; the counts are of all.
-const LISTED: usize = 1000;
+/// Splits listed one by one at most, those that are not done first; the counts are of all.
+const LISTED: usize = 100;
+
+/// Version of the format.
+pub const FORMAT: u32 = 1;
 
 /// The report of one run.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -128,8 +132,11 @@ pub struct StageReport {
     pub made: u64,
     /// Rows not stored although they should have been.
     pub failed: u64,
-    /// Bytes: read from the input, of memory for transforms, written by sinks.
+    /// Bytes, of what `bytes_of` says.
     pub bytes: u64,
+    /// What the bytes are: `input` as it lies on disk or wire, `memory` of the rows that a transform took, `output` that
+    /// a sink wrote.
+    pub bytes_of: String,
     /// Time spent working, all workers together.
     pub busy_seconds: f64,
     /// Time spent waiting for input, all workers of the pool together.
@@ -209,7 +216,9 @@ pub struct SplitsReport {
     pub total: usize,
     /// How many are wholly stored, their `done` action run.
     pub done: usize,
-    /// The first thousand of those that are not done, then of those that are.
+    /// How many are in each state.
+    pub states: BTreeMap<&'static str, usize>,
+    /// The first hundred of those that are not done, then of those that are.
     pub list: Vec<SplitReport>,
 }
 
@@ -267,7 +276,7 @@ impl Report {
     pub fn new(run: Run, tally: &Tally, outcome: &Outcome) -> Self {
         let plan = &tally.plan;
         Report {
-            format: 1,
+            format: FORMAT,
             job: plan.name.clone(),
             spec: run.spec,
             plan: plan.digest.clone(),
@@ -296,7 +305,7 @@ fn attempt(run: &Resumed) -> RunReport {
 }
 
 fn failures(outcome: &Outcome) -> Vec<FailureReport> {
-    let report = |f: &crate::failure::Failure| FailureReport { exit_code: f.exit.code(), message: f.message.clone() };
+    let report = |f: &Failure| FailureReport { exit_code: f.exit.code(), message: f.message.clone() };
     outcome.failures.iter().map(report).collect()
 }
 
@@ -329,6 +338,12 @@ fn stage(tally: &Tally, id: usize) -> StageReport {
         made: counts.rows.made,
         failed: counts.rows.failed,
         bytes: counts.bytes,
+        bytes_of: match &stage.role {
+            Role::Source(_) => "input",
+            Role::Transform(_) => "memory",
+            Role::Sink(_) => "output",
+        }
+        .to_owned(),
         busy_seconds: counts.busy.as_secs_f64(),
         idle_seconds: counts.idle.as_secs_f64(),
         blocked_seconds: counts.blocked.as_secs_f64(),
@@ -340,7 +355,13 @@ fn stage(tally: &Tally, id: usize) -> StageReport {
 
 fn queue(capacity: usize, counts: &StageTally) -> QueueReport {
     let high = counts.queue;
-    QueueReport { capacity, high_batches: high.batches, high_rows: high.rows, high_bytes: high.bytes }
+    // A batch that a worker is about to put in or has just taken out is counted too, but does not lie in the queue.
+    QueueReport {
+        capacity,
+        high_batches: high.batches.min(capacity as u64),
+        high_rows: high.rows,
+        high_bytes: high.bytes,
+    }
 }
 
 fn answers(counts: &StageTally) -> AnswersReport {
@@ -373,19 +394,29 @@ fn rejects(tally: &Tally) -> RejectsReport {
 fn splits(tally: &Tally) -> SplitsReport {
     let (done, not): (Vec<_>, Vec<_>) = tally.splits.iter().partition(|split| split.done());
     let count = done.len();
+    let mut states = BTreeMap::new();
+    tally.splits.iter().for_each(|split| *states.entry(word(&split.state)).or_default() += 1);
     let list = not.into_iter().chain(done).take(LISTED).map(|split| {
-        let (state, detail) = match &split.state {
-            SplitState::Waiting => ("waiting", None),
-            SplitState::Open | SplitState::Incomplete => ("incomplete", None),
-            SplitState::Stopped => ("stopped", None),
-            SplitState::Stored => ("stored", None),
-            SplitState::Failed(why) => ("failed", Some(why.clone())),
-            SplitState::Done => ("done", split.action.clone()),
+        let detail = match &split.state {
+            SplitState::Failed(why) => Some(why.clone()),
+            SplitState::Done => split.action.clone(),
+            _ => None,
         };
         let source = tally.plan.stages[split.stage].name.clone();
-        SplitReport { source, name: split.split.name.clone(), state: state.to_owned(), detail }
+        SplitReport { source, name: split.name(), state: word(&split.state).to_owned(), detail }
     });
-    SplitsReport { total: tally.splits.len(), done: count, list: list.collect() }
+    SplitsReport { total: tally.splits.len(), done: count, states, list: list.collect() }
+}
+
+fn word(state: &SplitState) -> &'static str {
+    match state {
+        SplitState::Waiting => "waiting",
+        SplitState::Open | SplitState::Incomplete => "incomplete",
+        SplitState::Stopped => "stopped",
+        SplitState::Stored => "stored",
+        SplitState::Failed(_) => "failed",
+        SplitState::Done => "done",
+    }
 }
 
 fn verified(tally: &Tally) -> Vec<VerifiedReport> {
@@ -398,7 +429,46 @@ fn verified(tally: &Tally) -> Vec<VerifiedReport> {
     stages.filter_map(report).collect()
 }
 
-/// The JSON Schema of a report.
+/// What is printed in place of a report where there was no run: the command or the spec is not valid, or the job is
+/// being run by another.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Refusal {
+    /// Version of this format.
+    pub format: u32,
+    /// The spec's path as it was given.
+    pub spec: String,
+    /// The code the process ended with.
+    pub exit_code: u8,
+    /// What went wrong, but for what is wrong with the spec.
+    pub failures: Vec<FailureReport>,
+    /// What is wrong with the spec.
+    pub problems: Vec<Finding>,
+}
+
+impl Refusal {
+    /// A refusal because of a failure.
+    pub fn failed(spec: String, failure: &Failure) -> Self {
+        let failures = vec![FailureReport { exit_code: failure.exit.code(), message: failure.message.clone() }];
+        Refusal { format: FORMAT, spec, exit_code: failure.exit.code(), failures, problems: Vec::new() }
+    }
+
+    /// A refusal because of what is wrong with the spec.
+    pub fn invalid(spec: String, problems: Vec<Finding>) -> Self {
+        Refusal { format: FORMAT, spec, exit_code: Exit::Spec.code(), failures: Vec::new(), problems }
+    }
+}
+
+/// The JSON Schema of what `--format json` prints of a job: the report of its run or, where there was none, why.
 pub fn schema() -> Schema {
-    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Report>()
+    let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let (run, refusal) = (generator.subschema_for::<Report>(), generator.subschema_for::<Refusal>());
+    json_schema!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Report",
+        "description": "The report of a run or, where there was none, why.",
+        "if": { "required": ["stages"] },
+        "then": run,
+        "else": refusal,
+        "$defs": generator.take_definitions(true),
+    })
 }

@@ -1,14 +1,20 @@
-//! What a person sees while a job runs: on a terminal a line per pool, elsewhere one line at the start.
+//! What a person sees while a job runs: on a terminal a line per pool, elsewhere a line at the start and every half
+//! minute.
 
 use std::{
-    io::{self, Write},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
+use serde_json::json;
+use unicode_width::UnicodeWidthStr;
 
-use super::{summary::grouped, tally::Tally};
+use super::{
+    screen::{Level, Screen},
+    tally::{SplitState, Tally},
+    text::{clock, counted, grouped, size},
+};
 use crate::{
     batch::SplitId,
     event::{Event, Observer, StageId, StopReason},
@@ -19,41 +25,31 @@ use crate::{
 /// How often lines are drawn.
 const REDRAW: Duration = Duration::from_millis(200);
 
+/// How often a sign of life comes where there is no terminal.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// A terminal whose width is not known.
+const USUAL_WIDTH: usize = 80;
+
 /// Where and how to show progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// A line per pool, drawn again and again.
     Terminal,
-    /// One line when the run starts and one when it is told to stop.
+    /// A line when the run starts, when it is told to stop, and every half minute.
     Lines,
     /// Nothing.
     Quiet,
 }
 
-/// The lines of a terminal that are drawn again and again, and the writer that does not disturb them.
-#[derive(Clone, Debug)]
-pub struct Screen(MultiProgress);
-
-impl Screen {
-    /// A screen on standard error.
-    pub fn new() -> Self {
-        Screen(MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
-    }
-}
-
-impl Default for Screen {
-    fn default() -> Self {
-        Screen::new()
-    }
-}
-
-impl Write for Screen {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write(text))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+impl Style {
+    /// The one that suits a screen.
+    pub fn of(screen: &Screen) -> Style {
+        match (screen.is_quiet(), screen.is_terminal()) {
+            (true, _) => Style::Quiet,
+            (false, true) => Style::Terminal,
+            (false, false) => Style::Lines,
+        }
     }
 }
 
@@ -62,9 +58,14 @@ pub struct Progress {
     tally: Tally,
     style: Style,
     screen: Screen,
+    /// The job and how long it has run.
+    title: Option<ProgressBar>,
     lines: Vec<Line>,
     start: Instant,
     drawn: Instant,
+    heard: Instant,
+    /// The width of the terminal when it was drawn last.
+    width: usize,
 }
 
 /// The line of one pool.
@@ -79,6 +80,8 @@ struct Line {
     waiting: u64,
     /// Bytes or rows there are to read in all, where that is known.
     total: Total,
+    /// How wide it is on the screen.
+    shown: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -91,37 +94,70 @@ enum Total {
 impl Progress {
     /// Shows a run of this plan.
     pub fn new(plan: &Arc<Plan>, style: Style, screen: &Screen) -> Self {
-        let mut lines = Vec::new();
+        let (mut lines, mut title) = (Vec::new(), None);
         if style == Style::Terminal {
-            let template = ProgressStyle::with_template("{prefix} {msg}");
-            let template = template.unwrap_or_else(|_| ProgressStyle::default_spinner());
+            title = Some(screen.add_line());
             for pool in &plan.pools {
-                let bar = screen.0.add(ProgressBar::new_spinner().with_style(template.clone()));
-                bar.set_prefix(format!("{:>16}", plan.stages[pool.head].name));
                 let stages = [pool.head].iter().chain(&pool.fused).copied().collect();
-                let (head, workers) = (pool.head, pool.workers);
-                lines.push(Line { head, stages, bar, workers, waiting: 0, total: Total::Unknown });
+                let (head, workers, bar) = (pool.head, pool.workers, screen.add_line());
+                lines.push(Line { head, stages, bar, workers, waiting: 0, total: Total::Unknown, shown: 0 });
             }
         }
         let now = Instant::now();
-        Progress { tally: Tally::new(Arc::clone(plan)), style, screen: screen.clone(), lines, start: now, drawn: now }
+        let (tally, screen) = (Tally::new(Arc::clone(plan)), screen.clone());
+        let width = screen.width().unwrap_or(USUAL_WIDTH);
+        Progress { tally, style, screen, title, lines, start: now, drawn: now, heard: now, width }
     }
 
     /// Takes the lines off the screen and gives the counts back.
     pub fn finish(self) -> Tally {
         self.lines.iter().for_each(|line| line.bar.finish_and_clear());
+        self.title.iter().for_each(ProgressBar::finish_and_clear);
         self.tally
     }
 
-    fn say(&mut self, text: &str) {
+    fn say(&self, text: &str, facts: &[(&str, serde_json::Value)]) {
         if self.style != Style::Quiet {
-            // A closed standard error is no reason to stop a job.
-            let _ = writeln!(self.screen, "{}: {text}", self.tally.plan.name);
+            self.screen.say(Level::Info, text, facts);
         }
     }
 
     fn line(&mut self, head: StageId) -> Option<&mut Line> {
         self.lines.iter_mut().find(|line| line.head == head)
+    }
+
+    /// Says how far the run has come.
+    fn heartbeat(&self) {
+        let elapsed = self.start.elapsed();
+        let done = self.tally.splits.iter().filter(|split| split.state >= SplitState::Stored).count();
+        let (splits, read, rejected) = (self.tally.splits.len(), self.tally.read(), self.tally.rejected());
+        let mut text = format!("running for {}, {} rows read", clock(elapsed), grouped(read));
+        text += &format!(", {} of {} done", grouped(done as u64), counted(splits, "split"));
+        if rejected > 0 {
+            text += &format!(", {} rejected", grouped(rejected));
+        }
+        let facts = [("seconds", json!(elapsed.as_secs())), ("rows", json!(read)), ("rejected", json!(rejected))];
+        self.say(&text, &[&facts[..], &[("splits", json!(splits)), ("splits_done", json!(done))]].concat());
+    }
+
+    fn draw(&mut self) {
+        let width = self.screen.width().unwrap_or(USUAL_WIDTH);
+        let elapsed = self.start.elapsed();
+        if width < self.width {
+            let title = self.title.iter().map(|title| title.message().width());
+            let shown = title.chain(self.lines.iter().filter(|line| line.workers > 0).map(|line| line.shown));
+            self.screen.narrowed(&shown.collect::<Vec<_>>(), width);
+        }
+        self.width = width;
+        if let Some(title) = &self.title {
+            title.set_message(cut(&format!("{}  {}", self.tally.plan.name, clock(elapsed)), width - 1));
+        }
+        let names = self.lines.iter().map(|line| self.tally.plan.stages[line.head].name.width()).max().unwrap_or(0);
+        for line in self.lines.iter_mut().filter(|line| line.workers > 0) {
+            let text = line.text(&self.tally, elapsed, names, width - 1);
+            line.shown = text.width();
+            line.bar.set_message(text);
+        }
     }
 }
 
@@ -131,19 +167,22 @@ impl Observer for Progress {
         match event {
             Event::Listed { stage, splits, first } => {
                 if *first == SplitId(0) && self.style == Style::Lines {
-                    let text = format!("started, plan {}, {}", self.tally.plan.digest, counted(splits.len()));
-                    self.say(&text);
+                    let text = format!("started, plan {}, {}", self.tally.plan.digest, counted(splits.len(), "split"));
+                    self.say(&text, &[("plan", json!(self.tally.plan.digest))]);
                 }
                 if let Some(line) = self.line(*stage) {
                     line.total = Total::of(splits);
                 }
             }
-            Event::Stopping { why } => self.say(match why {
-                StopReason::Interrupt => "interrupted, finishing what is under way; once more to abort",
-                StopReason::Terminate => "told to stop, finishing what is under way; once more to abort",
-                StopReason::Deadline => "out of time, finishing what is under way",
-                StopReason::Rejects | StopReason::Failure => "stopping, finishing what is under way",
-            }),
+            Event::Stopping { why } => self.say(
+                match why {
+                    StopReason::Interrupt => "interrupted, finishing what is under way; once more to abort",
+                    StopReason::Terminate => "told to stop, finishing what is under way; once more to abort",
+                    StopReason::Deadline => "out of time, finishing what is under way",
+                    StopReason::Rejects | StopReason::Failure => "stopping, finishing what is under way",
+                },
+                &[],
+            ),
             Event::Level { stage, batches } => {
                 if let Some(line) = self.line(*stage) {
                     line.waiting = *batches;
@@ -162,33 +201,52 @@ impl Observer for Progress {
     }
 
     fn tick(&mut self) {
-        if self.drawn.elapsed() >= REDRAW {
+        if self.style == Style::Terminal && self.drawn.elapsed() >= REDRAW {
             self.drawn = Instant::now();
-            let seconds = self.start.elapsed().as_secs_f64();
-            for line in self.lines.iter().filter(|line| line.workers > 0) {
-                line.bar.set_message(line.text(&self.tally, seconds));
-            }
+            self.draw();
+        }
+        if self.style == Style::Lines && self.heard.elapsed() >= HEARTBEAT {
+            self.heard = Instant::now();
+            self.heartbeat();
         }
     }
 }
 
 impl Line {
-    fn text(&self, tally: &Tally, seconds: f64) -> String {
+    /// What it says within `width` columns, the most important first; `names` is the width of the longest name.
+    fn text(&self, tally: &Tally, elapsed: Duration, names: usize, width: usize) -> String {
         let head = &tally.stages[self.head];
         let rows = head.rows.input;
-        let rate = (rows as f64 / seconds.max(0.001)) as u64;
-        let mut text = format!("{:>13} rows {:>11} rows/s {:>10}", grouped(rows), grouped(rate), size(head.bytes));
-        if !matches!(tally.plan.stages[self.head].role, Role::Source(_)) {
-            text += &format!("  {} waiting", self.waiting);
+        let seconds = elapsed.as_secs_f64();
+        let is_source = matches!(tally.plan.stages[self.head].role, Role::Source(_));
+        let names = names.min(width / 4).max(4);
+        let name = cut(&tally.plan.stages[self.head].name, names);
+        let mut parts = Vec::new();
+        if let Some((share, left)) = self.total.left(rows, head.bytes, seconds) {
+            let filled = (share * 10.0) as usize;
+            let bar = format!("[{}{}]", "#".repeat(filled), ".".repeat(10 - filled));
+            parts.push(format!("{bar} {:>3.0} %", share * 100.0));
+            parts.push(format!("{} left", clock(left)));
         }
         let rejected: u64 = self.stages.iter().map(|id| tally.stages[*id].rows.rejected).sum();
         if rejected > 0 {
-            text += &format!("  {} rejected", grouped(rejected));
+            parts.push(format!("{} rejected", grouped(rejected)));
         }
-        if let Some(left) = self.total.left(rows, head.bytes, seconds) {
-            text += &format!("  {} s left", left.as_secs());
+        parts.push(format!("{} rows", grouped(rows)));
+        parts.push(format!("{} rows/s", grouped((rows as f64 / seconds.max(0.001)) as u64)));
+        match is_source {
+            true => parts.push(size(head.bytes)),
+            false => parts.push(format!("{} waiting", self.waiting)),
         }
-        text
+        let mut text = format!("{name}{}", " ".repeat(names - name.width()));
+        for part in parts {
+            if text.width() + 2 + part.width() > width {
+                break;
+            }
+            text += "  ";
+            text += &part;
+        }
+        cut(&text, width)
     }
 }
 
@@ -200,32 +258,26 @@ impl Total {
         bytes.map(Total::Bytes).or(rows.map(Total::Rows)).unwrap_or(Total::Unknown)
     }
 
-    /// How long the rest takes at the rate so far.
-    fn left(self, rows: u64, bytes: u64, seconds: f64) -> Option<Duration> {
+    /// The share that is read, from 0 to 1, and how long the rest takes at the rate so far.
+    fn left(self, rows: u64, bytes: u64, seconds: f64) -> Option<(f64, Duration)> {
         let (done, total) = match self {
             Total::Bytes(total) => (bytes, total),
             Total::Rows(total) => (rows, total),
             Total::Unknown => return None,
         };
         let left = total.saturating_sub(done) as f64;
-        (done > 0).then(|| Duration::from_secs_f64(seconds * left / done as f64))
+        let share = (done as f64 / total.max(1) as f64).min(1.0);
+        (done > 0).then(|| (share, Duration::from_secs_f64(seconds * left / done as f64)))
     }
 }
 
-/// `1 split`, `2 splits`.
-fn counted(splits: usize) -> String {
-    format!("{splits} split{}", if splits == 1 { "" } else { "s" })
-}
-
-/// Bytes as people read them.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let step = |n: u64| (64 - n.leading_zeros()).saturating_sub(1) / 10;
-    let unit = step(bytes).min(4);
-    match unit {
-        0 => format!("{bytes} B"),
-        _ => format!("{:.1} {}", bytes as f64 / (1_u64 << (10 * unit)) as f64, UNITS[unit as usize]),
+/// The text within `width` columns; `…` stands for what is missing.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
     }
+    // Names are ASCII, and so is all else that is drawn.
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -233,15 +285,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_have_units() {
-        let cases = [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB")];
-        cases.iter().for_each(|(bytes, text)| assert_eq!(size(*bytes), *text));
-    }
-
-    #[test]
     fn time_left_follows_the_rate_so_far() {
-        assert_eq!(Total::Bytes(300).left(0, 100, 2.0), Some(Duration::from_secs(4)));
-        assert_eq!(Total::Rows(300).left(300, 0, 2.0), Some(Duration::ZERO));
+        let third = Some((1.0 / 3.0, Duration::from_secs(4)));
+        assert_eq!(Total::Bytes(300).left(0, 100, 2.0), third);
+        assert_eq!(Total::Rows(300).left(300, 0, 2.0), Some((1.0, Duration::ZERO)));
         assert_eq!(Total::Unknown.left(1, 1, 1.0), None);
     }
 }

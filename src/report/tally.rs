@@ -6,7 +6,7 @@ use crate::{
     batch::{RejectCode, SplitId},
     event::{Closed, Event, HighWater, Observer, Rows, StageId, StopReason},
     plan::Plan,
-    stage::{Split, Verified},
+    stage::{Detail, Split, Verified},
 };
 
 /// Messages kept of each reason for a reject.
@@ -34,6 +34,8 @@ pub(super) struct StageTally {
     pub(super) queue: HighWater,
     pub(super) latency: Latencies,
     pub(super) rejects: BTreeMap<RejectCode, Refused>,
+    /// Rejects behind the one at which the job failed.
+    pub(super) behind_cutoff: u64,
     pub(super) rehearsed: Vec<String>,
     pub(super) verified: Option<Verified>,
 }
@@ -55,7 +57,7 @@ pub(super) struct SplitTally {
 }
 
 /// How far a split has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd)]
 pub(super) enum SplitState {
     /// Nobody has opened it.
     Waiting,
@@ -85,9 +87,9 @@ impl Tally {
         self.plan.sources().map(|(id, _)| self.stages[id].rows.input).sum()
     }
 
-    /// Records rejected by all stages.
+    /// Records rejected by all stages, up to the one at which the job failed.
     pub fn rejected(&self) -> u64 {
-        self.stages.iter().map(|stage| stage.rows.rejected).sum()
+        self.stages.iter().map(|stage| stage.rows.rejected - stage.behind_cutoff).sum()
     }
 
     /// Rows that sinks did not store although they should have.
@@ -158,6 +160,7 @@ impl Observer for Tally {
             Event::Worked { stage, .. }
             | Event::Waited { stage, .. }
             | Event::Rejected { stage, .. }
+            | Event::BehindCutoff { stage, .. }
             | Event::Answered { stage, .. }
             | Event::Withdrawn { stage, .. }
             | Event::Verified { stage, .. }
@@ -193,6 +196,13 @@ impl StageTally {
                         refused.samples.push(reject.message.clone());
                     }
                 }
+            }
+            Event::BehindCutoff { code, rejects, .. } => {
+                self.behind_cutoff += rejects;
+                if let Some(refused) = self.rejects.get_mut(code) {
+                    refused.count -= rejects;
+                }
+                self.rejects.retain(|_, refused| refused.count > 0);
             }
             Event::Answered { latency, samples, .. } => {
                 self.latency.add(*latency);
@@ -255,6 +265,16 @@ impl Latencies {
 }
 
 impl SplitTally {
+    /// What people call it; of one of several ranges of a file, also which.
+    pub(super) fn name(&self) -> String {
+        match &self.split.detail {
+            Detail::File { range: Some(range), .. } => {
+                format!("{}, bytes {} to {}", self.split.name, range.start, range.end)
+            }
+            _ => self.split.name.clone(),
+        }
+    }
+
     /// Is there nothing left to do for it?
     pub(super) fn done(&self) -> bool {
         self.state == SplitState::Done

@@ -64,7 +64,7 @@ impl Patience {
             let what = format!("{self}, given up after {}", count(attempt.into(), "attempt"));
             return Err(error.failure(self.missing, &what));
         }
-        tracing::warn!("{self}, attempt {attempt} of {}: {}", self.retry.attempts, error.message);
+        tracing::warn!(retries = %self, "{self}, attempt {attempt} of {}: {}", self.retry.attempts, error.message);
         thread::sleep(self.retry.pause(attempt));
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! A file is written under a hidden name beside its target, made durable and renamed when everything has been
 //! written. So a run that fails or is killed leaves the targets as they were. Killed between two names, it leaves some
 //! of them new: the next attempt writes all of them once more, to the same bytes. What it was writing when it was
-//! killed is noted in the job's folder (`leftovers`), and goes then.
+//! killed is noted in the job's folder (`leftovers`), and goes then. A file that is replaced keeps its links, owner and
+//! mode; what is no regular file is written into as rows come, like standard output.
 
 mod leftovers;
 mod output;
@@ -27,7 +28,7 @@ use self::{
     leftovers::Leftovers,
     packing::{Compression, Packing},
     parquet::GroupSize,
-    target::Target,
+    target::{Target, numbered},
     writer::{Form, Order, Writer},
 };
 use crate::{
@@ -35,18 +36,17 @@ use crate::{
     failure::Failure,
     formats::{
         Format,
-        cells::CellStyle,
-        columns,
         csv::{self, CsvEncoder},
         lines::LinesEncoder,
         ndjson::NdjsonEncoder,
         parquet::ParquetStyle,
-        scalar,
         tsv::TsvEncoder,
     },
     jobspec::{Bytes, Place, Problem, Value},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Attempt, Guarantee, Mode, Sink, SinkProperties, SinkWorker},
+    replace::Destination,
+    stage::{Attempt, Guarantee, Mode, Reads, Sink, SinkProperties, SinkWorker},
+    values::{calendar, cell::CellStyle, columns},
 };
 
 /// The `files` sink.
@@ -134,7 +134,7 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
         Format::Parquet if target.by_split() => Workers::Threads,
         _ => Workers::One("one writer keeps the input's order"),
     };
-    let stage = Box::new(Files { spec, target, schema, packing, attempt: Mutex::new(None) });
+    let stage = Box::new(Files { spec, target, schema, packing, attempt: Mutex::new(None), inputs: Mutex::default() });
     Some(Compiled { stage, output: None, workers, notes })
 }
 
@@ -241,9 +241,17 @@ struct Files {
     packing: Packing,
     /// Where the run can be gone on with.
     attempt: Mutex<Option<Attempt>>,
+    /// What the job reads.
+    inputs: Mutex<Vec<Reads>>,
 }
 
 impl Files {
+    /// Is what it writes seen at once, as on standard output, in a pipe or by a device?
+    fn is_stream(&self) -> bool {
+        let path = &self.spec.path;
+        path == STDOUT || (self.target.is(path) && Destination::of(Path::new(path)).is_ok_and(|to| to.is_stream()))
+    }
+
     fn form(&self) -> Form {
         let separator = self.spec.list_separator.as_ref().and_then(|text| text.bytes().next()).unwrap_or(b',');
         let style = CellStyle { null: self.spec.null.clone().unwrap_or_default(), separator };
@@ -266,8 +274,20 @@ impl Files {
 
 impl Sink for Files {
     fn properties(&self) -> SinkProperties {
-        let guarantee = if self.spec.path == STDOUT { Guarantee::Stream } else { Guarantee::AllOrNothing };
-        SinkProperties { guarantee, files: vec![PathBuf::from(&self.spec.path)] }
+        let guarantee = if self.is_stream() { Guarantee::Stream } else { Guarantee::AllOrNothing };
+        SinkProperties::of_files(guarantee, vec![PathBuf::from(&self.spec.path)])
+    }
+
+    fn may_write(&self) -> Vec<PathBuf> {
+        if self.spec.path == STDOUT {
+            return Vec::new();
+        }
+        let path = self.target.sample();
+        vec![PathBuf::from(if self.spec.max_bytes.is_some() { numbered(&path, 0) } else { path })]
+    }
+
+    fn avoid(&self, reads: Vec<Reads>) {
+        *self.inputs.lock().unwrap_or_else(PoisonError::into_inner) = reads;
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
@@ -286,6 +306,7 @@ impl Sink for Files {
             packing: self.packing.around(self.spec.format),
             max_bytes: self.spec.max_bytes.map(|bytes| bytes.0),
             mode,
+            inputs: self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             leftovers: Leftovers::new(attempt.as_ref()),
         })?))
     }
@@ -294,6 +315,6 @@ impl Sink for Files {
 /// The date of a time in UTC.
 fn day(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let (year, month, day) = scalar::calendar((since.as_secs() / 86_400) as i64);
+    let (year, month, day) = calendar::civil((since.as_secs() / 86_400) as i64);
     format!("{year:04}-{month:02}-{day:02}")
 }

@@ -118,7 +118,7 @@ struct Columns {
 
 impl Sink for Kv {
     fn properties(&self) -> SinkProperties {
-        SinkProperties { guarantee: self.order.guarantee(), files: vec![self.path.clone()] }
+        SinkProperties::of_files(self.order.guarantee(), vec![self.path.clone()])
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {

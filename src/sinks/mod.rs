@@ -6,6 +6,7 @@ mod kv;
 mod memcached;
 mod postgres;
 mod sqlite;
+mod table;
 
 use crate::{kind::Kind, stage::Sink};
 

@@ -19,11 +19,6 @@ pub(crate) fn quoted<'a>(names: impl IntoIterator<Item = &'a String>) -> String 
     names.into_iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ")
 }
 
-/// Names as people read them.
-pub(crate) fn ticked<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
-    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
 /// SQLite's own words for an error.
 pub(crate) fn words(error: &Error) -> String {
     match error {

@@ -1,17 +1,19 @@
 //! SQLite's values to typed columns. SQLite types values, not columns: each value is checked on its own.
 
-use arrow_array::{
-    ArrayRef,
-    builder::StringViewBuilder,
-    types::{Date32Type, TimestampMicrosecondType, TimestampNanosecondType},
-};
+use arrow_array::{ArrayRef, builder::make_view};
+use arrow_buffer::Buffer;
 use rusqlite::types::ValueRef;
-use serde::de::IgnoredAny;
-use serde_json::Value as Json;
 
-use crate::{
-    batch::{Builder, ColumnType, ListBuilder},
-    formats::{columns::Invalid, fields::shown, scalar::Scalar},
+use crate::values::{
+    ColumnType,
+    builder::{Builder, Store, match_store},
+    columns::Invalid,
+    fields::shown,
+    json::{
+        read::Reader,
+        scan::{Scanner, is_json},
+    },
+    scalar::Scalar,
 };
 
 /// A column that is being filled.
@@ -21,6 +23,7 @@ pub(crate) struct ValueColumn {
     nullable: bool,
     invalid: Invalid,
     values: Builder,
+    text: Text,
 }
 
 /// The value is not of the type.
@@ -29,8 +32,9 @@ struct Bad;
 impl ValueColumn {
     /// An empty column.
     pub(crate) fn new(name: &str, column_type: &ColumnType, nullable: bool, invalid: Invalid) -> Self {
-        let values = Builder::new(column_type);
-        ValueColumn { name: name.to_owned(), column_type: column_type.clone(), nullable, invalid, values }
+        // A row that is refused leaves a null where it is bad, whatever the column declares.
+        let (values, text) = (Builder::new(column_type, true), Text::default());
+        ValueColumn { name: name.to_owned(), column_type: column_type.clone(), nullable, invalid, values, text }
     }
 
     /// Appends a value.
@@ -46,9 +50,14 @@ impl ValueColumn {
                 false => Err(format!("column `{}` is null", self.name)),
             };
         }
-        match push(&mut self.values, value, self.invalid == Invalid::DropItems) {
-            Ok(()) => Ok(()),
+        let before = self.values.values.len();
+        match push(&mut self.values.values, &mut self.text, value, self.invalid == Invalid::DropItems) {
+            Ok(()) => {
+                self.values.end_value();
+                Ok(())
+            }
             Err(Bad) => {
+                self.values.values.truncate(before);
                 self.values.push_null();
                 match self.invalid {
                     Invalid::Null => Ok(()),
@@ -65,7 +74,7 @@ impl ValueColumn {
 
     /// The values so far; the column is empty afterwards.
     pub(crate) fn finish(&mut self) -> ArrayRef {
-        self.values.finish()
+        self.values.finish(&self.text.take()).expect("all views were made of these buffers")
     }
 }
 
@@ -80,109 +89,77 @@ fn describe(value: ValueRef<'_>) -> String {
     }
 }
 
+/// The room that a column's text lies in.
+#[derive(Default)]
+struct Text {
+    /// Text as it came, which is what lists are read from.
+    plain: Vec<u8>,
+    /// Items of lists that had to be written anew: without their escapes, or from base64.
+    side: Vec<u8>,
+}
+
+impl Text {
+    /// A view of a copy of this text.
+    fn view(&mut self, text: &[u8]) -> Result<u128, Bad> {
+        let start = self.keep(text)?;
+        Ok(make_view(text, 0, start as u32))
+    }
+
+    /// Copies text; where the copy starts.
+    fn keep(&mut self, text: &[u8]) -> Result<usize, Bad> {
+        let start = self.plain.len();
+        // Views count in 32 bits; a batch ends long before that many bytes, unless one value has them.
+        if u32::try_from(start + text.len()).is_err() {
+            return Err(Bad);
+        }
+        self.plain.extend_from_slice(text);
+        Ok(start)
+    }
+
+    fn take(&mut self) -> [Buffer; 2] {
+        [&mut self.plain, &mut self.side].map(|text| {
+            let room = Vec::with_capacity(text.len());
+            Buffer::from_vec(std::mem::replace(text, room))
+        })
+    }
+}
+
 /// Appends a value that is not null.
-fn push(column: &mut Builder, value: ValueRef<'_>, drop_items: bool) -> Result<(), Bad> {
-    match column {
-        Builder::Int8(values) => values.append_value(integer(value)?),
-        Builder::Int16(values) => values.append_value(integer(value)?),
-        Builder::Int32(values) => values.append_value(integer(value)?),
-        Builder::Int64(values) => values.append_value(integer(value)?),
-        Builder::UInt8(values) => values.append_value(integer(value)?),
-        Builder::UInt16(values) => values.append_value(integer(value)?),
-        Builder::UInt32(values) => values.append_value(integer(value)?),
-        Builder::UInt64(values) => values.append_value(integer(value)?),
-        Builder::Float32(values) => values.append_value(float(value)? as f32),
-        Builder::Float64(values) => values.append_value(float(value)?),
-        Builder::Date(values) => values.append_value(parsed::<Date32Type>(value)?),
-        Builder::Timestamp(values) => values.append_value(parsed::<TimestampMicrosecondType>(value)?),
-        Builder::TimestampNs(values) => values.append_value(parsed::<TimestampNanosecondType>(value)?),
-        Builder::Bool(values) => match value {
-            ValueRef::Integer(bit @ 0..=1) => values.append_value(bit == 1),
+fn push(column: &mut Store, out: &mut Text, value: ValueRef<'_>, drop_items: bool) -> Result<(), Bad> {
+    match_store!(column, values: T => values.push(scalar::<T>(value)?),
+        Store::Bool(values) => match value {
+            ValueRef::Integer(bit @ 0..=1) => values.push(bit == 1),
             _ => return Err(Bad),
         },
-        Builder::String(values) => values.append_value(text(value)?),
-        Builder::Json(values) => push_json(values, value)?,
-        Builder::Binary(values) => match value {
-            ValueRef::Blob(bytes) | ValueRef::Text(bytes) => values.append_value(bytes),
+        Store::String(views) => views.push(out.view(text(value)?.as_bytes())?),
+        Store::Json(views) => views.push(json(value, out)?),
+        Store::Binary(views) => match value {
+            ValueRef::Blob(bytes) | ValueRef::Text(bytes) => views.push(out.view(bytes)?),
             _ => return Err(Bad),
         },
-        Builder::List(list) => {
-            let Ok(Json::Array(items)) = serde_json::from_str(text(value)?) else { return Err(Bad) };
-            push_list(list, &items, drop_items)?;
-        }
-    }
+        Store::List(_) => push_list(column, out, text(value)?, drop_items)?,
+    );
     Ok(())
 }
 
-/// Appends a list. Where an item is bad, those before it stand behind the end of the last list: they
-/// become part of a list that is null.
-fn push_list(list: &mut ListBuilder, items: &[Json], drop_items: bool) -> Result<(), Bad> {
-    if list.items.len() + items.len() > i32::MAX as usize {
-        return Err(Bad);
-    }
-    for item in items {
-        match push_item(&mut list.items, item, drop_items) {
-            Ok(()) => {}
-            Err(Bad) if drop_items => {}
-            Err(Bad) => {
-                if let Builder::List(inner) = &mut list.items {
-                    inner.end(false);
-                }
-                return Err(Bad);
-            }
-        }
-    }
-    list.end(true);
-    Ok(())
+/// Appends a list, which is a JSON array as text.
+fn push_list(column: &mut Store, out: &mut Text, list: &str, drop_items: bool) -> Result<(), Bad> {
+    let start = out.keep(list.as_bytes())?;
+    let mut scanner = Scanner { text: &out.plain, at: start };
+    let mut reader = Reader { scanner: &mut scanner, side: &mut out.side, drop_items, depth: 0, bits: true };
+    reader.push(column).map_err(|_| Bad)?;
+    if scanner.token() != 0 || scanner.at < out.plain.len() { Err(Bad) } else { Ok(()) }
 }
 
-fn push_item(items: &mut Builder, item: &Json, drop_items: bool) -> Result<(), Bad> {
-    if let Builder::Json(values) = items {
-        values.append_value(item.to_string());
-        return Ok(());
-    }
-    let whole = item.as_i64().map(ValueRef::Integer);
-    match item {
-        Json::Null => {
-            items.push_null();
-            Ok(())
-        }
-        Json::Bool(bit) if matches!(items, Builder::Bool(_)) => {
-            push(items, ValueRef::Integer(i64::from(*bit)), drop_items)
-        }
-        Json::Number(number) => {
-            let value = whole.or_else(|| number.as_f64().map(ValueRef::Real)).ok_or(Bad)?;
-            push(items, value, drop_items)
-        }
-        Json::String(text) => push(items, ValueRef::Text(text.as_bytes()), drop_items),
-        Json::Array(inner) => match items {
-            Builder::List(list) => push_list(list, inner, drop_items),
-            _ => Err(Bad),
-        },
-        Json::Bool(_) | Json::Object(_) => Err(Bad),
-    }
-}
-
-/// A date or time from its text.
-fn parsed<T: Scalar>(value: ValueRef<'_>) -> Result<T::Native, Bad> {
-    T::parse(text(value)?.as_bytes()).ok_or(Bad)
-}
-
-/// A whole number that the type has room for.
-fn integer<T: TryFrom<i64>>(value: ValueRef<'_>) -> Result<T, Bad> {
-    match value {
-        ValueRef::Integer(value) => T::try_from(value).map_err(|_| Bad),
-        _ => Err(Bad),
-    }
-}
-
-/// A number; a whole one only where a float can hold it exactly.
-fn float(value: ValueRef<'_>) -> Result<f64, Bad> {
-    match value {
-        ValueRef::Real(value) => Ok(value),
-        ValueRef::Integer(value) if (value as f64) as i128 == i128::from(value) => Ok(value as f64),
-        _ => Err(Bad),
-    }
+/// A number of any width, or a date or time from its text.
+fn scalar<T: Scalar>(value: ValueRef<'_>) -> Result<T::Native, Bad> {
+    let found = match value {
+        ValueRef::Integer(value) => T::from_integer(value),
+        ValueRef::Real(value) => T::from_float(value),
+        ValueRef::Text(_) if T::IN_QUOTES => T::parse(text(value)?.as_bytes()),
+        _ => None,
+    };
+    found.ok_or(Bad)
 }
 
 fn text(value: ValueRef<'_>) -> Result<&str, Bad> {
@@ -193,17 +170,18 @@ fn text(value: ValueRef<'_>) -> Result<&str, Bad> {
 }
 
 /// JSON is kept as its text; SQLite may have made numbers of it.
-fn push_json(values: &mut StringViewBuilder, value: ValueRef<'_>) -> Result<(), Bad> {
+fn json(value: ValueRef<'_>, out: &mut Text) -> Result<u128, Bad> {
     match value {
-        ValueRef::Integer(number) => values.append_value(itoa::Buffer::new().format(number)),
-        ValueRef::Real(number) if number.is_finite() => values.append_value(zmij::Buffer::new().format(number)),
+        ValueRef::Integer(number) => out.view(itoa::Buffer::new().format(number).as_bytes()),
+        ValueRef::Real(number) if number.is_finite() => out.view(zmij::Buffer::new().format(number).as_bytes()),
         _ => {
             let text = text(value)?;
-            serde_json::from_str::<IgnoredAny>(text).map_err(|_| Bad)?;
-            values.append_value(text);
+            if !is_json(text) {
+                return Err(Bad);
+            }
+            out.view(text.as_bytes())
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -211,7 +189,10 @@ mod tests {
     use arrow_array::Array;
 
     use super::*;
-    use crate::batch::{Column, Schema, json};
+    use crate::{
+        batch::{Column, Schema},
+        values::json,
+    };
 
     fn column(column_type: &str, invalid: Invalid) -> ValueColumn {
         let nullable = invalid == Invalid::Null;
@@ -240,10 +221,10 @@ mod tests {
             ("float64", ValueRef::Integer(7), "7.0"),
             ("float32", ValueRef::Real(0.5), "0.5"),
             ("string", ValueRef::Text(b""), "\"\""),
-            ("binary", ValueRef::Blob(b"\xFF"), "\"ff\""),
-            ("binary", ValueRef::Text(b"a"), "\"61\""),
+            ("binary", ValueRef::Blob(b"\xFF"), "\"/w==\""),
+            ("binary", ValueRef::Text(b"a"), "\"YQ==\""),
             ("date", ValueRef::Text(b"2024-02-29"), "\"2024-02-29\""),
-            ("timestamp", ValueRef::Text(b"2024-02-29 01:02:03"), "\"2024-02-29T01:02:03\""),
+            ("timestamp", ValueRef::Text(b"2024-02-29 01:02:03"), "\"2024-02-29T01:02:03Z\""),
             ("timestamp_ns", ValueRef::Text(b"1970-01-01T00:00:00.000000001Z"), "\"1970-01-01T00:00:00.000000001\""),
             ("json", ValueRef::Text(b"{\"a\":[1]}"), "{\"a\":[1]}"),
             ("json", ValueRef::Integer(12), "12"),

@@ -59,11 +59,21 @@ pub struct SinkProperties {
     pub guarantee: Guarantee,
     /// The files that it writes as a whole, as the spec names them: nothing else in a job may write the same.
     pub files: Vec<PathBuf>,
+    /// What two runs must not write at once, by path: it is locked while a run lasts. A part of something that others
+    /// may write is named by a path of its own, as a table is by that of its database and its name.
+    pub targets: Vec<PathBuf>,
+}
+
+impl SinkProperties {
+    /// Of a sink that writes these files as a whole.
+    pub fn of_files(guarantee: Guarantee, files: Vec<PathBuf>) -> Self {
+        SinkProperties { guarantee, targets: files.clone(), files }
+    }
 }
 
 impl From<Guarantee> for SinkProperties {
     fn from(guarantee: Guarantee) -> Self {
-        SinkProperties { guarantee, files: Vec::new() }
+        SinkProperties { guarantee, files: Vec::new(), targets: Vec::new() }
     }
 }
 

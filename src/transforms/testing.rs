@@ -5,12 +5,13 @@ use serde_json::Value as Json;
 
 pub(super) use crate::testing::schema;
 use crate::{
-    batch::{Batch, Block, Origin, Rejects, Schema, SplitId, json},
+    batch::{Batch, Block, Origin, Rejects, Schema, SplitId},
     failure::Failure,
     jobspec::Value,
     kind::{Compiled, Kind},
     stage::{Made, Transform},
     testing::{compiled, records},
+    values::json,
 };
 
 /// Batches of one schema.
@@ -111,7 +112,9 @@ pub(super) fn rows_of(kind: &Kind<dyn Transform>, spec: &Json, left: &Input, rig
 fn rows(records: &RecordBatch) -> impl Iterator<Item = String> {
     (0..records.num_rows()).map(|row| {
         let fields = records.schema();
-        let value = |(field, column): (&arrow_schema::FieldRef, &ArrayRef)| json::value(field, column, row);
+        let value = |(field, column): (&arrow_schema::FieldRef, &ArrayRef)| {
+            serde_json::from_str::<Json>(&json::value(field, column, row)).expect("JSON")
+        };
         let values: Vec<Json> = fields.fields().iter().zip(records.columns()).map(value).collect();
         Json::Array(values).to_string()
     })

@@ -20,8 +20,9 @@ use proptest::{
     test_runner::TestCaseResult,
 };
 use runner::{
-    batch::{Batch, Block, Column, Origin, Schema, SplitId, json},
+    batch::{Batch, Block, Column, Origin, Schema, SplitId},
     expr::{Expr, RowError, compile, predicate},
+    values::json,
 };
 
 use crate::fuzz;

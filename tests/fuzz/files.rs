@@ -7,12 +7,13 @@ use std::{
 };
 
 use runner::{
-    batch::{Rejects, SplitId, json},
+    batch::{Rejects, SplitId},
     failure::Failure,
     jobspec::{BatchSize, Definitions, Path, Problems, Table, Value},
     kind::{Compiled, Context},
     sources,
     stage::Source,
+    values::json,
 };
 use serde_json::Value as Json;
 

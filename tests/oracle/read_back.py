@@ -107,7 +107,7 @@ def connect(device):
     variable = f"MEMC_{device.upper()}"
     address = os.environ.get(variable)
     if not address:
-        sys.exit(f"{variable} is not set: run this inside scripts/with-services")
+        sys.exit(f"{variable} is not set: run this below scripts/with-services memcached --")
     host, _, port = address.rpartition(":")
     return Client((host, int(port)), connect_timeout=5, timeout=30, allow_unicode_keys=True)
 

@@ -30,6 +30,8 @@ mod sample_tables;
 mod servers;
 #[cfg(feature = "failpoints")]
 mod sweep;
+mod telling;
+mod terminal;
 mod todo;
 mod transforms;
 mod work;

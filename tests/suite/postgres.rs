@@ -165,6 +165,30 @@ fn rows_that_are_there_are_replaced_or_stay() {
 }
 
 #[test]
+fn of_rows_with_one_key_the_last_of_the_input_stays() {
+    let day = |word: &str| (0..6_000).map(|key| format!("{key}\t{word}\n")).collect::<String>();
+    let (old, new) = (day("old"), day("new"));
+    let keys = "mode = 'upsert'\nconflict = ['k']\nconcurrency = 3\nbatch = { rows = 500 }";
+    for columns in [KEYED, "'k string', 'v string'"] {
+        let database = with(&job(columns, keys), &[&old, &new]);
+        let report = database.work.report(0, &["job.toml"]);
+        assert_eq!(rows(&report, "main"), [12_000, 12_000, 0, 0]);
+        assert_eq!(database.list("select v, count(*) from t group by v"), "new|6000", "{columns}");
+    }
+    // To a domain of a case-folding collation, texts that differ are one key.
+    let database = with(&job("'k string', 'v string'", keys), &["a\told\n", "A\tnew\n"]);
+    database.ask(
+        "create collation folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+         create table t (k text collate folding unique, v text)",
+    );
+    let ran = database.work.expect(73, &["job.toml"]);
+    assert!(ran.stderr.contains("different texts may be equal"), "{}", ran.stderr);
+    database.work.expect(0, &["job.toml", "--set", "sinks.main.concurrency=1"]);
+    assert_eq!(database.list("select k, v from t"), "a|new");
+    database.work.expect(0, &["job.toml", "--set", "sinks.main.order=any"]);
+}
+
+#[test]
 fn modes_without_a_key_or_with_a_table_of_their_own() {
     let database = with(&job(KEYED, "mode = 'ignore'"), &["1\ta\n1\tb\n"]);
     database.ask("create table t (k bigint unique, v text)");

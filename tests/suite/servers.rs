@@ -19,7 +19,7 @@ use crate::work::{Work, is_root, until};
 pub const DEVICES: [(&str, &str); 4] =
     [("idfa", "MEMC_IDFA"), ("gaid", "MEMC_GAID"), ("adid", "MEMC_ADID"), ("dvid", "MEMC_DVID")];
 
-const ADVICE: &str = "run scripts/with-services cargo test";
+const ADVICE: &str = "run scripts/with-services memcached python btrdb postgres -- cargo test";
 
 /// The value of a variable that `scripts/with-services` sets.
 pub fn service(name: &str) -> String {

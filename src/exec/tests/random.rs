@@ -78,6 +78,7 @@ fn cases() -> impl Strategy<Value = Case> {
         1 => Just(What::Store(Delivery::Any)),
         1 => Just(What::Store(Delivery::Ordered)),
         1 => Just(What::Store(Delivery::BySplit)),
+        2 => Just(What::Store(Delivery::ByKey)),
     ];
     let node = (
         (what, vec(0..6_usize, 1..4), 0..6_usize),
@@ -105,10 +106,19 @@ fn cases() -> impl Strategy<Value = Case> {
 /// Rows by split and number, in lanes: what the messages of a stage hold.
 type Stream = BTreeMap<(usize, u64), Vec<Vec<i64>>>;
 
+/// In what order a sink has its rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum InOrder {
+    No,
+    Yes,
+    /// Those with the same remainder by this number.
+    ByKey(i64),
+}
+
 /// What one run must show.
 struct Expected {
-    /// Of every sink: what came to it, and whether it has it in order.
-    sinks: Vec<(Collect, Vec<i64>, bool)>,
+    /// Of every sink: what came to it, and in what order it has that.
+    sinks: Vec<(Collect, Vec<i64>, InOrder)>,
     rejects: usize,
 }
 
@@ -186,7 +196,9 @@ impl Build {
             (What::Plus, side) => (What::Plus, side),
             (what, _) => (what, None),
         };
-        let keyed = node.key > 0 && !matches!(what, What::Store(_));
+        let last_wins = what == What::Store(Delivery::ByKey);
+        let key = if last_wins { node.key.max(2) } else { node.key };
+        let keyed = last_wins || (key > 0 && !matches!(what, What::Store(_)));
         let lone = (what == What::Gather && !keyed) || what == What::Store(Delivery::Ordered);
         let concurrency =
             if lone { None } else { (node.workers > 0 || keyed || what != What::Sift).then_some(node.workers.max(1)) };
@@ -194,8 +206,9 @@ impl Build {
         let common = Common { concurrency, queue: node.queue, batch, ..Common::default() };
         let input = self.union(&inputs);
         let workers = if keyed { node.workers.max(1) } else { 1 };
-        let input = divided(input, workers, node.key);
-        let key = keyed.then(|| format!("n % {}", node.key));
+        let input = divided(input, workers, key);
+        let order = if last_wins { InOrder::ByKey(key) } else { InOrder::No };
+        let key = keyed.then(|| format!("n % {key}"));
         let modulus = node.modulus;
         let (role, output): (Role, Stream) = match what {
             What::Sift => {
@@ -211,7 +224,7 @@ impl Build {
                 (Role::Transform(Box::new(Plus::default())), plus)
             }
             What::Gather => (Role::Transform(Box::new(AsTheyCame::default())), self.gathered(input, workers)),
-            What::Store(delivery) => (Role::Sink(Box::new(self.collect(delivery, &input))), input),
+            What::Store(delivery) => (Role::Sink(Box::new(self.collect(delivery, order, &input))), input),
         };
         let stage = self.job.add(role, &inputs, common, key.as_deref());
         self.job.stages[stage].side = side;
@@ -249,13 +262,14 @@ impl Build {
         output
     }
 
-    fn collect(&mut self, delivery: Delivery, input: &Stream) -> Collect {
+    fn collect(&mut self, delivery: Delivery, order: InOrder, input: &Stream) -> Collect {
         let mut sink = Collect::new(delivery);
-        if delivery != Delivery::Any {
+        if matches!(delivery, Delivery::Ordered | Delivery::BySplit) {
             (sink.durable, sink.ends_splits) = (false, true);
         }
         let input = rows(input);
-        self.expected.sinks.push((sink.clone(), input, delivery == Delivery::Ordered));
+        let order = if delivery == Delivery::Ordered { InOrder::Yes } else { order };
+        self.expected.sinks.push((sink.clone(), input, order));
         sink
     }
 
@@ -264,7 +278,7 @@ impl Build {
         for id in 0..self.streams.len() {
             if !self.job.stages.iter().any(|stage| stage.reads().any(|read| read == id)) {
                 let stream = self.streams[id].clone();
-                let sink = self.collect(Delivery::Ordered, &stream);
+                let sink = self.collect(Delivery::Ordered, InOrder::Yes, &stream);
                 self.job.sink(&sink, &[id], Common::default(), None);
             }
         }
@@ -308,7 +322,13 @@ fn holds(case: &Case) -> Result<(), TestCaseError> {
     prop_assert_eq!(ran.rejects.len(), expected.rejects, "rejects");
     for (number, (sink, mut wanted, in_order)) in expected.sinks.into_iter().enumerate() {
         let mut all = sink.all();
-        if !in_order {
+        if let InOrder::ByKey(key) = in_order {
+            for rest in 0..key {
+                let of = |rows: &[i64]| rows.iter().copied().filter(|n| n.rem_euclid(key) == rest).collect::<Vec<_>>();
+                prop_assert_eq!(of(&all), of(&wanted), "sink {}, key {}", number, rest);
+            }
+        }
+        if in_order != InOrder::Yes {
             all.sort_unstable();
             wanted.sort_unstable();
         }

@@ -155,6 +155,8 @@ pub(super) enum Delivery {
     Ordered,
     /// A split to one of the workers.
     BySplit,
+    /// Equal keys to one of the workers, in input order.
+    ByKey,
 }
 
 /// A sink that remembers which worker was handed what.
@@ -202,7 +204,8 @@ impl Sink for Collect {
     fn properties(&self) -> SinkProperties {
         let guarantee = match self.delivery {
             Delivery::Any => Guarantee::AnyOrder,
-            Delivery::Ordered if !self.ends_splits => Guarantee::AllOrNothing,
+            Delivery::ByKey => Guarantee::LastWins,
+            Delivery::Ordered if !self.durable && !self.ends_splits => Guarantee::AllOrNothing,
             Delivery::Ordered | Delivery::BySplit => Guarantee::ExactlyOnce { replaces: self.needs_order },
         };
         guarantee.into()
@@ -352,11 +355,13 @@ impl Job {
             description: None,
             digest: String::new(),
             digests: BTreeMap::new(),
+            now: crate::expr::clock::now(),
             limits: self.limits,
             rejects: None,
             report: None,
             state: std::env::temp_dir(),
             samples: false,
+            keep: 20,
             stages: self.stages,
             pools,
         })

@@ -158,7 +158,7 @@ impl Binder<'_> {
 
     /// A constant path into json, where it is one. An integer is a place in an array.
     fn json_path(&mut self, node: Node, expr: &Ast) -> Bound {
-        let written = node.constant().filter(|_| !node.nullable).map(|value| text::one(value, &node.column_type, 0));
+        let written = node.constant().filter(|_| !node.nullable).map(|value| text::one(value, 0));
         let path = match (written, &node.column_type) {
             (Some(place), ColumnType::Int64) => Some(format!("$[{place}]")),
             (Some(path), ColumnType::String) => Some(path),
@@ -183,7 +183,7 @@ impl Binder<'_> {
     /// Is it one of the constants that a parameter takes?
     fn is_word(&mut self, node: &Node, words: &[&'static str], expr: &Ast) -> bool {
         let is_text = node.column_type == ColumnType::String && !node.nullable;
-        let written = node.constant().filter(|_| is_text).map(|value| text::one(value, &ColumnType::String, 0));
+        let written = node.constant().filter(|_| is_text).map(|value| text::one(value, 0));
         let legal = written.as_ref().is_some_and(|written| words.iter().any(|word| word.eq_ignore_ascii_case(written)));
         if !legal {
             let written = written.unwrap_or_else(|| node.to_string());
@@ -237,7 +237,7 @@ impl Binder<'_> {
         let mut constants = Vec::new();
         for (i, argument) in arguments.iter().enumerate().skip(1) {
             match argument.constant().filter(|_| !argument.nullable) {
-                Some(value) => constants.push(text::one(value, &ColumnType::String, 0)),
+                Some(value) => constants.push(text::one(value, 0)),
                 None => {
                     let what = ["", "pattern", if replaces { "replacement" } else { "options" }, "options"][i];
                     let message = format!("the {what} of `{}` must be a constant string", function.name);

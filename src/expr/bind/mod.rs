@@ -6,11 +6,7 @@ mod intervals;
 mod operators;
 mod refuse;
 
-use std::{
-    ops::Range,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{ops::Range, sync::Arc};
 
 use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, UInt64Array,
@@ -24,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    ExprError, evaluate, lists,
+    ExprError, clock, evaluate, lists,
     node::{Kind, Node},
     places::Places,
     types::{self, Reason},
@@ -35,7 +31,7 @@ use super::{
 /// # Errors
 /// Everything that is wrong, in the order of the text.
 pub(super) fn bind(tree: &Ast, places: &Places, schema: &Schema) -> Result<Node, Vec<ExprError>> {
-    let mut binder = Binder { places, schema, errors: Vec::new(), conditional: 0, now: now() };
+    let mut binder = Binder { places, schema, errors: Vec::new(), conditional: 0, now: clock::micros() };
     let node = binder.bind(tree);
     binder.errors.sort_by_key(|error| (error.start, error.end));
     match node {
@@ -56,12 +52,6 @@ struct Binder<'a> {
     conditional: usize,
     /// What `now()` is, in microseconds.
     now: i64,
-}
-
-/// Microseconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A bound part; none where an error has been recorded.

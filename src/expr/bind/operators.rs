@@ -289,7 +289,7 @@ impl Binder<'_> {
         if pattern_node.nullable {
             return node.map(|_| Node::null_of(ColumnType::Bool));
         }
-        let written = crate::expr::text::one(value, &ColumnType::String, 0);
+        let written = crate::expr::text::one(value, 0);
         match Pattern::compile(&written, escape, any_case) {
             Ok(compiled) => {
                 let kind = Kind::Like { operand: Box::new(node?), pattern: Box::new(compiled), negated };

@@ -9,11 +9,8 @@ use arrow_array::{
 use super::{Body, Call, Function, Parameter, Returns};
 use crate::{
     batch::ColumnType,
-    expr::{
-        cast::integers,
-        text::{Strings, civil},
-        value::without,
-    },
+    expr::{cast::integers, text::Strings, value::without},
+    values::calendar::{self, civil},
 };
 
 use Parameter::{DatePart, DateUnit, Integer, Time};
@@ -223,25 +220,7 @@ fn start(us: i64, to: fn((i64, i64, i64)) -> (i64, i64)) -> Option<i64> {
     days_of(year, month).checked_mul(DAY)
 }
 
-/// Days from 1970-01-01 to the first of a month; the inverse of [`civil`].
+/// Days from 1970-01-01 to the first of a month.
 fn days_of(year: i64, month: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let shifted_month = (month + 9) % 12;
-    let day_of_year = (153 * shifted_month + 2) / 5;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn months_and_days_agree_over_eight_centuries() {
-        for month in 0..9_600 {
-            let (year, month) = (1600 + month / 12, month % 12 + 1);
-            assert_eq!(civil(days_of(year, month)), (year, month, 1));
-        }
-    }
+    calendar::days(year, month, 1)
 }

@@ -1,6 +1,6 @@
 //! Hashes of text: two that everybody knows, and a fast one of our own.
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
 use arrow_array::{ArrayRef, UInt64Array};
 use md5::Md5;
@@ -10,6 +10,7 @@ use super::{Body, Call, Function, Parameter, Returns};
 use crate::{
     batch::ColumnType,
     expr::text::{Strings, build},
+    values::hex,
 };
 
 use Parameter::{Scalar, Text};
@@ -42,9 +43,8 @@ fn digest<D: Digest>(call: &Call<'_, '_>) -> ArrayRef {
     let strings = Strings::of(&call.arguments[0]);
     let bytes = call.rows * 2 * <D as Digest>::output_size();
     Arc::new(build(call.rows, bytes, call.nulls.as_ref(), |row, out| {
-        for byte in D::digest(strings.get(row).as_bytes()) {
-            let _ = write!(out, "{byte:02x}");
-        }
+        let digest = D::digest(strings.get(row).as_bytes());
+        out.extend(digest.iter().flat_map(|byte| hex::pair(*byte)).map(char::from));
     }))
 }
 

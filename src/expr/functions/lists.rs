@@ -113,8 +113,7 @@ fn in_type_of(wanted: &Value, items: &ArrayRef) -> ArrayRef {
 fn array_to_string(call: Call<'_, '_>) -> ArrayRef {
     let value = &call.arguments[0];
     let list = value.array().as_list::<i32>();
-    let ColumnType::List(item) = call.first_type else { return value.clone().into_column(call.rows) };
-    let texts = to_strings(list.values(), item);
+    let texts = to_strings(list.values());
     let separator = Strings::of(&call.arguments[1]);
     let valid: Option<&NullBuffer> = texts.nulls();
     Arc::new(build(call.rows, texts.total_buffer_bytes_used() + texts.len(), call.nulls.as_ref(), |row, out| {

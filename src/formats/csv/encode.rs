@@ -4,10 +4,8 @@ use arrow_array::Array;
 
 use crate::{
     batch::{Batch, RejectCode, Rejects, Schema},
-    formats::{
-        Encoder,
-        cells::{self, Cell, CellStyle, Unfit},
-    },
+    formats::Encoder,
+    values::cell::{self, Cell, CellStyle, Unfit},
 };
 
 /// Encodes batches of one schema. A field gets quotes where it holds a separator, a quote or a line end, or
@@ -38,7 +36,7 @@ impl CsvEncoder {
                 Cell::Binary(values) if !values.is_null(row) => self.text(values.value(row), i, out),
                 Cell::List(values, _) if values.is_valid(row) => self.other(cell, row, i, out)?,
                 _ if self.careful && cell.is_valid(row) => self.other(cell, row, i, out)?,
-                _ => cell.write(row, &self.style, &cells::as_it_is, out).map_err(|why| (i, why))?,
+                _ => cell.write(row, &self.style, &cell::as_it_is, out).map_err(|why| (i, why))?,
             }
         }
         out.push(b'\n');
@@ -48,7 +46,7 @@ impl CsvEncoder {
     /// Appends a value that is there and may need quotes.
     fn other(&self, cell: &Cell<'_>, row: usize, column: usize, out: &mut Vec<u8>) -> Result<(), (usize, Unfit)> {
         let start = out.len();
-        cell.write(row, &self.style, &cells::as_it_is, out).map_err(|why| (column, why))?;
+        cell.write(row, &self.style, &cell::as_it_is, out).map_err(|why| (column, why))?;
         if self.needs_quotes(&out[start..], column) {
             let text = out.split_off(start);
             quoted(&text, out);

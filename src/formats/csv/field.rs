@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::formats::blocks::LineEnd;
+use crate::formats::blocks::{LineEnd, before_crs};
 
 /// How fields are written.
 #[derive(Clone, Copy)]
@@ -72,7 +72,7 @@ impl Form {
             }
             let after_cr = stop > from && bytes[stop - 1] == b'\r';
             match self.line_end {
-                LineEnd::Any if after_cr => return Some((stop - 1, stop + 1, Ending::Record)),
+                LineEnd::Any if after_cr => return Some((before_crs(bytes, from, stop), stop + 1, Ending::Record)),
                 LineEnd::CrLf if after_cr => return Some((stop - 1, stop + 1, Ending::Record)),
                 LineEnd::CrLf => at = stop + 1,
                 _ => return Some((stop, stop + 1, Ending::Record)),

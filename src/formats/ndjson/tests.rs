@@ -4,9 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{
-    batch::{SplitId, json as row_json},
-    formats::{blocks::LineEnd, columns},
+    batch::SplitId,
+    formats::blocks::LineEnd,
     jobspec::{Path, Problems},
+    values::{columns, json as row_json},
 };
 
 /// Numbers that look random and are the same in every run.
@@ -89,7 +90,8 @@ fn decode(text: &[u8]) -> (Vec<Value>, Vec<&'static str>) {
 /// What the columns should be of a record, if all of it fits.
 fn expected(record: &Value) -> Option<Value> {
     let fits = |name: &str, value: &Value| match name {
-        "int" => value.is_i64(),
+        // A whole number may be written as one that only knows floats writes it.
+        "int" => value.is_i64() || value.as_f64().is_some_and(|float| float.fract() == 0.0 && float.abs() < 1e15),
         "float" => value.is_number(),
         "text" => value.is_string(),
         "bool" => value.is_boolean(),
@@ -102,7 +104,11 @@ fn expected(record: &Value) -> Option<Value> {
         if !value.is_null() && !fits(name, &value) {
             return None;
         }
-        let value = if name == "float" { value.as_f64().map_or(Value::Null, Value::from) } else { value };
+        let value = match name {
+            "float" => value.as_f64().map_or(Value::Null, Value::from),
+            "int" if value.is_f64() => value.as_f64().map_or(Value::Null, |float| Value::from(float as i64)),
+            _ => value,
+        };
         row.insert(name.to_owned(), value);
     }
     Some(Value::Object(row))
@@ -139,8 +145,9 @@ fn damage_by_chance_is_noticed() {
                 let (rows, rejects) = decode(text);
                 assert_eq!(rows.len() + rejects.len(), 1);
                 let theirs = serde_json::from_slice::<Value>(text).ok().filter(Value::is_object);
-                // The other reader refuses half a surrogate pair and vast numbers also where nobody wants them.
-                if let Some(record) = theirs {
+                // The other reader refuses half a surrogate pair and vast numbers also where nobody wants them. It does
+                // not tell whether a whole number was written as `1.0` or as `1e0`.
+                if let Some(record) = theirs.filter(|record| !record["int"].is_f64()) {
                     assert_eq!(rows.first(), expected(&record).as_ref(), "{}", String::from_utf8_lossy(text));
                 }
             }

@@ -14,10 +14,14 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
 use arrow_select::filter::filter;
 
-use super::text;
-use crate::{
-    batch::{ColumnType, RejectCode},
-    formats::json::Scanner,
+use crate::values::{
+    ColumnType, RejectCode,
+    cell::Unfit,
+    foreign, hex,
+    json::{
+        scan::is_json,
+        write::{JsonCells, Rule},
+    },
 };
 
 /// What a file says of a column beyond its type in Arrow.
@@ -60,9 +64,11 @@ pub(super) enum Step {
     Bytes,
     /// Text as JSON, where it is.
     Json,
+    /// Bytes as JSON, where they are.
+    JsonBytes,
     /// Sixteen bytes as the text of a UUID.
     Uuid,
-    /// The text that people read.
+    /// The text that stands for it.
     Shown,
     /// JSON text of anything.
     Text,
@@ -91,6 +97,7 @@ impl Step {
             (D::Utf8View, ColumnType::Json) => Step::Json,
             (D::Utf8View, ColumnType::Binary) => Step::Bytes,
             (D::BinaryView, ColumnType::String) => Step::Utf8,
+            (D::BinaryView, ColumnType::Json) => Step::JsonBytes,
             (D::FixedSizeBinary(_), ColumnType::Binary) => Step::Fixed,
             (D::FixedSizeBinary(16), ColumnType::String) if note == Note::Uuid => Step::Uuid,
             (D::Decimal128(..) | D::Decimal256(..), ColumnType::Float64) => Step::Kernel(target),
@@ -136,9 +143,16 @@ impl Step {
             Step::Fixed => fixed(array),
             Step::Bytes => Arc::new(array.as_string_view().clone().to_binary_view()),
             Step::Json => Arc::new(json(array.as_string_view())?),
-            Step::Uuid => strings(array, |row, out| uuid(array.as_fixed_size_binary().value(row), out)),
-            Step::Shown => strings(array, |row, out| out.extend_from_slice(text::shown(array, row).as_bytes())),
-            Step::Text => strings(array, |row, out| text::value(array, row, out)),
+            Step::JsonBytes => Arc::new(json(&utf8(array.as_binary_view())?)?),
+            Step::Uuid => strings(array, |row, out| {
+                uuid(array.as_fixed_size_binary().value(row), out);
+                Ok(())
+            }),
+            Step::Shown => strings(array, |row, out| foreign::write(array.as_ref(), row, out)),
+            Step::Text => {
+                let cells = JsonCells::of(array, false);
+                strings(array, |row, out| cells.write(row, Rule::Named, out))
+            }
             Step::List(item, field) => return list(array.as_list(), item, field, drop_items),
         };
         let bad = newly_null(array, &made);
@@ -151,7 +165,9 @@ impl Step {
             Step::List(item, _) => item.code(),
             Step::Time(..) | Step::Days(_) => RejectCode("bad_timestamp"),
             Step::Utf8 => RejectCode("invalid_utf8"),
-            Step::Json => RejectCode("bad_json"),
+            Step::Json | Step::JsonBytes => RejectCode("bad_json"),
+            Step::Shown => RejectCode("bad_time"),
+            Step::Text => RejectCode("unrepresentable"),
             _ => RejectCode("bad_number"),
         }
     }
@@ -261,12 +277,6 @@ fn json(strings: &StringViewArray) -> Result<StringViewArray, ArrowError> {
     StringViewArray::try_new(views, buffers, Some(valid).filter(|valid| valid.null_count() > 0))
 }
 
-/// Is the text one JSON value?
-fn is_json(text: &str) -> bool {
-    let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
-    scanner.skip(0).is_ok() && scanner.token() == 0 && scanner.at == text.len()
-}
-
 fn fixed(array: &ArrayRef) -> ArrayRef {
     let values = array.as_fixed_size_binary();
     let mut builder = BinaryViewBuilder::with_capacity(values.len());
@@ -274,27 +284,24 @@ fn fixed(array: &ArrayRef) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-/// Text made of the values that are there.
-fn strings(array: &ArrayRef, write: impl Fn(usize, &mut Vec<u8>)) -> ArrayRef {
+/// Text made of the values that are there; null where one has none.
+fn strings(array: &ArrayRef, write: impl Fn(usize, &mut Vec<u8>) -> Result<(), Unfit>) -> ArrayRef {
     let mut builder = StringViewBuilder::with_capacity(array.len());
     let mut text = Vec::new();
     for row in 0..array.len() {
         text.clear();
-        if array.is_valid(row) {
-            write(row, &mut text);
-        }
-        builder.append_option(std::str::from_utf8(&text).ok().filter(|_| array.is_valid(row)));
+        let written = array.is_valid(row) && write(row, &mut text).is_ok();
+        builder.append_option(std::str::from_utf8(&text).ok().filter(|_| written));
     }
     Arc::new(builder.finish())
 }
 
 fn uuid(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8] = b"0123456789abcdef";
     for (i, byte) in bytes.iter().enumerate() {
         if matches!(i, 4 | 6 | 8 | 10) {
             out.push(b'-');
         }
-        out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        out.extend(hex::pair(*byte));
     }
 }
 

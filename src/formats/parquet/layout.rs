@@ -1,6 +1,10 @@
 //! The columns of a file, which of them are wanted, and how they become columns of ours.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use ::parquet::{
     arrow::{
@@ -15,23 +19,26 @@ use ::parquet::{
     file::{metadata::ParquetMetaData, reader::ChunkReader},
     schema::types::Type,
 };
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{ArrowError, DataType, FieldRef, SchemaRef, TimeUnit};
 use arrow_select::take::take_record_batch;
 
 use super::{
+    amend::with_bytes,
     convert::{Note, Step},
     size::{compact, row_bytes},
-    text, words,
+    words,
 };
 use crate::{
-    batch::{ColumnType, RejectCode, Schema},
-    formats::{
+    formats::{Extra, Missing, Shape},
+    jobspec,
+    values::{
+        ColumnType, RejectCode, Schema,
         columns::{ColumnSpec, Invalid},
         fields::shown,
+        json,
     },
-    jobspec,
 };
 
 /// What a file's footer says of its columns.
@@ -59,12 +66,14 @@ impl Layout {
         let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|error| words(&error))?;
         let schema = Arc::clone(plain.schema());
         let roots = metadata.file_metadata().schema_descr().root_schema().get_fields().to_vec();
+        let places: HashMap<&str, usize> = roots.iter().enumerate().map(|(i, root)| (root.name(), i)).collect();
         let mut columns: Vec<Found> = Vec::new();
+        let mut met = HashSet::new();
         for field in schema.fields() {
-            if columns.iter().any(|other| other.field.name() == field.name()) {
+            if !met.insert(field.name()) {
                 return Err(format!("it has two columns of the name `{}`", field.name()));
             }
-            let Some(root) = roots.iter().position(|root| root.name() == field.name()) else { continue };
+            let Some(root) = places.get(field.name().as_str()).copied() else { continue };
             columns.push(Found { root, field: Arc::clone(field), note: note(&roots[root]) });
         }
         Ok(Layout { metadata, schema, columns })
@@ -80,12 +89,14 @@ impl Layout {
         self.columns.iter().map(column).collect()
     }
 
-    /// How it differs from a file with these columns, in a sentence.
-    pub fn differs(&self, columns: &[ColumnSpec]) -> Option<String> {
+    /// How it differs from a file with these columns, in a sentence, but for what `shape` allows.
+    pub fn differs(&self, columns: &[ColumnSpec], shape: Shape) -> Option<String> {
         let own = self.columns();
+        let places: HashMap<&str, &ColumnSpec> = own.iter().map(|own| (own.name.as_str(), own)).collect();
         for column in columns {
             let (name, wanted) = (&column.name, &column.column_type);
-            match own.iter().find(|own| own.name == *name) {
+            match places.get(name.as_str()) {
+                None if shape.missing == Missing::Null => {}
                 None => return Some(format!("it has no column `{name}`")),
                 Some(own) if own.column_type != *wanted => {
                     return Some(format!("its column `{name}` is {}, not {wanted}", own.column_type));
@@ -93,47 +104,92 @@ impl Layout {
                 Some(_) => {}
             }
         }
-        let more = own.iter().find(|own| !columns.iter().any(|column| column.name == own.name))?;
+        let known: HashSet<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let more = own.iter().find(|own| !known.contains(own.name.as_str()) && shape.extra == Extra::Reject)?;
         Some(format!("it has a column `{}` more", more.name))
     }
 
-    /// What it takes to read these columns, whose schema is `schema`.
+    /// What it takes to read these columns, whose schema is `schema`. Text is taken to be UTF-8 as the file says,
+    /// unless `as_bytes` asks to look: then reading takes longer, and a row that has other bytes is refused.
     ///
     /// # Errors
     /// A column is not there, or its type in the file is none that can become the declared one.
-    pub fn project(&self, specs: &[ColumnSpec], schema: &Schema) -> Result<Projection, String> {
+    pub fn project(
+        &self,
+        specs: &[ColumnSpec],
+        schema: &Schema,
+        missing: Missing,
+        as_bytes: bool,
+    ) -> Result<Projection, String> {
+        let places: HashMap<&str, usize> =
+            self.columns.iter().enumerate().map(|(i, found)| (found.field.name().as_str(), i)).collect();
         let mut columns = Vec::new();
-        let mut hints: Vec<FieldRef> = self.schema.fields().iter().cloned().collect();
+        let mut hints: HashMap<&str, DataType> = HashMap::new();
+        let mut roots = HashSet::new();
         for spec in specs {
-            let Some((place, found)) = self.columns.iter().enumerate().find(|(_, c)| c.field.name() == &spec.name)
-            else {
+            let Some(place) = places.get(spec.name.as_str()).copied() else {
+                if missing == Missing::Null && spec.nullable {
+                    let step = Step::Nothing(spec.column_type.to_arrow());
+                    columns.push(Wanted { spec: spec.clone(), place: None, step });
+                    continue;
+                }
                 let help = jobspec::nearest(&spec.name, self.columns.iter().map(|column| column.field.name().as_str()));
                 let help = help.map_or_else(String::new, |help| format!("; {help}"));
                 return Err(format!("it has no column `{}`{help}", spec.name));
             };
-            let hint = hint(found.field.data_type(), found.note, &spec.column_type);
+            let found = &self.columns[place];
+            let mut found_type = found.field.data_type().clone();
+            if let Some(bytes) = bytes_of(&found_type).filter(|_| as_bytes || is_binary(&spec.column_type)) {
+                found_type = bytes;
+                roots.insert(found.root);
+            }
+            let hint = hint(&found_type, found.note, &spec.column_type);
             let step = Step::find(&hint, found.note, &spec.column_type).ok_or_else(|| {
                 let (name, wanted) = (&spec.name, &spec.column_type);
                 format!("column `{name}` is {} in it, which cannot be read as {wanted}", named(found))
             })?;
-            if let Some(field) = hints.iter_mut().find(|field| field.name() == &spec.name) {
-                *field = Arc::new(field.as_ref().clone().with_data_type(hint));
-            }
-            columns.push(Wanted { spec: spec.clone(), place, step });
+            hints.insert(&spec.name, hint);
+            columns.push(Wanted { spec: spec.clone(), place: Some(found.root), step });
         }
-        let hints = Arc::new(arrow_schema::Schema::new(hints));
-        let options = ArrowReaderOptions::new().with_schema(hints);
-        let metadata =
-            ArrowReaderMetadata::try_new(Arc::clone(&self.metadata), options).map_err(|error| words(&error))?;
-        let roots: Vec<usize> = columns.iter().map(|column| self.columns[column.place].root).collect();
-        let mask = ProjectionMask::roots(self.metadata.file_metadata().schema_descr(), roots.iter().copied());
+        let hinted = |field: &FieldRef| match hints.get(field.name().as_str()) {
+            Some(hint) => Arc::new(field.as_ref().clone().with_data_type(hint.clone())),
+            None => Arc::clone(field),
+        };
+        let hints: Vec<FieldRef> = self.schema.fields().iter().map(hinted).collect();
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(arrow_schema::Schema::new(hints)));
+        let metadata = match roots.is_empty() {
+            true => Arc::clone(&self.metadata),
+            false => Arc::new(with_bytes(&self.metadata, &roots).map_err(|error| words(&error))?),
+        };
+        let metadata = ArrowReaderMetadata::try_new(metadata, options).map_err(|error| words(&error))?;
         // The reader gives columns in the order of the file.
-        let mut order = roots.clone();
+        let mut order: Vec<usize> = columns.iter().filter_map(|column| column.place).collect();
         order.sort_unstable();
-        for (column, root) in columns.iter_mut().zip(&roots) {
-            column.place = order.iter().position(|other| other == root).unwrap_or_default();
+        let mask = ProjectionMask::roots(metadata.metadata().file_metadata().schema_descr(), order.iter().copied());
+        for column in &mut columns {
+            column.place = column.place.and_then(|root| order.binary_search(&root).ok());
         }
         Ok(Projection { metadata, mask, columns, schema: schema.arrow() })
+    }
+}
+
+/// The type with bytes in place of text; `None` where it is no text and no list of texts.
+fn bytes_of(found: &DataType) -> Option<DataType> {
+    match found {
+        DataType::Utf8 => Some(DataType::Binary),
+        DataType::List(item) => {
+            let of = bytes_of(item.data_type())?;
+            Some(DataType::List(Arc::new(item.as_ref().clone().with_data_type(of))))
+        }
+        _ => None,
+    }
+}
+
+/// Is it bytes, or lists of them?
+fn is_binary(wanted: &ColumnType) -> bool {
+    match wanted {
+        ColumnType::List(item) => is_binary(item),
+        wanted => *wanted == ColumnType::Binary,
     }
 }
 
@@ -149,8 +205,8 @@ pub struct Projection {
 #[derive(Clone)]
 struct Wanted {
     spec: ColumnSpec,
-    /// Its place among the columns that are read.
-    place: usize,
+    /// Its place among the columns that are read; `None` where the file lacks it.
+    place: Option<usize>,
     step: Step,
 }
 
@@ -225,7 +281,11 @@ impl Projection {
         let mut wrong = Wrong { rows: read.num_rows(), first: Vec::new() };
         let mut columns = Vec::with_capacity(self.columns.len());
         for (i, column) in self.columns.iter().enumerate() {
-            columns.push(column.convert(i, read.column(column.place), &mut wrong).map_err(|error| error.to_string())?);
+            let made = match column.place {
+                Some(place) => column.convert(i, read.column(place), &mut wrong).map_err(|error| error.to_string())?,
+                None => new_null_array(&column.spec.column_type.to_arrow(), read.num_rows()),
+            };
+            columns.push(made);
         }
         // A row that is refused may be null where the schema says that none is, so the schema comes last.
         let too_long = is_long(&columns, max).then(|| sizes(&columns, read.num_rows()));
@@ -243,18 +303,21 @@ impl Projection {
     }
 
     fn refuse(&self, read: &RecordBatch, row: usize, column: usize, max: usize) -> Refused {
-        let record = text::row(read, row);
+        let record = json::row(read, row).into_bytes();
         let (code, message) = match self.columns.get(column) {
             None => (RejectCode("too_long"), format!("the record is longer than {max} bytes")),
-            Some(Wanted { spec, place, step }) => {
+            // A column that is not read has nothing wrong.
+            Some(Wanted { place: None, .. }) => (RejectCode("unexpected_null"), String::new()),
+            Some(Wanted { spec, place: Some(place), step }) => {
                 let values = read.column(*place);
                 if values.is_null(row) || values.data_type() == &DataType::Null {
                     let message = format!("column `{}`: null, but it is not nullable", spec.name);
                     (RejectCode("unexpected_null"), message)
                 } else {
-                    let mut value = Vec::new();
-                    text::value(values.as_ref(), row, &mut value);
-                    (step.code(), format!("column `{}`: `{}` is no {}", spec.name, shown(&value), spec.column_type))
+                    let value = json::value(read.schema().field(*place), values, row);
+                    let wanted =
+                        if *step == Step::Shown { "time of day".to_owned() } else { spec.column_type.to_string() };
+                    (step.code(), format!("column `{}`: `{}` is no {wanted}", spec.name, shown(value.as_bytes())))
                 }
             }
         };

@@ -108,13 +108,24 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'_> {
 
     unknown_or_any! {
         deserialize_str() deserialize_string() deserialize_char() deserialize_bytes() deserialize_byte_buf()
-        deserialize_seq() deserialize_map() deserialize_identifier()
+        deserialize_map() deserialize_identifier()
         deserialize_tuple(length: usize)
         deserialize_tuple_struct(name: &'static str, length: usize)
         deserialize_struct(name: &'static str, fields: &'static [&'static str])
     }
 
     forward_to_deserialize_any! { unit unit_struct ignored_any }
+
+    /// Where a list is asked for, one text stands for a list of one: `by = "town"`.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        match self.value {
+            Value::Text(_) | Value::Substituted(_) => {
+                visitor.visit_seq(&mut Items { items: std::slice::from_ref(self.value).iter(), index: 0 })
+            }
+            Value::Unknown => UnknownDeserializer::new().deserialize_seq(visitor),
+            _ => self.deserialize_any(visitor),
+        }
+    }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
         match self.value {

@@ -130,6 +130,9 @@ fn describe(found: Unexpected<'_>) -> String {
     .to_owned()
 }
 
+/// What is expected where it is a boolean.
+pub(super) const BOOLEAN: &str = "`true` or `false`";
+
 /// Serde's words for what it expects, in the words of a spec. What a type of ours says is left as it is.
 fn plain(expected: &str) -> String {
     let range = |low: i128, high: u128| format!("an integer from {low} to {high}");
@@ -144,7 +147,7 @@ fn plain(expected: &str) -> String {
         "i64" | "i128" | "isize" => "an integer".to_owned(),
         nonzero if nonzero.starts_with("a nonzero") => "an integer from 1 on".to_owned(),
         "f32" | "f64" => "a number".to_owned(),
-        "a boolean" => "`true` or `false`".to_owned(),
+        "a boolean" => BOOLEAN.to_owned(),
         "a string" | "a borrowed string" => "text".to_owned(),
         "a character" => "one character".to_owned(),
         "a sequence" => "a list".to_owned(),

@@ -313,8 +313,11 @@ fn misspelt(key: &str, table: &mut Table, path: &Path, problems: &mut Problems) 
     if table.contains_key(key) {
         return false;
     }
-    let Some(slip) = table.keys().find(|other| distance(other, key) == 1).cloned() else { return false };
-    let help = Some(format!("did you mean `{key}`?"));
+    let is_slip = |other: &str| distance(other, key) == 1 || (key == "type" && other == "kind");
+    let Some(slip) = table.keys().find(|other| is_slip(other)).cloned() else { return false };
+    let elsewhere = slip == "kind";
+    let help = if elsewhere { format!("`{slip}` is called `{key}` here") } else { format!("did you mean `{key}`?") };
+    let help = Some(help);
     let problem = Problem::new("unknown-key", Place::Key(path.entry(&slip)), format!("unknown key `{slip}`"));
     problems.push(problem.help(help));
     table.shift_remove(&slip);

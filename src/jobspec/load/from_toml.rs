@@ -64,8 +64,28 @@ fn problem(text: &str, error: &Error, span: Range<usize>) -> Problem {
             Problem::new("duplicate-key", Place::Text(span), message)
         }
         deep if deep.starts_with("cannot recurse further") => *too_deep(span),
+        _ if let Some(word) = bare_word(text, span.start) => {
+            let help = Some(format!("write `\"{}\"`", &text[word.clone()]));
+            Problem::new("syntax", Place::Text(word), "text needs quotes").help(help)
+        }
         message => Problem::new("syntax", Place::Text(span), message.trim().replace('\n', ", ")),
     }
+}
+
+/// The text without quotes that stands as a value on the line of `at`, where it is that which the parser stumbles over.
+fn bare_word(text: &str, at: usize) -> Option<Range<usize>> {
+    let line = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[line..].find('\n').map_or(text.len(), |length| line + length);
+    // The value around `at`: from the last `=`, `,` or `[` before it.
+    let start = text[line..end.min(at + 1)].rfind(['=', ',', '['])? + line + 1;
+    let value = &text[start..end];
+    let start = start + value.len() - value.trim_start().len();
+    let word = text[start..end].split([',', ']', '}', '#']).next()?.trim_end();
+    let begins_as_text =
+        word.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '/' | '.' | '$' | '*' | '~'));
+    let is_plain =
+        !word.contains(['"', '\'', '=', '[', '{', '\\']) && !matches!(word, "true" | "false" | "inf" | "nan");
+    (begins_as_text && is_plain).then(|| start..start + word.len())
 }
 
 /// Does what stands at `at` name a table?

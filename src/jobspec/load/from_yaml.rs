@@ -294,6 +294,11 @@ impl<'t> Scan<'t> {
                 let line = self.text.get(..*open).map_or(0, |before| before.matches('\n').count()) + 1;
                 (info, at, format!("is the bracket that opens on line {line} closed?"))
             }
+            "mapping values are not allowed in this context" if let Some((line, above)) = self.deeper(at.start) => (
+                format!("line {line} is indented deeper than line {above}"),
+                at,
+                "the keys of one table stand below each other".to_owned(),
+            ),
             "mapping values are not allowed in this context" => {
                 ("a second `: ` on one line".to_owned(), at, "put text that has `: ` in it in quotes".to_owned())
             }
@@ -303,6 +308,17 @@ impl<'t> Scan<'t> {
             _ => return stop("syntax", at, info),
         };
         Box::new(stop("syntax", range, message).help(Some(help)))
+    }
+
+    /// The line of the colon at `at` and the line above it, from 1, where that has a value already and this one is
+    /// indented deeper all the same.
+    fn deeper(&self, at: usize) -> Option<(usize, usize)> {
+        let start = self.text.get(..at)?.rfind('\n')? + 1;
+        let (before, indent) = (&self.text[start..at], |line: &str| line.len() - line.trim_start().len());
+        let lines = self.text[..start].lines().enumerate();
+        let (number, above) = lines.filter(|(_, line)| !line.trim().is_empty()).last()?;
+        let deeper = indent(before) > indent(above) && above.contains(": ") && !before.contains(": ");
+        deeper.then(|| (self.text[..start].matches('\n').count() + 1, number + 1))
     }
 
     /// The first tab that indents a line, from the line of `at` on.

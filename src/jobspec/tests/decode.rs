@@ -1,4 +1,4 @@
-//! Tests of `spec::decode`.
+//! Tests of `jobspec::decode`.
 
 use std::num::NonZeroUsize;
 

@@ -1,4 +1,4 @@
-//! Tests of `spec::diagnose`.
+//! Tests of `jobspec::diagnose`.
 
 use super::*;
 use crate::jobspec::{Format, JobSpec, Mode};

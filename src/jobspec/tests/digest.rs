@@ -1,4 +1,4 @@
-//! Tests of `spec::digest`.
+//! Tests of `jobspec::digest`.
 
 use super::*;
 use crate::jobspec::{Document, Format, Mode, Problems};

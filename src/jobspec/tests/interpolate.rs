@@ -1,4 +1,4 @@
-//! Tests of `spec::interpolate`.
+//! Tests of `jobspec::interpolate`.
 
 use super::*;
 use crate::jobspec::{Format, Severity};

@@ -1,4 +1,4 @@
-//! Tests of `spec::job`.
+//! Tests of `jobspec::job`.
 
 use super::*;
 use crate::jobspec::{Document, Format, Mode};

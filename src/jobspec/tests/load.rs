@@ -1,4 +1,4 @@
-//! Tests of `spec::load`.
+//! Tests of `jobspec::load`.
 
 use super::*;
 use crate::failure::Exit;

@@ -1,4 +1,4 @@
-//! Tests of `spec::locate`.
+//! Tests of `jobspec::locate`.
 
 use super::*;
 use crate::jobspec::{Mode, Problems};

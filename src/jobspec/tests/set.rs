@@ -1,4 +1,4 @@
-//! Tests of `spec::set`.
+//! Tests of `jobspec::set`.
 
 use super::*;
 use crate::jobspec::{Format, Problems};

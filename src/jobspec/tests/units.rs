@@ -1,4 +1,4 @@
-//! Tests of `spec::units`.
+//! Tests of `jobspec::units`.
 
 use super::*;
 use crate::jobspec::{Path, Problems, Value, decode};

@@ -9,8 +9,10 @@ use std::{
 
 use super::leftovers::Leftovers;
 use crate::{
-    failure::{Exit, Failure},
+    failure::Failure,
     formats::compression::{Codec, OutFile, Output},
+    pulse,
+    replace::Destination,
 };
 
 /// How a whole file is compressed, and how hard.
@@ -31,22 +33,25 @@ impl Unfinished {
     /// Begins a file that will be called `target`, in new folders if need be.
     /// What it is called until then is noted in `leftovers` first.
     pub(super) fn create(target: PathBuf, packing: Packing, leftovers: &mut Leftovers) -> Result<Self, Failure> {
-        if target.is_dir() {
-            let message = format!("cannot create `{}`: it is a folder", target.display());
-            return Err(Failure::new(Exit::CantCreate, message));
+        let to = Destination::of(&target).map_err(|error| Failure::creating(&target, &error))?;
+        if to.is_stream() {
+            let file = pulse::patiently(|| to.open()).map_err(|error| Failure::creating(&target, &error))?;
+            let output = Output::new(OutFile::Pipe(file), packing.codec, packing.level);
+            let output = output.map_err(|error| Failure::creating(&target, &error))?;
+            return Ok(Unfinished { output, file: Temporary { path: None, target, to: Some(to) } });
         }
-        let folder = folder(&target);
+        let folder = folder(to.path());
         fs::create_dir_all(folder).map_err(|error| Failure::creating(folder, &error))?;
         let mut name = OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
+        name.push(to.path().file_name().unwrap_or_default());
         name.push(format!(".tmp-{}", leftovers.tag()));
-        let path = target.with_file_name(name);
+        let path = to.path().with_file_name(name);
         leftovers.note(&path)?;
         fail::fail_point!("files-create", |_| Err(Failure::creating(&path, &io::ErrorKind::StorageFull.into())));
-        let file = File::create(&path).map_err(|error| Failure::creating(&path, &error))?;
+        let file = to.create(&path).map_err(|error| Failure::creating(&path, &error))?;
         let output = Output::new(OutFile::File(file), packing.codec, packing.level);
         let output = output.map_err(|error| Failure::creating(&path, &error))?;
-        Ok(Unfinished { output, file: Temporary { path: Some(path), target } })
+        Ok(Unfinished { output, file: Temporary { path: Some(path), target, to: Some(to) } })
     }
 
     /// Begins to write to standard output. That is not whole or absent: what is written is seen at once.
@@ -54,7 +59,7 @@ impl Unfinished {
         let target = PathBuf::from("-");
         let output = Output::new(OutFile::Stdout(io::stdout()), packing.codec, packing.level);
         let output = output.map_err(|error| Failure::creating(&target, &error))?;
-        Ok(Unfinished { output, file: Temporary { path: None, target } })
+        Ok(Unfinished { output, file: Temporary { path: None, target, to: None } })
     }
 
     /// Appends bytes.
@@ -86,7 +91,8 @@ impl Suspended {
     pub(super) fn resume(self, packing: Packing) -> Result<Unfinished, Failure> {
         let file = self.0;
         let opened = file.append().map_err(|error| file.failure(&error))?;
-        let output = Output::new(OutFile::File(opened), packing.codec, packing.level);
+        let opened = if file.path.is_some() { OutFile::File(opened) } else { OutFile::Pipe(opened) };
+        let output = Output::new(opened, packing.codec, packing.level);
         let output = output.map_err(|error| file.failure(&error))?;
         Ok(Unfinished { output, file })
     }
@@ -94,7 +100,9 @@ impl Suspended {
     /// Makes its content durable.
     pub(super) fn finish(self) -> Result<Finished, Failure> {
         let file = self.0;
-        file.append().and_then(|opened| opened.sync_all()).map_err(|error| file.failure(&error))?;
+        if file.path.is_some() {
+            file.append().and_then(|opened| opened.sync_all()).map_err(|error| file.failure(&error))?;
+        }
         Ok(Finished(file))
     }
 }
@@ -108,17 +116,22 @@ impl Finished {
         let file = &mut self.0;
         let Some(path) = &file.path else { return Ok(()) };
         fail::fail_point!("files-rename", |_| Err(file.failure(&io::ErrorKind::StorageFull.into())));
-        fs::rename(path, &file.target).map_err(|error| file.failure(&error))?;
+        let Some(to) = &file.to else { return Ok(()) };
+        to.take(path).map_err(|error| file.failure(&error))?;
+        let synced = sync(folder(to.path())).map_err(|error| file.failure(&error));
         file.path = None;
-        sync(folder(&file.target)).map_err(|error| file.failure(&error))
+        synced
     }
 }
 
 /// A file under a hidden name, which goes away unless it got its own.
 struct Temporary {
-    /// Its hidden name; standard output and published files have none.
+    /// Its hidden name; published files and what is written into have none.
     path: Option<PathBuf>,
+    /// The name that it will have, as people gave it.
     target: PathBuf,
+    /// Where that is; nowhere for standard output.
+    to: Option<Destination>,
 }
 
 impl Temporary {

@@ -9,10 +9,11 @@ use arrow_select::{concat::concat_batches, take::take_record_batch};
 
 use super::writer::{Form, State, Writer};
 use crate::{
-    batch::{Batch, SplitId, json},
+    batch::{Batch, SplitId},
     failure::{Exit, Failure},
     formats::parquet::{ParquetEncoder, ParquetStyle, compact, row_bytes, words},
     stage::Written,
+    values::json,
 };
 
 /// Rows of a window.

@@ -4,8 +4,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     batch::{ColumnType, Schema},
-    formats::cells::{Cell, CellStyle, as_it_is},
     jobspec,
+    values::{
+        cell::{Cell, CellStyle, as_it_is},
+        hex,
+    },
 };
 
 /// A path with places to fill.
@@ -38,6 +41,22 @@ impl Target {
         }
         parts.push(Part::Text(rest.to_owned()));
         Ok(Target { parts })
+    }
+
+    /// Is it just this path?
+    pub(super) fn is(&self, path: &str) -> bool {
+        matches!(self.parts.as_slice(), [Part::Text(text)] if text == path)
+    }
+
+    /// A path that it may become, with what no name begins with in place of values.
+    pub(super) fn sample(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Split => "00000".to_owned(),
+            Part::Date => "2000-01-01".to_owned(),
+            Part::Column(_) => char::REPLACEMENT_CHARACTER.to_string(),
+        };
+        self.parts.iter().map(part).collect()
     }
 
     /// Does the split stand in it?
@@ -126,7 +145,7 @@ fn escape(value: &[u8], out: &mut String) {
             let end = (0..=LONG - 20).rev().find(|end| escaped.is_char_boundary(*end)).unwrap_or(0);
             escaped.truncate(end);
             escaped.push_str("%~");
-            hash[..8].iter().for_each(|byte| escaped.push_str(&format!("{byte:02x}")));
+            escaped.push_str(&hex::text(&hash[..8]));
             break;
         }
     }

@@ -14,15 +14,13 @@ use serde_json::{Value as Json, json};
 
 use super::{FilesSpec, build};
 use crate::{
-    batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId, json as row_json},
+    batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId},
     failure::Exit,
-    formats::{
-        Chunk, Decoder, Start, blocks::LineEnd, columns::ColumnSpec, csv, ndjson::NdjsonDecoder,
-        tsv::TsvDecoder,
-    },
+    formats::{Chunk, Decoder, Start, blocks::LineEnd, csv, ndjson::NdjsonDecoder, tsv::TsvDecoder},
     jobspec::{Problems, Table, Value},
     kind::{Compiled, Context, Workers},
     stage::{Guarantee, Mode, Sink, SinkWorker},
+    values::{columns::ColumnSpec, json as row_json},
     testing::Folder,
 };
 

@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     batch::{Batch, Reject, Rejects, SplitId},
-    failure::Failure,
-    formats::{Encoder, cells::Cell},
-    stage::{Mode, SinkWorker, Written},
+    failure::{Exit, Failure},
+    formats::Encoder,
+    stage::{Mode, Reads, SinkWorker, Written},
+    values::cell::Cell,
 };
 
 /// So many files are open at once; others are closed, and opened again when more comes for them.
@@ -32,6 +33,8 @@ pub(super) struct Order {
     /// The bytes of a file, before compression, that are not exceeded but by a single row.
     pub(super) max_bytes: Option<u64>,
     pub(super) mode: Mode,
+    /// What the job reads.
+    pub(super) inputs: Vec<Reads>,
     pub(super) leftovers: Leftovers,
 }
 
@@ -170,7 +173,12 @@ impl Writer {
             Unfinished::stdout(packing)?
         } else {
             let path = if self.order.max_bytes.is_some() { numbered(path, *part) } else { path.clone() };
-            Unfinished::create(PathBuf::from(path), packing, &mut self.order.leftovers)?
+            let path = PathBuf::from(path);
+            if self.order.inputs.iter().any(|reads| reads(&path)) {
+                let message = format!("`{}` is an input of this job; write to another folder", path.display());
+                return Err(Failure::new(Exit::CantCreate, message));
+            }
+            Unfinished::create(path, packing, &mut self.order.leftovers)?
         };
         let mut header = Vec::new();
         if let (true, Form::Text(encoder)) = (self.order.header, &mut self.order.form) {

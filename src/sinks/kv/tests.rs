@@ -54,10 +54,7 @@ fn documents_are_stored_and_bad_rows_refused() {
         let word = if backend == Backend::Folder { "folder" } else { "sqlite" };
         let spec = json!({ "path": path, "backend": word, "key": "k", "value": "v" });
         let sink = compiled(&spec, ColumnType::String).expect("a sound spec");
-        assert_eq!(
-            sink.stage.properties(),
-            SinkProperties { guarantee: Guarantee::LastWins, files: vec![path.clone()] }
-        );
+        assert_eq!(sink.stage.properties(), SinkProperties::of_files(Guarantee::LastWins, vec![path.clone()]));
         assert!(matches!(&sink.workers, Workers::Keyed(key, 2) if key.to_string() == "k"));
         let mut worker = sink.stage.worker(Mode::Write).expect("it can be written to");
         let rows = [

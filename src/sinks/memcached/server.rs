@@ -50,7 +50,7 @@ impl Server {
     /// Gives the server up, unless another worker has. Returns the reason that holds.
     pub(super) fn mark_down(&self, reason: String) -> String {
         let held = self.down.get_or_init(|| {
-            tracing::warn!("{reason}");
+            tracing::error!("{reason}");
             reason
         });
         held.clone()

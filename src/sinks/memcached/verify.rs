@@ -50,7 +50,7 @@ fn found_with_retries(sample: &Sample, server: &Server, keys: &[&Sampled], retry
                 return Err(Failure::new(Exit::Unavailable, message));
             }
             Err(error) => {
-                tracing::warn!("verifying {server}, attempt {attempt} of {}: {error}", retry.attempts);
+                tracing::warn!(retries = %server, "verifying {server}, attempt {attempt} of {}: {error}", retry.attempts);
                 thread::sleep(retry.pause(attempt));
                 attempt += 1;
             }

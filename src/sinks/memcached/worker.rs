@@ -203,7 +203,7 @@ impl Core {
         for (connection, server) in self.connections.iter_mut().zip(servers).filter(|(connection, _)| connection.open) {
             let Some(error) = &mut connection.error else { continue };
             if !last {
-                tracing::warn!("{server}, attempt {attempt} of {}: {}", retry.attempts, error.message);
+                tracing::warn!(retries = %server, "{server}, attempt {attempt} of {}: {}", retry.attempts, error.message);
                 // Another worker may have given the server up meanwhile.
                 if let Some(down) = server.down.get() {
                     *error = ServiceError::lost(down);

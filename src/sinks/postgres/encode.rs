@@ -10,9 +10,10 @@ use arrow_schema::{DataType, Field};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
-use crate::{
-    batch::json,
-    formats::cells::{Cell, CellStyle, Unfit},
+use crate::values::{
+    cell::{Cell, CellStyle, Unfit, as_it_is},
+    hex,
+    json::write::{JsonCells, Rule},
 };
 
 /// The server's number for the type `text`.
@@ -115,7 +116,7 @@ impl ToSql for TextArray {
 }
 
 fn column(field: &Field, values: &ArrayRef, unfit: &mut Vec<(u32, String)>) -> Column {
-    let cell = Cell::new(values);
+    let (cell, nested) = (Cell::new(values), JsonCells::new(field, values));
     let writer = Writer { style: CellStyle { null: String::new(), separator: b',' } };
     let mut column = Column { text: Vec::new(), spans: Vec::with_capacity(values.len()) };
     let mut scratch = Vec::new();
@@ -123,8 +124,7 @@ fn column(field: &Field, values: &ArrayRef, unfit: &mut Vec<(u32, String)>) -> C
         let start = column.text.len();
         let written = (!values.is_null(row)).then(|| match values.data_type() {
             DataType::List(item) if matches!(item.data_type(), DataType::List(_)) => {
-                column.text.extend_from_slice(json::value(field, values, row).to_string().as_bytes());
-                Ok(())
+                nested.write(row, Rule::Exact, &mut column.text)
             }
             _ => writer.value(&cell, row, &mut column.text, &mut scratch),
         });
@@ -146,7 +146,7 @@ impl Writer {
         match cell {
             Cell::Binary(values) => {
                 out.extend_from_slice(b"\\x");
-                hex(values.value(row), out);
+                hex::push(values.value(row), out);
                 Ok(())
             }
             Cell::List(lists, items) => {
@@ -161,7 +161,7 @@ impl Writer {
                 out.push(b'}');
                 Ok(())
             }
-            _ => cell.write(row, &self.style, &plain, out),
+            _ => cell.write(row, &self.style, &as_it_is, out),
         }
     }
 
@@ -190,16 +190,6 @@ impl Writer {
         out.push(b'"');
         Ok(())
     }
-}
-
-fn plain(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
-    out.extend_from_slice(text);
-    Ok(())
-}
-
-fn hex(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
 }
 
 /// Appends text as a field of a COPY line.

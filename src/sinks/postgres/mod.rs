@@ -19,51 +19,52 @@
 //! of the same schema (`receipts`). A split whose receipt is there is not written again: its rows go to the stages
 //! behind as the server gave them back the first time. The table goes when the run is over.
 //!
-//! Splits are committed in order where there is one worker. Where there are several, which of two rows with one key
-//! comes last in an upsert depends on which worker is faster, unless `partition_by` gives both to the same.
+//! With `upsert` and `ignore`, rows with equal keys are written in the order of the input: they go to one worker, which
+//! commits its share of each split in order. Where two texts may be one key to the database, there is one worker.
 
 mod encode;
 mod receipts;
-mod replay;
+mod refuse;
+mod rehearse;
 mod spec;
 mod table;
 mod worker;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicI32, Ordering},
+    atomic::{AtomicU32, Ordering},
 };
 
 use self::{
-    receipts::Receipts,
-    spec::{Plan, Spec, WriteMode},
+    receipts::Ledger,
+    rehearse::Rehearsal,
+    spec::{Plan, Spec},
     table::Target,
     worker::Worker,
 };
+use super::table::TableWorker;
 use crate::{
     failure::{Exit, Failure},
-    kind::{Compiled, Context, Kind, Workers},
+    kind::{Compiled, Context, Kind},
     postgres::{Server, Session},
-    stage::{Attempt, Guarantee, Mode, Sink, SinkProperties, SinkWorker},
+    stage::{Attempt, Mode, Sink, SinkProperties, SinkWorker},
 };
 
 /// The kind `postgres`.
 pub(super) const KIND: Kind<dyn Sink> = Kind::new::<Spec>("postgres", compile);
 
-/// Workers, and so connections, unless the spec says otherwise.
-const WORKERS: usize = 2;
-
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let spec: Spec = context.decode()?;
     let plan = Plan::new(spec, context)?;
-    let (output, notes) = (Some(plan.output.clone()), plan.notes());
+    let workers = plan.workers(context);
+    let (output, notes) = (Some(plan.layout.output.clone()), plan.notes());
     let stage = Postgres {
         plan: Arc::new(plan),
         ready: Mutex::new(None),
         attempt: Mutex::new(None),
-        workers: AtomicI32::new(0),
+        workers: AtomicU32::new(0),
     };
-    Some(Compiled { stage: Box::new(stage), output, workers: Workers::Default(WORKERS), notes })
+    Some(Compiled { stage: Box::new(stage), output, workers, notes })
 }
 
 /// The compiled sink.
@@ -74,14 +75,14 @@ struct Postgres {
     /// Where the run can be gone on with.
     attempt: Mutex<Option<Attempt>>,
     /// Counts the workers.
-    workers: AtomicI32,
+    workers: AtomicU32,
 }
 
 #[derive(Clone)]
 struct Ready {
     server: Arc<Server>,
     target: Arc<Target>,
-    receipts: Option<Arc<Receipts>>,
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl Postgres {
@@ -99,9 +100,9 @@ impl Postgres {
         let server = Arc::new(self.server()?);
         let session = server.connect()?;
         let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let receipts = attempt.map(|attempt| Receipts::open(&self.plan, attempt, &server, &session)).transpose()?;
-        let target = Arc::new(table::prepare(&self.plan, receipts.as_ref(), &server, &session)?);
-        let made = Ready { server, target, receipts: receipts.map(Arc::new) };
+        let ledger = attempt.map(|attempt| Ledger::open(&self.plan, attempt, &server, &session)).transpose()?;
+        let target = Arc::new(table::prepare(&self.plan, ledger.as_ref(), &server, &session)?);
+        let made = Ready { server, target, ledger: ledger.map(Arc::new) };
         *ready = Some(made.clone());
         Ok((made, session))
     }
@@ -109,7 +110,7 @@ impl Postgres {
 
 impl Sink for Postgres {
     fn properties(&self) -> SinkProperties {
-        Guarantee::ExactlyOnce { replaces: self.plan.mode != WriteMode::Insert }.into()
+        self.plan.layout.guarantee().into()
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
@@ -124,10 +125,18 @@ impl Sink for Postgres {
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
         let plan = Arc::clone(&self.plan);
         if mode == Mode::Rehearse {
-            return Ok(Box::new(worker::Rehearsal { plan }));
+            return Ok(Box::new(Rehearsal { plan }));
         }
-        let (Ready { server, target, receipts }, session) = self.ready()?;
-        let receipts = receipts.map(|receipts| (receipts, self.workers.fetch_add(1, Ordering::Relaxed)));
-        Ok(Box::new(Worker::new(plan, server, target, receipts, session)))
+        let (Ready { server, target, ledger }, session) = self.ready()?;
+        let number = self.workers.fetch_add(1, Ordering::Relaxed);
+        if let Some(why) = target.undivided.as_ref().filter(|_| number > 0) {
+            let help = "set `concurrency = 1`, or `order = \"any\"`";
+            let message = format!("{server}: table `{}`: {why}; {help}", plan.table.written);
+            return Err(Failure::new(Exit::CantCreate, message));
+        }
+        let receipts = ledger.as_ref().map(|ledger| (Arc::clone(&ledger.receipts), number));
+        let layout = Arc::clone(&plan.layout);
+        let worker = Worker::new(plan, server, target, ledger, session);
+        Ok(Box::new(TableWorker::new(layout, worker, receipts)))
     }
 }

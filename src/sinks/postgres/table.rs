@@ -3,9 +3,10 @@
 use tokio_postgres::types::ToSql;
 
 use super::{
+    super::table::{Create, Layout, WriteMode},
     encode::Encoded,
-    receipts::Receipts,
-    spec::{Create, Plan, WriteMode, Written},
+    receipts::Ledger,
+    spec::Plan,
 };
 use crate::{
     batch::ColumnType,
@@ -24,6 +25,8 @@ pub(super) struct Target {
     pub(super) copy: Option<String>,
     /// Finds what comes back where the insert cannot say it: takes the arrays of the conflict columns.
     pub(super) find: Option<String>,
+    /// Why rows cannot be divided among several workers, where they cannot.
+    pub(super) undivided: Option<String>,
 }
 
 /// A column of the table as the server describes it.
@@ -31,6 +34,8 @@ struct Existing {
     name: String,
     /// Its type, as a cast needs it.
     cast: String,
+    /// Are two texts in it equal only where they are the same?
+    exact: bool,
 }
 
 /// Makes the table where that is asked for, checks it, and tries the statements on no rows.
@@ -39,7 +44,7 @@ struct Existing {
 /// The table cannot be made, is not there, does not fit, or may not be written.
 pub(super) fn prepare(
     plan: &Plan,
-    receipts: Option<&Receipts>,
+    receipts: Option<&Ledger>,
     server: &Server,
     session: &Session,
 ) -> Result<Target, Failure> {
@@ -55,15 +60,15 @@ pub(super) fn prepare(
     let refuse = |why: String| Failure::new(Exit::CantCreate, format!("{server}: table `{table}` {why}"));
     let casts = fit(plan, &existing).map_err(&refuse)?;
     types_fit(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?.map_err(&refuse)?;
-    let target = statements(plan, &casts);
+    let target = Target { undivided: undivided(plan, &existing), ..statements(plan, &casts) };
     attempt(plan, &target, session).map_err(|trouble| failure(&trouble, "cannot write table"))?;
     Ok(target)
 }
 
 /// Makes the table; one that this run has made before is not replaced.
-fn create(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result<(), ServiceError> {
+fn create(plan: &Plan, receipts: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
     let table = &plan.table.quoted;
-    match plan.create {
+    match plan.layout.create {
         Create::Never => Ok(()),
         Create::Replace => match replace(plan, receipts, session) {
             // The server was going on with what a killed attempt had asked for: now that is done.
@@ -84,25 +89,26 @@ fn create(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result
     }
 }
 
-fn replace(plan: &Plan, receipts: Option<&Receipts>, session: &Session) -> Result<(), ServiceError> {
+fn replace(plan: &Plan, receipts: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
     if receipts.map(|receipts| receipts.table_made(session)).transpose()? == Some(true) {
         return Ok(());
     }
     // Sent together, they are one transaction.
-    let note = receipts.map(Receipts::note_table).unwrap_or_default();
+    let note = receipts.map(Ledger::note_table).unwrap_or_default();
     session.run(&format!("drop table if exists {}; {}; {note}", plan.table.quoted, ddl(plan)))
 }
 
 /// The statement that makes the table.
 pub(super) fn ddl(plan: &Plan) -> String {
-    let made = plan.returning.iter().filter(|returned| returned.made);
+    let layout = &plan.layout;
+    let made = layout.returned.iter().filter(|returned| returned.made);
     let key = made.map(|returned| format!("{} bigint generated always as identity primary key", returned.quoted));
-    let columns = plan.columns.iter().map(|Written { column, quoted, .. }| {
-        let null = if column.nullable { "" } else { " not null" };
-        format!("{quoted} {}{null}", type_of(&column.column_type))
+    let columns = layout.columns.iter().map(|written| {
+        let null = if written.column.nullable { "" } else { " not null" };
+        format!("{} {}{null}", written.quoted, type_of(&written.column.column_type))
     });
-    let conflict: Vec<&str> = plan.conflict.iter().map(|&at| plan.columns[at].quoted.as_str()).collect();
-    let unique = (!conflict.is_empty()).then(|| format!("unique ({})", conflict.join(", ")));
+    let unique =
+        (!layout.conflict.is_empty()).then(|| format!("unique ({})", names(layout, |at| layout.is_conflict(at))));
     let parts: Vec<String> = key.chain(columns).chain(unique).collect();
     format!("create table {} ({})", plan.table.quoted, parts.join(", "))
 }
@@ -131,10 +137,12 @@ fn type_of(column_type: &ColumnType) -> String {
 
 fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, ServiceError> {
     // Without its modifier a cast never cuts a value short: that is left to the assignment, which refuses it.
-    let sql = "select attname::text, format_type(atttypid, -1) from pg_attribute \
+    let sql = "select attname::text, format_type(atttypid, -1), \
+                      atttypid in ('text'::regtype, 'varchar'::regtype) and coalesce(collisdeterministic, true) \
+               from pg_attribute left join pg_collation c on c.oid = attcollation \
                where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
     let rows = session.ask(sql, &[&plan.table.quoted])?;
-    Ok(rows.iter().map(|row| Existing { name: row.get(0), cast: row.get(1) }).collect())
+    Ok(rows.iter().map(|row| Existing { name: row.get(0), cast: row.get(1), exact: row.get(2) }).collect())
 }
 
 /// The casts of the written columns, where the table has all that is needed.
@@ -149,14 +157,24 @@ fn fit(plan: &Plan, existing: &[Existing]) -> Result<Vec<String>, String> {
             format!("has no column `{name}`; {}", help.unwrap_or_default())
         })
     };
-    plan.returning.iter().try_for_each(|returned| find(&returned.column.name).map(drop))?;
-    plan.columns.iter().map(|written| find(&written.column.name)).collect()
+    plan.layout.returned.iter().try_for_each(|returned| find(&returned.column.name).map(drop))?;
+    plan.layout.columns.iter().map(|written| find(&written.column.name)).collect()
+}
+
+/// Why rows with equal keys might go to different workers.
+fn undivided(plan: &Plan, existing: &[Existing]) -> Option<String> {
+    let (column, _) = plan.divided_by().filter(|_| plan.layout.ordered)?;
+    let there = existing.iter().find(|there| there.name == column.name)?;
+    (column.column_type == ColumnType::String && !there.exact).then(|| {
+        let (name, cast) = (&column.name, &there.cast);
+        format!("column `{name}` is `{cast}`, to which different texts may be equal, so rows cannot be divided by it")
+    })
 }
 
 /// Do the types of the table's columns go with those of the sink's? Answers with the first that does not.
 fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, ServiceError> {
-    let written = plan.columns.iter().map(|written| (&written.column, &written.quoted, false));
-    let returned = plan.returning.iter().map(|returned| (&returned.column, &returned.quoted, true));
+    let written = plan.layout.columns.iter().map(|written| (&written.column, &written.quoted, false));
+    let returned = plan.layout.returned.iter().map(|returned| (&returned.column, &returned.quoted, true));
     let columns: Vec<_> = written.chain(returned).collect();
     let names: Vec<&str> = columns.iter().map(|(_, quoted, _)| quoted.as_str()).collect();
     let sql = format!("select {} from {} limit 0", names.join(", "), plan.table.quoted);
@@ -175,79 +193,85 @@ fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, Servi
 
 /// The statements for columns of these types.
 fn statements(plan: &Plan, casts: &[String]) -> Target {
-    let copy = plan.copy.then(|| format!("copy {} ({}) from stdin", plan.table.quoted, names(plan, |_| true)));
-    let conflict = !plan.conflict.is_empty();
+    let layout = &plan.layout;
+    let copy = plan.copy.then(|| format!("copy {} ({}) from stdin", plan.table.quoted, names(layout, |_| true)));
+    let conflict = !layout.conflict.is_empty() && layout.mode != WriteMode::Insert;
     // A row that stayed is not among those that an insert returns; and of rows with one key only the last is
     // inserted. So they are looked up by key.
-    let find = (conflict && !plan.returning.is_empty()).then(|| find(plan, casts));
-    Target { insert: insert(plan, casts, find.is_none()), copy, find }
+    let find = (conflict && !layout.returned.is_empty()).then(|| find(plan, casts));
+    Target { insert: insert(plan, casts, find.is_none()), copy, find, undivided: None }
 }
 
-fn names(plan: &Plan, which: impl Fn(usize) -> bool) -> String {
-    let columns = plan.columns.iter().enumerate().filter(|(at, _)| which(*at));
+fn names(layout: &Layout, which: impl Fn(usize) -> bool) -> String {
+    let columns = layout.columns.iter().enumerate().filter(|(at, _)| which(*at));
     columns.map(|(_, written)| written.quoted.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The columns that come back, in the types that are expected here; `of` is what stands before their names.
+fn returned(plan: &Plan, of: &str) -> String {
+    let columns = plan.layout.returned.iter().zip(&plan.wires);
+    columns.map(|(returned, wire)| format!("{of}{}::{wire}", returned.quoted)).collect::<Vec<_>>().join(", ")
 }
 
 /// Each column is an array; the server puts rows together and keeps their order, so that ids ascend with it
 /// and come back in it.
 fn insert(plan: &Plan, casts: &[String], back: bool) -> String {
+    let layout = &plan.layout;
     let list = |item: &dyn Fn(usize) -> String| (0..casts.len()).map(item).collect::<Vec<_>>().join(", ");
     let arrays = list(&|i| format!("${}::text[]", i + 1));
     let given = list(&|i| format!("c{i}"));
     let cast = list(&|i| format!("u.c{i}::{} as c{i}", casts[i]));
     let mut rows = format!("select {cast}, u.o from unnest({arrays}) with ordinality as u({given}, o)");
-    if plan.mode == WriteMode::Upsert {
-        let key = plan.conflict.iter().map(|at| format!("s.c{at}")).collect::<Vec<_>>().join(", ");
+    if layout.mode == WriteMode::Upsert {
+        let key = layout.conflict.iter().map(|at| format!("s.c{at}")).collect::<Vec<_>>().join(", ");
         rows = format!(
             "select * from (select s.*, row_number() over (partition by {key} order by s.o desc) as n from ({rows}) s) l \
              where l.n = 1"
         );
     }
-    let columns = names(plan, |_| true);
-    let picked = list(&|i| format!("r.c{i}"));
+    let (columns, picked) = (names(layout, |_| true), list(&|i| format!("r.c{i}")));
     let mut sql = format!("insert into {} ({columns}) select {picked} from ({rows}) r order by r.o", plan.table.quoted);
-    let key = names(plan, |at| plan.conflict.contains(&at));
-    match plan.mode {
+    let key = names(layout, |at| layout.is_conflict(at));
+    match layout.mode {
         WriteMode::Insert => {}
         WriteMode::Ignore if key.is_empty() => sql.push_str(" on conflict do nothing"),
         WriteMode::Ignore => sql.push_str(&format!(" on conflict ({key}) do nothing")),
         WriteMode::Upsert => {
-            let all = plan.conflict.len() == plan.columns.len();
+            let all = layout.conflict.len() == layout.columns.len();
             let set: Vec<String> = (0..casts.len())
-                .filter(|at| all || !plan.conflict.contains(at))
-                .map(|at| format!("{0} = excluded.{0}", plan.columns[at].quoted))
+                .filter(|&at| all || !layout.is_conflict(at))
+                .map(|at| format!("{0} = excluded.{0}", layout.columns[at].quoted))
                 .collect();
             sql.push_str(&format!(" on conflict ({key}) do update set {}", set.join(", ")));
         }
     }
-    if back && !plan.returning.is_empty() {
-        let returned: Vec<String> = plan.returning.iter().map(|r| format!("{}::{}", r.quoted, r.wire)).collect();
-        sql.push_str(&format!(" returning {}", returned.join(", ")));
+    if back && !layout.returned.is_empty() {
+        sql.push_str(&format!(" returning {}", returned(plan, "")));
     }
     sql
 }
 
 /// Looks rows up by their conflict columns, in the order of the arrays.
 fn find(plan: &Plan, casts: &[String]) -> String {
+    let layout = &plan.layout;
     let each = |item: &dyn Fn(usize, usize) -> String, by: &str| {
-        plan.conflict.iter().enumerate().map(|(i, &at)| item(i, at)).collect::<Vec<_>>().join(by)
+        layout.conflict.iter().enumerate().map(|(i, &at)| item(i, at)).collect::<Vec<_>>().join(by)
     };
     let arrays = each(&|i, _| format!("${}::text[]", i + 1), ", ");
     let given = each(&|i, _| format!("c{i}"), ", ");
-    let same = each(&|i, at| format!("t.{} = u.c{i}::{}", plan.columns[at].quoted, casts[at]), " and ");
-    let returned: Vec<String> = plan.returning.iter().map(|r| format!("t.{}::{}", r.quoted, r.wire)).collect();
+    let same = each(&|i, at| format!("t.{} = u.c{i}::{}", layout.columns[at].quoted, casts[at]), " and ");
     format!(
         "select {}, t.tableoid is not null from unnest({arrays}) with ordinality as u({given}, o) \
          left join {} t on {same} order by u.o",
-        returned.join(", "),
+        returned(plan, "t."),
         plan.table.quoted,
     )
 }
 
 /// Runs the statements on no rows: what the server has against them shows before the first row comes.
 fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), ServiceError> {
-    let nothing = Encoded::new(&arrow_array::RecordBatch::new_empty(plan.input()), &plan.places());
-    let arrays: Vec<_> = (0..plan.columns.len()).map(|at| nothing.array(at, &[])).collect();
+    let nothing = Encoded::new(&arrow_array::RecordBatch::new_empty(plan.layout.input.arrow()), &plan.layout.places());
+    let arrays: Vec<_> = (0..plan.layout.columns.len()).map(|at| nothing.array(at, &[])).collect();
     let values: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
     session.run("begin")?;
     session.ask(&target.insert, &values)?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    batch::Schema,
     jobspec::{Document, Format, Problems, Value},
     kind::Compiled,
     sinks::postgres::{KIND, table},
@@ -57,18 +58,23 @@ fn mistakes_are_found_offline() {
         ("url = 7", "expected a URL, or where it is"),
         ("table = ''", "an identifier is empty"),
         ("table = 'a.b.c'", "expected `table` or `schema.table`"),
-        ("columns = []", "no column is written"),
+        ("columns = []", "`columns` names no column"),
         ("columns = ['nam']", "the input has no column `nam`"),
         ("columns = ['name', 'name']", "column `name` is named twice"),
-        ("conflict = ['id']", "has no effect with `mode = \"insert\"`"),
-        ("mode = 'upsert'", "missing key `conflict`"),
-        ("mode = 'upsert'\ncolumns = ['name']\nconflict = ['id']", "column `id` is not written"),
+        ("create = 'never'\nconflict = ['id']", "`conflict` has no effect"),
+        ("mode = 'upsert'", "an upsert needs `conflict`"),
+        ("mode = 'upsert'\ncolumns = ['name']\nconflict = ['id']", "nothing is written to a column `id`"),
         ("mode = 'upsert'\nconflict = ['id', 'id']", "column `id` is named twice"),
-        ("mode = 'ignore'\nreturning = ['id']", "missing key `conflict`"),
+        ("mode = 'ignore'\nreturning = ['id']", "`conflict` must name the columns"),
         ("mode = 'merge'", "unknown value `merge`"),
+        ("order = 'any'", "`order` has no effect"),
+        ("mode = 'ignore'\norder = 'some'", "unknown value `some`"),
         ("returning = ['id', 'id']", "column `id` is named twice"),
-        ("columns = ['name']\nreturning = ['id', 'nr']", "gives one id, not `nr` too"),
-        ("columns = ['name']\nreturning = ['id string']", "gives integers, and `id` is none"),
+        ("columns = ['name']\nreturning = ['id', 'nr']", "can make one column itself, not `id`, `nr`"),
+        (
+            "columns = ['name']\nreturning = ['id string']",
+            "makes keys of type int64, or another integer; `id` is a string",
+        ),
         ("returning = ['id int65']", "`int65` is no column type; did you mean `int64`?"),
         ("returning = ['x list<list<int8>>']", "cannot come back"),
         ("method = 'copy'\nreturning = ['id']", "`copy` can only insert"),
@@ -102,6 +108,34 @@ fn the_output_has_what_comes_back() {
 }
 
 #[test]
+fn rows_with_equal_keys_go_to_one_worker() {
+    let by = |conflict: &str| format!("mode = 'upsert'\nconflict = [{conflict}]");
+    let cases = [
+        ("".to_owned(), "Default(2)"),
+        (by("'id'"), "by id, 2"),
+        (by("'id', 'note'"), "by id, 2"),
+        (by("'note', 'name', 'id', 'n'"), "by n, 2"),
+        // Text may go into a type to which other texts are equal; a table that is made here has none.
+        (by("'name'"), "by name, 1"),
+        (by("'name'") + "\ncreate = 'replace'", "by name, 2"),
+        (by("'note'"), "One"),
+        (by("'at'"), "One"),
+        ("mode = 'ignore'".to_owned(), "One"),
+        (by("'name'") + "\norder = 'any'", "Default(2)"),
+    ];
+    for (keys, expected) in cases {
+        let found = match compiled(&keys).unwrap().workers {
+            Workers::Keyed(key, workers) => format!("by {key}, {workers}"),
+            Workers::One(_) => "One".to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{keys}");
+    }
+    let notes = compiled(&(by("'id'") + "\norder = 'any'")).unwrap().notes;
+    assert!(notes.iter().any(|note| note.contains("of rows with equal keys any may come last")), "{notes:?}");
+}
+
+#[test]
 fn copy_is_taken_where_it_can_do_the_work() {
     let cases = [
         ("", true),
@@ -131,8 +165,8 @@ fn the_plan_says_how_it_writes() {
     let notes = compiled("url = 'postgres://u@h:7/d'\nmode = 'ignore'\ncreate = 'replace'").unwrap().notes;
     let expected = [
         "PostgreSQL database `d` on `h:7`",
-        "table `t`, made anew",
-        "by INSERT, rows that are there stay, one connection per worker, one transaction per split",
+        "insert, unless it is there, into table `t`, made anew: `id`, `name`, `note`, `at`, `n`",
+        "by INSERT, one connection per worker, one transaction per split",
         "3 attempts, 3s to connect, 1m for a statement, backoff 20ms doubling",
         "`at` is stored to the microsecond",
     ];

@@ -7,40 +7,36 @@ use arrow_array::{ArrayRef, RecordBatch};
 use tokio_postgres::{Row, Statement, types::ToSql};
 
 use super::{
+    super::table::{self, Place, Put, Returned, bisect},
     encode::Encoded,
-    receipts::{At, Part, Receipts},
-    spec::{Plan, Returned},
+    receipts::{Ledger, Part},
+    refuse::{code, sound},
+    spec::Plan,
     table::Target,
 };
 use crate::{
-    batch::{Batch, RejectCode, Rejects, SplitId, json},
+    batch::{Batch, SplitId},
     failure::{Exit, Failure},
     postgres::{Raw, Server, Session, Values},
     service::{ErrorClass, ServiceError},
     receipt::{Answers, Refused},
-    stage::{SinkWorker, Written},
 };
 
 /// Rows of an open split are kept up to so many bytes, to write them again should the transaction be lost.
 const REPLAY_BYTES: usize = 64 << 20;
 
-/// Lines that a rehearsal shows of every batch.
-const SHOWN: usize = 3;
-
 /// One thread's connection and transaction.
 pub(super) struct Worker {
-    pub(super) plan: Arc<Plan>,
-    pub(super) server: Arc<Server>,
+    plan: Arc<Plan>,
+    server: Arc<Server>,
     target: Arc<Target>,
     places: Vec<usize>,
     connection: Option<Connection>,
     /// Is there a transaction on the connection?
-    pub(super) open: bool,
-    pub(super) split: Split,
-    /// Where the run can be gone on with, and the worker's number.
-    pub(super) receipts: Option<(Arc<Receipts>, i32)>,
-    /// The split whose rows come, there.
-    pub(super) at: Option<At>,
+    open: bool,
+    split: Split,
+    /// Where the run can be resumed.
+    ledger: Option<Arc<Ledger>>,
 }
 
 struct Connection {
@@ -52,16 +48,18 @@ struct Connection {
 
 /// What the open split has stored so far, not durably.
 #[derive(Default)]
-pub(super) struct Split {
-    pub(super) id: Option<SplitId>,
+struct Split {
+    id: Option<SplitId>,
     /// Rows accepted.
     rows: u64,
     kept: Vec<RecordBatch>,
     bytes: usize,
     /// Not all of it is kept: a lost transaction cannot be done again.
-    pub(super) partly: bool,
+    partly: bool,
     /// What of its receipt is not in the transaction yet.
-    pub(super) parts: Vec<Part>,
+    parts: Vec<Part>,
+    /// A part of its receipt that is in the transaction.
+    noted: Option<Place>,
 }
 
 /// What became of the rows of a batch.
@@ -74,7 +72,7 @@ struct Stored {
 }
 
 /// Why a transaction has not ended well.
-pub(super) enum Unfinished {
+enum Unfinished {
     /// It was rolled back.
     Lost(ServiceError),
     /// The connection broke while it was committed.
@@ -88,26 +86,26 @@ impl Worker {
         plan: Arc<Plan>,
         server: Arc<Server>,
         target: Arc<Target>,
-        receipts: Option<(Arc<Receipts>, i32)>,
+        ledger: Option<Arc<Ledger>>,
         session: Session,
     ) -> Worker {
-        let (places, split) = (plan.places(), Split::default());
-        let (connection, open, at) = (None, false, None);
-        let mut worker = Worker { plan, server, target, places, connection, open, split, receipts, at };
+        let (places, split) = (plan.layout.places(), Split::default());
+        let (connection, open) = (None, false);
+        let mut worker = Worker { plan, server, target, places, connection, open, split, ledger };
         // Should this fail, the connection is made anew for the first row, with retries.
         worker.connection = worker.connection_of(session).ok();
         worker
     }
 
     fn connection_of(&self, session: Session) -> Result<Connection, ServiceError> {
-        let Target { insert, copy, find } = &*self.target;
+        let Target { insert, copy, find, .. } = &*self.target;
         let insert = session.prepare(insert)?;
         let copy = copy.as_ref().map(|sql| session.prepare(sql)).transpose()?;
         let find = find.as_ref().map(|sql| session.prepare(sql)).transpose()?;
         Ok(Connection { session, insert, copy, find })
     }
 
-    pub(super) fn connect(&mut self) -> Result<(), ServiceError> {
+    fn connect(&mut self) -> Result<(), ServiceError> {
         if self.connection.is_none() {
             self.connection = Some(self.connection_of(self.server.try_connect()?)?);
         }
@@ -141,12 +139,12 @@ impl Worker {
         self.connection.as_ref().ok_or_else(gone)
     }
 
-    pub(super) fn session(&self) -> Result<&Session, ServiceError> {
+    fn session(&self) -> Result<&Session, ServiceError> {
         self.connection().map(|connection| &connection.session)
     }
 
     /// Ends the transaction after trouble. A connection that did not answer as it should is given up.
-    pub(super) fn abandon(&mut self, trouble: &ServiceError) {
+    fn abandon(&mut self, trouble: &ServiceError) {
         self.open = false;
         let usable = trouble.answered && self.session().is_ok_and(|s| !s.is_closed() && s.run("rollback").is_ok());
         if !usable {
@@ -155,11 +153,12 @@ impl Worker {
     }
 
     /// After trouble on attempt number `attempt`: a pause before the next one, or the failure.
-    pub(super) fn after(&mut self, attempt: u32, trouble: &ServiceError) -> Result<(), Failure> {
+    fn after(&mut self, attempt: u32, trouble: &ServiceError) -> Result<(), Failure> {
         self.abandon(trouble);
         if self.split.partly && trouble.is_transient() {
             let Split { rows, .. } = self.split;
-            let why = if self.plan.returning.is_empty() { "it is too large" } else { "its ids are known to others" };
+            let why =
+                if self.plan.layout.returned.is_empty() { "it is too large" } else { "its ids are known to others" };
             let split = self.split.name();
             let message = format!(
                 "the transaction was lost and cannot be done again, {why}; {rows} rows of {split} are not stored"
@@ -183,32 +182,26 @@ impl Worker {
         }
     }
 
-    /// Stores these rows within a savepoint; where one is refused, goes back to it and stores each half.
+    /// Stores rows, each part within a savepoint; where a row is refused, goes back to it and stores each half.
     fn part(&self, encoded: &Encoded, rows: &[u32], stored: &mut Stored) -> Result<(), ServiceError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
         let session = self.session()?;
-        session.run("savepoint part")?;
-        match self.put(encoded, rows) {
-            Ok(returned) => {
-                session.run("release savepoint part")?;
+        let mut put = |rows: &[u32]| {
+            session.run("savepoint part")?;
+            match self.put(encoded, rows) {
+                Ok(returned) => session.run("release savepoint part").map(|()| Put::Stored(returned)),
+                Err(trouble) if trouble.answered && trouble.concerns_row() => {
+                    session.run("rollback to savepoint part; release savepoint part").map(|()| Put::Refused(trouble))
+                }
+                Err(trouble) => Err(trouble),
+            }
+        };
+        bisect(rows, &mut put, &mut |rows, put| match put {
+            Put::Stored(returned) => {
                 stored.accepted.extend_from_slice(rows);
                 stored.returned.extend(returned);
-                Ok(())
             }
-            Err(trouble) if trouble.answered && trouble.concerns_row() => {
-                session.run("rollback to savepoint part; release savepoint part")?;
-                if let [row] = rows {
-                    stored.refused.push((*row, trouble));
-                    return Ok(());
-                }
-                let (left, right) = rows.split_at(rows.len() / 2);
-                self.part(encoded, left, stored)?;
-                self.part(encoded, right, stored)
-            }
-            Err(trouble) => Err(trouble),
-        }
+            Put::Refused(trouble) => stored.refused.extend(rows.iter().map(|row| (*row, trouble.clone()))),
+        })
     }
 
     /// Sends rows; what comes back is in their order.
@@ -221,12 +214,12 @@ impl Worker {
         let values: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
         let mut returned = session.query(insert, &values)?;
         if let Some(find) = find {
-            let keys: Vec<&(dyn ToSql + Sync)> = self.plan.conflict.iter().map(|&at| values[at]).collect();
+            let keys: Vec<&(dyn ToSql + Sync)> = self.plan.layout.conflict.iter().map(|&at| values[at]).collect();
             returned = session.query(find, &keys)?;
-            let there = self.plan.returning.len();
+            let there = self.plan.layout.returned.len();
             returned.retain(|row| row.get::<_, bool>(there));
         }
-        if !self.plan.returning.is_empty() && returned.len() != rows.len() {
+        if !self.plan.layout.returned.is_empty() && returned.len() != rows.len() {
             let message = format!("{} rows came back of {} that were written", returned.len(), rows.len());
             return Err(ServiceError::answer(ErrorClass::Permanent, message));
         }
@@ -238,7 +231,7 @@ impl Worker {
         let split = &mut self.split;
         split.rows += accepted.len() as u64;
         split.bytes += batch.bytes();
-        split.partly |= !self.plan.returning.is_empty() || split.bytes > REPLAY_BYTES;
+        split.partly |= !self.plan.layout.returned.is_empty() || split.bytes > REPLAY_BYTES;
         match split.partly {
             true => split.kept.clear(),
             false if accepted.len() == batch.rows() => split.kept.push(batch.records.clone()),
@@ -255,7 +248,7 @@ impl Worker {
                 Err(Unfinished::Lost(trouble)) => self.after(attempt, &trouble)?,
                 Err(Unfinished::Twice) => {
                     self.undo_transaction();
-                    if self.plan.returning.is_empty() {
+                    if self.plan.layout.returned.is_empty() {
                         break;
                     }
                     let split = self.split.name();
@@ -264,7 +257,7 @@ impl Worker {
                 }
                 Err(Unfinished::Unknown(trouble)) => {
                     let ServiceError { message, .. } = &trouble;
-                    let known = self.receipts.is_some();
+                    let known = self.ledger.is_some();
                     if known && !self.split.partly {
                         // Should it be committed after all, doing it again meets its receipt.
                         self.after(attempt, &trouble)?;
@@ -303,7 +296,6 @@ impl Worker {
     fn undo(&mut self) {
         self.undo_transaction();
         self.split = Split::default();
-        self.at = None;
     }
 
     fn undo_transaction(&mut self) {
@@ -317,7 +309,7 @@ impl Worker {
     /// What came back, by column.
     fn returned(&self, rows: &[Row]) -> Result<Vec<ArrayRef>, Failure> {
         let mut columns = Vec::new();
-        for (at, Returned { column, .. }) in self.plan.returning.iter().enumerate() {
+        for (at, Returned { column, .. }) in self.plan.layout.returned.iter().enumerate() {
             let mut values = Values::new(&column.column_type, column.nullable, false);
             for row in rows {
                 let raw: Option<Raw<'_>> = row.try_get(at).map_err(|error| self.server.failure(&error.into()))?;
@@ -331,30 +323,48 @@ impl Worker {
         Ok(columns)
     }
 
-    /// What the executor hears of the answers for a batch.
-    fn written(&self, batch: &Batch, answers: Answers) -> Result<Written, Failure> {
-        let mut rejects = Rejects::default();
-        answers.refused.into_iter().for_each(|(row, code, why)| rejects.push(batch, row as usize, code, why));
-        let count = answers.accepted.len() as u64;
-        let stored = if answers.accepted.len() == batch.rows() { batch.clone() } else { batch.pick(answers.accepted) };
-        let output = match self.plan.returning.is_empty() {
-            true => stored,
-            false => with_columns(&self.plan, &stored, answers.returned)?,
+    /// Writes parts of receipts in the open transaction.
+    fn write_parts(&self, parts: &[Part]) -> Result<(), Unfinished> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let session = self.session().map_err(Unfinished::Lost)?;
+        ledger.write(parts, session).map_err(|trouble| match trouble.code.as_deref() {
+            Some("23505") => Unfinished::Twice,
+            _ => Unfinished::Lost(trouble),
+        })
+    }
+
+    /// After the connection broke while the split was committed: is its receipt there?
+    fn is_committed(&mut self, trouble: &ServiceError) -> Result<bool, Failure> {
+        let Some(place) = self.split.parts.first().map(|part| part.place).or(self.split.noted) else {
+            return Ok(false);
         };
-        Ok(Written { accepted: count, rejects: rejects.take(), output: Some(output), ..Written::default() })
+        self.abandon(trouble);
+        let mut attempt = 1;
+        loop {
+            match self.find_part(place) {
+                Ok(found) => return Ok(found.is_some()),
+                Err(trouble) => {
+                    self.abandon(&trouble);
+                    self.server.after(attempt, &trouble)?;
+                }
+            }
+            attempt += 1;
+        }
+    }
+
+    fn find_part(&mut self, place: Place) -> Result<Option<Vec<u8>>, ServiceError> {
+        let Some(ledger) = self.ledger.clone() else { return Ok(None) };
+        self.connect()?;
+        ledger.load(place, self.session()?)
     }
 }
 
-impl SinkWorker for Worker {
-    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
-        self.enter(batch.origin.split)?;
-        if let Some(answers) = self.answers(batch)? {
-            return Ok(Written { durable: true, ..self.written(batch, answers)? });
-        }
+impl table::Connection for Worker {
+    fn write(&mut self, batch: &Batch) -> Result<(Answers, u64), Failure> {
         self.split.id.get_or_insert(batch.origin.split);
         let encoded = Encoded::new(&batch.records, &self.places);
         let mut unfit = Vec::new();
-        let rows = sound(&self.plan, batch, &encoded, &mut unfit);
+        let rows = sound(&self.plan.layout, batch, &encoded, &mut unfit);
         let Stored { accepted, refused, returned } = self.store(&encoded, &rows)?;
         let mut refused: Vec<Refused> =
             refused.into_iter().map(|(row, trouble)| (row, code(&trouble), trouble.message)).collect();
@@ -363,23 +373,50 @@ impl SinkWorker for Worker {
         let bytes = encoded.bytes(&accepted);
         let answers = Answers { accepted, refused, returned: self.returned(&returned)? };
         self.keep(batch, &answers.accepted);
-        self.note(batch.rows(), &answers)?;
-        Ok(Written { bytes, ..self.written(batch, answers)? })
+        Ok((answers, bytes))
     }
 
-    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
-        self.leave()?;
-        self.finish()?;
-        Ok(true)
+    /// Where the split's transaction cannot be done again, its receipt may as well be written on the way.
+    fn note(&mut self, place: Place, answers: Vec<u8>) -> Result<(), Failure> {
+        self.split.parts.push(Part { place, answers });
+        if !(self.split.partly && self.open) {
+            return Ok(());
+        }
+        match self.write_parts(&self.split.parts) {
+            Ok(()) => {
+                self.split.parts.clear();
+                self.split.noted = Some(place);
+            }
+            Err(Unfinished::Lost(trouble) | Unfinished::Unknown(trouble)) => self.after(u32::MAX, &trouble)?,
+            Err(Unfinished::Twice) => {
+                let message = "the split was committed meanwhile, by a run that had been taken for dead";
+                return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));
+            }
+        }
+        Ok(())
     }
 
-    fn discard_split(&mut self, _split: SplitId) -> Result<(), Failure> {
+    fn load(&mut self, place: Place) -> Result<Option<Vec<u8>>, Failure> {
+        let mut attempt = 1;
+        loop {
+            match self.find_part(place) {
+                Ok(found) => return Ok(found),
+                Err(trouble) => self.after(attempt, &trouble)?,
+            }
+            attempt += 1;
+        }
+    }
+
+    fn commit(&mut self, _split: SplitId) -> Result<bool, Failure> {
+        self.finish().map(|()| true)
+    }
+
+    fn discard(&mut self) -> Result<(), Failure> {
         self.undo();
         Ok(())
     }
 
-    /// Every split has been committed or discarded.
-    fn commit(&mut self) -> Result<(), Failure> {
+    fn close(&mut self) -> Result<(), Failure> {
         self.undo();
         Ok(())
     }
@@ -389,93 +426,4 @@ impl Split {
     fn name(&self) -> String {
         self.id.map_or_else(|| "the split".to_owned(), |id| format!("split number {}", id.0))
     }
-}
-
-/// The rows that can be sent at all.
-fn sound(plan: &Plan, batch: &Batch, encoded: &Encoded, refused: &mut Vec<Refused>) -> Vec<u32> {
-    let mut unfit = encoded.unfit.iter().peekable();
-    let mut rows = Vec::with_capacity(batch.rows());
-    for row in 0..batch.rows() as u32 {
-        let null = plan.conflict.iter().find(|&&at| encoded.is_null(at, row));
-        if let Some((_, why)) = unfit.next_if(|(at, _)| *at == row) {
-            refused.push((row, RejectCode("unrepresentable"), why.clone()));
-        } else if let Some(&at) = null {
-            let message = format!("`{}` is null, and `conflict` needs it", plan.columns[at].column.name);
-            refused.push((row, RejectCode("null_value"), message));
-        } else {
-            rows.push(row);
-        }
-    }
-    rows
-}
-
-/// The reason for a reject in a word.
-fn code(trouble: &ServiceError) -> RejectCode {
-    RejectCode(match trouble.code.as_deref().and_then(|code| code.get(..2)) {
-        Some("23" | "44") => "constraint",
-        Some("22") => "bad_value",
-        _ => "refused",
-    })
-}
-
-/// A batch with columns in place of, or beside, its own.
-fn with_columns(plan: &Plan, batch: &Batch, columns: Vec<ArrayRef>) -> Result<Batch, Failure> {
-    let mut arrays = batch.records.columns().to_vec();
-    for (returned, column) in plan.returning.iter().zip(columns) {
-        match plan.output.find(&returned.column.name).filter(|(place, _)| *place < arrays.len()) {
-            Some((place, _)) => arrays[place] = column,
-            None => arrays.push(column),
-        }
-    }
-    let records = RecordBatch::try_new(plan.output.arrow(), arrays)
-        .map_err(|error| Failure::new(Exit::Bug, format!("columns that came back do not fit: {error}")))?;
-    Ok(Batch::new(records, batch.origin.clone()))
-}
-
-/// A worker that does all but write. In place of a generated id it gives the row's number in its split.
-pub(super) struct Rehearsal {
-    pub(super) plan: Arc<Plan>,
-}
-
-impl SinkWorker for Rehearsal {
-    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
-        let plan = &self.plan;
-        let places = plan.places();
-        let encoded = Encoded::new(&batch.records, &places);
-        let (mut rejects, mut refused) = (Rejects::default(), Vec::new());
-        let rows = sound(plan, batch, &encoded, &mut refused);
-        refused.into_iter().for_each(|(row, code, why)| rejects.push(batch, row as usize, code, why));
-        let bytes = encoded.bytes(&rows);
-        let accepted = rows.len() as u64;
-        let stored = batch.pick(rows);
-        let shown = stored.records.project(&places).map_err(|error| Failure::new(Exit::Bug, error.to_string()))?;
-        let line = |row| format!("insert into {} {}", plan.table.written, json::row(&shown, row));
-        let samples = (0..stored.rows().min(SHOWN)).map(line).collect();
-        let columns = plan.returning.iter().map(|returned| stand_in(returned, &stored)).collect::<Result<_, _>>()?;
-        let output = Some(with_columns(plan, &stored, columns)?);
-        Ok(Written { accepted, rejects: rejects.take(), bytes, samples, output, ..Written::default() })
-    }
-
-    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
-        Ok(true)
-    }
-
-    fn commit(&mut self) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-/// What stands for a column that only the database knows.
-fn stand_in(returned: &Returned, batch: &Batch) -> Result<ArrayRef, Failure> {
-    if let Some(place) = returned.place.filter(|_| !returned.made) {
-        return Ok(Arc::clone(batch.records.column(place)));
-    }
-    let mut values = Values::new(&returned.column.column_type, true, false);
-    for row in 0..batch.rows() {
-        let number = batch.origin.position(row).record as i64;
-        if returned.wire != "int8" || values.push(Some(&number.to_be_bytes())).is_err() {
-            values.push_null();
-        }
-    }
-    Ok(values.finish())
 }

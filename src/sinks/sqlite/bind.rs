@@ -4,9 +4,9 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::Field;
 use rusqlite::{Statement, types::Null};
 
-use crate::{
-    batch::json,
-    formats::cells::{Cell, CellStyle},
+use crate::values::{
+    cell::{Cell, CellStyle},
+    json::write::{JsonCells, Rule},
 };
 
 /// One column of a batch.
@@ -14,6 +14,8 @@ pub(super) struct Bound<'a> {
     field: &'a Field,
     column: &'a ArrayRef,
     cell: Cell<'a>,
+    /// The same as JSON, which is how a list is stored.
+    lists: JsonCells<'a>,
     has_nulls: bool,
     style: CellStyle,
 }
@@ -35,7 +37,8 @@ impl From<rusqlite::Error> for Unbound {
 impl<'a> Bound<'a> {
     pub(super) fn new(field: &'a Field, column: &'a ArrayRef) -> Self {
         let style = CellStyle { null: String::new(), separator: b',' };
-        Bound { field, column, cell: Cell::new(column), has_nulls: column.null_count() > 0, style }
+        let (cell, lists) = (Cell::new(column), JsonCells::new(field, column));
+        Bound { field, column, cell, lists, has_nulls: column.null_count() > 0, style }
     }
 
     /// Binds the value at `row` to parameter `at`, counted from 1. Returns its bytes; `text` is room for it.
@@ -85,20 +88,24 @@ impl<'a> Bound<'a> {
             Cell::Float32(values) => self.float(f64::from(values.value(row)), statement, at)?,
             Cell::Float64(values) => self.float(values.value(row), statement, at)?,
             Cell::List(..) => {
-                let value = json::value(self.field, self.column, row).to_string();
-                statement.raw_bind_parameter(at, value.as_str())?;
-                return Ok(value.len());
+                text.clear();
+                self.lists.write(row, Rule::Exact, text).map_err(|why| self.refuse(why))?;
+                return self.text(statement, at, text);
             }
             Cell::Date(_) | Cell::Timestamp(_) | Cell::TimestampNs(_) | Cell::Other => {
                 text.clear();
                 let plain = |_: &[u8], _: &mut Vec<u8>| Ok(());
                 self.cell.write(row, &self.style, &plain, text).map_err(|why| self.refuse(why))?;
-                let value = std::str::from_utf8(text).map_err(|_| self.refuse("it is no text"))?;
-                statement.raw_bind_parameter(at, value)?;
-                return Ok(value.len());
+                return self.text(statement, at, text);
             }
         }
         Ok(NUMBER)
+    }
+
+    fn text(&self, statement: &mut Statement<'_>, at: usize, text: &[u8]) -> Result<usize, Unbound> {
+        let value = std::str::from_utf8(text).map_err(|_| self.refuse("it is no text"))?;
+        statement.raw_bind_parameter(at, value)?;
+        Ok(value.len())
     }
 
     /// SQLite would make a null of what is no number.

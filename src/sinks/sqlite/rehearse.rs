@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, new_null_array};
+use arrow_array::{ArrayRef, Int64Array, new_null_array};
 
 use super::{Plan, statement};
 use crate::{
-    batch::{Batch, json},
+    batch::Batch,
     failure::{Exit, Failure},
     stage::{SinkWorker, Written},
+    values::json,
 };
 
 /// A worker that writes nothing.
@@ -28,7 +29,7 @@ impl Rehearsal {
     fn samples(&self, batch: &Batch) -> Result<Vec<String>, Failure> {
         const ROWS: usize = 3;
         let layout = &self.plan.layout;
-        let values = batch.records.project(&layout.places).map_err(|error| self.bug(&error.to_string()))?;
+        let values = batch.records.project(&layout.places()).map_err(|error| self.bug(&error.to_string()))?;
         let mut samples = vec![statement::insert(layout, 1, !layout.returned.is_empty())];
         samples.extend((0..batch.rows().min(ROWS)).map(|row| json::row(&values, row)));
         Ok(samples)
@@ -37,26 +38,18 @@ impl Rehearsal {
     /// The rows as they might come back: keys counted from 1, as a new table makes them; nulls where the
     /// database decides; else as they were written.
     fn output(&mut self, batch: &Batch) -> Result<Batch, Failure> {
-        let mut columns: Vec<ArrayRef> = batch.records.columns().to_vec();
         let layout = &self.plan.layout;
-        for column in &layout.returned {
-            let is_written =
-                layout.written.iter().any(|w| *w.name == column.name && w.column_type == column.column_type);
-            let values: ArrayRef = if !column.nullable {
-                Arc::new(Int64Array::from_iter_values(self.key..self.key + batch.rows() as i64))
-            } else {
-                new_null_array(&column.column_type.to_arrow(), batch.rows())
-            };
-            match self.plan.output.find(&column.name) {
-                Some((place, _)) if place < columns.len() && is_written => {}
-                Some((place, _)) if place < columns.len() => columns[place] = values,
-                _ => columns.push(values),
-            }
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        for returned in &layout.returned {
+            let column = &returned.column;
+            columns.push(match returned.place.filter(|_| !returned.made) {
+                Some(place) => Arc::clone(batch.records.column(place)),
+                None if column.nullable => new_null_array(&column.column_type.to_arrow(), batch.rows()),
+                None => Arc::new(Int64Array::from_iter_values(self.key..self.key + batch.rows() as i64)),
+            });
         }
         self.key += batch.rows() as i64;
-        let records = RecordBatch::try_new(self.plan.output.arrow(), columns);
-        let records = records.map_err(|error| self.bug(&error.to_string()))?;
-        Ok(Batch::new(records, batch.origin.clone()))
+        layout.with_returned(batch.clone(), columns)
     }
 
     fn bug(&self, message: &str) -> Failure {

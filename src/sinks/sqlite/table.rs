@@ -4,13 +4,26 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{Create, Layout, Ways, WriteMode, statement};
+use super::{
+    super::table::{Create, Layout, WriteMode},
+    statement,
+};
 use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},
     jobspec::nearest,
-    sqlite::{self, TableColumn, quote, ticked},
+    sqlite::{self, TableColumn, quote},
 };
+
+/// How rows can be written to the table, once it has been seen.
+pub(super) struct Ways {
+    /// The table, as the database spells it.
+    pub(super) table: String,
+    /// What is given back is the key of the row inserted last.
+    pub(super) by_row_key: bool,
+    /// Many rows may go in one statement.
+    pub(super) several: bool,
+}
 
 /// Makes the table where `create` says so, and finds out how rows can be written to it. One that this run has `made`
 /// before is not replaced.
@@ -39,7 +52,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path, layout: &Layout, mad
     if found.view {
         return Err(mistake(path, format!("`{name}` is a view"), None));
     }
-    layout.written.iter().try_for_each(|column| found.takes(path, &column.name, &column.column_type))?;
+    layout.columns.iter().try_for_each(|w| found.takes(path, &w.column.name, &w.column.column_type))?;
     found.needs_no_more(path, layout)?;
     found.gives_back(path, layout)?;
     for returning in [false, !layout.returned.is_empty()] {
@@ -106,7 +119,8 @@ impl Found {
 
     /// Has every column that must have a value one?
     fn needs_no_more(&self, path: &Path, layout: &Layout) -> Result<(), Failure> {
-        let written = |column: &&TableColumn| !layout.written.iter().any(|w| w.name.eq_ignore_ascii_case(&column.name));
+        let written =
+            |column: &&TableColumn| !layout.columns.iter().any(|w| w.column.name.eq_ignore_ascii_case(&column.name));
         let key = sqlite::row_key(&self.columns).map(|key| &key.name);
         let mut needed = self.columns.iter().filter(|column| column.not_null && !column.default && !column.generated);
         match needed.find(|column| written(column) && key != Some(&column.name)) {
@@ -121,7 +135,7 @@ impl Found {
     /// Has the table what it is to give back, and is a key never null?
     fn gives_back(&self, path: &Path, layout: &Layout) -> Result<(), Failure> {
         let key = sqlite::row_key(&self.columns).map(|key| &key.name);
-        for returned in &layout.returned {
+        for returned in layout.returned.iter().map(|returned| &returned.column) {
             let column = self.column(path, &returned.name)?;
             if !returned.nullable && !column.not_null && key != Some(&column.name) {
                 let name = &returned.name;
@@ -137,8 +151,8 @@ impl Found {
         let key = sqlite::row_key(&self.columns).map(|key| key.name.to_ascii_lowercase());
         let is_key = |name: &str| key.as_deref() == Some(name.to_ascii_lowercase().as_str());
         let by_row_key = match layout.returned.as_slice() {
-            [one] => {
-                let written = layout.written.iter().any(|column| column.name.eq_ignore_ascii_case(&one.name));
+            [super::super::table::Returned { column: one, .. }] => {
+                let written = layout.columns.iter().any(|w| w.column.name.eq_ignore_ascii_case(&one.name));
                 layout.mode == WriteMode::Insert
                     && is_key(&one.name)
                     && !written
@@ -201,25 +215,9 @@ fn holds(declared: &str, strict: bool, column_type: &ColumnType) -> bool {
     }
 }
 
-/// What a new table's column of this type is declared as.
-pub(super) fn declared(column_type: &ColumnType) -> &'static str {
-    match column_type {
-        ColumnType::Float32 | ColumnType::Float64 => "REAL",
-        ColumnType::Binary => "BLOB",
-        ColumnType::Bool => "INTEGER",
-        number if number.is_integer() => "INTEGER",
-        _ => "TEXT",
-    }
-}
-
-/// What `runner plan` says of the columns that are written.
-pub(super) fn described(layout: &Layout) -> String {
-    ticked(layout.written.iter().map(|column| &column.name))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::statement::declared, *};
 
     #[test]
     fn a_new_table_holds_what_it_was_made_for() {

@@ -2,23 +2,24 @@
 
 use std::{path::Path, sync::Arc};
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use arrow_array::{ArrayRef, Int64Array};
 use rusqlite::{Connection, ErrorCode, Statement};
 
 use super::{
-    Layout, Plan, Ways, WriteMode,
+    super::table::{Layout, Place, Receipts, Returned, WriteMode},
+    Plan,
     bind::{Bound, Unbound},
     database::Member,
-    receipts::Receipts,
+    receipts::{self, CONSTRAINT, UNFIT},
     statement,
+    table::Ways,
 };
 use crate::{
-    batch::{Batch, Column, RejectCode, Rejects, SplitId},
+    batch::{Batch, RejectCode, SplitId},
     failure::{Exit, Failure},
-    formats::columns::Invalid,
     receipt::{Answers, Refused},
     sqlite::{self, ValueColumn, quote},
-    stage::{SinkWorker, Written},
+    values::columns::Invalid,
 };
 
 /// Rows per statement: fewer cost more calls, more have a longer program to run through.
@@ -26,113 +27,56 @@ const ROWS: usize = 32;
 /// Parameters per statement, for wide tables; SQLite takes 32,766.
 const PARAMETERS: usize = 2048;
 
-const CONSTRAINT: RejectCode = RejectCode("constraint");
-const UNFIT: RejectCode = RejectCode("bad_value");
-
-/// The reasons for rejects.
-pub(super) const CODES: &[RejectCode] = &[CONSTRAINT, UNFIT];
-
-/// The sink's one worker.
+/// The connection of the sink's one worker.
 pub(super) struct Writer {
     pub(super) plan: Arc<Plan>,
     /// `None` once the last commit is done: the file is closed then, not some time later.
     pub(super) member: Option<Member>,
     pub(super) ways: Ways,
-    /// Where the run can be gone on with.
-    pub(super) receipts: Option<Receipts>,
+    /// Where the run can be resumed.
+    pub(super) receipts: Option<Arc<Receipts>>,
     /// Room for the text of a value.
     pub(super) text: Vec<u8>,
 }
 
-impl SinkWorker for Writer {
-    fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
-        self.enter(batch.origin.split)?;
-        let Writer { plan, member, ways, receipts, text } = self;
+impl super::super::table::Connection for Writer {
+    fn write(&mut self, batch: &Batch) -> Result<(Answers, u64), Failure> {
+        let Writer { plan, member, ways, text, .. } = self;
         let member = member.as_mut().ok_or_else(|| over(plan))?;
-        if let Some(answers) = receipts.as_mut().map(|receipts| receipts.answers(batch, member)).transpose()?.flatten()
-        {
-            return Ok(Written { durable: true, ..written(plan, batch, answers, 0)? });
-        }
-        let (answers, bytes) = member.within(|connection, path| {
-            let (answers, bytes) = Insert::new(plan, ways, (connection, path), batch, text).run()?;
-            if let Some(receipts) = receipts {
-                receipts.note(batch.rows(), &answers, connection, path)?;
-            }
-            Ok((answers, bytes))
-        })?;
-        written(plan, batch, answers, bytes)
+        member.within(|connection, path| Insert::new(plan, ways, (connection, path), batch, text).run())
     }
 
-    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
-        self.leave()?;
+    fn note(&mut self, place: Place, part: Vec<u8>) -> Result<(), Failure> {
+        let Writer { plan, member, receipts, .. } = self;
+        let Some(kept) = receipts else { return Ok(()) };
+        let member = member.as_mut().ok_or_else(|| over(plan))?;
+        member.within(|connection, path| receipts::note(kept, place, &part, connection, path))
+    }
+
+    fn load(&mut self, place: Place) -> Result<Option<Vec<u8>>, Failure> {
+        let Writer { plan, member, receipts, .. } = self;
+        let Some(kept) = receipts else { return Ok(None) };
+        let member = member.as_ref().ok_or_else(|| over(plan))?;
+        member.look(|connection, path| receipts::load(kept, place, connection, path))
+    }
+
+    fn commit(&mut self, _split: SplitId) -> Result<bool, Failure> {
         self.member.as_mut().ok_or_else(|| over(&self.plan))?.end()
     }
 
-    fn discard_split(&mut self, _split: SplitId) -> Result<(), Failure> {
-        if let Some(receipts) = &mut self.receipts {
-            receipts.give_up();
-        }
+    fn discard(&mut self) -> Result<(), Failure> {
         self.member.as_mut().ok_or_else(|| over(&self.plan))?.undo();
         Ok(())
     }
 
-    /// Every split has been committed or discarded; what waits for another sink of the same file is waited for.
-    fn commit(&mut self) -> Result<(), Failure> {
+    /// What waits for another sink of the same file is waited for.
+    fn close(&mut self) -> Result<(), Failure> {
         self.member.take().ok_or_else(|| over(&self.plan))?.finish()
     }
 }
 
-impl Writer {
-    /// The next rows are of this split. Where rows are divided by key nobody has said that the one before has ended.
-    fn enter(&mut self, split: SplitId) -> Result<(), Failure> {
-        let Some(receipts) = &self.receipts else { return Ok(()) };
-        if receipts.is_at(split) {
-            return Ok(());
-        }
-        self.leave()?;
-        if let Some(receipts) = &mut self.receipts {
-            receipts.enter(split);
-        }
-        Ok(())
-    }
-
-    /// The rows of a split have all come.
-    fn leave(&mut self) -> Result<(), Failure> {
-        let (Some(receipts), Some(member)) = (&mut self.receipts, &mut self.member) else { return Ok(()) };
-        receipts.leave(member)
-    }
-}
-
-/// What the executor hears of the answers for a batch.
-fn written(plan: &Plan, batch: &Batch, answers: Answers, bytes: u64) -> Result<Written, Failure> {
-    let Answers { accepted, refused, returned } = answers;
-    let mut rejects = Rejects::default();
-    refused.into_iter().for_each(|(row, code, why)| rejects.push(batch, row as usize, code, why));
-    let count = accepted.len() as u64;
-    let output = output(plan, batch, accepted, returned)?;
-    Ok(Written { accepted: count, rejects: rejects.take(), bytes, output: Some(output), ..Written::default() })
-}
-
 fn over(plan: &Plan) -> Failure {
     Failure::new(Exit::Bug, format!("database `{}` was closed already", plan.database.display()))
-}
-
-/// The accepted rows as the database has them.
-fn output(plan: &Plan, batch: &Batch, accepted: Vec<u32>, returned: Vec<ArrayRef>) -> Result<Batch, Failure> {
-    let kept = if accepted.len() == batch.rows() { batch.clone() } else { batch.pick(accepted) };
-    if returned.is_empty() {
-        return Ok(kept);
-    }
-    let mut columns = kept.records.columns().to_vec();
-    for (column, values) in plan.layout.returned.iter().zip(returned) {
-        match plan.output.find(&column.name) {
-            Some((place, _)) if place < columns.len() => columns[place] = values,
-            _ => columns.push(values),
-        }
-    }
-    let records = RecordBatch::try_new(plan.output.arrow(), columns)
-        .map_err(|error| Failure::new(Exit::Bug, format!("table `{}`: {error}", plan.layout.table)))?;
-    Ok(Batch::new(records, kept.origin))
 }
 
 /// The statements of a batch.
@@ -182,21 +126,20 @@ impl<'a> Insert<'a> {
         batch: &'a Batch,
         text: &'a mut Vec<u8>,
     ) -> Self {
-        let layout = &plan.layout;
-        let columns = |places: &[usize]| -> Vec<Bound<'a>> {
-            let fields = batch.records.schema_ref();
-            places.iter().map(|at| Bound::new(fields.field(*at), batch.records.column(*at))).collect()
+        let layout = &*plan.layout;
+        let fields = batch.records.schema_ref();
+        let bound = |place: usize| Bound::new(fields.field(place), batch.records.column(place));
+        let given = |Returned { column, .. }: &Returned| {
+            ValueColumn::new(&column.name, &column.column_type, column.nullable, Invalid::Reject)
         };
-        let given =
-            |column: &Column| ValueColumn::new(&column.name, &column.column_type, column.nullable, Invalid::Reject);
         Insert {
             layout,
             ways,
             connection: at.0,
             path: at.1,
             batch,
-            bound: columns(&layout.places),
-            conflict: columns(&layout.conflict_places),
+            bound: layout.columns.iter().map(|written| bound(written.place)).collect(),
+            conflict: layout.conflicting().map(|written| bound(written.place)).collect(),
             accepted: Vec::with_capacity(batch.rows()),
             keys: Vec::with_capacity(if ways.by_row_key { batch.rows() } else { 0 }),
             last_key: 0,
@@ -360,7 +303,7 @@ impl<'a> Insert<'a> {
 
     /// The largest key the table ever had.
     fn largest_key(&self) -> rusqlite::Result<i64> {
-        let (key, table) = (quote(&self.layout.returned[0].name), quote(&self.ways.table));
+        let (key, table) = (&self.layout.returned[0].quoted, quote(&self.ways.table));
         let sql = format!(
             "SELECT max(ifnull((SELECT max(seq) FROM sqlite_sequence WHERE name = ?1), 0), \
                         ifnull((SELECT max({key}) FROM {table}), 0))"

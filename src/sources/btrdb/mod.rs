@@ -54,11 +54,11 @@ use self::{
 use crate::{
     batch::SplitId,
     failure::Failure,
-    formats::scalar::Scalar,
     jobspec::{Duration, Path, Place, Problem, Retry, Secret, Text, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
     service::{ServiceError, port},
     stage::{Source, SourceWorker, Split, SplitReader},
+    values::scalar::Scalar,
 };
 
 /// The kind `btrdb`.

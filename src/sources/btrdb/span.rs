@@ -1,13 +1,12 @@
 //! A split: a stream, its version, and the time range that is read of it. All of it stands in the split's marks,
 //! so that a split can be read by whoever is given it.
 
-use std::fmt::Write;
-
 use chrono::{DateTime, SecondsFormat};
 
 use crate::{
     failure::{Exit, Failure},
     stage::{Detail, Split},
+    values::hex,
 };
 
 /// The first time that BTrDB has, in nanoseconds since 1970.
@@ -71,8 +70,7 @@ pub(super) fn hyphenated(uuid: &[u8; 16]) -> String {
         if [4, 6, 8, 10].contains(&i) {
             text.push('-');
         }
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
+        text.extend(hex::pair(*byte).map(char::from));
     }
     text
 }

@@ -4,6 +4,7 @@
 //! proportion: so splits that meet in a byte meet in a row, wherever they were cut.
 
 use std::{
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, BufReader, Read},
     ops::Range,
@@ -23,26 +24,23 @@ use ::parquet::{
 };
 use arrow_array::RecordBatch;
 
-use super::{
-    Plan,
-    infer::{Inferred, named_files},
-    unchanged,
-};
+use super::{Plan, list::unchanged};
 use crate::{
     batch::{Batch, Block, Origin, Position, Reject, Rejects, SplitId},
     failure::{Exit, Failure},
     formats::{
-        columns::ColumnSpec,
-        parquet::{Layout, Projection, Rows, check_depth, plain, words},
+        Extra, Missing, Shape,
+        parquet::{Layout, Projection, Rows, check_depth, plain, without_zero_offsets, words},
     },
     stage::{Detail, Split, SplitReader},
+    values::columns::ColumnSpec,
 };
 
-/// The columns that all the files have.
+/// The columns that all the files have; where a file may lack some, those of all of them.
 ///
 /// # Errors
 /// One cannot be read, or they differ; the sentence says so.
-pub(super) fn infer(files: &[PathBuf]) -> Result<Inferred, String> {
+pub(super) fn infer(files: &[PathBuf], shape: Shape) -> Result<Vec<ColumnSpec>, String> {
     let mut columns: Option<Vec<ColumnSpec>> = None;
     for path in files {
         let layout = Opened::new(path).and_then(|opened| opened.layout()).map_err(|failure| failure.message)?;
@@ -50,16 +48,28 @@ pub(super) fn infer(files: &[PathBuf]) -> Result<Inferred, String> {
             columns = Some(layout.columns());
             continue;
         };
-        if let Some(how) = layout.differs(columns) {
+        // What is not null in any file may still be missing from one.
+        let sampled =
+            Shape { extra: if shape.missing == Missing::Null { Extra::Ignore } else { shape.extra }, ..shape };
+        if let Some(how) = layout.differs(columns, sampled) {
             return Err(format!("`{}` is not like `{}`: {how}", path.display(), files[0].display()));
         }
-        for column in layout.columns().iter().filter(|column| column.nullable) {
-            columns.iter_mut().filter(|known| known.name == column.name).for_each(|known| known.nullable = true);
-        }
+        merge(columns, layout.columns(), shape);
     }
-    let s = if files.len() == 1 { "" } else { "s" };
-    let note = format!("columns from the footer{s} of {}", named_files(files));
-    Ok(Inferred { columns: columns.unwrap_or_default(), note })
+    Ok(columns.unwrap_or_default())
+}
+
+/// Makes columns those of one more file, too.
+fn merge(columns: &mut Vec<ColumnSpec>, own: Vec<ColumnSpec>, shape: Shape) {
+    let places: HashMap<&str, bool> = own.iter().map(|column| (column.name.as_str(), column.nullable)).collect();
+    for column in columns.iter_mut() {
+        column.nullable |= places.get(column.name.as_str()).copied().unwrap_or(true);
+    }
+    if shape.missing == Missing::Null {
+        let known: HashSet<String> = columns.iter().map(|column| column.name.clone()).collect();
+        let more = own.into_iter().filter(|column| !known.contains(&column.name));
+        columns.extend(more.map(|column| ColumnSpec { nullable: true, ..column }));
+    }
 }
 
 /// The parts that a file is read in by several workers: whole row groups, or parts of one that is very large. One
@@ -124,6 +134,10 @@ const ENCRYPTED: &[u8; 4] = b"PARE";
 impl Opened {
     fn new(path: &Path) -> Result<Self, Failure> {
         let reading = |error: io::Error| Failure::reading(path, &error);
+        if !fs::metadata(path).map_err(reading)?.is_file() {
+            let message = format!("`{}` is no regular file, and parquet begins to be read at its end", path.display());
+            return Err(Failure::new(Exit::Io, message));
+        }
         let file = File::open(path).map_err(reading)?;
         let len = file.metadata().map_err(reading)?.len();
         let name = path.display().to_string();
@@ -144,7 +158,10 @@ impl Opened {
     fn metadata(&self) -> Result<ParquetMetaData, Failure> {
         let metadata = self.footer().map_err(|error| words(&error)).and_then(|footer| {
             check_depth(&footer)?;
-            self.guard(|| ParquetMetaDataReader::decode_metadata(&footer).map_err(|error| words(&error)))
+            self.guard(|| {
+                let metadata = ParquetMetaDataReader::decode_metadata(&footer).and_then(without_zero_offsets);
+                metadata.map_err(|error| words(&error))
+            })
         });
         let metadata = metadata.map_err(|why| self.failure(&format!("has a corrupt footer: {why}")))?;
         if metadata.row_groups().iter().any(|group| group.num_rows() < 0) {
@@ -253,15 +270,21 @@ impl Footer {
         }
         let layout = opened.layout()?;
         if plan.inferred
-            && let Some(how) = layout.differs(plan.spec.columns())
+            && let Some(how) = layout.differs(plan.spec.columns(), plan.shape)
         {
             return Err(opened.failure(&format!("is not like the files when the job was compiled: {how}")));
         }
-        let projection = opened.guard(|| layout.project(plan.spec.columns(), &plan.schema));
-        let projection = projection.map_err(|why| opened.failure(&format!("does not fit: {why}")))?;
+        let projection = project(plan, &layout, opened, false)?;
         self.0 = Some((whole, projection.clone()));
         Ok(projection)
     }
+}
+
+/// What it takes to read the wanted columns; text as bytes where not all of it may be text.
+fn project(plan: &Plan, layout: &Layout, opened: &Opened, as_bytes: bool) -> Result<Projection, Failure> {
+    let (columns, missing) = (plan.spec.columns(), plan.shape.missing);
+    let projection = opened.guard(|| layout.project(columns, &plan.schema, missing, as_bytes));
+    projection.map_err(|why| opened.failure(&format!("does not fit: {why}")))
 }
 
 /// The file of a split as one split.
@@ -279,8 +302,12 @@ pub(super) struct ParquetReader<'a> {
     split: Split,
     opened: Opened,
     projection: Projection,
+    /// Is text read as bytes, because some of it is none?
+    as_bytes: bool,
     /// What is still to be read, from the last to the first.
     pieces: Vec<Piece>,
+    /// What is being read.
+    current: Option<Piece>,
     reader: Option<ParquetRecordBatchReader>,
     /// Rows of the current piece that are still to come.
     left: u64,
@@ -314,7 +341,9 @@ impl<'a> ParquetReader<'a> {
             split: split.clone(),
             opened,
             projection,
+            as_bytes: false,
             pieces,
+            current: None,
             reader: None,
             left: 0,
             id,
@@ -324,15 +353,37 @@ impl<'a> ParquetReader<'a> {
         })
     }
 
+    /// Reads text as bytes from the next row on.
+    fn read_as_bytes(&mut self) -> Result<(), String> {
+        let projected = self.opened.layout().and_then(|layout| project(self.plan, &layout, &self.opened, true));
+        self.projection = projected.map_err(|failure| failure.message)?;
+        self.as_bytes = true;
+        self.reader = None;
+        if let Some(Piece { group, rows }) = self.current.take() {
+            self.pieces.push(Piece { group, rows: rows.end - self.left..rows.end });
+        }
+        Ok(())
+    }
+
     /// The next rows as the file has them.
     fn next(&mut self) -> Result<Option<RecordBatch>, String> {
         loop {
             let Some(reader) = &mut self.reader else {
                 let Some(piece) = self.pieces.pop() else { return Ok(None) };
                 self.begin(&piece)?;
+                self.current = Some(piece);
                 continue;
             };
-            match self.opened.guard(|| reader.next().transpose().map_err(|error| plain(&error.to_string())))? {
+            let read = self.opened.guard(|| reader.next().transpose().map_err(|error| plain(&error.to_string())));
+            let read = match read {
+                // One text that is no text must cost its row, not all others.
+                Err(why) if !self.as_bytes && why.to_ascii_lowercase().contains("utf-8") => {
+                    self.read_as_bytes()?;
+                    continue;
+                }
+                read => read?,
+            };
+            match read {
                 Some(records) if records.num_rows() as u64 <= self.left => {
                     self.left -= records.num_rows() as u64;
                     return Ok(Some(records));

@@ -13,15 +13,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use memchr::memchr2;
-
 use super::{Plan, parquet};
 use crate::{
     batch::Position,
     failure::Failure,
     formats::{
         Format,
-        blocks::{Blocks, LineEnd, Piece},
+        blocks::{BOM, Blocks, LOOK, LineEnd, Piece, line_end},
         compression::{Codec, InFile, Input},
     },
     stage::{Detail, Split},
@@ -34,8 +32,6 @@ const CUT_FROM: u64 = 8 << 20;
 const RANGE: Range<u64> = 4 << 20..32 << 20;
 /// A file has about so many ranges, as long as these are neither too small nor too large.
 const RANGES: u64 = 64;
-/// So much of a file is looked at to see how its records end.
-const HEAD: u64 = 64 << 10;
 
 /// What is known of files of several splits.
 #[derive(Default)]
@@ -154,13 +150,9 @@ fn ranges(size: u64) -> Vec<Range<u64>> {
 /// How records end, as far as the start of a file tells.
 fn first_line_end(path: &Path) -> io::Result<Option<LineEnd>> {
     let mut head = Vec::new();
-    File::open(path)?.take(HEAD).read_to_end(&mut head)?;
-    let at = memchr2(b'\n', b'\r', &head);
-    Ok(at.and_then(|at| match (head[at], head.get(at + 1)) {
-        (b'\n', _) | (_, Some(b'\n')) => Some(LineEnd::Any),
-        (_, Some(_)) => Some(LineEnd::Cr),
-        (_, None) => None,
-    }))
+    File::open(path)?.take((LOOK + BOM.len()) as u64).read_to_end(&mut head)?;
+    let head = head.strip_prefix(BOM).unwrap_or(&head);
+    Ok(line_end(&head[..head.len().min(LOOK)], None, false))
 }
 
 /// The records that begin in a range of a file that is not compressed.
@@ -173,7 +165,7 @@ pub(super) fn blocks(plan: &Plan, from: InFile, range: Range<u64>, block_bytes: 
             file.seek(SeekFrom::Start(range.start - lead))?;
             InFile::File(file)
         }
-        stdin => stdin,
+        stream => stream,
     };
     let input = Input::new(from, Codec::Plain, plan.spec.max_ratio())?;
     let blocks = Blocks::new(input, plan.spec.newline, block_bytes, plan.max_record);

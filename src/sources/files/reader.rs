@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Plan, ranges, unchanged};
+use super::{Plan, list::unchanged, ranges};
 use crate::{
     batch::{Batch, Block, Origin, Position, Rejects, SplitId},
     failure::{Exit, Failure},
@@ -17,6 +17,7 @@ use crate::{
         compression::{Codec, InFile, Input},
         too_long,
     },
+    pulse,
     stage::{Detail, Split, SplitReader},
 };
 
@@ -24,6 +25,8 @@ use crate::{
 pub(super) struct FileReader<'a> {
     plan: &'a Plan,
     split: Split,
+    /// Is it a pipe or a device?
+    piped: bool,
     codec: Codec,
     blocks: Blocks<Input>,
     decoder: Box<dyn Decoder>,
@@ -64,28 +67,34 @@ impl<'a> FileReader<'a> {
 
     /// Opens a split, but for the header where that is in another one.
     fn at(plan: &'a Plan, id: SplitId, split: &Split, block_bytes: usize) -> Result<Self, Failure> {
-        let path = Path::new(&split.name);
+        let path = match &split.detail {
+            Detail::File { path, .. } => path,
+            _ => Path::new(&split.name),
+        };
         let codec = plan.spec.compression.codec(path);
         let decoder = plan.decoder()?;
         let (from, blocks) = match &split.detail {
             Detail::Stream => (InFile::Stdin(io::stdin()), None),
             Detail::File { path, range, .. } => {
-                let file = File::open(path).map_err(|error| Failure::reading(path, &error))?;
-                unchanged(split, path, file.metadata())?;
-                (InFile::File(file), range.clone())
+                let (file, metadata) = open(path).map_err(|error| Failure::reading(path, &error))?;
+                let is_file = metadata.is_file();
+                unchanged(split, path, Ok(metadata))?;
+                (if is_file { InFile::File(file) } else { InFile::Pipe(file) }, range.clone())
             }
             _ => return Err(Failure::new(Exit::Bug, format!("split `{}` is no file", split.name))),
         };
+        let piped = matches!(from, InFile::Pipe(_));
         let blocks = match blocks {
             Some(range) => ranges::blocks(plan, from, range, block_bytes),
             None => Input::new(from, codec, plan.spec.max_ratio())
                 .map(|input| Blocks::new(input, plan.spec.newline, block_bytes, plan.max_record)),
         };
         let blocks = blocks.map_err(|error| Failure::reading(path, &error))?;
-        let blocks = if decoder.cuts() { blocks.ragged() } else { blocks };
+        let blocks = blocks.ragged(decoder.quotes());
         Ok(FileReader {
             plan,
             split: split.clone(),
+            piped,
             codec,
             blocks,
             decoder,
@@ -216,6 +225,14 @@ impl<'a> FileReader<'a> {
     }
 }
 
+/// Opens a file. A pipe opens once another program writes to it, however long that takes.
+fn open(path: &Path) -> io::Result<(File, fs::Metadata)> {
+    let is_file = fs::metadata(path)?.is_file();
+    let file = if is_file { File::open(path)? } else { pulse::patiently(|| File::open(path))? };
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
+}
+
 /// The bytes without a character that more bytes would complete.
 fn whole_characters(bytes: &[u8], last: bool) -> &[u8] {
     if last {
@@ -252,7 +269,9 @@ impl SplitReader for FileReader<'_> {
             if let Some(head) = self.head.take() {
                 return Ok(Some(self.too_long(&head, 0, rejects)));
             }
-            if let Detail::File { path, .. } = &self.split.detail {
+            if let Detail::File { path, .. } = &self.split.detail
+                && !self.piped
+            {
                 unchanged(&self.split, path, fs::metadata(path))?;
             }
             return Ok(None);

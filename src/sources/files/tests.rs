@@ -18,11 +18,12 @@ use serde_json::{Value as Json, json};
 
 use super::{FilesSpec, build};
 use crate::{
-    batch::{Rejects, SplitId, json as row_json},
+    batch::{Rejects, SplitId},
     failure::Failure,
     jobspec::{BatchSize, Problems, Table, Value},
     kind::{Compiled, Context},
     stage::{Source, Split},
+    values::json as row_json,
     testing::Folder,
 };
 

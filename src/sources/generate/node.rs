@@ -13,12 +13,13 @@ use super::{
     cells::{Cell, Cells, Parent, Rows},
     pick::Pick,
     record::{Record, records},
-    text,
+    text::{self, Scratch},
     values::{Choice, Floats, Ints, Texts},
 };
 use crate::{
     batch::{Batch, ColumnType, Origin, Schema, SplitId},
     expr::{Expr, RowError},
+    values::json::write::JsonCells,
 };
 
 /// One generator with what stands beside it.
@@ -97,13 +98,15 @@ pub(super) struct Made {
     pub(super) types: Vec<ColumnType>,
     /// Rows on which an expression failed.
     pub(super) errors: Vec<RowError>,
+    /// Room for the text of one value.
+    pub(super) scratch: Scratch,
 }
 
 impl Made {
     /// Appends a field's value as text.
     pub(super) fn write_text(&self, field: usize, row: usize, out: &mut String) {
         if let Some(Some(column)) = self.columns.get(field) {
-            text::write(column.as_ref(), &self.types[field], row, out);
+            text::write(column, &self.types[field], row, &self.scratch, out);
         }
     }
 }
@@ -217,14 +220,17 @@ impl List {
 fn object(members: &[Member], cells: &Cells<'_>, nulls: Option<NullBuffer>, made: &mut Made) -> ArrayRef {
     let columns: Vec<ArrayRef> =
         members.iter().map(|member| member.node.array(&cells.salted(member.salt), made)).collect();
-    let index = std::cell::Cell::new(0);
+    let types = members.iter().map(|member| member.node.column_type == ColumnType::Json);
+    let values: Vec<JsonCells<'_>> =
+        columns.iter().zip(types).map(|(column, json)| JsonCells::of(column, json)).collect();
+    let (index, scratch) = (std::cell::Cell::new(0), Scratch::default());
     let text = strings(cells, None, |_, out| {
         let i = index.replace(index.get() + 1);
         let mut before = '{';
-        for (member, column) in members.iter().zip(&columns) {
+        for (member, values) in members.iter().zip(&values) {
             out.push(before);
             out.push_str(&member.key);
-            text::write_json(column.as_ref(), &member.node.column_type, i, out);
+            text::write_json(values, i, &scratch, out);
             before = ',';
         }
         out.push_str(if members.is_empty() { "{}" } else { "}" });

@@ -5,6 +5,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use super::{
     cells::{Cells, Rows},
     node::{Made, Node},
+    text::Scratch,
 };
 use crate::batch::{Column, Schema};
 
@@ -42,6 +43,7 @@ impl Record {
             columns: vec![None; self.fields.len()],
             types: self.fields.iter().map(|field| field.node.column_type.clone()).collect(),
             errors: Vec::new(),
+            scratch: Scratch::default(),
         };
         for (i, field) in self.fields.iter().enumerate() {
             let column = field.node.array(&Cells::rows(field.seed, rows), &mut made);

@@ -1,107 +1,68 @@
 //! Values of columns as text, for templates, and as JSON, for objects.
 
-use arrow_array::{
-    Array,
-    cast::AsArray,
-    types::{
-        Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-        TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+use std::cell::RefCell;
+
+use arrow_array::{Array, ArrayRef, cast::AsArray};
+
+use crate::{
+    batch::ColumnType,
+    values::{
+        calendar::{self, Form},
+        cell::{Cell, CellStyle, Unfit, as_it_is},
+        json::{
+            scan,
+            write::{JsonCells, Rule},
+        },
     },
 };
-use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta};
 
-use super::values::push;
-use crate::batch::ColumnType;
+/// Room for the text of one value.
+pub(super) type Scratch = RefCell<Vec<u8>>;
 
 /// Appends a value as plain text; nothing where it is null.
-pub(super) fn write(column: &dyn Array, column_type: &ColumnType, row: usize, out: &mut String) {
+pub(super) fn write(column: &ArrayRef, column_type: &ColumnType, row: usize, scratch: &Scratch, out: &mut String) {
     match column_type {
         _ if column.is_null(row) => {}
-        ColumnType::String => out.push_str(column.as_string_view().value(row)),
-        ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampNs => time(column, column_type, row, out),
-        _ => write_json(column, column_type, row, out),
+        ColumnType::String | ColumnType::Json => out.push_str(column.as_string_view().value(row)),
+        ColumnType::Binary | ColumnType::List(_) => {
+            append(scratch, out, |text| JsonCells::of(column, false).write(row, Rule::Shown, text))
+        }
+        _ => append(scratch, out, |text| plain(&Cell::new(column), row, text)),
     }
 }
 
-/// Appends a value as JSON. A number that JSON cannot hold becomes null.
-pub(super) fn write_json(column: &dyn Array, column_type: &ColumnType, row: usize, out: &mut String) {
-    macro_rules! number {
-        ($t:ty) => {
-            push(out, column.as_primitive::<$t>().value(row))
-        };
-    }
-    match column_type {
-        _ if column.is_null(row) => out.push_str("null"),
-        ColumnType::Bool => push(out, column.as_boolean().value(row)),
-        ColumnType::Int8 => number!(Int8Type),
-        ColumnType::Int16 => number!(Int16Type),
-        ColumnType::Int32 => number!(Int32Type),
-        ColumnType::Int64 => number!(Int64Type),
-        ColumnType::UInt8 => number!(UInt8Type),
-        ColumnType::UInt16 => number!(UInt16Type),
-        ColumnType::UInt32 => number!(UInt32Type),
-        ColumnType::UInt64 => number!(UInt64Type),
-        ColumnType::Float32 => float(f64::from(column.as_primitive::<Float32Type>().value(row)), out),
-        ColumnType::Float64 => float(column.as_primitive::<Float64Type>().value(row), out),
-        ColumnType::String => quote(column.as_string_view().value(row), out),
-        ColumnType::Json => out.push_str(column.as_string_view().value(row)),
-        ColumnType::Binary => {
-            out.push('"');
-            column.as_binary_view().value(row).iter().for_each(|byte| push(out, format_args!("{byte:02x}")));
-            out.push('"');
-        }
-        ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampNs => {
-            out.push('"');
-            time(column, column_type, row, out);
-            out.push('"');
-        }
-        ColumnType::List(item) => {
-            let items = column.as_list::<i32>().value(row);
-            let mut before = '[';
-            for i in 0..items.len() {
-                out.push(before);
-                write_json(items.as_ref(), item, i, out);
-                before = ',';
-            }
-            out.push_str(if items.is_empty() { "[]" } else { "]" });
-        }
-    }
+/// Appends a value that is no text itself. An expression may make a year that has more than four digits.
+fn plain(cell: &Cell<'_>, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
+    let style = CellStyle { null: String::new(), separator: b',' };
+    cell.write(row, &style, &as_it_is, out).or_else(|why| match cell {
+        Cell::Date(values) => calendar::date(i64::from(values.value(row)), Form::Sql, out),
+        Cell::Timestamp(values) => calendar::timestamp(values.value(row), 6, Form::Sql, out),
+        _ => Err(why),
+    })
+}
+
+/// Appends a value as JSON.
+pub(super) fn write_json(cells: &JsonCells<'_>, row: usize, scratch: &Scratch, out: &mut String) {
+    append(scratch, out, |text| cells.write(row, Rule::Shown, text));
 }
 
 /// Text between quotes, with what JSON wants escaped.
 pub(super) fn quote(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c < ' ' => push(out, format_args!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
+    append(&Scratch::default(), out, |scratch| {
+        scan::quote(text.as_bytes(), scratch);
+        Ok(())
+    });
 }
 
 /// A day as `2024-12-31`.
 pub(super) fn day(days: i32, out: &mut String) {
-    let date = NaiveDate::default().checked_add_signed(TimeDelta::days(i64::from(days)));
-    push(out, date.unwrap_or_default());
+    append(&Scratch::default(), out, |text| calendar::date(i64::from(days), Form::Sql, text));
 }
 
-fn time(column: &dyn Array, column_type: &ColumnType, row: usize, out: &mut String) {
-    let moment = match column_type {
-        ColumnType::Date => return day(column.as_primitive::<Date32Type>().value(row), out),
-        ColumnType::TimestampNs => {
-            Some(DateTime::from_timestamp_nanos(column.as_primitive::<TimestampNanosecondType>().value(row)))
-        }
-        _ => DateTime::from_timestamp_micros(column.as_primitive::<TimestampMicrosecondType>().value(row)),
-    };
-    out.push_str(&moment.unwrap_or_default().to_rfc3339_opts(SecondsFormat::AutoSi, true));
-}
-
-fn float(number: f64, out: &mut String) {
-    if number.is_finite() { push(out, format_args!("{number:?}")) } else { out.push_str("null") }
+/// Appends text that is made as bytes.
+fn append(scratch: &Scratch, out: &mut String, write: impl FnOnce(&mut Vec<u8>) -> Result<(), Unfit>) {
+    let mut text = scratch.borrow_mut();
+    text.clear();
+    write(&mut text).expect("every value of a generator has a text");
+    out.push_str(simdutf8::basic::from_utf8(&text).expect("what is made of values is UTF-8"));
 }

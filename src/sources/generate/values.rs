@@ -9,6 +9,7 @@ use super::{
     pick::{Permutation, Pick, Zipf},
     rng::{Rng, mix},
 };
+use crate::values::hex;
 
 /// One of several values.
 #[derive(Clone, Debug)]
@@ -177,8 +178,6 @@ impl Pattern {
     }
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
 /// Appends the version 4 UUID that all 64 bits of `key` are part of: different keys, different UUIDs.
 pub(super) fn uuid(key: u64, out: &mut String) {
     let rest = mix(key ^ 0x7575_6964) >> 6;
@@ -190,8 +189,7 @@ pub(super) fn uuid(key: u64, out: &mut String) {
         if matches!(at, 8 | 13 | 18 | 23) {
             at += 1;
         }
-        text[at] = HEX[usize::from(byte >> 4)];
-        text[at + 1] = HEX[usize::from(byte & 0xf)];
+        text[at..at + 2].copy_from_slice(&hex::pair(byte));
         at += 2;
     }
     out.push_str(std::str::from_utf8(&text).expect("hexadecimal digits and dashes are ASCII"));

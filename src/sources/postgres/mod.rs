@@ -15,12 +15,12 @@ use self::reader::Reader;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
-    formats::columns::{self, ColumnSpec},
     jobspec::{BatchSize, Duration, Place, Problem, Retry, nearest},
     kind::{Compiled, Context, Kind, Workers},
     postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Url, gives, is_known, quoted, wire_type},
     service::ServiceError,
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
+    values::columns::{self, ColumnSpec},
 };
 
 /// The kind `postgres`.

@@ -8,9 +8,9 @@ use super::Plan;
 use crate::{
     batch::{Batch, Block, Origin, RejectCode, Rejects, SplitId},
     failure::{Exit, Failure},
-    formats::columns::Invalid,
     postgres::{Raw, Server, Session, Values},
     stage::SplitReader,
+    values::columns::Invalid,
 };
 
 /// Rows that are fetched first, to learn how large they are.
@@ -36,7 +36,7 @@ type Refused = (u32, RejectCode, String);
 impl<'a> Reader<'a> {
     /// A reader of the cursor `rows` that is open in the session.
     pub(super) fn new(plan: &'a Plan, server: &'a Server, session: &'a Session, id: SplitId) -> Reader<'a> {
-        let column = |column: &crate::formats::columns::ColumnSpec| {
+        let column = |column: &crate::values::columns::ColumnSpec| {
             Values::new(&column.column_type, column.nullable, column.invalid == Invalid::DropItems)
         };
         let values = plan.columns.iter().map(column).collect();

@@ -17,11 +17,11 @@ use self::reader::Reader;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
-    formats::columns::{self, ColumnSpec},
     jobspec::{BatchSize, Duration, Place, Problem, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
     sqlite::{self, TableColumn, quote, quoted},
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
+    values::columns::{self, ColumnSpec},
 };
 
 /// The `sqlite` source.

@@ -12,6 +12,7 @@ use crate::{
     formats::too_long,
     sqlite::ValueColumn,
     stage::SplitReader,
+    values::hex,
 };
 
 const BAD: RejectCode = RejectCode("bad_value");
@@ -42,7 +43,7 @@ struct Filling<'r> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(plan: &'a Plan, statement: Statement<'a>, places: Vec<usize>, split: SplitId) -> Self {
-        let column = |spec: &crate::formats::columns::ColumnSpec| {
+        let column = |spec: &crate::values::columns::ColumnSpec| {
             ValueColumn::new(&spec.name, &spec.column_type, spec.nullable, spec.invalid)
         };
         let columns = plan.columns.iter().map(column).collect();
@@ -161,7 +162,7 @@ fn record(plan: &Plan, row: &Row<'_>, places: &[usize]) -> rusqlite::Result<Vec<
             ValueRef::Integer(value) => Json::from(value),
             ValueRef::Real(value) => Json::from(value),
             ValueRef::Text(text) => Json::from(String::from_utf8_lossy(text)),
-            ValueRef::Blob(bytes) => Json::from(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+            ValueRef::Blob(bytes) => Json::from(hex::text(bytes)),
         };
         object.insert(spec.name.clone(), value);
     }

@@ -4,11 +4,12 @@ use rusqlite::Connection;
 
 use super::{KIND, ranges};
 use crate::{
-    batch::{Rejects, SplitId, json as row_json},
+    batch::{Rejects, SplitId},
     failure::{Exit, Failure},
     jobspec::{BatchSize, Document, Format, Place, Problems},
     kind::{Compiled, Context},
     stage::{Detail, Source, Split},
+    values::json as row_json,
     testing::Folder,
 };
 

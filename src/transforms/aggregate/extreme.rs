@@ -9,7 +9,7 @@ use arrow_array::{
 use arrow_cast::cast;
 use arrow_schema::DataType;
 
-use super::accumulate::{Accumulator, Finished};
+use super::accumulator::{Accumulator, Finished};
 use crate::{failure::Failure, transforms::hold::fits};
 
 /// The accumulator for values of a type: the least, or the greatest.

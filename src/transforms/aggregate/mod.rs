@@ -1,7 +1,8 @@
 //! `aggregate`: one row of each group of rows, once the input has ended.
 
-mod accumulate;
+mod accumulator;
 mod extreme;
+mod functions;
 mod moments;
 #[cfg(test)]
 mod tests;

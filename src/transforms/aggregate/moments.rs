@@ -10,7 +10,7 @@ use arrow_array::{
 use arrow_cast::cast;
 use arrow_schema::DataType;
 
-use super::accumulate::{Accumulator, Finished};
+use super::accumulator::{Accumulator, Finished};
 use crate::{failure::Failure, transforms::hold::fits};
 
 /// Calls `add` with row and value of every row that has one.

@@ -50,7 +50,7 @@ fn every_aggregate_of_every_group() {
         ("max(s)", json!(["b", "z"])),
         ("min(b)", json!([false, false])),
         ("max(b)", json!([true, false])),
-        ("min(t)", json!(["1999-12-31T23:00:00", "2020-01-01T12:00:00"])),
+        ("min(t)", json!(["1999-12-31T23:00:00Z", "2020-01-01T12:00:00Z"])),
         ("first(i)", json!([1, 10])),
         ("last(i)", json!([1, 30])),
         ("first(s)", json!(["b", null])),
@@ -101,22 +101,22 @@ fn without_groups_there_is_one_row() {
 fn windows_are_equal_spans_of_the_rows_own_time() {
     let spec = json!({ "columns": { "n": "count(*)" }, "window": { "time": "t", "every": "12h" } });
     let expected = [
-        json!(["2020-01-01T00:00:00", "2020-01-01T12:00:00", 1]),
-        json!(["2020-01-01T12:00:00", "2020-01-02T00:00:00", 3]),
-        json!(["1999-12-31T12:00:00", "2000-01-01T00:00:00", 1]),
+        json!(["2020-01-01T00:00:00Z", "2020-01-01T12:00:00Z", 1]),
+        json!(["2020-01-01T12:00:00Z", "2020-01-02T00:00:00Z", 3]),
+        json!(["1999-12-31T12:00:00Z", "2000-01-01T00:00:00Z", 1]),
     ];
     assert_eq!(rows_of(&KIND, &spec, &rows(), None), expected.map(|row| row.to_string()));
     let weeks =
         json!({ "by": ["k"], "columns": { "n": "sum(i)" }, "window": { "time": "cast(t as date)", "every": "7d" } });
     let expected = [
-        json!(["x", "2019-12-30T00:00:00", "2020-01-06T00:00:00", 1]),
-        json!([null, "2019-12-30T00:00:00", "2020-01-06T00:00:00", 40]),
-        json!(["x", "1999-12-27T00:00:00", "2000-01-03T00:00:00", 1]),
+        json!(["x", "2019-12-30T00:00:00Z", "2020-01-06T00:00:00Z", 1]),
+        json!([null, "2019-12-30T00:00:00Z", "2020-01-06T00:00:00Z", 40]),
+        json!(["x", "1999-12-27T00:00:00Z", "2000-01-03T00:00:00Z", 1]),
     ];
     assert_eq!(rows_of(&KIND, &weeks, &rows(), None), expected.map(|row| row.to_string()));
     let nanos = input("t timestamp_ns", &[&[json!(["2020-01-01T00:00:00.000001999"])]]);
     let spec = json!({ "columns": { "n": "count(*)" }, "window": { "time": "t", "every": "1us" } });
-    let expected = json!(["2020-01-01T00:00:00.000001", "2020-01-01T00:00:00.000002", 1]).to_string();
+    let expected = json!(["2020-01-01T00:00:00.000001Z", "2020-01-01T00:00:00.000002Z", 1]).to_string();
     assert_eq!(rows_of(&KIND, &spec, &nanos, None), [expected]);
 }
 
@@ -128,7 +128,7 @@ fn a_row_that_cannot_be_taken_is_a_reject() {
     );
     let spec = json!({ "columns": { "n": "sum(10 // i)" }, "window": { "time": "t", "every": "1d" } });
     let ran = run(&KIND, &spec, &input, None, 1 << 20).expect("nothing fails as a whole");
-    assert_eq!(ran.rows, [json!(["2020-01-01T00:00:00", "2020-01-02T00:00:00", 2]).to_string()]);
+    assert_eq!(ran.rows, [json!(["2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z", 2]).to_string()]);
     let expected = [
         "1 expression division by zero: `10 // 0`",
         "2 expression division by zero: `10 // 0`",

@@ -7,7 +7,7 @@ use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, FieldRef};
 use arrow_select::{concat::concat, take::take};
 
-use super::accumulate::{Accumulator, Finished};
+use super::accumulator::{Accumulator, Finished};
 use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},

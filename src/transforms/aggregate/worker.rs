@@ -5,11 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array};
 use arrow_select::concat::concat;
 
-use super::{
-    Plan,
-    accumulate::{self, Accumulator},
-    window::OUTSIDE,
-};
+use super::{Plan, accumulator::Accumulator, functions, window::OUTSIDE};
 use crate::{
     batch::{Batch, RejectCode, Rejects},
     failure::Failure,
@@ -45,7 +41,7 @@ struct Input {
 
 impl Worker {
     pub(super) fn new(plan: Arc<Plan>) -> Self {
-        let accumulators = plan.calls.iter().map(accumulate::new).collect();
+        let accumulators = plan.calls.iter().map(functions::new).collect();
         let columns = plan.by.len() + usize::from(plan.window.is_some());
         let (share, keys, values) = (plan.budget.share(), Keys::default(), vec![Vec::new(); columns]);
         Worker { plan, share, keys, values, size: 0, accumulators, out: None }

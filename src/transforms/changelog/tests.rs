@@ -7,9 +7,10 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    batch::{Batch, Block, Origin, Rejects, SplitId, json as row_json},
+    batch::{Batch, Block, Origin, Rejects, SplitId},
     jobspec::Problems,
     stores::{Backend, Change, open},
+    values::json as row_json,
     testing::Folder,
 };
 

@@ -35,7 +35,7 @@ fn told(more: &Json, rows: &Input, columns: &[&str]) -> Vec<Json> {
 }
 
 fn at(minute: u32) -> String {
-    format!("2024-05-01T{:02}:{:02}:00", 10 + minute / 60, minute % 60)
+    format!("2024-05-01T{:02}:{:02}:00Z", 10 + minute / 60, minute % 60)
 }
 
 fn points(points: &[(&str, u32, Json)]) -> Input {
@@ -162,25 +162,25 @@ fn odd_values_and_times_give_a_verdict() {
 fn values_and_times_may_be_of_several_types() {
     let seconds = 1_714_557_600_i64;
     let table = [
-        ("t int64, v int32", json!([seconds, 5]), json!({ "unit": "s" }), "2024-05-01T10:00:00"),
-        ("t int64, v uint8", json!([seconds * 1000, 5]), json!({ "unit": "ms" }), "2024-05-01T10:00:00"),
+        ("t int64, v int32", json!([seconds, 5]), json!({ "unit": "s" }), "2024-05-01T10:00:00Z"),
+        ("t int64, v uint8", json!([seconds * 1000, 5]), json!({ "unit": "ms" }), "2024-05-01T10:00:00Z"),
         (
             "t int64, v float32",
             json!([seconds * 1_000_000 + 1, 5]),
             json!({ "unit": "us" }),
-            "2024-05-01T10:00:00.000001",
+            "2024-05-01T10:00:00.000001Z",
         ),
         (
             "t int64, v int64",
             json!([seconds * 1_000_000_000 + 1, 5]),
             json!({ "unit": "ns" }),
-            "2024-05-01T10:00:00.000000001",
+            "2024-05-01T10:00:00.000000001Z",
         ),
         (
             "t timestamp_ns, v float64",
             json!(["2024-05-01T10:00:00.000000001", 5]),
             json!({}),
-            "2024-05-01T10:00:00.000000001",
+            "2024-05-01T10:00:00.000000001Z",
         ),
     ];
     for (columns, row, keys, start) in table {
@@ -254,7 +254,7 @@ fn streams_of_several_workers_come_in_the_order_of_the_input() {
     }
     assert!(workers[0].finish().expect("nothing fails").is_none());
     let made = workers[1].finish().expect("nothing fails").expect("all rows");
-    let names: Vec<String> = (0..3).map(|row| crate::batch::json::row(&made.records, row)[6..7].to_owned()).collect();
+    let names: Vec<String> = (0..3).map(|row| crate::values::json::row(&made.records, row)[6..7].to_owned()).collect();
     assert_eq!(names, ["c", "a", "b"]);
     assert!(workers[1].finish().expect("nothing fails").is_none());
 }

@@ -74,7 +74,8 @@ fn every_type_is_one_that_other_readers_know() {
         .collect();
     assert_eq!(back.join(", "), schema.to_string());
     let bytes = bytes::Bytes::from(fs::read(folder.path("a.parquet")).expect("there"));
-    let projection = layout.project(&layout.columns(), &schema).expect("all columns");
+    let projection =
+        layout.project(&layout.columns(), &schema, crate::formats::Missing::Reject, false).expect("all columns");
     let mut reader = projection.reader(bytes, 0, (0, 3), (1000, 1 << 20)).expect("a reader");
     let read = reader.next().expect("a batch").expect("rows");
     assert_eq!(projection.rows(&read, 1 << 20).expect("rows").records, batch.records);

@@ -134,7 +134,7 @@ fn a_reject_names_its_record() {
     batch.origin = Origin::derived(batch.origin.split, 3, 2);
     let written = write(&mut core, &batch);
     assert_eq!(written.rejects[0].position.record, 2);
-    assert_eq!(String::from_utf8_lossy(&written.rejects[0].record), r#"{"k":"","v":"76","r":"a"}"#);
+    assert_eq!(String::from_utf8_lossy(&written.rejects[0].record), r#"{"k":"","v":"dg==","r":"a"}"#);
 }
 
 #[test]

@@ -10,13 +10,13 @@ use serde_json::{Value as Json, json};
 
 use super::KIND;
 use crate::{
-    batch::{Batch, Block, Column, Origin, Schema, SplitId, json as row_json},
+    batch::{Batch, Block, Column, Origin, Schema, SplitId},
     failure::Failure,
-    formats::columns::Invalid,
     jobspec::{Document, Format, Place, Problems},
     kind::{Compiled, Context},
     sqlite::ValueColumn,
     stage::{Mode, Sink, SinkWorker, Written},
+    values::{columns::Invalid, json as row_json},
     testing::Folder,
 };
 

@@ -8,8 +8,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::text::TextShape;
-use crate::{batch::ColumnType, formats::scalar::Scalar};
+use super::text::{TextShape, is_number, is_whole};
+use crate::batch::ColumnType;
 
 /// What the objects of a file have in common.
 #[derive(Default)]
@@ -69,6 +69,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 struct ValueShape {
     bools: bool,
     whole: bool,
+    /// Is one of the whole numbers none that a `float64` can tell from its neighbours?
+    beyond: bool,
     floats: bool,
     /// The texts, where there are any.
     texts: Option<TextShape>,
@@ -101,12 +103,14 @@ impl ValueShape {
     }
 
     fn add_number(&mut self, text: &[u8]) {
-        use arrow_array::types::{Float64Type, Int64Type};
-        let whole = !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
-        match whole {
-            true if Int64Type::parse(text).is_some() => self.whole = true,
-            false if Float64Type::parse_finite(text).is_some() => self.floats = true,
-            _ => self.others = true,
+        match (is_whole(text), is_number(text)) {
+            (true, exact) => {
+                self.whole = true;
+                self.beyond |= !exact;
+            }
+            (false, true) => self.floats = true,
+            // Read as a number, it would be written otherwise.
+            (false, false) => self.others = true,
         }
     }
 
@@ -115,6 +119,7 @@ impl ValueShape {
         let numbers = self.whole || self.floats;
         match (self.bools, numbers, &self.texts, &self.items, self.others) {
             (true, false, None, None, false) => ColumnType::Bool,
+            (false, true, None, None, false) if self.floats && self.beyond => ColumnType::Json,
             (false, true, None, None, false) if self.floats => ColumnType::Float64,
             (false, true, None, None, false) => ColumnType::Int64,
             (false, false, Some(texts), None, false) => match texts.column_type() {
@@ -142,7 +147,11 @@ mod tests {
             (&["true", "null", "false"], "bool"),
             (&["1", "-2", "9223372036854775807"], "int64"),
             (&["1", "2.5"], "float64"),
-            (&["1e3"], "float64"),
+            (&["1e3"], "json"),
+            (&["1e-7"], "float64"),
+            (&["1.50"], "json"),
+            (&["1.5", "9007199254740993"], "json"),
+            (&["2.22507e-308"], "float64"),
             (&["1e999"], "json"),
             (&["9223372036854775808"], "json"),
             (&["1", "\"1\""], "json"),

@@ -2,7 +2,7 @@
 
 use arrow_array::types::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 
-use crate::{batch::ColumnType, formats::scalar::Scalar};
+use crate::{batch::ColumnType, values::scalar::Scalar};
 
 /// Can a text be read as a type, and nothing of it is lost?
 type Fits = fn(&[u8]) -> bool;
@@ -45,23 +45,30 @@ impl TextShape {
 }
 
 /// Is it a whole number as this program would write it? Zeros before it, as postal codes have them, would be lost.
-fn is_whole(text: &[u8]) -> bool {
-    is_plain(text) && Int64Type::parse(text).is_some()
+pub(super) fn is_whole(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let plain = match digits {
+        b"0" => digits.len() == text.len(),
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    plain && Int64Type::parse(text).is_some()
 }
 
-/// Is it a number that is not too long a whole one?
-fn is_number(text: &[u8]) -> bool {
-    let whole = text.strip_prefix(b"-").unwrap_or(text).iter().all(u8::is_ascii_digit);
-    is_plain(text) && Float64Type::parse(text).is_some() && (!whole || Int64Type::parse(text).is_some())
-}
-
-/// Has it neither a plus sign nor zeros before the first digit, as telephone numbers have them?
-fn is_plain(text: &[u8]) -> bool {
-    match text.strip_prefix(b"-").unwrap_or(text) {
-        [b'+', ..] => false,
-        [b'0', next, ..] => !next.is_ascii_digit(),
-        _ => true,
+/// Is it a number that comes out with the same digits, spelled the same? A long one would lose digits, `1.10` its
+/// zero, and `1e5` is more often a code than a number. Of whole numbers only those that a `float64` can tell apart.
+pub(super) fn is_number(text: &[u8]) -> bool {
+    const EXACT: u64 = 1 << 53;
+    let Some(value) = Float64Type::parse(text) else { return false };
+    if is_whole(text) {
+        return Int64Type::parse(text).is_some_and(|whole| whole.unsigned_abs() <= EXACT);
     }
+    if !value.is_finite() {
+        return !text.starts_with(b"+")
+            && text.iter().any(u8::is_ascii_alphabetic)
+            && !text.iter().any(u8::is_ascii_digit);
+    }
+    zmij::Buffer::new().format(value).as_bytes() == text
 }
 
 /// Is it a date, or a date and time with no more than microseconds?
@@ -89,10 +96,21 @@ mod tests {
             (&["1.5", "9223372036854775808"], "string"),
             (&["007"], "string"),
             (&["-01"], "string"),
-            (&["0", "-0", "10"], "int64"),
+            (&["0", "-7", "10"], "int64"),
+            (&["0", "-0"], "string"),
+            (&["1.0", "2"], "float64"),
+            (&["1.0"], "float64"),
+            (&["1.9", "1.10"], "string"),
+            (&["1.50"], "string"),
+            (&["12345678901234567.89"], "string"),
+            (&["0.1234567890123456789"], "string"),
+            (&["1.5", "9007199254740993"], "string"),
+            (&["1.5", "9007199254740992"], "float64"),
+            (&["2.2250738585072014e-308"], "float64"),
+            (&["1E5"], "string"),
             (&["00.5"], "string"),
             (&["0.5", "-0.5", "12"], "float64"),
-            (&["1e5", "2"], "float64"),
+            (&["1e5", "2"], "string"),
             (&["+49301234"], "string"),
             (&["1.5", "nan", "-inf"], "float64"),
             (&["1 "], "string"),

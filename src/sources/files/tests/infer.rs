@@ -41,7 +41,11 @@ fn files_tell_their_columns() {
         ("1;2\n", with(&with(&csv, "header", json!(false)), "separator", json!(";")), "column1 int64?, column2 int64?"),
         // An empty field is null unless it is in quotes, and so is the text that means null.
         ("a,b\n,1\n2,\n", csv.clone(), "a int64?, b int64?"),
-        ("a,b\n\"\",1\n2,1\n", csv.clone(), "a string?, b int64?"),
+        ("a,b\n\"\",1\n2,1\n", csv.clone(), "a int64?, b int64?"),
+        ("a,b\n\"\",1\n", csv.clone(), "a string?, b int64?"),
+        ("a\n\"\"\n1\n", with(&csv, "null", json!("-")), "a string?"),
+        ("a,,b\n1,2,3\n", csv.clone(), "a int64?, column2 int64?, b int64?"),
+        ("a\n1.10\n", csv.clone(), "a string?"),
         ("a,b\n\"1\",\"2024-01-31\"\n", csv.clone(), "a int64?, b date?"),
         (
             "a\tb\n\\N\t1\n2\t\\N\n",
@@ -93,7 +97,10 @@ fn a_sample_is_bounded_and_later_records_are_judged_by_it() {
     let lines = |rows: usize| format!("a\n{}x\n", "1\n".repeat(rows));
     let last = crate::sources::files::infer::RECORDS;
     let (schema, note) = inferred(&folder, "a.csv", lines(last).as_bytes(), &spec).expect("a sample");
-    assert_eq!((schema.as_str(), note.as_str()), ("a int64?", "columns inferred from 20000 records of `a.csv`"));
+    assert_eq!(
+        (schema.as_str(), note.as_str()),
+        ("a int64?", "columns inferred from the first 20000 records of `a.csv`")
+    );
     let read = read_bytes(&folder, "a.csv", lines(last).as_bytes(), &spec, LIMITS);
     assert_eq!(read.rows.len(), last);
     assert_eq!(read.rejects, ["20001:20002 bad_number column `a`: `x` is no int64"]);
@@ -102,29 +109,85 @@ fn a_sample_is_bounded_and_later_records_are_judged_by_it() {
     // Long records: the bytes end the sample.
     let long = format!("a\n{}x\n", format!("{}1\n", "1.".to_owned() + &"0".repeat(9998)).repeat(1000));
     let (schema, note) = inferred(&folder, "a.csv", long.as_bytes(), &spec).expect("a sample");
-    assert_eq!(schema, "a float64?", "{note}");
+    assert_eq!(schema, "a string?", "{note}");
+    assert!(note.starts_with("columns inferred from the first "), "{note}");
 }
 
 #[test]
-fn a_sample_goes_on_in_the_next_file() {
+fn the_head_of_every_file_is_sampled() {
     let folder = Folder::new("infer-files");
     let spec = json!({ "format": "csv" });
     folder.write("0.csv", b"");
     folder.write("1.csv", b"b,a\n1,\n");
-    folder.write("2.csv", b"a,b,c\nx,2.5,3\n");
+    folder.write("2.csv", b"a,b\nx,2.5\n");
     let (schema, note) = inferred_of(&folder, "*.csv", &spec).expect("columns");
     assert_eq!(schema, "b float64?, a string?", "the first file that has a header names them");
     assert_eq!(note, "columns inferred from 2 records of 3 files");
     for file in 3..20 {
-        folder.write(&format!("{file}.csv"), b"a,b\nx,nothing\n");
+        folder.write(&format!("{file}.csv"), b"a,b\nx,3\n");
     }
-    let (schema, note) = inferred_of(&folder, "[0-2].csv", &spec).expect("columns");
-    assert_eq!(
-        (schema.as_str(), note.as_str()),
-        ("b float64?, a string?", "columns inferred from 2 records of 3 files")
+    folder.write("9.csv", b"a,b\nx,nothing\n");
+    let (schema, note) = inferred_of(&folder, "*.csv", &spec).expect("columns");
+    assert_eq!(schema, "b string?, a string?", "what only the last file has counts");
+    assert_eq!(note, "columns inferred from 19 records of 20 files");
+    // Each file has its share, and what a short one leaves is for those after it.
+    let long = format!("a,b\n{}", "x,1\n".repeat(30_000));
+    folder.write("3.csv", long.as_bytes());
+    let (schema, note) = inferred_of(&folder, "*.csv", &spec).expect("columns");
+    assert_eq!(schema, "b string?, a string?");
+    assert!(note.starts_with("columns inferred from the first ") && note.ends_with(" records of 20 files"), "{note}");
+}
+
+#[test]
+fn files_with_other_headers_are_told_unless_that_may_be() {
+    let folder = Folder::new("infer-headers");
+    folder.write("1.csv", b"a,b\n1,2\n");
+    folder.write("2.csv", b"c,a\n3,4\n");
+    let spec = |missing: Json, extra: Json| json!({ "format": "csv", "missing": missing, "extra": extra });
+    let problem = |spec: &Json| {
+        let problems = inferred_of(&folder, "*.csv", spec).expect_err("they differ");
+        problems[0].replace(&folder.text(""), "")
+    };
+    let told = problem(&spec(Json::Null, Json::Null));
+    assert!(told.contains("`2.csv`: its header has no column `b`, unlike that of `1.csv`"), "{told}");
+    let told = problem(&spec(json!("reject"), json!("ignore")));
+    assert!(told.contains("has no column `b`"), "{told}");
+    let (schema, _) = inferred_of(&folder, "*.csv", &spec(json!("null"), Json::Null)).expect("all of them");
+    assert_eq!(schema, "a int64?, b int64?, c int64?");
+    folder.write("2.csv", b"c,a,b\n3,4,5\n");
+    let told = problem(&spec(Json::Null, json!("reject")));
+    assert!(told.contains("`2.csv`: its header has a column `c`, unlike that of `1.csv`"), "{told}");
+    let (schema, _) = inferred_of(&folder, "*.csv", &spec(Json::Null, json!("ignore"))).expect("those of the first");
+    assert_eq!(schema, "a int64?, b int64?");
+}
+
+#[test]
+fn what_comes_after_the_sample_is_no_less_told() {
+    let folder = Folder::new("infer-later");
+    let write = |name: &str, line: &str| folder.write(name, line.as_bytes());
+    // A file that came when the columns were known already.
+    let read_later = |format: &str, extra: Json, first: &str, later: &str| {
+        write("a.txt", first);
+        let spec = json!({ "path": folder.text("a.txt"), "format": format, "extra": extra });
+        let compiled = compile(&spec, LIMITS).expect("columns");
+        write("a.txt", later);
+        let splits = compiled.stage.splits().expect("a split");
+        read_split(compiled.stage.as_ref(), &splits[0])
+    };
+    let read =
+        read_later("ndjson", Json::Null, "{\"a\":1}\n", "{\"a\":2}\n{\"a\":3,\"e mail\":null}\n{\"\\u0061\":4}\n");
+    assert_eq!(read.rows, [r#"1:1 {"a":2}"#, r#"3:3 {"a":4}"#]);
+    assert_eq!(read.rejects, ["2:2 unknown_field field `e mail` was not there when the columns were inferred"]);
+    let read = read_later("ndjson", json!("ignore"), "{\"a\":1}\n", "{\"a\":3,\"b\":4}\n");
+    assert_eq!((read.rows.len(), read.rejects.len()), (1, 0));
+    let read = read_later("csv", Json::Null, "a\n1\n", "a,b\n1,2\n");
+    let why = read.failure.expect("it fails").message;
+    assert!(
+        why.contains("a.txt`: its header has a column `b` that was not there when the columns were inferred"),
+        "{why}"
     );
-    let (_, note) = inferred_of(&folder, "*.csv", &spec).expect("columns");
-    assert_eq!(note, "columns inferred from 9 records of 10 files");
+    let read = read_later("csv", json!("ignore"), "a\n1\n", "a,b\n1,2\n");
+    assert_eq!(read.rows, [r#"1:2 {"a":1}"#]);
 }
 
 #[test]
@@ -135,7 +198,16 @@ fn why_columns_cannot_be_inferred_is_told() {
         (b"", &tsv, "the files hold no record; declare them"),
         (b"\n\n", &csv, "the files hold no record; declare them"),
         (b"{}\n[]\n", &ndjson, "the files hold no record with a field; declare them"),
-        (b"a,,b\n", &csv, "`a.txt`: field 2 of its header has no name; declare them"),
+        (
+            b"[{\"a\":1},{\"a\":2}]\n",
+            &ndjson,
+            "`a.txt` begins with a JSON array, and ndjson has an object in each line; write one object per line, as `jq -c '.[]'` does",
+        ),
+        (
+            b"{\n \"a\": 1\n}\n",
+            &ndjson,
+            "`a.txt` begins with a JSON object that goes over several lines, and ndjson has an object in each line; write one object per line, as `jq -c .` does",
+        ),
         (b"a,b,a\n", &csv, "`a.txt`: its header names `a` twice, the second time in field 3"),
         (b"a,\"b\n1,2\n", &csv, "`a.txt`: its first record has no end within 16777216 bytes"),
         (b"a,\"b\"c\n", &csv, "`a.txt`: its header has text after the closing quote of field 2"),

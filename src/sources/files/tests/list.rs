@@ -27,14 +27,19 @@ fn globs_give_files_in_order_of_name() {
         fs::write(folder.path("").join(name), b"1\n").expect("a name that is not UTF-8");
     }
     let cases: Vec<(Json, &[&str])> = vec![
-        (json!(format!("{}/./*.tsv", folder.text(""))), &["a.tsv", "b.tsv", "d[1].tsv"]),
+        (json!(format!("{}/./*.tsv", folder.text(""))), &["a.tsv", "b.tsv", "d[1].tsv", "\\xFF.tsv"]),
         (json!([folder.text("a.tsv"), format!("{}/./a.tsv", folder.text(""))]), &["a.tsv"]),
         (json!(folder.text("sub/.g/*")), &["sub/.g/h.tsv"]),
-        (json!(folder.text("*.tsv")), &["a.tsv", "b.tsv", "d[1].tsv"]),
+        (json!(folder.text("*.tsv")), &["a.tsv", "b.tsv", "d[1].tsv", "\\xFF.tsv"]),
+        (json!(folder.text("?.tsv")), &["a.tsv", "b.tsv", "\\xFF.tsv"]),
+        (json!(folder.text("[!ab].tsv")), &["\\xFF.tsv"]),
         (json!(folder.text(".*.tsv")), &[".hidden.tsv"]),
         (json!(folder.text(".hidden.tsv")), &[".hidden.tsv"]),
         (json!(folder.text("d[1].tsv")), &["d[1].tsv"]),
-        (json!(folder.text("**/*.tsv")), &["a.tsv", "b.tsv", "d[1].tsv", "sub/e.tsv"]),
+        (json!(folder.text("**/*.tsv")), &["a.tsv", "b.tsv", "d[1].tsv", "sub/e.tsv", "\\xFF.tsv"]),
+        (json!(folder.text("sub/**")), &["sub/e.tsv"]),
+        (json!(folder.text("**/**/e.tsv")), &["sub/e.tsv"]),
+        (json!(folder.text("s*/e.tsv")), &["sub/e.tsv"]),
         (json!([folder.text("c.txt"), folder.text("[ab].tsv"), folder.text("a*")]), &["a.tsv", "b.tsv", "c.txt"]),
     ];
     for (path, expected) in cases {
@@ -145,11 +150,11 @@ fn standard_input_is_a_split_without_size() {
 fn what_the_environment_does_not_tell_is_not_complained_of() {
     let rename: Table = [("rename".to_owned(), Value::Unknown)].into_iter().collect();
     let table = Value::Table([("done".to_owned(), Value::Table(rename))].into_iter().collect());
-    assert!(!super::super::is_known(&table, "done.rename"));
-    assert!(super::super::is_known(&table, "path"));
+    assert!(!super::super::spec::is_known(&table, "done.rename"));
+    assert!(super::super::spec::is_known(&table, "path"));
     // A leading `./` is no part of a name either.
-    assert_eq!(super::super::plain(std::path::Path::new("./a//b/./c")), std::path::Path::new("a/b/c"));
-    let unknown = serde_json::from_value::<super::super::Paths>(Json::Null).expect("stands for any path");
+    assert_eq!(super::super::list::plain(std::path::Path::new("./a//b/./c")), std::path::Path::new("a/b/c"));
+    let unknown = serde_json::from_value::<super::super::spec::Paths>(Json::Null).expect("stands for any path");
     assert_eq!(unknown.0, [""]);
 }
 

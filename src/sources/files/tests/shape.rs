@@ -25,7 +25,9 @@ fn line_ends_are_found_or_told() {
         ("auto", "1\t2", vec![row(1, 1, "1", "2")]),
         ("auto", "1\t2\r", vec![row(1, 1, "1", "2")]),
         ("auto", "1\t2\n3\t\r4\n", vec![row(1, 1, "1", "2"), row(2, 2, "3", "\r4")]),
-        ("auto", "1\t2\r3\t\n4\r", vec![row(1, 1, "1", "2"), row(2, 2, "3", "\n4")]),
+        ("auto", "1\r\t2\n3\t4\n", vec![row(1, 1, "1\r", "2"), row(2, 2, "3", "4")]),
+        ("auto", "1\t2\r\r\n3\t4\r\r\n", plain.clone()),
+        ("cr", "1\t2\r3\t\n4\r", vec![row(1, 1, "1", "2"), row(2, 2, "3", "\n4")]),
         ("auto", "1\t2\n3\t4\r", vec![row(1, 1, "1", "2"), row(2, 2, "3", "4\r")]),
         ("lf", "1\t2\r\n3\t4\n", vec![row(1, 1, "1", "2\r"), row(2, 2, "3", "4")]),
         ("crlf", "1\t2\n\r\n3\t\r4\r\n", vec![row(1, 1, "1", "2\n"), row(2, 2, "3", "\r4")]),
@@ -140,4 +142,38 @@ fn raw_text_belongs_to_its_row() {
         }
         assert_eq!(raw, [b"1\ta", b"2\tb", b"3\tc"]);
     }
+}
+
+#[test]
+fn a_file_may_lack_columns_where_they_may_be_missing() {
+    let folder = Folder::new("missing");
+    let columns = json!(["a int8", { "name": "b", "type": "string", "nullable": true }]);
+    for (format, text) in [("tsv", "x\ta\n\t1\n\t2\n"), ("csv", "x,a\n,1\n,2\n")] {
+        let spec = json!({ "format": format, "header": true, "columns": columns, "missing": "null" });
+        let read = all_sizes(&folder, text.as_bytes(), &spec, 100);
+        assert_eq!(read.rows, [r#"1:2 {"a":1,"b":null}"#, r#"2:3 {"a":2,"b":null}"#], "{format}");
+        let spec = json!({ "format": format, "header": true, "columns": columns, "missing": "reject" });
+        let failure = all_sizes(&folder, text.as_bytes(), &spec, 100).failure.expect("it fails");
+        assert!(failure.message.contains("a.txt`: its header has no column `b`"), "{failure}");
+    }
+    let spec = json!({ "format": "csv", "columns": columns, "missing": "null" });
+    let failure = all_sizes(&folder, b"b\nx\n", &spec, 100).failure.expect("it fails");
+    assert!(failure.message.contains("its header has no column `a`, which is not nullable"), "{failure}");
+}
+
+#[test]
+fn a_separator_at_the_end_of_a_header_is_no_field() {
+    let folder = Folder::new("open-end");
+    let declared = json!({ "format": "csv", "columns": ["a int8", "b int8"] });
+    let rows = [r#"1:2 {"a":1,"b":2}"#, r#"2:3 {"a":3,"b":4}"#];
+    let read = all_sizes(&folder, b"a,b,\n1,2,\n3,4\n5\n", &declared, 100);
+    assert_eq!(read.rows, rows);
+    assert_eq!(read.rejects, ["3:4 field_count expected 3 fields, found 1"]);
+    let inferred = json!({ "format": "csv" });
+    let read = all_sizes(&folder, b"a,b,\n1,2,\n3,4\n5,6,x\n", &inferred, 100);
+    assert_eq!(read.rows, rows);
+    assert_eq!(read.rejects, ["3:4 unknown_field field 3 has a value, `x`, but no name in the header"]);
+    // What stands first without a name is the index of a data frame.
+    let read = all_sizes(&folder, b",a\n0,x\n1,y\n", &inferred, 100);
+    assert_eq!(read.rows, [r#"1:2 {"column1":0,"a":"x"}"#, r#"2:3 {"column1":1,"a":"y"}"#]);
 }

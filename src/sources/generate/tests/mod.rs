@@ -7,10 +7,11 @@ use serde_json::Value as Json;
 
 use super::KIND;
 use crate::{
-    batch::{Rejects, SplitId, json},
+    batch::{Rejects, SplitId},
     jobspec::{BatchSize, Document, Format, Path, Place, Problems, Severity, Table, Value},
     kind::{Compiled, Context},
     stage::Source,
+    values::json,
 };
 
 const BATCH: BatchSize = BatchSize { rows: 1000, bytes: 1 << 20 };
@@ -173,7 +174,7 @@ fn values_do_not_change_from_version_to_version() {
         ("town", "\"Earth\""),
         ("weighted", "3.5"),
         ("day", "\"2020-07-28\""),
-        ("moment", "\"2020-08-03T07:28:45.544220\""),
+        ("moment", "\"2020-08-03T07:28:45.544220Z\""),
         ("tags", "[\"quisquam\"]"),
         ("owner", "\"905014c5-8cc3-4280-9dd5-02d21ca54d2f\""),
         ("line", "\"45: MacGyver and Connelly and Sons <u90@padberg.info>\""),

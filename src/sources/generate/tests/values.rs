@@ -208,7 +208,7 @@ name = "mine"
     let rows = rows_of(&job(fields, "count = 2"));
     let line = rows[1]["line"].as_str().expect("text");
     let (start, company) = line.rsplit_once('|').expect("three parts");
-    assert_eq!(start, r#"{2} 2024-01-01 2024-01-01T01:02:03.500Z ["a\"","b"] |mine"#);
+    assert_eq!(start, r#"{2} 2024-01-01 2024-01-01T01:02:03.500000Z ["a\"","b"] |mine"#);
     assert!(!company.is_empty());
     // Two places of one fake in a template are two values.
     let pairs = values("{ template = \"{uuid4}-{uuid4}\" }".replace("uuid4", "first_name").as_str(), 200);

@@ -1,0 +1,116 @@
+//! Which accumulator each aggregate function has; those that count.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, Int64Array, UInt32Array};
+use arrow_schema::DataType;
+use arrow_select::take::take;
+
+use super::{
+    accumulator::{Accumulator, Finished},
+    extreme, moments,
+    values::{Ends, List},
+};
+use crate::{
+    batch::ColumnType,
+    expr::{Aggregate, AggregateCall},
+    failure::Failure,
+    transforms::{
+        hold::fits,
+        keys::{Encoder, Keys},
+    },
+};
+
+/// The accumulator of a call.
+pub(super) fn new(call: &AggregateCall) -> Box<dyn Accumulator> {
+    let own = call.argument.as_ref().map_or(ColumnType::Int64, |argument| argument.column_type().clone());
+    match call.function {
+        Aggregate::CountRows | Aggregate::Count => Box::new(Count::default()),
+        Aggregate::CountDistinct => Box::new(Distinct::new(own.to_arrow())),
+        Aggregate::Sum if own.is_integer() => Box::new(moments::IntegerSum::default()),
+        Aggregate::Sum => Box::new(moments::FloatSum::default()),
+        Aggregate::Avg if own.is_integer() => Box::new(moments::IntegerMean::default()),
+        Aggregate::Avg => Box::new(moments::FloatMean::default()),
+        Aggregate::Stddev => Box::new(moments::Deviation::default()),
+        Aggregate::Min => extreme::new(&own.to_arrow(), true),
+        Aggregate::Max => extreme::new(&own.to_arrow(), false),
+        Aggregate::First => Box::new(Ends::new(own.to_arrow(), true)),
+        Aggregate::Last => Box::new(Ends::new(own.to_arrow(), false)),
+        Aggregate::ArrayAgg => Box::new(List::new(&own)),
+    }
+}
+
+/// `count(*)`, and `count(x)` where it has values.
+#[derive(Default)]
+struct Count(Vec<i64>);
+
+impl Accumulator for Count {
+    fn add(&mut self, groups: &[u32], count: usize, values: Option<&ArrayRef>) -> Result<(), Failure> {
+        self.0.resize(count, 0);
+        match values.and_then(|values| values.nulls()) {
+            None => groups.iter().for_each(|group| self.0[*group as usize] += 1),
+            Some(valid) => valid.valid_indices().for_each(|row| self.0[groups[row] as usize] += 1),
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.0.capacity() * 8
+    }
+
+    fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {
+        self.0.resize(count, 0);
+        Ok((Arc::new(Int64Array::from(self.0)), Vec::new()))
+    }
+}
+
+/// `count_distinct(x)`: the different pairs of group and value.
+struct Distinct {
+    /// The type of the values.
+    of: DataType,
+    encoder: Option<Encoder>,
+    keys: Keys,
+    counts: Vec<i64>,
+}
+
+impl Distinct {
+    fn new(of: DataType) -> Self {
+        Distinct { of, encoder: None, keys: Keys::default(), counts: Vec::new() }
+    }
+}
+
+impl Accumulator for Distinct {
+    fn add(&mut self, groups: &[u32], count: usize, values: Option<&ArrayRef>) -> Result<(), Failure> {
+        self.counts.resize(count, 0);
+        let Some(values) = values else { return Ok(()) };
+        let encoder = match self.encoder.take() {
+            Some(encoder) => encoder,
+            None => Encoder::new([(DataType::UInt32, false), (self.of.clone(), false)])?,
+        };
+        let (mut groups, mut values) = (groups.to_vec(), Arc::clone(values));
+        if let Some(valid) = values.nulls().filter(|nulls| nulls.null_count() > 0).cloned() {
+            groups = valid.valid_indices().map(|row| groups[row]).collect();
+            let rows = UInt32Array::from_iter_values(valid.valid_indices().map(|row| row as u32));
+            values = fits(take(&values, &rows, None))?;
+        }
+        let pairs: [ArrayRef; 2] = [Arc::new(UInt32Array::from(groups.clone())), values];
+        let mut next = self.keys.len() as u32;
+        for (pair, group) in self.keys.number(&encoder.rows(&pairs)?)?.into_iter().zip(groups) {
+            if pair == next {
+                self.counts[group as usize] += 1;
+                next += 1;
+            }
+        }
+        self.encoder = Some(encoder);
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.keys.size() + self.counts.capacity() * 8
+    }
+
+    fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {
+        self.counts.resize(count, 0);
+        Ok((Arc::new(Int64Array::from(self.counts)), Vec::new()))
+    }
+}

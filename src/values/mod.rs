@@ -1,0 +1,27 @@
+//! Values: their types, the columns they are built in, and their text in both directions.
+//!
+//! ```text
+//! text ──fields──▶ scalar ──▶ builder ──▶ column ──▶ cell ──▶ text
+//! JSON ──json::read──▶ scalar ──▶ builder ──▶ column ──▶ json::write ──▶ JSON
+//! ```
+//!
+//! What a value can be is said here and nowhere else: formats, stores, expressions and generators read it, build it
+//! and write it through these files, so that a type has the same edges everywhere. Text that cannot be read as a value
+//! is refused with a reason, and so is a value that has no text: nothing here makes a value of what people are shown.
+
+pub(crate) mod builder;
+pub mod calendar;
+pub mod cell;
+pub mod columns;
+pub mod fields;
+pub(crate) mod foreign;
+pub mod hex;
+pub mod json;
+pub mod scalar;
+mod types;
+
+pub use types::{Column, ColumnType, Schema, TypeError};
+
+/// Why a value or record was refused: a short fixed word that reports count by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RejectCode(pub &'static str);

@@ -1,0 +1,244 @@
+//! Column types as the job language names them, and how they stand in Arrow.
+
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+
+use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
+
+/// A column's type, as written in a job spec.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    /// `bool`
+    Bool,
+    /// `int8`
+    Int8,
+    /// `int16`
+    Int16,
+    /// `int32`
+    Int32,
+    /// `int64`
+    Int64,
+    /// `uint8`
+    UInt8,
+    /// `uint16`
+    UInt16,
+    /// `uint32`
+    UInt32,
+    /// `uint64`
+    UInt64,
+    /// `float32`
+    Float32,
+    /// `float64`
+    Float64,
+    /// `string`: UTF-8 text
+    String,
+    /// `binary`: bytes
+    Binary,
+    /// `date`: days since 1970-01-01
+    Date,
+    /// `timestamp`: microseconds since 1970-01-01 00:00:00 UTC
+    Timestamp,
+    /// `timestamp_ns`: nanoseconds since 1970-01-01 00:00:00 UTC (years 1677 to 2262)
+    TimestampNs,
+    /// `json`: any JSON value, kept as its text
+    Json,
+    /// `list<T>`
+    List(Box<ColumnType>),
+}
+
+/// The metadata key under which a field says that it is more than its Arrow type.
+const TYPE_KEY: &str = "runner.type";
+
+const NAMES: &[(&str, ColumnType)] = &[
+    ("bool", ColumnType::Bool),
+    ("int8", ColumnType::Int8),
+    ("int16", ColumnType::Int16),
+    ("int32", ColumnType::Int32),
+    ("int64", ColumnType::Int64),
+    ("uint8", ColumnType::UInt8),
+    ("uint16", ColumnType::UInt16),
+    ("uint32", ColumnType::UInt32),
+    ("uint64", ColumnType::UInt64),
+    ("float32", ColumnType::Float32),
+    ("float64", ColumnType::Float64),
+    ("string", ColumnType::String),
+    ("binary", ColumnType::Binary),
+    ("date", ColumnType::Date),
+    ("timestamp", ColumnType::Timestamp),
+    ("timestamp_ns", ColumnType::TimestampNs),
+    ("json", ColumnType::Json),
+];
+
+impl ColumnType {
+    /// The names of the types that stand alone; `list<T>` comes on top.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// How a column of this type stands in Arrow.
+    pub fn to_arrow(&self) -> DataType {
+        match self {
+            ColumnType::Bool => DataType::Boolean,
+            ColumnType::Int8 => DataType::Int8,
+            ColumnType::Int16 => DataType::Int16,
+            ColumnType::Int32 => DataType::Int32,
+            ColumnType::Int64 => DataType::Int64,
+            ColumnType::UInt8 => DataType::UInt8,
+            ColumnType::UInt16 => DataType::UInt16,
+            ColumnType::UInt32 => DataType::UInt32,
+            ColumnType::UInt64 => DataType::UInt64,
+            ColumnType::Float32 => DataType::Float32,
+            ColumnType::Float64 => DataType::Float64,
+            ColumnType::String | ColumnType::Json => DataType::Utf8View,
+            ColumnType::Binary => DataType::BinaryView,
+            ColumnType::Date => DataType::Date32,
+            ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            ColumnType::TimestampNs => DataType::Timestamp(TimeUnit::Nanosecond, None),
+            ColumnType::List(item) => DataType::List(Arc::new(item.item_field())),
+        }
+    }
+
+    /// The field of a list's items: named `item`, nullable, as Arrow's own builders make it.
+    pub fn item_field(&self) -> Field {
+        mark(Field::new("item", self.to_arrow(), true), self)
+    }
+
+    /// True for integers and floats.
+    pub fn is_number(&self) -> bool {
+        self.is_integer() || matches!(self, ColumnType::Float32 | ColumnType::Float64)
+    }
+
+    /// True for signed and unsigned integers.
+    pub fn is_integer(&self) -> bool {
+        use ColumnType::{Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64};
+        matches!(self, Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64)
+    }
+}
+
+/// JSON text is a string to Arrow; the mark keeps the difference.
+fn mark(field: Field, column_type: &ColumnType) -> Field {
+    match column_type {
+        ColumnType::Json => field.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), "json".to_owned())])),
+        _ => field,
+    }
+}
+
+/// Does this field hold JSON text?
+pub(crate) fn is_json(field: &Field) -> bool {
+    field.metadata().get(TYPE_KEY).is_some_and(|name| name == "json")
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let ColumnType::List(item) = self {
+            return write!(f, "list<{item}>");
+        }
+        let name = NAMES.iter().find(|(_, named)| named == self).map_or("list", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// Text that names no column type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypeError {
+    /// The part of the text that is not a type.
+    pub unknown: String,
+}
+
+impl FromStr for ColumnType {
+    type Err = TypeError;
+
+    fn from_str(text: &str) -> Result<Self, TypeError> {
+        let text = text.trim();
+        if let Some(item) = text.strip_prefix("list<").and_then(|rest| rest.strip_suffix('>')) {
+            return Ok(ColumnType::List(Box::new(item.parse()?)));
+        }
+        NAMES
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, column_type)| column_type.clone())
+            .ok_or_else(|| TypeError { unknown: text.to_owned() })
+    }
+}
+
+/// A named, typed column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name, unique in its schema.
+    pub name: String,
+    /// Its type.
+    pub column_type: ColumnType,
+    /// May a value be absent?
+    pub nullable: bool,
+}
+
+/// The columns of a stage's output, in order. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema {
+    columns: Arc<[Column]>,
+    arrow: SchemaRef,
+}
+
+impl Schema {
+    /// A schema of these columns; their names are unique.
+    pub fn new(columns: Vec<Column>) -> Self {
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|c| mark(Field::new(&c.name, c.column_type.to_arrow(), c.nullable), &c.column_type))
+            .collect();
+        Schema { columns: columns.into(), arrow: Arc::new(arrow_schema::Schema::new(fields)) }
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Place and column of that name.
+    pub fn find(&self, name: &str) -> Option<(usize, &Column)> {
+        self.columns.iter().enumerate().find(|(_, column)| column.name == name)
+    }
+
+    /// The same columns to Arrow.
+    pub fn arrow(&self) -> SchemaRef {
+        Arc::clone(&self.arrow)
+    }
+
+    /// These columns with one more at the end, or with the one of the same name replaced.
+    pub fn with(&self, column: Column) -> Schema {
+        let mut columns = self.columns.to_vec();
+        match columns.iter_mut().find(|old| old.name == column.name) {
+            Some(old) => *old = column,
+            None => columns.push(column),
+        }
+        Schema::new(columns)
+    }
+}
+
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, column) in self.columns.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            let null = if column.nullable { "?" } else { "" };
+            write!(f, "{comma}{} {}{null}", column.name, column.column_type)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_reads_back_from_its_name() {
+        for name in ColumnType::names().map(str::to_owned).chain(["list<uint32>".into(), "list<list<json>>".into()]) {
+            let column_type: ColumnType = name.parse().expect("a legal name");
+            assert_eq!(column_type.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_named() {
+        assert_eq!("list<uint23>".parse::<ColumnType>(), Err(TypeError { unknown: "uint23".into() }));
+    }
+}
