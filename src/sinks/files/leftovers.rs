@@ -78,7 +78,7 @@ mod tests {
     use std::{os::unix::ffi::OsStrExt, time::SystemTime};
 
     use super::*;
-    use crate::formats::testing::Folder;
+    use crate::testing::Folder;
 
     fn attempt(folder: &Folder) -> Attempt {
         let text = |text: &str| text.to_owned();

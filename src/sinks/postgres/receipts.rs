@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     failure::{Exit, Failure},
-    postgres::{Nature, Server, Session, Trouble, quoted},
+    postgres::{Server, Session, quoted},
+    service::{ErrorClass, ServiceError},
     stage::Attempt,
 };
 
@@ -32,10 +33,10 @@ pub(super) struct Part {
 }
 
 /// The table of receipts beside the one that is written to.
-fn table(plan: &Plan) -> Result<String, Trouble> {
+fn table(plan: &Plan) -> Result<String, ServiceError> {
     let name = "\"_runner_ledger\"";
     let Some((schema, _)) = plan.table.written.split_once('.') else { return Ok(name.to_owned()) };
-    let broken = |message| Trouble { nature: Nature::Broken, message, code: None, answered: true };
+    let broken = |message| ServiceError::answer(ErrorClass::Permanent, message);
     Ok(format!("{}.{name}", quoted(schema).map_err(broken)?))
 }
 
@@ -47,7 +48,7 @@ impl Ledger {
     /// Makes the table of receipts where it is missing, removes what other runs of the job have left in it, and finds
     /// out what earlier attempts at this one have committed.
     pub(super) fn open(plan: &Plan, attempt: Attempt, server: &Server, session: &Session) -> Result<Self, Failure> {
-        let open = || -> Result<Ledger, Trouble> {
+        let open = || -> Result<Ledger, ServiceError> {
             let table = table(plan)?;
             Ledger::make(&table, &attempt, session)?;
             let Attempt { job, run, stage, .. } = &attempt;
@@ -69,9 +70,9 @@ impl Ledger {
     }
 
     /// The table, with a row of this run in it: one with rows is not removed by others that end meanwhile.
-    fn make(table: &str, Attempt { job, run, stage, .. }: &Attempt, session: &Session) -> Result<(), Trouble> {
+    fn make(table: &str, Attempt { job, run, stage, .. }: &Attempt, session: &Session) -> Result<(), ServiceError> {
         const TRIES: usize = 5;
-        let there = || -> Result<bool, Trouble> {
+        let there = || -> Result<bool, ServiceError> {
             Ok(session.ask("select to_regclass($1) is not null", &[&table])?.iter().any(|row| row.get(0)))
         };
         let create = format!(
@@ -102,7 +103,7 @@ impl Ledger {
     }
 
     /// Has an earlier attempt made the table that is written to?
-    pub(super) fn table_made(&self, session: &Session) -> Result<bool, Trouble> {
+    pub(super) fn table_made(&self, session: &Session) -> Result<bool, ServiceError> {
         let Attempt { job, run, stage, .. } = &self.receipts.attempt;
         let sql = format!(
             "select 1 from {} where job = $1 and run = $2 and sink = $3 and split = {TABLE} and part = 0",
@@ -119,7 +120,7 @@ impl Ledger {
     }
 
     /// A part of a receipt.
-    pub(super) fn load(&self, place: Place, session: &Session) -> Result<Option<Vec<u8>>, Trouble> {
+    pub(super) fn load(&self, place: Place, session: &Session) -> Result<Option<Vec<u8>>, ServiceError> {
         let Attempt { job, run, stage, .. } = &self.receipts.attempt;
         let sql = format!(
             "select answers from {} where job = $1 and run = $2 and sink = $3 and split = $4 and lane = $5 and part = $6",
@@ -131,7 +132,7 @@ impl Ledger {
     }
 
     /// Writes parts in the transaction that is open.
-    pub(super) fn write(&self, parts: &[Part], session: &Session) -> Result<(), Trouble> {
+    pub(super) fn write(&self, parts: &[Part], session: &Session) -> Result<(), ServiceError> {
         let Attempt { job, run, stage, .. } = &self.receipts.attempt;
         let sql = format!("insert into {} values ($1, $2, $3, $4, $5, $6, $7)", self.table);
         for Part { place, answers } in parts {

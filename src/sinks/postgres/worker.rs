@@ -17,7 +17,8 @@ use super::{
 use crate::{
     batch::{Batch, SplitId},
     failure::{Exit, Failure},
-    postgres::{Nature, Raw, Server, Session, Trouble, Values},
+    postgres::{Raw, Server, Session, Values},
+    service::{ErrorClass, ServiceError},
     receipt::{Answers, Refused},
 };
 
@@ -65,7 +66,7 @@ struct Split {
 #[derive(Default)]
 struct Stored {
     accepted: Vec<u32>,
-    refused: Vec<(u32, Trouble)>,
+    refused: Vec<(u32, ServiceError)>,
     /// What came back of the accepted rows, in their order.
     returned: Vec<Row>,
 }
@@ -73,9 +74,9 @@ struct Stored {
 /// Why a transaction has not ended well.
 enum Unfinished {
     /// It was rolled back.
-    Lost(Trouble),
+    Lost(ServiceError),
     /// The connection broke while it was committed.
-    Unknown(Trouble),
+    Unknown(ServiceError),
     /// Its receipt is there: another transaction with the same rows, that was taken for lost, has been committed.
     Twice,
 }
@@ -96,7 +97,7 @@ impl Worker {
         worker
     }
 
-    fn connection_of(&self, session: Session) -> Result<Connection, Trouble> {
+    fn connection_of(&self, session: Session) -> Result<Connection, ServiceError> {
         let Target { insert, copy, find, .. } = &*self.target;
         let insert = session.prepare(insert)?;
         let copy = copy.as_ref().map(|sql| session.prepare(sql)).transpose()?;
@@ -104,7 +105,7 @@ impl Worker {
         Ok(Connection { session, insert, copy, find })
     }
 
-    fn connect(&mut self) -> Result<(), Trouble> {
+    fn connect(&mut self) -> Result<(), ServiceError> {
         if self.connection.is_none() {
             self.connection = Some(self.connection_of(self.server.try_connect()?)?);
         }
@@ -112,7 +113,7 @@ impl Worker {
     }
 
     /// A connection with a transaction that holds all that the split has stored so far.
-    fn ready(&mut self) -> Result<(), Trouble> {
+    fn ready(&mut self) -> Result<(), ServiceError> {
         self.connect()?;
         if self.open {
             return Ok(());
@@ -127,23 +128,23 @@ impl Worker {
             self.part(&encoded, &rows, &mut again)?;
             if let Some((_, trouble)) = again.refused.pop() {
                 let message = format!("a row that was accepted is refused when written again: {}", trouble.message);
-                return Err(Trouble { nature: Nature::Broken, message, ..trouble });
+                return Err(ServiceError { class: ErrorClass::Permanent, message, ..trouble });
             }
         }
         Ok(())
     }
 
-    fn connection(&self) -> Result<&Connection, Trouble> {
-        let gone = || Trouble { nature: Nature::Heals, message: "not connected".into(), code: None, answered: false };
+    fn connection(&self) -> Result<&Connection, ServiceError> {
+        let gone = || ServiceError::lost("not connected");
         self.connection.as_ref().ok_or_else(gone)
     }
 
-    fn session(&self) -> Result<&Session, Trouble> {
+    fn session(&self) -> Result<&Session, ServiceError> {
         self.connection().map(|connection| &connection.session)
     }
 
     /// Ends the transaction after trouble. A connection that did not answer as it should is given up.
-    fn abandon(&mut self, trouble: &Trouble) {
+    fn abandon(&mut self, trouble: &ServiceError) {
         self.open = false;
         let usable = trouble.answered && self.session().is_ok_and(|s| !s.is_closed() && s.run("rollback").is_ok());
         if !usable {
@@ -152,9 +153,9 @@ impl Worker {
     }
 
     /// After trouble on attempt number `attempt`: a pause before the next one, or the failure.
-    fn after(&mut self, attempt: u32, trouble: &Trouble) -> Result<(), Failure> {
+    fn after(&mut self, attempt: u32, trouble: &ServiceError) -> Result<(), Failure> {
         self.abandon(trouble);
-        if self.split.partly && trouble.nature == Nature::Heals {
+        if self.split.partly && trouble.is_transient() {
             let Split { rows, .. } = self.split;
             let why =
                 if self.plan.layout.returned.is_empty() { "it is too large" } else { "its ids are known to others" };
@@ -182,7 +183,7 @@ impl Worker {
     }
 
     /// Stores rows, each part within a savepoint; where a row is refused, goes back to it and stores each half.
-    fn part(&self, encoded: &Encoded, rows: &[u32], stored: &mut Stored) -> Result<(), Trouble> {
+    fn part(&self, encoded: &Encoded, rows: &[u32], stored: &mut Stored) -> Result<(), ServiceError> {
         let session = self.session()?;
         let mut put = |rows: &[u32]| {
             session.run("savepoint part")?;
@@ -204,7 +205,7 @@ impl Worker {
     }
 
     /// Sends rows; what comes back is in their order.
-    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, Trouble> {
+    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, ServiceError> {
         let Connection { session, insert, copy, find } = self.connection()?;
         if let Some(copy) = copy {
             return session.copy(copy, &encoded.lines(rows)).map(|()| Vec::new());
@@ -220,7 +221,7 @@ impl Worker {
         }
         if !self.plan.layout.returned.is_empty() && returned.len() != rows.len() {
             let message = format!("{} rows came back of {} that were written", returned.len(), rows.len());
-            return Err(Trouble { nature: Nature::Broken, message, code: None, answered: true });
+            return Err(ServiceError::answer(ErrorClass::Permanent, message));
         }
         Ok(returned)
     }
@@ -255,7 +256,7 @@ impl Worker {
                     return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));
                 }
                 Err(Unfinished::Unknown(trouble)) => {
-                    let Trouble { message, .. } = &trouble;
+                    let ServiceError { message, .. } = &trouble;
                     let known = self.ledger.is_some();
                     if known && !self.split.partly {
                         // Should it be committed after all, doing it again meets its receipt.
@@ -333,7 +334,7 @@ impl Worker {
     }
 
     /// After the connection broke while the split was committed: is its receipt there?
-    fn is_committed(&mut self, trouble: &Trouble) -> Result<bool, Failure> {
+    fn is_committed(&mut self, trouble: &ServiceError) -> Result<bool, Failure> {
         let Some(place) = self.split.parts.first().map(|part| part.place).or(self.split.noted) else {
             return Ok(false);
         };
@@ -351,7 +352,7 @@ impl Worker {
         }
     }
 
-    fn find_part(&mut self, place: Place) -> Result<Option<Vec<u8>>, Trouble> {
+    fn find_part(&mut self, place: Place) -> Result<Option<Vec<u8>>, ServiceError> {
         let Some(ledger) = self.ledger.clone() else { return Ok(None) };
         self.connect()?;
         ledger.load(place, self.session()?)
