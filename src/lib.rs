@@ -40,6 +40,8 @@
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
 //! | [`values`] | types; text and JSON to values and back; columns under way; calendar and hex: one piece of code each |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
+//! | `service` | what every client of a server shares: classes of errors, patience, timeouts, samples read back |
+//! | `keyed` | what the kinds share that see a row as a key with something under it |
 //! | `sqlite`, `postgres` | what the sink and the source of the same name share |
 //! | [`stores`] | documents by key, in a folder or in SQLite, for the kinds that share them |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
@@ -53,6 +55,7 @@
 //! | [`replace`] | how a file that is written whole takes the place of an older one |
 //! | [`ledger`], [`receipt`] | what of a run is done, durably; what a database answered for rows it has already |
 //! | [`cli`] | one file per command |
+//! | `testing` | what unit tests of kinds share |
 //!
 //! A new kind is one file in its folder, one line in the folder's `KINDS`, one job in `jobs/`, and its tests.
 //!
@@ -89,7 +92,7 @@
 //!   workers that never return.
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
 //! - There is no async but in the clients that are built so (`postgres`, the `btrdb` source): each of their connections
-//!   has a runtime of its own, which runs only while its worker waits for an answer.
+//!   has a runtime of its own (`service`), which runs only while its worker waits for an answer.
 //! - The hot path allocates per batch, not per record; strings are views into the block that was read. There is one
 //!   `unsafe`, in `values/builder.rs`: text that was found to be UTF-8 is not checked twice.
 //!
@@ -103,6 +106,7 @@ pub mod expr;
 pub mod failure;
 pub mod formats;
 pub mod jobspec;
+mod keyed;
 pub mod kind;
 pub mod ledger;
 pub mod lock;
@@ -114,10 +118,13 @@ pub mod rejects;
 pub mod replace;
 mod replay;
 pub mod report;
+mod service;
 pub mod sinks;
 pub mod sources;
 mod sqlite;
 pub mod stage;
 pub mod stores;
+#[cfg(test)]
+mod testing;
 pub mod transforms;
 pub mod values;

@@ -16,6 +16,7 @@ mod cast;
 mod choose;
 pub mod clock;
 mod compare;
+mod elsewhere;
 mod evaluate;
 mod functions;
 mod like;
@@ -24,6 +25,7 @@ mod node;
 mod parse;
 mod places;
 mod regexp;
+mod set;
 #[cfg(test)]
 mod tests;
 mod text;

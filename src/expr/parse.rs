@@ -10,7 +10,7 @@ use sqlparser::{
     tokenizer::{Token, TokenWithSpan, Tokenizer},
 };
 
-use super::{ExprError, places::Places};
+use super::{ExprError, elsewhere, places::Places};
 
 /// How many operators and words an expression may have. The syntax tree of a chain is as deep as the chain is
 /// long, and trees are walked by recursion; a list of values may be much longer than this.
@@ -133,7 +133,23 @@ fn syntax_error(error: &ParserError, parser: &Parser<'_>, places: &Places) -> Ex
         ParserError::RecursionLimitExceeded => too_deep(places.from(found)),
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => {
             let (message, at) = Places::split_location(text);
-            ExprError::new(places.from(at.unwrap_or(found)), sentence(message), None)
+            let place = places.from(at.unwrap_or(found));
+            if message.starts_with("No infix parser for token") {
+                let sign = parser.get_current_token().token.to_string();
+                let help = elsewhere::operator(&sign).map(str::to_owned);
+                return ExprError::new(place, format!("`{sign}` is not an operator here"), help);
+            }
+            // A word of SQL stands where a value is expected: mostly the name of a column.
+            let before = parser.get_current_token();
+            if let (true, Token::Word(word)) = (message.starts_with("Expected: an expression"), &before.token)
+                && word.keyword != Keyword::NoKeyword
+                && word.quote_style.is_none()
+            {
+                let help = format!("where `{0}` is the name of a column, quote it: `\"{0}\"`", word.value);
+                return ExprError::new(places.from(before.span.start), sentence(message), Some(help));
+            }
+            let help = message.rsplit("found: ").next().and_then(elsewhere::operator).map(str::to_owned);
+            ExprError::new(place, sentence(message), help)
         }
     }
 }

@@ -9,6 +9,7 @@
 //! Knows no threads and no I/O beyond reading the spec and, when a run starts, the secrets it names. Only
 //! `load` and the files in its folder name the crates that know TOML and YAML.
 
+pub mod bounds;
 mod decode;
 mod diagnose;
 mod digest;

@@ -1,7 +1,7 @@
 //! The ledger by itself: what is noted is there for the next one who opens it.
 
 use super::*;
-use crate::{formats::testing::Folder, stage::Detail};
+use crate::{stage::Detail, testing::Folder};
 
 fn run(splits: u64) -> Run {
     let parts = BTreeMap::from([("seed".to_owned(), "1".to_owned())]);

@@ -166,9 +166,35 @@ impl FieldColumn {
             NULL => format!("{place}: `{value}` means null, but the column is not nullable"),
             UTF8 => format!("{place}: `{value}` is not UTF-8"),
             _ if bad.part.is_empty() => format!("{place}: empty, expected {wanted}"),
-            _ => format!("{place}: `{value}` is no {wanted}"),
+            _ => {
+                let hint = match wanted {
+                    ColumnType::Date | ColumnType::Timestamp => other_date(&value).unwrap_or_default(),
+                    _ => String::new(),
+                };
+                format!("{place}: `{value}` is no {wanted}{hint}")
+            }
         }
     }
+}
+
+/// What a date in the order of another country looks like, and the way out.
+fn other_date(text: &str) -> Option<String> {
+    let (day, rest) = text.split_once(['/', '.', '-'])?;
+    let sign = text[day.len()..].chars().next()?;
+    let (month, rest) = rest.split_once(sign)?;
+    let year: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    let (first, second) = (day.parse::<u8>().ok()?, month.parse::<u8>().ok()?);
+    if year.len() != 4 || first > 31 || second > 31 {
+        return None;
+    }
+    let order = if second > 12 { format!("MM{sign}DD{sign}YYYY") } else { format!("DD{sign}MM{sign}YYYY") };
+    let order = match first <= 12 && second <= 12 {
+        true => format!("{order} or MM{sign}DD{sign}YYYY"),
+        false => order,
+    };
+    Some(format!(
+        ": dates are YYYY-MM-DD, and this looks like {order}; read it as string, and reorder it with `split_part`"
+    ))
 }
 
 /// A value for a message: its first 64 characters.

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "the modules of one program of tests")]
 
 mod apps;
+mod bounds;
 mod btrdb;
 mod command;
 mod exits;
@@ -17,10 +18,12 @@ mod invalid;
 mod kills;
 mod locks;
 mod memc;
+mod mistakes;
 mod movies;
 mod parquet;
 mod places;
 mod postgres;
+mod protobuf;
 mod proxy;
 mod quality;
 mod replay;
@@ -36,4 +39,5 @@ mod telling;
 mod terminal;
 mod todo;
 mod transforms;
+mod values;
 mod work;

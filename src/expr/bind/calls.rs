@@ -14,6 +14,7 @@ use crate::{
         arithmetic::Operator,
         cast,
         compare::Comparison,
+        elsewhere,
         functions::{self, Body, Form, Function, Parameter, Returns},
         node::{Kind, Node},
         regexp::{Regexp, RegexpError},
@@ -35,7 +36,8 @@ impl Binder<'_> {
             && call.null_treatment.is_none()
             && matches!(call.parameters, FunctionArguments::None);
         let FunctionArguments::List(list) = &call.args else {
-            return self.error(place, "functions need their arguments in brackets", None);
+            let help = elsewhere::function(&call.name.to_string()).map(str::to_owned);
+            return self.error(place, "functions need their arguments in brackets", help);
         };
         if !plain || list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
             let message = "only plain function calls are allowed here: no `over`, `filter`, `distinct` or `order by`";
@@ -101,7 +103,7 @@ impl Binder<'_> {
             .map(|(i, expr)| if is_lazy && i > 0 { self.bind_branch(expr) } else { self.bind(expr) })
             .collect();
         let Some(function) = found else {
-            let help = nearest_function(name);
+            let help = elsewhere::function(name).map(str::to_owned).or_else(|| nearest_function(name));
             return self.error(name_place, format!("there is no function `{name}`"), help);
         };
         let (least, most) = function.arity();
@@ -164,11 +166,13 @@ impl Binder<'_> {
             (Some(path), ColumnType::String) => Some(path),
             _ => None,
         };
-        match path.filter(|path| functions::is_json_path(path)) {
-            Some(path) => Some(string(&path)),
-            None => {
-                let help = Some("legal are `'key'`, `'$.key[0].key'` and `0`".into());
-                self.error(self.places.of(expr), "this is no constant path into json", help)
+        let checked = path.as_deref().map_or(Err("this is no constant path into json"), functions::check_json_path);
+        match (checked, path) {
+            (Ok(()), Some(path)) => Some(string(&path)),
+            (checked, _) => {
+                let message = checked.err().unwrap_or_default();
+                let help = Some("legal are `'key'`, `'$.key[0].\"any key\"'`, `'/key/0'` and `0`".into());
+                self.error(self.places.of(expr), message, help)
             }
         }
     }
@@ -262,6 +266,9 @@ impl Binder<'_> {
             return Some(Node::new(Kind::Regexp { operand, pattern }, ColumnType::Bool));
         }
         let replacement = constants.swap_remove(1);
+        if let Err(message) = pattern.check_replacement(&replacement) {
+            return self.error(self.places.of(exprs[2]), message, None);
+        }
         Some(Node::new(Kind::RegexpReplace { operand, pattern, replacement }, ColumnType::String))
     }
 
@@ -326,7 +333,9 @@ impl Binder<'_> {
         }
         if !cast::allowed(&node.column_type, &target) {
             let message = format!("`{}` cannot be cast to `{target}`", node.column_type);
-            return self.error(self.places.of(whole), message, None);
+            let help = format!("take a value out of it first: `cast({operand} ->> '$.key' as {target})`");
+            let help = (node.column_type == ColumnType::Json).then_some(help);
+            return self.error(self.places.of(whole), message, help);
         }
         let lenient = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
         let can_fail = cast::can_fail(&node.column_type, &target);

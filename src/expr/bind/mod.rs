@@ -165,6 +165,10 @@ impl Binder<'_> {
             return self.error(place, message, Some("write it as it is declared".into()));
         }
         let help = nearest(wanted, columns.iter().map(|column| column.name.as_str()));
+        // Elsewhere text may stand in double quotes.
+        let is_text = name.quote_style.is_some() && help.as_ref().is_none_or(|help| !help.starts_with("did you mean"));
+        let text = || format!("text goes in single quotes: `'{}'`", wanted.replace('\'', "''"));
+        let help = if is_text { Some(text()) } else { help };
         self.error(place, format!("there is no column `{wanted}`"), help)
     }
 

@@ -116,6 +116,8 @@ impl Binder<'_> {
             let text = if *this == ColumnType::String { &casts.1 } else { &casts.0 };
             let other = if *this == ColumnType::String { others } else { this };
             let one_is_text = *this == ColumnType::String || *others == ColumnType::String;
+            // A text may have decimals where a number without them is compared with it.
+            let other = if other.is_integer() { &ColumnType::Float64 } else { other };
             let help = one_is_text.then(|| format!("cast one of them: `cast({text} as {other})`"));
             (Some(place), format!("cannot compare `{others}` with `{this}`"), help)
         })?;
@@ -143,7 +145,8 @@ impl Binder<'_> {
         for (node, expr) in [(&left, left_expr), (&right, right_expr)] {
             if !node.column_type.is_number() && !matches!(node.kind, Kind::Null) {
                 let message = format!("`{op}` needs numbers, not `{}`", node.column_type);
-                self.error(self.places.of(expr), message, None);
+                let joins = op == Operator::Add && node.column_type == ColumnType::String;
+                self.error(self.places.of(expr), message, joins.then(|| "`||` joins texts".to_owned()));
                 fits = false;
             }
         }
@@ -163,6 +166,10 @@ impl Binder<'_> {
     }
 
     fn concat(&mut self, (left, left_expr): (Node, &Ast), (right, right_expr): (Node, &Ast)) -> Bound {
+        if left.column_type == ColumnType::Bool && right.column_type == ColumnType::Bool {
+            let place = self.places.of(left_expr).start..self.places.of(right_expr).end;
+            return self.error(place, "`||` joins texts, and these are `bool`", Some("use `or`".to_owned()));
+        }
         let left = self.part(left, left_expr, "`||`");
         let right = self.part(right, right_expr, "`||`")?;
         let mut parts = match left? {
@@ -234,15 +241,21 @@ impl Binder<'_> {
             let help = "`list_contains(list, value)` looks into a list".to_owned();
             return self.error(self.places.of(exprs[at]), "lists cannot be compared", Some(help));
         }
-        let (mut nodes, target) =
-            self.unify(nodes, &exprs, |others, this| (None, format!("cannot compare `{others}` with `{this}`"), None))?;
         let many = nodes.len() > SET_FROM;
-        if many && target.is_integer() && target != ColumnType::UInt64 {
-            nodes = nodes.into_iter().map(|node| coerce(node, &ColumnType::Int64)).collect();
-        }
+        let mut nodes = if types::are_mixed(&nodes) {
+            nodes.into_iter().map(types::as_it_is).collect()
+        } else {
+            let clash = |others: &ColumnType, this: &ColumnType| format!("cannot compare `{others}` with `{this}`");
+            let (nodes, target) = self.unify(nodes, &exprs, |others, this| (None, clash(others, this), None))?;
+            if many && target.is_integer() && target != ColumnType::UInt64 {
+                nodes.into_iter().map(|node| coerce(node, &ColumnType::Int64)).collect()
+            } else {
+                nodes
+            }
+        };
         let list = nodes.split_off(1);
         let operand = Box::new(nodes.pop()?);
-        let kind = match types::set_of(&list).filter(|_| many) {
+        let kind = match types::set_of(&list, &operand.column_type).filter(|_| many) {
             Some((set, has_null)) => Kind::InSet { operand, set, has_null, list, negated },
             None => Kind::InList { operand, list, negated },
         };

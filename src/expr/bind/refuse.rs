@@ -3,13 +3,20 @@
 use sqlparser::ast::Expr as Ast;
 
 use super::{Binder, Bound};
+use crate::batch::ColumnType;
 
 impl Binder<'_> {
     /// Records that this kind of expression is not allowed.
     pub(super) fn refuse(&mut self, expr: &Ast) -> Bound {
         let place = self.places.of(expr);
         if let Ast::CompoundIdentifier(names) = expr {
-            let help = names.last().map(|last| format!("name the column alone: `{last}`"));
+            let json = names.first().and_then(|first| self.schema.find(&first.value));
+            let is_json = json.is_some_and(|(_, column)| column.column_type == ColumnType::Json);
+            let keys = || names.iter().skip(1).map(|name| format!(".{}", name.value)).collect::<String>();
+            let help = match names.first() {
+                Some(first) if is_json => Some(format!("a value in json is `{first} ->> '${}'`", keys())),
+                _ => names.last().map(|last| format!("name the column alone: `{last}`")),
+            };
             return self.error(place, format!("there are no tables here: `{expr}`"), help);
         }
         self.error(place, format!("{} not supported here", name(expr)), None)

@@ -117,7 +117,7 @@ fn mistakes_at_the_top_level_are_named() {
         ),
         (
             "name = 'a'\nlimits.threads = 0",
-            &["value limits.threads: `0` is out of range: expected an integer from 1 on"],
+            &["value limits.threads: `0` is out of range: expected an integer from 1 to 256"],
         ),
         ("name = 'a'\nrejects = 'x'", &["type rejects: expected a table, found text"]),
         ("name = 'a'\nrejects = {}", &["missing-key key rejects: missing key `path`"]),
@@ -159,7 +159,7 @@ fn mistakes_in_a_stage_are_named_and_break_it_alone() {
         (
             "[sources.s]\ntype = 'x'\nbatch = { rows = 0, byts = 1 }",
             &[
-                "value sources.s.batch.rows: `0` is out of range: expected an integer from 1 on",
+                "value sources.s.batch.rows: `0` is out of range: expected an integer from 1 to 1048576",
                 "unknown-key key sources.s.batch.byts: unknown key `byts` (did you mean `bytes`?)",
             ],
         ),
@@ -176,7 +176,7 @@ fn mistakes_in_a_stage_are_named_and_break_it_alone() {
         ),
         (
             "[sinks.s]\ntype = 'x'\ninput = 'a'\nqueue = 0",
-            &["value sinks.s.queue: `0` is out of range: expected an integer from 1 on"],
+            &["value sinks.s.queue: `0` is out of range: expected an integer from 1 to 4096"],
         ),
         (
             "[sinks.s]\ntype = 'x'\ninput = 'a'\npartition_by = 1",

@@ -78,7 +78,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     use super::*;
-    use crate::formats::testing::Folder;
+    use crate::testing::Folder;
 
     fn attempt(folder: &Folder) -> Attempt {
         Attempt { again: true, ..Attempt::of("0123456789abcdef", "out", folder.path("job.run")) }

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     failure::{Exit, Failure},
-    postgres::{Nature, Param, Server, Session, Trouble, quoted},
+    postgres::{Param, Server, Session, quoted},
     receipt::Part,
+    service::{ErrorClass, ServiceError},
     stage::{Attempt, Inspection, Kept, OtherRun},
 };
 
@@ -54,8 +55,8 @@ struct Home {
 }
 
 impl Home {
-    fn find(plan: &Plan, session: &Session) -> Result<Home, Trouble> {
-        let broken = |message| Trouble { nature: Nature::Broken, message, code: None, answered: true };
+    fn find(plan: &Plan, session: &Session) -> Result<Home, ServiceError> {
+        let broken = |message| ServiceError::answer(ErrorClass::Permanent, message);
         let (schema, name) = plan.layout.receipts.clone().unwrap_or((None, quoted(RECEIPTS).map_err(broken)?));
         let beside =
             plan.table.written.split_once('.').map(|(schema, _)| quoted(schema)).transpose().map_err(broken)?;
@@ -89,7 +90,7 @@ fn of_role(name: &str, role: &str) -> String {
 }
 
 /// Is there such a table, and may we write to it?
-fn usable(table: &String, session: &Session) -> Result<Option<bool>, Trouble> {
+fn usable(table: &String, session: &Session) -> Result<Option<bool>, ServiceError> {
     let may = ["select", "insert", "update", "delete"].map(|what| format!("has_table_privilege(t, '{what}')"));
     let sql = format!("select {} from (select to_regclass($1) as t) r where t is not null", may.join(" and "));
     Ok(session.ask(&sql, &[text(table)])?.first().map(|row| row.get(0)))
@@ -98,7 +99,7 @@ fn usable(table: &String, session: &Session) -> Result<Option<bool>, Trouble> {
 impl Ledger {
     /// Begins an attempt: from now on no other can commit. Finds out what earlier ones have committed.
     pub(super) fn open(plan: &Plan, attempt: Attempt, server: &Server, session: &Session) -> Result<Self, Failure> {
-        let open = || -> Result<Ledger, Trouble> {
+        let open = || -> Result<Ledger, ServiceError> {
             let table = Ledger::make(plan, &attempt, session)?;
             let Attempt { ledger, run, stage, .. } = &attempt;
             let sql = format!(
@@ -117,7 +118,7 @@ impl Ledger {
     }
 
     /// The table, with the run's marker in it: one with rows is not removed by others that end meanwhile.
-    fn make(plan: &Plan, attempt: &Attempt, session: &Session) -> Result<String, Trouble> {
+    fn make(plan: &Plan, attempt: &Attempt, session: &Session) -> Result<String, ServiceError> {
         const TRIES: usize = 5;
         let Attempt { ledger, run, stage, job, plan: digest, token, record, .. } = attempt;
         let record = record.to_vec();
@@ -168,7 +169,7 @@ impl Ledger {
     }
 
     /// Has an earlier attempt made the table that is written to?
-    pub(super) fn table_made(&self, session: &Session) -> Result<bool, Trouble> {
+    pub(super) fn table_made(&self, session: &Session) -> Result<bool, ServiceError> {
         let sql = format!(
             "select 1 from {} where ledger = $1 and run = $2 and sink = $3 and split = '' and made is not null",
             self.table
@@ -188,12 +189,12 @@ impl Ledger {
     }
 
     /// Notes which table is written to, unless that was noted before.
-    pub(super) fn note_table(&self, table: &str, session: &Session) -> Result<(), Trouble> {
+    pub(super) fn note_table(&self, table: &str, session: &Session) -> Result<(), ServiceError> {
         session.run(&format!("{} and made is null", self.noting(table)))
     }
 
     /// A part of a receipt.
-    pub(super) fn load(&self, place: &Place, session: &Session) -> Result<Option<Vec<u8>>, Trouble> {
+    pub(super) fn load(&self, place: &Place, session: &Session) -> Result<Option<Vec<u8>>, ServiceError> {
         let sql = format!(
             "select answers from {} where ledger = $1 and run = $2 and sink = $3 and split = $4 and worker = $5 and part = $6",
             self.table
@@ -207,7 +208,7 @@ impl Ledger {
     }
 
     /// Writes parts in the transaction that is open.
-    pub(super) fn write(&self, parts: &[Noted], session: &Session) -> Result<(), Trouble> {
+    pub(super) fn write(&self, parts: &[Noted], session: &Session) -> Result<(), ServiceError> {
         let sql = format!(
             "insert into {} (ledger, run, sink, split, worker, part, rows, answers) values ($1, $2, $3, $4, $5, $6, $7, $8)",
             self.table
@@ -231,7 +232,7 @@ impl Ledger {
     }
 
     /// Is this attempt still the last? Until the open transaction ends no other can begin.
-    pub(super) fn is_ours(&self, session: &Session) -> Result<bool, Trouble> {
+    pub(super) fn is_ours(&self, session: &Session) -> Result<bool, ServiceError> {
         let sql = format!(
             "select 1 from {} where ledger = $1 and run = $2 and sink = $3 and split = '' and owner = $4 for share",
             self.table
@@ -241,7 +242,7 @@ impl Ledger {
     }
 
     /// Says that the process lives.
-    pub(super) fn beat(&self, session: &Session) -> Result<(), Trouble> {
+    pub(super) fn beat(&self, session: &Session) -> Result<(), ServiceError> {
         let sql = format!(
             "update {} set beat = clock_timestamp() \
              where ledger = $1 and run = $2 and sink = $3 and split = '' and owner = $4",
@@ -253,7 +254,7 @@ impl Ledger {
 }
 
 /// What the database has of the run, and of others of the job.
-pub(super) fn inspect(plan: &Plan, attempt: &Attempt, session: &Session) -> Result<Inspection, Trouble> {
+pub(super) fn inspect(plan: &Plan, attempt: &Attempt, session: &Session) -> Result<Inspection, ServiceError> {
     let mut found = Inspection { target: Some(target(session)?), ..Inspection::default() };
     if let Home { found: Some(table), .. } = Home::find(plan, session)? {
         found.run = kept(plan, &table, attempt, session)?;
@@ -264,7 +265,7 @@ pub(super) fn inspect(plan: &Plan, attempt: &Attempt, session: &Session) -> Resu
 }
 
 /// What tells this database from all others, whatever address it is reached by.
-fn target(session: &Session) -> Result<String, Trouble> {
+fn target(session: &Session) -> Result<String, ServiceError> {
     let name = session.ask("select current_database()::text", &[])?;
     let name: String = name.first().map(|row| row.get(0)).unwrap_or_default();
     // Who may not ask for it is told apart by the name alone.
@@ -279,7 +280,7 @@ fn target(session: &Session) -> Result<String, Trouble> {
 }
 
 /// What there is of this run.
-fn kept(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Result<Option<Kept>, Trouble> {
+fn kept(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Result<Option<Kept>, ServiceError> {
     let Attempt { ledger, run, stage, .. } = attempt;
     let own = || [text(ledger), text(run), text(stage)];
     let sql = format!(
@@ -310,7 +311,7 @@ fn kept(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Resul
 }
 
 /// Why the rows cannot be in the table any more.
-fn lost(plan: &Plan, made: Option<i64>, session: &Session) -> Result<Option<&'static str>, Trouble> {
+fn lost(plan: &Plan, made: Option<i64>, session: &Session) -> Result<Option<&'static str>, ServiceError> {
     let table = &plan.table.quoted;
     let now = session.ask("select to_regclass($1)::oid::bigint", &[text(table)])?;
     let now: Option<i64> = now.first().and_then(|row| row.get(0));
@@ -323,7 +324,7 @@ fn lost(plan: &Plan, made: Option<i64>, session: &Session) -> Result<Option<&'st
 }
 
 /// Runs of the job other than this one.
-fn others(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Result<Vec<OtherRun>, Trouble> {
+fn others(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Result<Vec<OtherRun>, ServiceError> {
     let Attempt { ledger, run, stage, job, .. } = attempt;
     let sql = format!(
         "select ledger, run, greatest(0, extract(epoch from clock_timestamp() - beat))::bigint, answers, \
@@ -344,7 +345,7 @@ fn others(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Res
 }
 
 /// Runs of the job that an earlier version of the program has not ended. It named jobs by the paths of their ledgers.
-fn old(plan: &Plan, attempt: &Attempt, session: &Session) -> Result<Vec<OtherRun>, Trouble> {
+fn old(plan: &Plan, attempt: &Attempt, session: &Session) -> Result<Vec<OtherRun>, ServiceError> {
     let table = match plan.table.written.split_once('.').map(|(schema, _)| quoted(schema)) {
         Some(Ok(schema)) => format!("{schema}.{OLD_RECEIPTS}"),
         _ => OLD_RECEIPTS.to_owned(),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     batch::{Batch, RejectCode},
-    postgres::Trouble,
+    service::ServiceError,
     receipt::Refused,
 };
 
@@ -39,7 +39,7 @@ pub(super) fn sound(layout: &Layout, batch: &Batch, encoded: &Encoded, refused: 
 }
 
 /// The reason for a reject in a word.
-pub(super) fn code(trouble: &Trouble) -> RejectCode {
+pub(super) fn code(trouble: &ServiceError) -> RejectCode {
     RejectCode(match trouble.code.as_deref().and_then(|code| code.get(..2)) {
         Some("23" | "44") => "constraint",
         Some("22") => "bad_value",

@@ -9,7 +9,7 @@ use super::super::table::{Create, Dialect, Keys, Layout, ReceiptsKey, Returning,
 use crate::{
     batch::{Column, ColumnType},
     expr,
-    jobspec::{Duration, Retry},
+    jobspec::{Duration, Retry, bounds},
     kind::{Context, Order, Workers},
     postgres::{STATEMENT_TIMEOUT, TableName, Url, is_known, quoted, wire_type},
 };
@@ -49,7 +49,7 @@ pub(super) struct Spec {
     #[serde(default)]
     retry: Retry,
     /// Limit of one statement.
-    #[serde(default = "statement_timeout")]
+    #[serde(default = "statement_timeout", deserialize_with = "bounds::wait")]
     statement_timeout: Duration,
 }
 

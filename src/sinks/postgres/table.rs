@@ -12,7 +12,8 @@ use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},
     jobspec::nearest,
-    postgres::{Nature, Param, Server, Session, Trouble, gives, takes},
+    postgres::{Param, Server, Session, gives, takes},
+    service::{ErrorClass, ServiceError},
 };
 
 /// A table that exists and fits: the statements that write to it.
@@ -48,17 +49,17 @@ pub(super) fn prepare(
     session: &Session,
 ) -> Result<Target, Failure> {
     let table = &plan.table.written;
-    let failure = |trouble: &Trouble, what: &str| {
+    let failure = |trouble: &ServiceError, what: &str| {
         // Whatever the server has against a table or a statement, here it means that there is no output.
-        let missing = Trouble { nature: Nature::Missing, ..trouble.clone() };
-        let lasting = matches!(trouble.nature, Nature::Row | Nature::Broken);
+        let missing = ServiceError { class: ErrorClass::Missing, ..trouble.clone() };
+        let lasting = matches!(trouble.class, ErrorClass::Refused | ErrorClass::Permanent);
         if lasting { &missing } else { trouble }.failure(Exit::CantCreate, &format!("{server}: {what} `{table}`"))
     };
     create(plan, ledger, session).map_err(|trouble| failure(&trouble, "cannot create table"))?;
     let existing = existing(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
     let refuse = |why: String| Failure::new(Exit::CantCreate, format!("{server}: table `{table}` {why}"));
     let casts = fit(plan, &existing).map_err(&refuse)?;
-    let lasting = |trouble: &Trouble| failure(trouble, "cannot look up table");
+    let lasting = |trouble: &ServiceError| failure(trouble, "cannot look up table");
     session.begin("", "").map_err(|trouble| lasting(&trouble))?;
     types_fit(plan, session).map_err(|trouble| lasting(&trouble))?.map_err(&refuse)?;
     let target = Target { undivided: undivided(plan, &existing), ..statements(plan, &casts) };
@@ -71,7 +72,7 @@ pub(super) fn prepare(
 }
 
 /// Makes the table; one that this run has made before is not replaced.
-fn create(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), Trouble> {
+fn create(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
     let table = &plan.table.quoted;
     match plan.layout.create {
         Create::Never => Ok(()),
@@ -94,7 +95,7 @@ fn create(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(),
     }
 }
 
-fn replace(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), Trouble> {
+fn replace(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
     let table = &plan.table.quoted;
     if ledger.map(|ledger| ledger.table_made(session)).transpose()? == Some(true) {
         return Ok(());
@@ -141,7 +142,7 @@ fn type_of(column_type: &ColumnType) -> String {
     .to_owned()
 }
 
-fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, Trouble> {
+fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, ServiceError> {
     // Without its modifier a cast never cuts a value short: that is left to the assignment, which refuses it.
     let sql = "select attname::text, format_type(atttypid, -1), \
                       atttypid in ('text'::regtype, 'varchar'::regtype) and coalesce(collisdeterministic, true) \
@@ -178,7 +179,7 @@ fn undivided(plan: &Plan, existing: &[Existing]) -> Option<String> {
 }
 
 /// Do the types of the table's columns go with those of the sink's? Answers with the first that does not.
-fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, Trouble> {
+fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, ServiceError> {
     let written = plan.layout.columns.iter().map(|written| (&written.column, &written.quoted, false));
     let returned = plan.layout.returned.iter().map(|returned| (&returned.column, &returned.quoted, true));
     let columns: Vec<_> = written.chain(returned).collect();
@@ -275,7 +276,7 @@ fn find(plan: &Plan, casts: &[String]) -> String {
 }
 
 /// Runs the statements on no rows, in the open transaction: what the server has against them shows before the first row comes.
-fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), Trouble> {
+fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), ServiceError> {
     let nothing = Encoded::new(&arrow_array::RecordBatch::new_empty(plan.layout.input.arrow()), &plan.layout.places());
     let arrays: Vec<_> = (0..plan.layout.columns.len()).map(|at| nothing.array(at, &[])).collect();
     let values: Vec<Param<'_>> = arrays.iter().map(|array| (array as _, Type::TEXT_ARRAY)).collect();

@@ -17,8 +17,9 @@ use super::{
 use crate::{
     batch::{Batch, SplitId},
     failure::{Exit, Failure},
-    postgres::{Nature, Param, Raw, Server, Session, Trouble, Values},
+    postgres::{Param, Raw, Server, Session, Values},
     receipt::{Answers, Part, Refused},
+    service::{ErrorClass, ServiceError},
 };
 
 /// Rows of an open split are kept up to so many bytes, to write them again should the transaction be lost.
@@ -60,7 +61,7 @@ struct Split {
 #[derive(Default)]
 struct Stored {
     accepted: Vec<u32>,
-    refused: Vec<(u32, Trouble)>,
+    refused: Vec<(u32, ServiceError)>,
     /// What came back of the accepted rows, in their order.
     returned: Vec<Row>,
 }
@@ -68,9 +69,9 @@ struct Stored {
 /// Why a transaction has not ended well.
 enum Unfinished {
     /// It was rolled back.
-    Lost(Trouble),
+    Lost(ServiceError),
     /// The connection broke while it was committed.
-    Unknown(Trouble),
+    Unknown(ServiceError),
     /// Another attempt has begun: this one must not go on.
     TakenOver,
     /// Its receipt is there: another transaction with the same rows, that was taken for lost, has been committed.
@@ -89,7 +90,7 @@ impl Worker {
         Worker { plan, server, target, places, session: Some(session), copy: None, open: false, split, ledger }
     }
 
-    fn connect(&mut self) -> Result<(), Trouble> {
+    fn connect(&mut self) -> Result<(), ServiceError> {
         if self.session.is_none() {
             self.session = Some(self.server.try_connect()?);
         }
@@ -97,7 +98,7 @@ impl Worker {
     }
 
     /// A connection with a transaction that holds all that the split has stored so far.
-    fn ready(&mut self) -> Result<(), Trouble> {
+    fn ready(&mut self) -> Result<(), ServiceError> {
         self.connect()?;
         if self.open {
             return Ok(());
@@ -113,19 +114,19 @@ impl Worker {
             self.part(&encoded, &rows, &mut again)?;
             if let Some((_, trouble)) = again.refused.pop() {
                 let message = format!("a row that was accepted is refused when written again: {}", trouble.message);
-                return Err(Trouble { nature: Nature::Broken, message, ..trouble });
+                return Err(ServiceError { class: ErrorClass::Permanent, message, ..trouble });
             }
         }
         Ok(())
     }
 
-    fn session(&self) -> Result<&Session, Trouble> {
-        let gone = || Trouble { nature: Nature::Heals, message: "not connected".into(), code: None, answered: false };
+    fn session(&self) -> Result<&Session, ServiceError> {
+        let gone = || ServiceError::lost("not connected");
         self.session.as_ref().ok_or_else(gone)
     }
 
     /// Ends the transaction after trouble. A connection that did not answer as it should is given up.
-    fn abandon(&mut self, trouble: &Trouble) {
+    fn abandon(&mut self, trouble: &ServiceError) {
         (self.open, self.copy) = (false, None);
         let usable = trouble.answered && self.session().is_ok_and(|s| !s.is_closed() && s.run("rollback").is_ok());
         if !usable {
@@ -134,9 +135,9 @@ impl Worker {
     }
 
     /// After trouble on attempt number `attempt`: a pause before the next one, or the failure.
-    fn after(&mut self, attempt: u32, trouble: &Trouble) -> Result<(), Failure> {
+    fn after(&mut self, attempt: u32, trouble: &ServiceError) -> Result<(), Failure> {
         self.abandon(trouble);
-        if self.split.partly && trouble.nature == Nature::Heals {
+        if self.split.partly && trouble.is_transient() {
             let Split { rows, .. } = self.split;
             let why =
                 if self.plan.layout.returned.is_empty() { "it is too large" } else { "its ids are known to others" };
@@ -164,7 +165,7 @@ impl Worker {
     }
 
     /// Stores rows, each part within a savepoint; where a row is refused, goes back to it and stores each half.
-    fn part(&self, encoded: &Encoded, rows: &[u32], stored: &mut Stored) -> Result<(), Trouble> {
+    fn part(&self, encoded: &Encoded, rows: &[u32], stored: &mut Stored) -> Result<(), ServiceError> {
         let session = self.session()?;
         let mut put = |rows: &[u32]| {
             session.run("savepoint part")?;
@@ -186,7 +187,7 @@ impl Worker {
     }
 
     /// Sends rows; what comes back is in their order.
-    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, Trouble> {
+    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, ServiceError> {
         let session = self.session()?;
         if let Some(copy) = &self.copy {
             return session.copy(copy, &encoded.lines(rows)).map(|()| Vec::new());
@@ -203,7 +204,7 @@ impl Worker {
         }
         if !self.plan.layout.returned.is_empty() && returned.len() != rows.len() {
             let message = format!("{} rows came back of {} that were written", returned.len(), rows.len());
-            return Err(Trouble { nature: Nature::Broken, message, code: None, answered: true });
+            return Err(ServiceError::answer(ErrorClass::Permanent, message));
         }
         Ok(returned)
     }
@@ -242,7 +243,7 @@ impl Worker {
                     return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));
                 }
                 Err(Unfinished::Unknown(trouble)) => {
-                    let Trouble { message, .. } = &trouble;
+                    let ServiceError { message, .. } = &trouble;
                     let known = self.ledger.is_some();
                     if known && !self.split.partly {
                         // Should it be committed after all, doing it again meets its receipt.
@@ -335,7 +336,7 @@ impl Worker {
     }
 
     /// After the connection broke while the split was committed: is its receipt there?
-    fn is_committed(&mut self, trouble: &Trouble) -> Result<bool, Failure> {
+    fn is_committed(&mut self, trouble: &ServiceError) -> Result<bool, Failure> {
         let Some(place) = self.split.parts.first().map(|noted| noted.place.clone()).or(self.split.noted.clone()) else {
             return Ok(false);
         };
@@ -353,7 +354,7 @@ impl Worker {
         }
     }
 
-    fn find_part(&mut self, place: &Place) -> Result<Option<Vec<u8>>, Trouble> {
+    fn find_part(&mut self, place: &Place) -> Result<Option<Vec<u8>>, ServiceError> {
         let Some(ledger) = self.ledger.clone() else { return Ok(None) };
         self.connect()?;
         ledger.load(place, self.session()?)

@@ -38,7 +38,7 @@ use super::table::{Create, Dialect, Keys, Layout, ReceiptsKey, Returning, TableW
 use crate::{
     batch::{Column, ColumnType},
     failure::Failure,
-    jobspec::{Duration, Value},
+    jobspec::{Duration, Value, bounds},
     kind::{Compiled, Context, Kind, Order, Workers},
     sqlite::quote,
     stage::{Attempt, Inspection, Mode, Sink, SinkProperties, SinkWorker},
@@ -74,7 +74,7 @@ struct SqliteSpec {
     /// Where receipts of splits are kept.
     receipts: Option<ReceiptsKey>,
     /// How long another process that holds the file's lock is waited for.
-    #[serde(default = "default_busy")]
+    #[serde(default = "default_busy", deserialize_with = "bounds::wait")]
     busy_timeout: Duration,
 }
 

@@ -36,7 +36,12 @@ pub(super) fn list(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
     files.sort();
     files.dedup();
     if files.is_empty() {
-        return Err(Failure::new(Exit::InputMissing, format!("no file matches `{pattern}`")));
+        let mut message = format!("no file matches `{pattern}`");
+        if literal.is_dir() {
+            let folder = pattern.trim_end_matches('/');
+            let _ = write!(message, ", which is a folder; read what is in it with `{folder}/*` or `{folder}/**/*`");
+        }
+        return Err(Failure::new(Exit::InputMissing, message));
     }
     Ok(files)
 }

@@ -20,11 +20,11 @@ use super::{FilesSpec, build};
 use crate::{
     batch::{Rejects, SplitId},
     failure::Failure,
-    formats::testing::Folder,
     jobspec::{BatchSize, Problems, Table, Value},
     kind::{Compiled, Context},
     stage::{Source, Split},
     values::json as row_json,
+    testing::Folder,
 };
 
 /// How a test reads: the size of batches and the longest record.

@@ -15,9 +15,10 @@ use self::reader::Reader;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
-    jobspec::{BatchSize, Duration, Place, Problem, Retry, nearest},
+    jobspec::{BatchSize, Duration, Place, Problem, Retry, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
-    postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Trouble, Url, gives, is_known, quoted, wire_type},
+    postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Url, gives, is_known, quoted, wire_type},
+    service::ServiceError,
     stage::{Detail, Repeats, Source, SourceProperties, SourceWorker, Split, SplitReader},
     values::columns::{self, ColumnSpec},
 };
@@ -52,7 +53,7 @@ struct Spec {
     #[serde(default)]
     retry: Retry,
     /// Limit of one statement: to count and divide the rows, to fetch a piece of a split.
-    #[serde(default = "statement_timeout")]
+    #[serde(default = "statement_timeout", deserialize_with = "bounds::wait")]
     statement_timeout: Duration,
 }
 
@@ -202,7 +203,7 @@ impl Plan {
     }
 
     /// Are the columns there, and of the declared types?
-    fn fits(&self, session: &Session) -> Result<Result<(), String>, Trouble> {
+    fn fits(&self, session: &Session) -> Result<Result<(), String>, ServiceError> {
         let all = session.prepare(&format!("select * from {} limit 0", self.from))?;
         let names = || all.columns().iter().map(|column| column.name());
         let find = |name: &str| {
@@ -229,7 +230,7 @@ impl Plan {
     }
 
     /// The splits: ranges of the key in which about as many rows lie as a split is to have, if they lie evenly.
-    fn divide(&self, session: &Session) -> Result<Result<Vec<Split>, String>, Trouble> {
+    fn divide(&self, session: &Session) -> Result<Result<Vec<Split>, String>, ServiceError> {
         let Some(key) = &self.key else {
             return Ok(Ok(vec![Split { name: self.name.clone(), detail: Detail::Whole }]));
         };
@@ -312,7 +313,7 @@ struct Worker {
 
 impl Worker {
     /// A connection with a cursor over the rows of a split. Nothing has been read, so it may be tried again.
-    fn declare(&mut self, split: &Split) -> Result<(), Trouble> {
+    fn declare(&mut self, split: &Split) -> Result<(), ServiceError> {
         let session = match self.session.take() {
             Some(session) if !session.is_closed() && session.run("rollback").is_ok() => session,
             _ => self.server.try_connect()?,

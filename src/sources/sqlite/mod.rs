@@ -17,7 +17,7 @@ use self::reader::Reader;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
-    jobspec::{BatchSize, Duration, Place, Problem, Value, nearest},
+    jobspec::{BatchSize, Duration, Place, Problem, Value, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
     sqlite::{self, TableColumn, quote, quoted},
     stage::{Detail, Repeats, Source, SourceProperties, SourceWorker, Split, SplitReader},
@@ -43,7 +43,7 @@ struct SqliteSpec {
     #[serde(default = "default_split_rows")]
     split_rows: NonZeroU64,
     /// How long another process that holds the file's lock is waited for.
-    #[serde(default = "default_busy")]
+    #[serde(default = "default_busy", deserialize_with = "bounds::wait")]
     busy_timeout: Duration,
 }
 

@@ -6,11 +6,11 @@ use super::{KIND, ranges};
 use crate::{
     batch::{Rejects, SplitId},
     failure::{Exit, Failure},
-    formats::testing::Folder,
     jobspec::{BatchSize, Document, Format, Place, Problems},
     kind::{Compiled, Context},
     stage::{Detail, Source, Split},
     values::json as row_json,
+    testing::Folder,
 };
 
 const BATCH: BatchSize = BatchSize { rows: 1000, bytes: 1 << 20 };

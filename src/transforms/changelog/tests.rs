@@ -8,10 +8,10 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::{
     batch::{Batch, Block, Origin, Rejects, SplitId},
-    formats::testing::Folder,
     jobspec::Problems,
     stores::{Backend, Change, open},
     values::json as row_json,
+    testing::Folder,
 };
 
 fn input() -> Schema {

@@ -12,12 +12,12 @@ use super::KIND;
 use crate::{
     batch::{Batch, Block, Column, Origin, Schema, SplitId},
     failure::Failure,
-    formats::testing::Folder,
     jobspec::{Document, Format, Place, Problems},
     kind::{Compiled, Context},
     sqlite::ValueColumn,
     stage::{Mode, Sink, SinkWorker, Written},
     values::{columns::Invalid, json as row_json},
+    testing::Folder,
 };
 
 /// Columns as `name type`, with a `?` behind those that may be null.

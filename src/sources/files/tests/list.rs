@@ -48,7 +48,9 @@ fn globs_give_files_in_order_of_name() {
     for missing in ["*.csv", "nothing.tsv", "sub"] {
         let path = folder.text(missing);
         let failure = names(&folder, json!([folder.text("a.tsv"), path])).expect_err(missing);
-        assert_eq!(failure, Failure::new(Exit::InputMissing, format!("no file matches `{path}`")));
+        let hint = format!(", which is a folder; read what is in it with `{path}/*` or `{path}/**/*`");
+        let hint = if missing == "sub" { hint } else { String::new() };
+        assert_eq!(failure, Failure::new(Exit::InputMissing, format!("no file matches `{path}`{hint}")));
     }
 }
 
