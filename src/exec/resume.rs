@@ -84,14 +84,9 @@ impl Beginning {
             return Ok(Beginning { listed, kept, durable: Some(Durable { ledger, run, attempts }) });
         }
         let mut targets = Targets::inspect(plan, &attempts(plan, &run, run.attempts > 0, &token))?;
-        let adopted = targets.lost_run(plan, options, &mut ledger)?;
+        let adopted = targets.lost_run(plan, options, &mut ledger, run.attempts > 0)?;
         let resumed = run.attempts > 0 || adopted.is_some();
         if let Some(mut lost) = adopted {
-            if run.attempts > 0 {
-                let (other, own) = (&lost.id, broke_off(&run));
-                let message = format!("run {other} is not the one that the state directory knows; {own}");
-                return Err(Failure::new(Exit::Spec, message));
-            }
             targets = Targets::inspect(plan, &attempts(plan, &lost, true, &token))?;
             let when = stored_when(plan);
             let alone = when.iter().filter(|(_, when)| **when == StoredWhen::Alone);

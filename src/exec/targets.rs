@@ -41,7 +41,13 @@ impl Targets {
     ///
     /// # Errors
     /// There is such a run, and nobody has said what becomes of it; or its process is still there.
-    pub(super) fn lost_run(&self, plan: &Plan, options: &Options, ledger: &mut Ledger) -> Result<Option<Run>, Failure> {
+    pub(super) fn lost_run(
+        &self,
+        plan: &Plan,
+        options: &Options,
+        ledger: &mut Ledger,
+        resumes: bool,
+    ) -> Result<Option<Run>, Failure> {
         let mut unknown: Vec<(StageId, &OtherRun)> =
             self.0.iter().flat_map(|(stage, found)| found.others.iter().map(move |other| (*stage, other))).collect();
         unknown.retain(|(_, other)| !ledger.is_beside(&other.ledger, &other.run));
@@ -59,6 +65,10 @@ impl Targets {
                  over, or in {left} s should its process be dead"
             );
             return Err(Failure::new(Exit::TryAgain, message));
+        }
+        // A run that is resumed stores nothing twice, whatever others have left beside it.
+        if resumes {
+            return Ok(None);
         }
         if options.ledger == LedgerUse::Fresh {
             for (stage, OtherRun { ledger: theirs, run, splits, .. }) in &unknown {
@@ -153,14 +163,14 @@ impl Targets {
     }
 }
 
-/// The sources whose rows come to each sink, by name.
+/// The sources whose splits come to each sink, by name. Those of a second input end in the stage that holds it.
 fn reach(plan: &Plan) -> BTreeMap<StageId, BTreeSet<&str>> {
     let mut sources: Vec<BTreeSet<&str>> = Vec::new();
     // Inputs stand before those that read them.
     for stage in &plan.stages {
         let own = match &stage.role {
             Role::Source(_) => BTreeSet::from([stage.name.as_str()]),
-            _ => stage.reads().flat_map(|input| sources[input].iter().copied()).collect(),
+            _ => stage.inputs.iter().flat_map(|input| sources[*input].iter().copied()).collect(),
         };
         sources.push(own);
     }
