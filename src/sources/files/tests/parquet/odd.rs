@@ -1,7 +1,9 @@
 //! Parquet files as some programs write them: text that is none, offsets that are none, row groups and columns without
 //! anything; and files that do not have the same columns.
 
-use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader, ParquetMetaDataWriter};
+use ::parquet::file::metadata::{
+    ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader, ParquetMetaDataWriter,
+};
 
 use super::*;
 
@@ -47,7 +49,8 @@ fn text_declared_as_bytes_may_hold_any() {
 
 /// The file with its footer changed.
 fn footer(file: &[u8], change: impl Fn(ParquetMetaData) -> ParquetMetaData) -> Vec<u8> {
-    let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::copy_from_slice(file)).expect("a footer");
+    let metadata =
+        ParquetMetaDataReader::new().parse_and_finish(&bytes::Bytes::copy_from_slice(file)).expect("a footer");
     let len = u32::from_le_bytes(file[file.len() - 8..file.len() - 4].try_into().expect("four bytes")) as usize;
     let mut changed = file[..file.len() - 8 - len].to_vec();
     ParquetMetaDataWriter::new(&mut changed, &change(metadata)).finish().expect("written");
