@@ -2,12 +2,15 @@
 
 use std::fmt::Write;
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::Field;
-use serde_json::Value;
+use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
+use arrow_schema::{DataType, Field};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::{batch::Schema, report::printable_line, values::json};
+use crate::{
+    batch::Schema,
+    report::printable_line,
+    values::{hex, json},
+};
 
 /// A cell is cut to so many characters: one long text must not push the other columns out of sight.
 const WIDEST: usize = 48;
@@ -62,9 +65,10 @@ fn cell(field: &Field, values: &ArrayRef, row: usize) -> String {
     if values.is_null(row) {
         return "null".to_owned();
     }
-    match json::value(field, values, row) {
-        Value::String(text) => printable_line(&text).into_owned(),
-        other => printable_line(&other.to_string()).into_owned(),
+    match values.data_type() {
+        DataType::Utf8View => printable_line(values.as_string_view().value(row)).into_owned(),
+        DataType::BinaryView => hex::text(values.as_binary_view().value(row)),
+        _ => printable_line(json::value(field, values, row).trim_matches('"')).into_owned(),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     failure::Failure,
     values::{
         columns::ColumnSpec,
-        fields::{self, Field, FieldColumn},
+        fields::{Field, FieldColumn},
     },
 };
 

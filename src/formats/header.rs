@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{
-    Extra, Missing, Shape,
-    fields::{FieldColumn, shown},
+use super::{Extra, Missing, Shape};
+use crate::{
+    batch::RejectCode,
+    jobspec,
+    values::fields::{FieldColumn, shown},
 };
-use crate::{batch::RejectCode, jobspec};
 
 /// What the fields of a file's records are.
 pub struct Header {

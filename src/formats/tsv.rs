@@ -18,7 +18,7 @@ use crate::{
     values::{
         cell::{Cell, CellStyle},
         columns::ColumnSpec,
-        fields::{self, Field, FieldColumn},
+        fields::{Field, FieldColumn},
     },
 };
 

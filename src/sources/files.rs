@@ -29,8 +29,6 @@ use crate::{
     failure::{Exit, Failure},
     formats::{
         Decoder, Format, Shape,
-        blocks::Newline,
-        compression::{Codec, Compression},
         csv::{self, CsvDecoder, CsvStyle},
         lines::LinesDecoder,
         ndjson::NdjsonDecoder,

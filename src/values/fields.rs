@@ -15,7 +15,6 @@ use super::{
     columns::{ColumnSpec, Invalid},
     scalar::{self, Scalar},
 };
-use crate::jobspec;
 
 /// One column that is being filled.
 pub struct FieldColumn {

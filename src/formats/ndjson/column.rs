@@ -71,7 +71,7 @@ impl JsonColumn {
 
     /// May a value be absent?
     pub(super) fn is_nullable(&self) -> bool {
-        self.nulls.is_some()
+        self.builder.is_nullable()
     }
 
     /// Values so far.

@@ -6,10 +6,11 @@ use arrow_array::ArrayRef;
 
 use super::{super::table::Returned, encode::Encoded, refuse::sound, spec::Plan};
 use crate::{
-    batch::{Batch, Rejects, SplitId, json},
+    batch::{Batch, Rejects, SplitId},
     failure::{Exit, Failure},
     postgres::Values,
     stage::{SinkWorker, Written},
+    values::json,
 };
 
 /// Lines that are shown of every batch.

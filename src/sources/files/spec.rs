@@ -14,12 +14,12 @@ use crate::{
     formats::{
         Extra, Format, Missing, Shape,
         blocks::Newline,
-        columns::ColumnSpec,
         compression::{Codec, Compression},
         csv,
     },
     jobspec::{Path as SpecPath, Place, Problem, Value},
     kind::Context,
+    values::columns::ColumnSpec,
 };
 
 /// Reads files.
