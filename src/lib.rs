@@ -34,7 +34,7 @@
 //! |---|---|
 //! | [`batch`] | batch, origin, reject: pure data |
 //! | [`failure`] | failures and the exit codes |
-//! | [`stage`] | the traits: a shared half makes one worker half per thread |
+//! | [`stage`] | the traits: a shared half makes one worker half per thread; what a stage is to the engine (its properties) |
 //! | [`kind`] | what a kind of stage is to the compiler |
 //! | [`jobspec`] | text → values → decoded job; problems and their places |
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
@@ -83,10 +83,15 @@
 //!   panicking all leave the split unsettled.
 //! - End of input drains, commits, reports. Sinks commit when every row has been judged: then it is known
 //!   whether the run is whole and within its reject limit. Output that is whole or absent is absent otherwise.
+//! - A sink says its [`Guarantee`](stage::Guarantee), and nothing else decides how rows are handed to it, when a split
+//!   counts as stored, and what is read again. Where a row may replace an earlier one, equal keys reach the target in
+//!   input order: across files, splits and workers.
 //! - A process may be killed at any instant, and the same command then finishes what is left. Splits that are
-//!   stored are not read again, unless a stage depends on rows it had before (`remembers`) or a sink is whole or
-//!   absent (not `by_split`): then all are, and each sink knows again what it has. What a transaction holds it holds
-//!   once; what is set under a key is set again; what is whole or absent is the same bytes.
+//!   stored are not read again, unless a stage needs all of its input or a sink is whole or absent: then all are, and
+//!   each sink knows again what it has. What a transaction holds it holds once; what is set under a key is set again,
+//!   from the first split on that is not stored; what is whole or absent is the same bytes.
+//! - Rejects are judged in input order: which worker was faster does not show in where a job fails, nor in its reject
+//!   file. `now()` is one time for all attempts at a run.
 //! - A split is noted as stored when its rejects are durable, and its `done` action runs after that is durable.
 //! - A run in which nothing has moved for `limits.stall` ends there, says who waits for whom, and does not wait for
 //!   workers that never return.

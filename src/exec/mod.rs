@@ -5,14 +5,15 @@
 //! read + fused ──▶ inbox, queue ──▶ work ──▶ inbox, queue ──▶ write
 //!      └───────────────────┴── events ──┴─────────────────────────┘
 //!                                ▼
-//!                      coordinator (the caller's thread): counts rejects against the limit,
-//!                      settles splits in order, watches signals and the deadline, tells the observer
+//!                      coordinator (the caller's thread): counts rejects against the limit, moves
+//!                      splits on in their life, watches signals and the deadline, tells the observer
 //! ```
 //!
 //! Every worker runs one loop in a pool of its stage's own, so blocking on a queue never starves another
 //! stage. A worker passes on one message for each it takes (`message`), which lets a stage put the input
 //! back in order (`inbox`) while the sources read ahead no further than their memory (`gate`). A split is
-//! settled when everything that came of it has been answered for (`ack`).
+//! answered for when everything that came of it has been (`ack`); what follows from that, up to its `done` action, is
+//! one state machine (`split_log`), and `journal` writes it down.
 
 mod ack;
 mod activity;

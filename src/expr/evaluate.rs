@@ -124,13 +124,11 @@ impl Run<'_> {
                 return cast::cast(&value, from, to, *lenient, self.rows, &mut self.faults(active));
             }
             Kind::Call(function, arguments) => {
-                if arguments.is_empty() {
-                    return Value::null(&node.column_type.to_arrow());
-                };
+                let Some(first) = arguments.first() else { return Value::null(&node.column_type.to_arrow()) };
                 let arguments = self.values(arguments, active);
                 let nulls = common_nulls(&arguments, self.rows);
-                let rows = self.rows;
-                function.call(Call { arguments: &arguments, rows, nulls, faults: &mut self.faults(active) })
+                let (rows, first_type) = (self.rows, &first.column_type);
+                function.call(Call { arguments: &arguments, first_type, rows, nulls, faults: &mut self.faults(active) })
             }
             Kind::List(items) => {
                 let items = self.values(items, active);

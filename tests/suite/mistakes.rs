@@ -73,7 +73,7 @@ fn a_variable_without_a_value_is_all_that_is_said_of_a_text() {
     let told = |code: i32, args: &[&str], level: &str| {
         let said = work.expect(code, args).stderr;
         let said: Vec<&str> = said.lines().filter(|line| line.starts_with("error:") || line.starts_with("note:")).collect();
-        assert_eq!(said, [format!("{level}: the environment variable `SALT` is not set"); 2]);
+        assert_eq!(said, vec![format!("{level}: the environment variable `SALT` is not set"); 2]);
     };
     told(78, &["salt.toml"], "error");
     told(0, &["check", "salt.toml"], "note");

@@ -109,6 +109,8 @@ pub(super) type Evaluator = fn(Call<'_, '_>) -> ArrayRef;
 pub(super) struct Call<'a, 'f> {
     /// The arguments, converted to what the parameters say.
     pub(super) arguments: &'a [Value],
+    /// The type of the first argument.
+    pub(super) first_type: &'a ColumnType,
     /// How many rows there are.
     pub(super) rows: usize,
     /// The rows on which any argument is null: the answer is null there.
