@@ -287,6 +287,16 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
+    /// Is what this run has stored still there? Answers with what was lost, in a sentence without its end. Called with
+    /// the attempt before [`Sink::begin`], where earlier attempts have stored something, and without it at the end of a
+    /// run. The engine forgets then that splits are stored which lead to this sink: they are read again.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    fn check(&self, _attempt: Option<&Attempt>) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
     /// The run is over, and everything is stored: what was kept under its name goes. It may be called again, after
     /// a kill.
     ///
@@ -314,6 +324,8 @@ pub struct Attempt {
     pub stage: String,
     /// Has there been an attempt before this one?
     pub again: bool,
+    /// Is anything stored that earlier attempts have read?
+    pub stored: bool,
     /// When the run began.
     pub started: SystemTime,
     /// A folder of the job's own, where a stage may put aside what it needs after a kill. It is not there until a

@@ -84,7 +84,7 @@ mod tests {
         let text = |text: &str| text.to_owned();
         let (folder, started) = (folder.path("job.run"), SystemTime::now());
         let (run, job, stage) = (text("0123456789abcdef"), text("job"), text("out"));
-        Attempt { run, job, stage, again: true, started, folder, divided: false }
+        Attempt { run, job, stage, again: true, stored: true, started, folder, divided: false }
     }
 
     #[test]
