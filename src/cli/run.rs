@@ -182,10 +182,11 @@ fn one(spec: &Path, args: &Run, names: &mut Names, teller: &Teller) -> Result<En
         compiled.plan = None;
     }
     let Some(plan) = compiled.plan else { return Err(teller.invalid(spec, &compiled.document, &compiled.problems)) };
-    let ledger = match (args.no_ledger, args.fresh) {
-        (true, _) => LedgerUse::Off,
-        (false, true) => LedgerUse::Fresh,
-        (false, false) => LedgerUse::Resume,
+    let ledger = match (args.no_ledger, args.fresh, args.adopt) {
+        (true, ..) => LedgerUse::Off,
+        (_, true, _) => LedgerUse::Fresh,
+        (.., true) => LedgerUse::Adopt,
+        _ => LedgerUse::Resume,
     };
     carry_out(Arc::new(plan), spec, &args.how, (args.limit, ledger), teller)
 }

@@ -36,6 +36,7 @@ mod sample_tables;
 mod servers;
 #[cfg(feature = "failpoints")]
 mod sweep;
+mod targets;
 mod telling;
 mod terminal;
 mod todo;

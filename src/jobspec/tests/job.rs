@@ -242,7 +242,7 @@ fn schemas_list_the_keys_that_are_decoded() {
         schema.get("properties").and_then(|keys| keys.as_object()).unwrap().keys().cloned().collect()
     };
     let top = schema(&mut generator);
-    assert_eq!(keys(&top), ["name", "description", "seed", "limits", "rejects", "report", "state"]);
+    assert_eq!(keys(&top), ["name", "description", "seed", "limits", "rejects", "report", "state", "on_lost_state"]);
     for section in [Section::Sources, Section::Transforms, Section::Sinks] {
         let mut found = keys(&common_schema(section, &mut generator));
         found.insert(0, "type".to_owned());

@@ -132,6 +132,7 @@ fn a_server_that_trickles_does_not_hold_up_the_end() {
     let shared = Arc::get_mut(&mut run.shared).expect("no worker is left");
     shared.servers[0].address = proxy;
     shared.retry = Retry { attempts: 1, backoff: millis(1), timeout: millis(300) };
-    let failure = within(time::Duration::from_secs(5), || verify::verify(&run.shared)).expect_err("the server is too slow");
+    let failure =
+        within(time::Duration::from_secs(5), || verify::verify(&run.shared)).expect_err("the server is too slow");
     assert!(failure.message.ends_with("after 1 attempt: no answer within the timeout"), "{}", failure.message);
 }
