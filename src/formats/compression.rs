@@ -396,7 +396,7 @@ mod tests {
             encoder.write_all(text).expect("into memory");
             encoder.finish().expect("into memory")
         };
-        let folder = crate::formats::testing::Folder::new("gunzip");
+        let folder = crate::testing::Folder::new("gunzip");
         let read = |parts: &[&[u8]]| {
             let path = folder.write("a.gz", &parts.concat());
             let file = InFile::File(File::open(path).expect("there"));
