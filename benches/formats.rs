@@ -77,7 +77,7 @@ fn main() {
 }
 
 fn plain() -> CellStyle {
-    CellStyle { null: String::new(), separator: b';' }
+    CellStyle { separator: b';', ..CellStyle::PLAIN }
 }
 
 fn declare(columns: &[&str]) -> (Vec<ColumnSpec>, Schema) {

@@ -124,7 +124,7 @@ fn encode(text: &[u8], columns: &[&str]) {
     let specs: Vec<ColumnSpec> =
         columns.iter().map(|column| serde_json::from_value((*column).into()).expect("a column")).collect();
     let schema = columns::schema(&specs, &Path::default(), &mut Problems::default()).expect("a schema");
-    let mut encoder = TsvEncoder::new(schema, CellStyle { null: String::new(), separator: b',' });
+    let mut encoder = TsvEncoder::new(schema, CellStyle::PLAIN);
     let mut out = Vec::new();
     report("encoded, memc columns", text, || {
         for batch in &all {

@@ -6,9 +6,10 @@ use schemars::{JsonSchema, Schema as JsonSchemaText, SchemaGenerator};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    batch::Schema,
+    batch::{ColumnType, Schema},
     expr::{self, Expr, ExprError},
     jobspec::{self, Definitions, Path, Place, Problem, Problems, Table, Value},
+    stage::Guarantee,
 };
 
 /// One kind of source, transform or sink: `S` is `dyn Source`, `dyn Transform` or `dyn Sink`.
@@ -79,6 +80,24 @@ pub enum Order {
     Any,
 }
 
+impl Order {
+    /// What a sink whose rows replace earlier ones of their key promises with it.
+    pub fn guarantee(self) -> Guarantee {
+        match self {
+            Order::Input => Guarantee::LastWins,
+            Order::Any => Guarantee::AnyOrder,
+        }
+    }
+
+    /// What `runner plan` says of it.
+    pub fn note(self) -> &'static str {
+        match self {
+            Order::Input => "of rows with equal keys the last one of the input stays",
+            Order::Any => "of rows with equal keys any one may stay",
+        }
+    }
+}
+
 /// What a kind compiles in: its table, its input, and the place to put problems.
 pub struct Context<'a> {
     /// Where the stage stands: `sinks.cache`.
@@ -144,6 +163,32 @@ impl Context<'_> {
             self.problems.push(Problem::new("expression", place, error.message).help(error.help));
         }
         None
+    }
+
+    /// The expression at `key`, which must have one of the types. Text that is known only when the job runs is noted
+    /// as unchecked.
+    pub fn typed(&mut self, key: &str, text: &str, types: &[ColumnType]) -> Option<Expr> {
+        if !self.is_known(&Path::default().entry(key)) {
+            let place = Place::value(self.path.entry(key));
+            let message = "this cannot be checked before its value is known";
+            self.problems.push(Problem::new("unchecked", place, message).note());
+            return None;
+        }
+        let expr = self.expr(key, text)?;
+        if types.contains(expr.column_type()) {
+            return Some(expr);
+        }
+        let legal: Vec<String> = types.iter().map(|legal| format!("`{legal}`")).collect();
+        let message = format!("`{key}` must be {}, and this is `{}`", legal.join(" or "), expr.column_type());
+        self.problem(key, "type", message);
+        None
+    }
+
+    /// Does the value at `path` of the stage's table stand in the spec? Else it, or a table it stands in, is known
+    /// only when the job runs.
+    pub fn is_known(&self, path: &Path) -> bool {
+        let steps = 0..=path.0.len();
+        !steps.into_iter().any(|n| matches!(self.table.get(&Path(path.0[..n].to_vec())), Some(Value::Unknown)))
     }
 
     /// Records a problem with the value at `key`.

@@ -34,12 +34,14 @@
 //! |---|---|
 //! | [`batch`] | batch, origin, reject: pure data |
 //! | [`failure`] | failures and the exit codes |
-//! | [`stage`] | the traits: a shared half makes one worker half per thread |
+//! | [`stage`] | the traits: a shared half makes one worker half per thread; what a stage is to the engine (its properties) |
 //! | [`kind`] | what a kind of stage is to the compiler |
 //! | [`jobspec`] | text → values → decoded job; problems and their places |
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
 //! | [`values`] | types; text and JSON to values and back; columns under way; calendar and hex: one piece of code each |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
+//! | `service` | what every client of a server shares: classes of errors, patience, timeouts, samples read back |
+//! | `keyed` | what the kinds share that see a row as a key with something under it |
 //! | `sqlite`, `postgres` | what the sink and the source of the same name share |
 //! | [`stores`] | documents by key, in a folder or in SQLite, for the kinds that share them |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
@@ -53,6 +55,7 @@
 //! | [`replace`] | how a file that is written whole takes the place of an older one |
 //! | [`ledger`], [`receipt`] | what of a run is done, durably; what a database answered for rows it has already |
 //! | [`cli`] | one file per command |
+//! | `testing` | what unit tests of kinds share |
 //!
 //! A new kind is one file in its folder, one line in the folder's `KINDS`, one job in `jobs/`, and its tests.
 //!
@@ -80,16 +83,21 @@
 //!   panicking all leave the split unsettled.
 //! - End of input drains, commits, reports. Sinks commit when every row has been judged: then it is known
 //!   whether the run is whole and within its reject limit. Output that is whole or absent is absent otherwise.
+//! - A sink says its [`Guarantee`](stage::Guarantee), and nothing else decides how rows are handed to it, when a split
+//!   counts as stored, and what is read again. Where a row may replace an earlier one, equal keys reach the target in
+//!   input order: across files, splits and workers.
 //! - A process may be killed at any instant, and the same command then finishes what is left. Splits that are
-//!   stored are not read again, unless a stage depends on rows it had before (`remembers`) or a sink is whole or
-//!   absent (not `by_split`): then all are, and each sink knows again what it has. What a transaction holds it holds
-//!   once; what is set under a key is set again; what is whole or absent is the same bytes.
+//!   stored are not read again, unless a stage needs all of its input or a sink is whole or absent: then all are, and
+//!   each sink knows again what it has. What a transaction holds it holds once; what is set under a key is set again,
+//!   from the first split on that is not stored; what is whole or absent is the same bytes.
+//! - Rejects are judged in input order: which worker was faster does not show in where a job fails, nor in its reject
+//!   file. `now()` is one time for all attempts at a run.
 //! - A split is noted as stored when its rejects are durable, and its `done` action runs after that is durable.
 //! - A run in which nothing has moved for `limits.stall` ends there, says who waits for whom, and does not wait for
 //!   workers that never return.
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.
 //! - There is no async but in the clients that are built so (`postgres`, the `btrdb` source): each of their connections
-//!   has a runtime of its own, which runs only while its worker waits for an answer.
+//!   has a runtime of its own (`service`), which runs only while its worker waits for an answer.
 //! - The hot path allocates per batch, not per record; strings are views into the block that was read. There is one
 //!   `unsafe`, in `values/builder.rs`: text that was found to be UTF-8 is not checked twice.
 //!
@@ -103,6 +111,7 @@ pub mod expr;
 pub mod failure;
 pub mod formats;
 pub mod jobspec;
+mod keyed;
 pub mod kind;
 pub mod ledger;
 pub mod lock;
@@ -114,10 +123,13 @@ pub mod rejects;
 pub mod replace;
 mod replay;
 pub mod report;
+mod service;
 pub mod sinks;
 pub mod sources;
 mod sqlite;
 pub mod stage;
 pub mod stores;
+#[cfg(test)]
+mod testing;
 pub mod transforms;
 pub mod values;

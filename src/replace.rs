@@ -166,7 +166,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::formats::testing::Folder;
+    use crate::testing::Folder;
 
     fn replace(path: &Path, text: &str) {
         let destination = Destination::of(path).expect("a destination");

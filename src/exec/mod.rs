@@ -5,14 +5,15 @@
 //! read + fused ──▶ inbox, queue ──▶ work ──▶ inbox, queue ──▶ write
 //!      └───────────────────┴── events ──┴─────────────────────────┘
 //!                                ▼
-//!                      coordinator (the caller's thread): counts rejects against the limit,
-//!                      settles splits in order, watches signals and the deadline, tells the observer
+//!                      coordinator (the caller's thread): counts rejects against the limit, moves
+//!                      splits on in their life, watches signals and the deadline, tells the observer
 //! ```
 //!
 //! Every worker runs one loop in a pool of its stage's own, so blocking on a queue never starves another
 //! stage. A worker passes on one message for each it takes (`message`), which lets a stage put the input
 //! back in order (`inbox`) while the sources read ahead no further than their memory (`gate`). A split is
-//! settled when everything that came of it has been answered for (`ack`).
+//! answered for when everything that came of it has been (`ack`); what follows from that, up to its `done` action, is
+//! one state machine (`split_log`), and `journal` writes it down.
 
 mod ack;
 mod activity;
@@ -30,6 +31,7 @@ mod read;
 mod reject_limit;
 mod resume;
 mod split_log;
+mod targets;
 mod verdict;
 mod watchdog;
 mod work;
@@ -79,6 +81,8 @@ pub enum LedgerUse {
     Off,
     /// A run that broke off is gone on with; else a new one begins.
     Resume,
+    /// The same; and a run that only the targets know of is taken over.
+    Adopt,
     /// A new run begins, whatever there is.
     Fresh,
 }
@@ -152,7 +156,7 @@ fn open(
 ) -> Result<(Beginning, Prepared), Unbegun> {
     let (own, options) = (Arc::clone(plan), options.clone());
     let answer = aside.call(move || {
-        let beginning = Beginning::new(&own, &options)?;
+        let mut beginning = Beginning::new(&own, &options)?;
         beginning.begin_stages(&own)?;
         let prepared = Prepared::new(&own, &options, &beginning)?;
         Ok((beginning, prepared))

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LedgerUse, Options, split_log::StoredWhen, worker::guard};
+use std::sync::Arc;
+
+use super::{LedgerUse, Options, split_log::StoredWhen, targets::Targets, worker::guard};
 use crate::{
     batch::SplitId,
     event::StageId,
@@ -52,7 +54,7 @@ impl Beginning {
             return Ok(Beginning { listed: list(plan)?, kept: BTreeMap::new(), durable: None });
         }
         let fresh = options.ledger == LedgerUse::Fresh;
-        let ledger = Ledger::open(&plan.state, &plan.name, fresh)?;
+        let mut ledger = Ledger::open(&plan.state, &plan.name, fresh)?;
         let parts = parts(plan);
         let broken = ledger.broken().filter(|_| !fresh).cloned();
         let again = match broken.as_ref().map(|run| go_on(plan, run, &parts)).transpose() {
@@ -60,14 +62,14 @@ impl Beginning {
             Err(_) if broken.as_ref().is_some_and(|run| is_harmless(plan, run)) => None,
             again => again?.zip(broken),
         };
-        let (listed, kept, run) = match again {
+        let (mut listed, mut kept, mut run) = match again {
             Some(((listed, kept), run)) => (listed, kept, run),
             None => {
                 let listed = list(plan)?;
                 let splits = listed.iter().flat_map(|(stage, splits)| {
                     splits.iter().map(|split| (plan.stages[*stage].name.clone(), split.clone()))
                 });
-                let run = Run::new(plan.now, parts, splits);
+                let run = Run::new(ledger.id(), plan.now, parts.clone(), splits);
                 (listed, BTreeMap::new(), run)
             }
         };
@@ -75,7 +77,29 @@ impl Beginning {
             // What has been read of a stream is gone.
             return Ok(Beginning { listed, kept, durable: None });
         }
-        let attempts = attempts(plan, &run);
+        let token = ledger::new_id();
+        // Of a run that has nothing left to do the targets may have forgotten all.
+        if run.attempts > 0 && run.splits.iter().all(|entry| entry.state == State::Done) {
+            let attempts = attempts(plan, &run, true, &token);
+            return Ok(Beginning { listed, kept, durable: Some(Durable { ledger, run, attempts }) });
+        }
+        let mut targets = Targets::inspect(plan, &attempts(plan, &run, run.attempts > 0, &token))?;
+        let adopted = targets.lost_run(plan, options, &mut ledger, run.attempts > 0)?;
+        let resumed = run.attempts > 0 || adopted.is_some();
+        if let Some(mut lost) = adopted {
+            targets = Targets::inspect(plan, &attempts(plan, &lost, true, &token))?;
+            let when = stored_when(plan);
+            let alone = when.iter().filter(|(_, when)| **when == StoredWhen::Alone);
+            let alone: BTreeSet<&str> = alone.map(|(stage, _)| plan.stages[*stage].name.as_str()).collect();
+            targets.mark_stored(plan, &mut lost, |source| alone.contains(source));
+            (listed, kept) = go_on(plan, &lost, &parts)?;
+            run = lost;
+        }
+        if resumed {
+            send_again(&targets.compare(plan, &run)?, &mut run, &mut kept)?;
+        }
+        run.targets.extend(targets.names(plan));
+        let attempts = attempts(plan, &run, resumed, &token);
         Ok(Beginning { listed, kept, durable: Some(Durable { ledger, run, attempts }) })
     }
 
@@ -84,8 +108,46 @@ impl Beginning {
         self.durable.as_ref().is_some_and(|durable| durable.run.all_stored())
     }
 
+    /// Asks every sink whether what earlier attempts have stored is still there, and forgets the splits that lead to
+    /// one which has lost some: they are read again.
+    fn check_sinks(&mut self, plan: &Plan) -> Result<(), Failure> {
+        let Some(durable) = &mut self.durable else { return Ok(()) };
+        for (stage, sink) in plan.sinks() {
+            if self.kept.is_empty() {
+                break;
+            }
+            let Some(attempt) = durable.attempts.get(&stage) else { continue };
+            let Some(loss) = guard(plan, stage, || sink.check(Some(attempt)))? else { continue };
+            let behind = leading_to(plan, stage);
+            let sources = self.listed.iter().flat_map(|(source, splits)| std::iter::repeat_n(*source, splits.len()));
+            let lost: Vec<SplitId> = (0..)
+                .map(SplitId)
+                .zip(sources)
+                .filter(|(split, source)| behind.contains(source) && self.kept.contains_key(split))
+                .map(|(split, _)| split)
+                .collect();
+            for split in &lost {
+                if self.kept.get(split).is_some_and(|kept| kept.gone) {
+                    let name = &plan.stages[stage].name;
+                    let message = format!("`{name}`: {loss}, and input that it came from is gone after its `done` action");
+                    return Err(Failure::new(Exit::Spec, format!("{message}; put it back and start over with `--fresh`")));
+                }
+            }
+            tracing::warn!("`{}`: {loss}; it is sent again", plan.stages[stage].name);
+            durable.ledger.forget_splits(&lost)?;
+            for split in lost {
+                self.kept.remove(&split);
+                durable.run.splits[split.0 as usize].state = State::Left;
+            }
+        }
+        let stored = !self.kept.is_empty();
+        durable.attempts.values_mut().for_each(|attempt| attempt.stored = stored);
+        Ok(())
+    }
+
     /// Lets every stage look after what earlier attempts have left.
-    pub(super) fn begin_stages(&self, plan: &Plan) -> Result<(), Failure> {
+    pub(super) fn begin_stages(&mut self, plan: &Plan) -> Result<(), Failure> {
+        self.check_sinks(plan)?;
         let Some(durable) = &self.durable else { return Ok(()) };
         durable.attempts.iter().try_for_each(|(stage, attempt)| match &plan.stages[*stage].role {
             Role::Source(_) => Ok(()),
@@ -197,7 +259,9 @@ fn list_again(plan: &Plan, run: &Run) -> Result<Again, Failure> {
         let entries: Vec<&Entry> = run.splits.iter().filter(|entry| entry.source == *name).collect();
         let stored: Vec<&Split> =
             entries.iter().filter(|entry| entry.state >= State::Stored).map(|entry| &entry.split).collect();
-        let now = source.splits_again(&stored)?;
+        let left: Vec<&Split> =
+            entries.iter().filter(|entry| entry.state == State::Left).map(|entry| &entry.split).collect();
+        let now = guard(plan, stage, || source.splits_again(&stored, &left))?;
         differences.extend(compare(&entries, &now));
         for (number, entry) in (first..).zip(&entries) {
             if entry.state >= State::Stored {
@@ -240,24 +304,66 @@ fn compare(entries: &[&Entry], now: &[Split]) -> Vec<String> {
     differences.into_iter().collect()
 }
 
-fn attempts(plan: &Plan, run: &Run) -> BTreeMap<StageId, Attempt> {
-    let path = ledger::path(&plan.state, &plan.name);
-    // It is there, so it has one.
-    let job = std::fs::canonicalize(&path).unwrap_or(path).display().to_string();
+/// Splits that a target has lost are sent again.
+fn send_again(
+    splits: &BTreeSet<SplitId>,
+    run: &mut Run,
+    kept: &mut BTreeMap<SplitId, KeptSplit>,
+) -> Result<(), Failure> {
+    if splits.is_empty() {
+        return Ok(());
+    }
+    for split in splits {
+        let gone = kept.remove(split).is_some_and(|kept| kept.gone);
+        let entry = &mut run.splits[split.0 as usize];
+        if gone {
+            let (name, source) = (&entry.split.name, &entry.source);
+            let message =
+                format!("split `{name}` of `{source}` was stored, and is not there any more; nor is its input");
+            return Err(Failure::new(Exit::Spec, format!("{message}; start over with `--fresh`")));
+        }
+        entry.state = State::Left;
+    }
+    tracing::warn!("{} splits that were stored are not there any more: they are sent again", splits.len());
+    Ok(())
+}
+
+/// What each transform and sink must know of an attempt.
+fn attempts(plan: &Plan, run: &Run, again: bool, token: &str) -> BTreeMap<StageId, Attempt> {
+    let (splits, record): (Arc<_>, Arc<[u8]>) = (Arc::new(run.keys()), run.record().into());
     let attempt = |(id, stage): (StageId, &crate::plan::Stage)| {
-        let divided = plan.pools.iter().any(|pool| pool.head == id && matches!(pool.intake, Intake::Keyed(_)));
+        let pool = plan.pools.iter().find(|pool| pool.head == id);
         let attempt = Attempt {
+            ledger: run.ledger.clone(),
             run: run.id.clone(),
-            job: job.clone(),
+            token: token.to_owned(),
+            job: plan.name.clone(),
+            plan: plan.digest.clone(),
             stage: stage.name.clone(),
-            again: run.attempts > 0,
+            again,
+            stored: run.splits.iter().any(|entry| entry.state >= State::Stored),
             started: run.started,
             folder: ledger::folder(&plan.state, &plan.name),
-            divided,
+            divided: pool.is_some_and(|pool| matches!(pool.intake, Intake::Keyed(_))),
+            workers: pool.map_or(1, |pool| pool.workers as u32),
+            splits: Arc::clone(&splits),
+            record: Arc::clone(&record),
         };
         (id, attempt)
     };
     plan.stages.iter().enumerate().filter(|(_, stage)| !matches!(stage.role, Role::Source(_))).map(attempt).collect()
+}
+
+/// A stage and all stages whose rows lead to it.
+pub(super) fn leading_to(plan: &Plan, stage: StageId) -> BTreeSet<StageId> {
+    let mut behind = BTreeSet::from([stage]);
+    // Inputs stand before those that read them.
+    for (id, stage) in plan.stages.iter().enumerate().rev() {
+        if behind.contains(&id) {
+            behind.extend(stage.reads());
+        }
+    }
+    behind
 }
 
 /// For every source, when its splits count as stored: as the stages want it that its rows come to.

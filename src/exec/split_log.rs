@@ -215,6 +215,11 @@ impl SplitLog {
         self.done += 1;
     }
 
+    /// Is a split done, its action run?
+    pub(super) fn has_acted(&self, split: SplitId) -> bool {
+        self.splits.get(split.0 as usize).is_some_and(|split| split.state == State::Done)
+    }
+
     /// Is no split stored?
     pub(super) fn is_blank(&self) -> bool {
         self.durable == 0

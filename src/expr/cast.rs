@@ -9,6 +9,7 @@ use arrow_array::{
 };
 use arrow_buffer::NullBuffer;
 use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::DataType;
 
 use crate::batch::ColumnType;
 
@@ -180,6 +181,25 @@ fn cast_array(array: &ArrayRef, from: &ColumnType, to: &ColumnType, strict: bool
             convert::<TimestampNanosecondType, Date32Type>(array, |ns| day(ns, MICROS_PER_DAY * 1000))
         }
         _ => kernel(array, to),
+    }
+}
+
+/// `array` as it is compared with values of the Arrow type `to`, which binding has made the wider of the two; what has
+/// no like there is null. A `uint64` and an `int64` are compared as they are.
+pub(super) fn widened(array: &ArrayRef, from: &ColumnType, to: &DataType) -> ArrayRef {
+    wider(from, to).map_or_else(|| Arc::clone(array), |wider| cast_array(array, from, &wider, true))
+}
+
+/// The type that values of type `from` are brought to beside those of the Arrow type `to`; none where they stay.
+fn wider(from: &ColumnType, to: &DataType) -> Option<ColumnType> {
+    use ColumnType::{Float64, Int8, Int16, Int32, Int64, List, Timestamp, TimestampNs, UInt64};
+    match (from, to) {
+        (List(from), DataType::List(to)) => wider(from, to.data_type()).map(|item| List(Box::new(item))),
+        (UInt64, DataType::Int64) | (Int64, DataType::UInt64) => None,
+        (Int8 | Int16 | Int32, DataType::UInt64) => Some(Int64),
+        _ => [Int64, UInt64, Float64, Timestamp, TimestampNs]
+            .into_iter()
+            .find(|wider| wider.to_arrow() == *to && wider != from),
     }
 }
 

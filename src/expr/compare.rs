@@ -3,7 +3,7 @@
 use std::fmt;
 
 use arrow_array::{
-    Array, ArrowPrimitiveType, BooleanArray, Datum, Scalar, StringViewArray,
+    Array, ArrowPrimitiveType, BooleanArray, Datum, ListArray, Scalar, StringViewArray, UInt32Array,
     cast::AsArray,
     types::{
         Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
@@ -13,6 +13,7 @@ use arrow_array::{
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_ord::cmp;
 use arrow_schema::{DataType, TimeUnit};
+use arrow_select::take::take;
 
 use super::value::{Value, common_nulls};
 
@@ -107,6 +108,7 @@ fn equal(left: &Value, right: &Value, rows: usize) -> BooleanBuffer {
         }
         (DataType::Int64, DataType::UInt64) => equal(right, left, rows),
         (DataType::Utf8View, _) => equal_strings(left, right, rows),
+        (DataType::List(_), _) => equal_lists(left, right, rows),
         (data_type, _) => by_type!(
             data_type,
             T => each::<T, T>(left, right, rows, |a, b| a == b),
@@ -187,6 +189,37 @@ fn equal_to(column: &StringViewArray, constant: &StringViewArray, rows: usize) -
     }
     let text = constant.value(0);
     BooleanBuffer::collect_bool(rows, |i| views[i] as u64 == wanted as u64 && column.value(i) == text)
+}
+
+/// Lists are equal where they are as long and their items are: within lists a null equals a null.
+fn equal_lists(left: &Value, right: &Value, rows: usize) -> BooleanBuffer {
+    let (a, b) = (left.array().as_list::<i32>(), right.array().as_list::<i32>());
+    let range = |list: &ListArray, at: usize| list.value_offsets()[at] as u32..list.value_offsets()[at + 1] as u32;
+    let (mut of_a, mut of_b, mut lengths) = (Vec::new(), Vec::new(), Vec::with_capacity(rows));
+    for row in 0..rows {
+        let (i, j) = (left.index(row), right.index(row));
+        let (x, y) = (range(a, i), range(b, j));
+        let as_long = a.is_valid(i) && b.is_valid(j) && x.len() == y.len();
+        lengths.push(as_long.then_some(x.len()));
+        if as_long {
+            of_a.extend(x);
+            of_b.extend(y);
+        }
+    }
+    let count = of_a.len();
+    let items = |list: &ListArray, places: Vec<u32>| {
+        let places = UInt32Array::from(places);
+        Value::Column(take(list.values(), &places, None).expect("places lie within the items of the list"))
+    };
+    let differ = distinct(&items(a, of_a), &items(b, of_b), count);
+    let mut next = 0;
+    let equal = lengths.into_iter().map(|length| {
+        length.is_some_and(|length| {
+            next += length;
+            differ.slice(next - length, length).count_set_bits() == 0
+        })
+    });
+    equal.collect()
 }
 
 fn by_kernel(

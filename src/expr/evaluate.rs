@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_arith::boolean::{and_kleene, not, or_kleene};
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, cast::AsArray, make_array, types::Int64Type};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, cast::AsArray, make_array};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_select::nullif::nullif;
 
@@ -17,7 +17,6 @@ use super::{
     lists,
     node::{Kind, Node},
     text::{self, Strings},
-    types::SetOf,
     value::{Faults, Value, common_nulls, without},
 };
 
@@ -77,7 +76,7 @@ impl Run<'_> {
             Kind::InList { operand, list, negated } => Arc::new(self.in_list(operand, list, *negated, active)),
             Kind::InSet { operand, set, has_null, negated, .. } => {
                 let operand = self.value(operand, active);
-                Arc::new(in_set(&operand, set, *has_null, *negated, self.rows))
+                Arc::new(negate_if(*negated, set.contains(&operand, *has_null, self.rows)))
             }
             Kind::Like { operand, pattern, negated } => {
                 let operand = self.value(operand, active);
@@ -125,13 +124,11 @@ impl Run<'_> {
                 return cast::cast(&value, from, to, *lenient, self.rows, &mut self.faults(active));
             }
             Kind::Call(function, arguments) => {
-                if arguments.is_empty() {
-                    return Value::null(&node.column_type.to_arrow());
-                };
+                let Some(first) = arguments.first() else { return Value::null(&node.column_type.to_arrow()) };
                 let arguments = self.values(arguments, active);
                 let nulls = common_nulls(&arguments, self.rows);
-                let rows = self.rows;
-                function.call(Call { arguments: &arguments, rows, nulls, faults: &mut self.faults(active) })
+                let (rows, first_type) = (self.rows, &first.column_type);
+                function.call(Call { arguments: &arguments, first_type, rows, nulls, faults: &mut self.faults(active) })
             }
             Kind::List(items) => {
                 let items = self.values(items, active);
@@ -250,23 +247,4 @@ fn within(active: Active<'_>, rows: BooleanBuffer) -> BooleanBuffer {
 
 fn negate_if(negated: bool, truth: BooleanArray) -> BooleanArray {
     if negated { not(&truth).expect("negation has no failing case") } else { truth }
-}
-
-/// SQL's `in`: null where nothing was found and the list has a null.
-fn in_set(operand: &Value, set: &SetOf, has_null: bool, negated: bool, rows: usize) -> BooleanArray {
-    let found = match set {
-        SetOf::Integers(set) => {
-            let numbers = operand.array().as_primitive::<Int64Type>().values();
-            BooleanBuffer::collect_bool(rows, |row| set.contains(&numbers[operand.index(row)]))
-        }
-        SetOf::Strings(set) => {
-            let strings = Strings::of(operand);
-            BooleanBuffer::collect_bool(rows, |row| set.contains(strings.get(row)))
-        }
-    };
-    let mut nulls = operand.nulls(rows);
-    if has_null {
-        nulls = NullBuffer::union(nulls.as_ref(), Some(&NullBuffer::new(found.clone())));
-    }
-    negate_if(negated, BooleanArray::new(found, nulls))
 }

@@ -25,6 +25,7 @@ mod node;
 mod parse;
 mod places;
 mod regexp;
+mod set;
 #[cfg(test)]
 mod tests;
 mod text;

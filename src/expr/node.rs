@@ -7,7 +7,7 @@ use arrow_array::{Array, ArrayRef, cast::AsArray, new_null_array};
 use crate::batch::ColumnType;
 
 use super::{
-    arithmetic::Operator, compare::Comparison, functions::Function, like::Pattern, regexp::Regexp, text, types::SetOf,
+    arithmetic::Operator, compare::Comparison, functions::Function, like::Pattern, regexp::Regexp, set::SetOf, text,
 };
 
 /// A typed part of an expression.

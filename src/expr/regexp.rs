@@ -40,6 +40,29 @@ impl Regexp {
         Ok(Regexp { written: written.to_owned(), regex, all: options.contains('g'), any_case })
     }
 
+    /// Can `replacement` be put in the place of a match?
+    ///
+    /// # Errors
+    /// The sentence says what is wrong with it.
+    pub(super) fn check_replacement(&self, replacement: &str) -> Result<(), String> {
+        let groups = self.regex.captures_len() - 1;
+        let mut rest = replacement;
+        while let Some((_, after)) = rest.split_once('\\') {
+            let mut chars = after.chars();
+            match chars.next() {
+                Some('\\') => {}
+                Some(digit) if digit.is_ascii_digit() => {
+                    if digit as usize - '0' as usize > groups {
+                        return Err(format!("`\\{digit}` stands for a group, and `{}` has {groups}", self.written));
+                    }
+                }
+                _ => return Err("after a `\\` stands the number of a group, or another `\\`".to_owned()),
+            }
+            rest = chars.as_str();
+        }
+        Ok(())
+    }
+
     /// The options as one more argument, where there are any.
     pub(super) fn options(&self) -> &'static str {
         match (self.all, self.any_case) {

@@ -110,6 +110,29 @@ fn every_expression_has_the_value_in_the_table() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+const DOCUMENT: &str = include_str!("../../docs/expressions.md");
+
+#[test]
+fn the_document_names_every_function() {
+    let named = |name: &str| DOCUMENT.contains(&format!("`{name}("));
+    let missing: Vec<&str> = super::functions::names().filter(|name| !named(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_document_tells_differences_as_they_are() {
+    let mut checked = 0;
+    for line in DOCUMENT.lines().skip_while(|line| !line.starts_with("| expression |")).skip(2) {
+        let mut cells = line.split(" | ").map(|cell| cell.trim_matches(['|', ' ']));
+        let (Some(expression), Some(here)) = (cells.next(), cells.next()) else { continue };
+        if let Some(expression) = expression.strip_prefix('`') {
+            assert_eq!(outcome(expression.trim_end_matches('`')), here.trim_matches('`'), "{expression}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 19, "{checked}");
+}
+
 #[test]
 fn a_slice_of_the_batch_gives_the_slice_of_the_value() {
     for (expression, _) in table() {

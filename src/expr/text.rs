@@ -148,7 +148,7 @@ fn write(cell: &Cell<'_>, row: usize, out: &mut Vec<u8>) {
             list(items, lists.value_offsets(), row, out);
             Ok(())
         }
-        other => other.write(row, &CellStyle { null: String::new(), separator: b',' }, &cell::as_it_is, out),
+        other => other.write(row, &CellStyle::PLAIN, &cell::as_it_is, out),
     };
     written.expect("every value has a text in SQL");
 }

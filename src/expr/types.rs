@@ -1,15 +1,15 @@
 //! Which types go together, what they become, and the names SQL has for them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, cast::AsArray, types::Int64Type};
-use arrow_select::concat::concat;
+use arrow_array::{Array, ArrayRef, cast::AsArray};
 
 use crate::batch::ColumnType;
 
 use super::{
     RowError, cast,
     node::{Kind, Node},
+    set::SetOf,
     value::{Faults, Value},
 };
 
@@ -79,15 +79,19 @@ pub(super) fn is_unsigned(column_type: &ColumnType) -> bool {
 }
 
 /// Brings all of `nodes` to one type. Literals take the type of the columns beside them where they fit: an
-/// integer column is not widened for a `5`, and a text beside a date is read as a date.
+/// integer column is not widened for a `5`, and a text beside a date is read as a date, on either side of it.
 ///
 /// # Errors
 /// The first node that does not go with those before it.
 pub(super) fn unify(nodes: Vec<Node>) -> Result<(Vec<Node>, ColumnType), Misfit> {
     let mut target: Option<ColumnType> = None;
-    let constants_last = [false, true]
-        .map(|constant| nodes.iter().enumerate().filter(move |(_, node)| node.constant().is_some() == constant));
-    for (i, node) in constants_last.into_iter().flatten() {
+    let rank = |node: &Node| match node.constant() {
+        None => 0,
+        Some(_) if node.column_type != ColumnType::String => 1,
+        Some(_) => 2,
+    };
+    let firmest_first = [0, 1, 2].map(|wanted| nodes.iter().enumerate().filter(move |(_, node)| rank(node) == wanted));
+    for (i, node) in firmest_first.into_iter().flatten() {
         if matches!(node.kind, Kind::Null) {
             continue;
         }
@@ -186,24 +190,37 @@ fn convert(value: &ArrayRef, from: &ColumnType, to: &ColumnType) -> Result<Array
     }
 }
 
-/// A set of constants, for long `in` lists.
-#[derive(Clone, Debug)]
-pub(super) enum SetOf {
-    Integers(HashSet<i64>),
-    Strings(HashSet<Box<str>>),
+/// The constants in `list` as a set in which values of type `of` are looked up, and whether a null is among them; none
+/// where that type has no sets here, or where one of them is no constant.
+pub(super) fn set_of(list: &[Node], of: &ColumnType) -> Option<(SetOf, bool)> {
+    let values: Vec<&ArrayRef> = list.iter().map(Node::constant).collect::<Option<_>>()?;
+    let has_null = values.iter().any(|value| value.is_null(0));
+    Some((SetOf::new(values.into_iter().filter(|value| value.is_valid(0)), of)?, has_null))
 }
 
-/// The set of the constants in `list`, and whether a null is among them; none where they are of a type that has no
-/// sets here, or where one of them is no constant.
-pub(super) fn set_of(list: &[Node]) -> Option<(SetOf, bool)> {
-    let values: Vec<&dyn Array> = list.iter().map(|node| node.constant().map(|v| v.as_ref())).collect::<Option<_>>()?;
-    let all = concat(&values).ok()?;
-    let set = match list.first()?.column_type {
-        ColumnType::Int64 => SetOf::Integers(all.as_primitive::<Int64Type>().iter().flatten().collect()),
-        ColumnType::String => SetOf::Strings(all.as_string_view().iter().flatten().map(Box::from).collect()),
-        _ => return None,
-    };
-    Some((set, all.null_count() > 0))
+/// Is a `uint64` among signed integers? No type holds both; comparisons take them as they are.
+pub(super) fn are_mixed(nodes: &[Node]) -> bool {
+    let is_signed = |node: &Node| !is_unsigned(&node.column_type) && as_unsigned(node).is_none();
+    nodes.iter().all(|node| node.column_type.is_integer() || matches!(node.kind, Kind::Null))
+        && nodes.iter().any(|node| node.column_type == ColumnType::UInt64)
+        && nodes.iter().any(is_signed)
+}
+
+/// One of mixed integers as `uint64` where it cannot be negative, else as `int64`.
+pub(super) fn as_it_is(node: Node) -> Node {
+    match as_unsigned(&node) {
+        Some(adopted) => adopted,
+        None if is_unsigned(&node.column_type) => coerce(node, &ColumnType::UInt64),
+        None => coerce(node, &ColumnType::Int64),
+    }
+}
+
+/// A constant, or the word `null`, as `uint64` where it is not negative.
+fn as_unsigned(node: &Node) -> Option<Node> {
+    match node.kind {
+        Kind::Null => Some(Node::null_of(ColumnType::UInt64)),
+        _ => adopt(node, &ColumnType::UInt64).ok().flatten(),
+    }
 }
 
 /// A `null` that nothing gave a type to is a string.

@@ -10,7 +10,7 @@ use crate::{
     batch::{Batch, RejectCode, Rejects, Schema},
     failure::Failure,
     values::{
-        cell::{Cell, CellStyle, Unfit},
+        cell::{Cell, CellStyle, LIKE_NULL, Unfit},
         columns::ColumnSpec,
         fields::{Field, FieldColumn},
     },
@@ -79,7 +79,9 @@ impl Encoder for LinesEncoder {
         let cell = Cell::new(batch.records.column(0));
         for row in 0..batch.rows() {
             let start = out.len();
-            match cell.write(row, &self.style, &one_line, out) {
+            let written = cell.write(row, &self.style, &one_line, out);
+            let like_null = self.style.marked && out[start..] == *self.style.null.as_bytes() && cell.is_valid(row);
+            match written.and(if like_null { Err(LIKE_NULL) } else { Ok(()) }) {
                 Ok(()) => out.push(b'\n'),
                 Err(why) => {
                     out.truncate(start);

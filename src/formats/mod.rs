@@ -19,8 +19,6 @@ pub mod lines;
 pub mod ndjson;
 pub mod parquet;
 mod records;
-#[cfg(test)]
-pub(crate) mod testing;
 pub mod tsv;
 
 use arrow_array::RecordBatch;

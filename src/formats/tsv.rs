@@ -1,5 +1,5 @@
 //! Tab-separated values, as IANA registered them: one record per line, fields separated by tabs, no quotes,
-//! no escapes. A value that holds a tab or a line end cannot be written.
+//! no escapes. A value that holds a tab or a line end, or is the text of `null`, cannot be written.
 //!
 //! A blank line is passed over and counts as a line, unless records have just one field: there it is a
 //! record whose field is empty.
@@ -16,7 +16,7 @@ use crate::{
     batch::{Batch, RejectCode, Rejects, Schema},
     failure::Failure,
     values::{
-        cell::{Cell, CellStyle},
+        cell::{Cell, CellStyle, LIKE_NULL},
         columns::ColumnSpec,
         fields::{Field, FieldColumn},
     },
@@ -197,7 +197,11 @@ fn encode_row(
         if i > 0 {
             out.push(TAB);
         }
+        let start = out.len();
         cell.write(row, style, &write_text, out).map_err(|why| (i, why))?;
+        if style.marked && out[start..] == *style.null.as_bytes() && cell.is_valid(row) {
+            return Err((i, LIKE_NULL));
+        }
     }
     Ok(())
 }

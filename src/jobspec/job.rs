@@ -13,7 +13,9 @@ use self::stage::Names;
 pub use self::stage::{
     BatchSize, COMMON_KEYS_SINK, COMMON_KEYS_SOURCE, COMMON_KEYS_TRANSFORM, Common, Section, StageSpec, common_schema,
 };
-use super::{Bytes, Duration, Path, Place, Problem, Problems, RejectLimit, Table, Value, decode::decode_partly};
+use super::{
+    Bytes, Duration, Path, Place, Problem, Problems, RejectLimit, Table, Value, bounds, decode::decode_partly,
+};
 
 /// Generator definitions by name, as written.
 pub type Definitions = Table;
@@ -40,6 +42,8 @@ pub struct JobSpec {
     pub samples: bool,
     /// The state directory; `.runner` beside the spec where there is none.
     pub state: Option<PathBuf>,
+    /// What becomes of a run that only a target knows of.
+    pub on_lost_state: OnLostState,
     /// Generator definitions by name, as written.
     pub definitions: Definitions,
     /// Where records come from, by name.
@@ -60,12 +64,17 @@ pub struct Limits {
     pub deadline: Option<Duration>,
     /// For how long nothing may move before the job fails instead of hanging: no batch, no byte, no call of a stage
     /// that returns; 5 minutes unless given, `0s` for ever. Waiting for standard input does not count.
+    #[serde(deserialize_with = "bounds::patience")]
     pub stall: Duration,
     /// How many threads stages that are bound by the processor have; all cores where it is not given.
+    #[serde(deserialize_with = "bounds::some_whole::<1, 256, _, _>")]
+    #[schemars(range(min = 1, max = 256))]
     pub threads: Option<NonZeroUsize>,
     /// How many bytes may wait in all queues together; also how many a stage may hold that gathers rows.
+    #[serde(deserialize_with = "bounds::size::<1, { 1 << 50 }, _>")]
     pub memory: Bytes,
     /// A record with more bytes is rejected.
+    #[serde(deserialize_with = "bounds::size::<1, { 1 << 30 }, _>")]
     pub max_record_bytes: Bytes,
 }
 
@@ -107,6 +116,21 @@ struct Top {
     /// The state directory.
     #[serde(default)]
     state: Option<FilePath>,
+    /// What to do when a database holds receipts of an unfinished run of this job that the state directory does not
+    /// know: in a container that starts from its image, or on another host.
+    #[serde(default)]
+    on_lost_state: OnLostState,
+}
+
+/// What becomes of a run that only a target knows of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLostState {
+    /// The job fails, and says what can be done.
+    #[default]
+    Fail,
+    /// The run is taken over from the receipts, as with `--adopt`.
+    Adopt,
 }
 
 /// Where the report goes, and what it may hold.
@@ -152,7 +176,14 @@ impl JobSpec {
     pub fn decode(root: &Value, problems: &mut Problems) -> Option<JobSpec> {
         let table = match root {
             Value::Table(table) => table,
-            Value::Unknown => return None,
+            Value::Unknown => {
+                // It could not be parsed, which has been said; or all of it is a variable whose value is not known.
+                if !problems.any_error() {
+                    let message = "a job spec is a table, not text";
+                    problems.push(Problem::new("type", Place::Value(Path::default()), message));
+                }
+                return None;
+            }
             other => {
                 let message = format!("a job spec is a table, not {}", other.describe());
                 problems.push(Problem::new("type", Place::Value(Path::default()), message));
@@ -183,6 +214,7 @@ impl JobSpec {
             keep: top.report.as_ref().map_or_else(twenty, |report| report.keep).get(),
             report: top.report.and_then(|report| report.path),
             state: top.state.map(|file| file.path),
+            on_lost_state: top.on_lost_state,
             definitions: entries(&named, "definitions", problems),
         })
     }

@@ -9,6 +9,7 @@
 //! Knows no threads and no I/O beyond reading the spec and, when a run starts, the secrets it names. Only
 //! `load` and the files in its folder name the crates that know TOML and YAML.
 
+pub mod bounds;
 mod decode;
 mod diagnose;
 mod digest;
@@ -30,7 +31,7 @@ pub use digest::{digest, digests};
 pub use interpolate::Mode;
 pub use job::{
     BatchSize, COMMON_KEYS_SINK, COMMON_KEYS_SOURCE, COMMON_KEYS_TRANSFORM, Common, Definitions, JobSpec, Limits,
-    Section, StageSpec, common_schema, schema,
+    OnLostState, Section, StageSpec, common_schema, schema,
 };
 pub use load::{Document, Format, ValueOf, Variable, load};
 pub use locate::{Located, locate};

@@ -9,7 +9,10 @@ use std::{
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
-use super::narrow::{Narrow, deserialize_narrow};
+use super::{
+    bounds,
+    narrow::{Narrow, deserialize_narrow},
+};
 
 /// A duration such as `20ms`, `12h`, `1h30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,12 +36,14 @@ pub enum RejectLimit {
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
     /// Tries in all.
-    #[serde(deserialize_with = "from_one_on")]
-    #[schemars(range(min = 1))]
+    #[serde(deserialize_with = "bounds::whole::<1, 1000, _, _>")]
+    #[schemars(range(min = 1, max = 1000))]
     pub attempts: u32,
     /// Pause before the second try; doubled before each further one, with jitter.
+    #[serde(deserialize_with = "bounds::wait")]
     pub backoff: Duration,
     /// Limit of one try.
+    #[serde(deserialize_with = "bounds::wait")]
     pub timeout: Duration,
 }
 
@@ -67,10 +72,6 @@ impl Retry {
 
 /// Text that may hold `${VAR}`; what is decoded is what stands there after substitution.
 pub type Text = String;
-
-fn from_one_on<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    std::num::NonZeroU32::deserialize(deserializer).map(std::num::NonZeroU32::get)
-}
 
 /// Units of time in microseconds, the largest first.
 const TIMES: &[(&str, u64)] =
@@ -113,10 +114,16 @@ impl Narrow for Duration {
             }
             last_unit = *micros;
             let more = number.checked_mul(*micros).and_then(|part| total.checked_add(part));
-            total = more.ok_or("the duration is too long")?;
+            total = more.unwrap_or(u64::MAX);
             rest = after;
         }
-        if text.is_empty() { Err(expected()) } else { Ok(Duration(std::time::Duration::from_micros(total))) }
+        match std::time::Duration::from_micros(total) {
+            _ if text.is_empty() => Err(expected()),
+            total if total > bounds::LONGEST => {
+                Err(format!("the duration is too long: at most {}", Duration(bounds::LONGEST)))
+            }
+            total => Ok(Duration(total)),
+        }
     }
 }
 

@@ -18,8 +18,8 @@ use crate::{
     expr::clock,
     failure::Failure,
     jobspec::{
-        Document, JobSpec, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest, digests, meant,
-        nearest,
+        Document, JobSpec, OnLostState, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest,
+        digests, meant, nearest,
     },
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
@@ -103,6 +103,7 @@ pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes
         rejects: job.rejects,
         report: job.report,
         state: job.state.unwrap_or_else(|| beside(&document.name)),
+        adopts: job.on_lost_state == OnLostState::Adopt,
         samples: job.samples,
         keep: job.keep,
         stages,

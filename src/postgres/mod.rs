@@ -1,8 +1,8 @@
 //! What the `postgres` source and sink share: where the server is, one connection, what its errors mean, and
 //! values as they come back.
 
+mod errors;
 mod session;
-mod trouble;
 mod types;
 mod url;
 mod values;
@@ -10,8 +10,7 @@ mod values;
 use std::time::Duration;
 
 pub(crate) use self::{
-    session::{Server, Session},
-    trouble::{Nature, Trouble},
+    session::{Param, Server, Session},
     types::{gives, takes, wire_type},
     url::Url,
     values::{Raw, Values},

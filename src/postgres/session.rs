@@ -1,17 +1,25 @@
 //! One connection, owned by one thread. The client is asynchronous; each session drives it with a runtime of
 //! its own, which runs only while the thread waits for an answer, and every wait has a limit.
+//!
+//! Between the server and us there may be a pool that hands every transaction to another of its connections. So nothing
+//! is left on a connection from one transaction to the next: what values mean is set in each
+//! ([`Session::begin`]), statements that are asked once have no name, and a prepared one is closed before its
+//! transaction ends.
 
-use std::{fmt, future::Future, thread, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::{Client, Config, NoTls, Row, Statement, types::ToSql};
+use tokio_postgres::{
+    Client, Config, NoTls, Row, Statement,
+    types::{ToSql, Type},
+};
 
-use super::{Nature, Trouble, Url, url};
+use super::{Url, url};
 use crate::{
     failure::{Exit, Failure},
     jobspec::{self, Retry},
+    service::{ClientRuntime, Patience, ServiceError},
 };
 
 /// Grace beyond the server's own limit of a statement, so that it is the server that says why.
@@ -23,12 +31,9 @@ const PIECE: usize = 256 << 10;
 /// Where to connect, and how patiently.
 pub(crate) struct Server {
     config: Config,
-    /// How often and how patiently.
-    pub(crate) retry: Retry,
+    patience: Patience,
     /// Limit of one statement.
     statement_timeout: Duration,
-    /// The exit code for what is not there.
-    missing: Exit,
 }
 
 impl Server {
@@ -43,17 +48,13 @@ impl Server {
         missing: Exit,
     ) -> Result<Server, Failure> {
         let mut config = url.resolve(&|name| std::env::var(name).ok())?;
-        let limit = |wait: Duration| wait.clamp(Duration::from_millis(1), Retry::LONGEST_WAIT);
-        let retry = Retry {
-            attempts: retry.attempts.max(1),
-            backoff: retry.backoff,
-            timeout: jobspec::Duration(limit(retry.timeout.0)),
-        };
-        config.connect_timeout(retry.timeout.0).tcp_user_timeout(limit(statement_timeout.0) + GRACE);
+        let patience = Patience::new(url::describe(&config), retry, missing);
+        let statement_timeout = Patience::limit(statement_timeout);
+        config.connect_timeout(patience.timeout()).tcp_user_timeout(statement_timeout + GRACE);
         if config.get_application_name().is_none() {
             config.application_name("runner");
         }
-        Ok(Server { config, retry, statement_timeout: limit(statement_timeout.0), missing })
+        Ok(Server { config, patience, statement_timeout })
     }
 
     /// Connects, trying again what can heal.
@@ -65,82 +66,77 @@ impl Server {
     }
 
     /// Connects, or does not.
-    pub(crate) fn try_connect(&self) -> Result<Session, Trouble> {
+    pub(crate) fn try_connect(&self) -> Result<Session, ServiceError> {
         Session::open(self)
     }
 
-    /// Calls until it succeeds, the trouble cannot heal, or all attempts are used up.
+    /// Calls until it succeeds, the error is not one that passes, or all attempts are used up.
     ///
     /// # Errors
-    /// The last trouble.
-    pub(crate) fn persist<T>(&self, mut call: impl FnMut() -> Result<T, Trouble>) -> Result<T, Failure> {
-        let mut attempt = 1;
-        loop {
-            match call() {
-                Ok(done) => return Ok(done),
-                Err(trouble) => self.after(attempt, &trouble)?,
-            }
-            attempt += 1;
-        }
+    /// The last error.
+    pub(crate) fn persist<T>(&self, call: impl FnMut() -> Result<T, ServiceError>) -> Result<T, Failure> {
+        self.patience.persist(call)
     }
 
     /// After attempt number `attempt` failed: waits, or gives up.
     ///
     /// # Errors
-    /// It was the last one, or the trouble cannot heal.
-    pub(crate) fn after(&self, attempt: u32, trouble: &Trouble) -> Result<(), Failure> {
-        if trouble.nature != Nature::Heals {
-            return Err(self.failure(trouble));
-        }
-        if attempt >= self.retry.attempts {
-            let plural = if attempt == 1 { "" } else { "s" };
-            return Err(trouble.failure(self.missing, &format!("{self}, given up after {attempt} attempt{plural}")));
-        }
-        tracing::warn!(retries = %self, "{self}, attempt {attempt} of {}: {}", self.retry.attempts, trouble.message);
-        thread::sleep(self.retry.pause(attempt));
-        Ok(())
+    /// It was the last one, or the error does not pass.
+    pub(crate) fn after(&self, attempt: u32, error: &ServiceError) -> Result<(), Failure> {
+        self.patience.after(attempt, error)
     }
 
-    /// The failure that trouble with this server leads to.
-    pub(crate) fn failure(&self, trouble: &Trouble) -> Failure {
-        trouble.failure(self.missing, &self.to_string())
+    /// The failure that an error of this server leads to.
+    pub(crate) fn failure(&self, error: &ServiceError) -> Failure {
+        self.patience.failure(error)
     }
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&url::describe(&self.config))
+        self.patience.fmt(f)
     }
 }
 
+/// A value for a statement, and the type that it has there.
+pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
 /// One open connection.
 pub(crate) struct Session {
-    runtime: Runtime,
+    runtime: ClientRuntime,
     client: Client,
     limit: Duration,
+    /// What every transaction begins with: times are in UTC, floats keep all digits.
+    settings: String,
 }
 
 impl Session {
-    /// Connects once, and sets what values mean here: times are in UTC, floats keep all digits.
-    fn open(server: &Server) -> Result<Session, Trouble> {
-        let broken = |error: std::io::Error| Trouble::silent(Nature::Broken, error.to_string());
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
+    /// Connects once.
+    fn open(server: &Server) -> Result<Session, ServiceError> {
+        let runtime = ClientRuntime::new()?;
         let connecting = async {
             let (client, connection) = server.config.connect(NoTls).await?;
             // Its end shows as an error of whatever is asked of the client next.
             tokio::spawn(async {
                 let _ = connection.await;
             });
-            Ok(client)
+            Ok::<_, tokio_postgres::Error>(client)
         };
-        let client = wait(&runtime, server.retry.timeout.0, connecting)?;
-        let session = Session { runtime, client, limit: server.statement_timeout + GRACE };
-        session.run(&format!(
-            "set statement_timeout = {}; set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set bytea_output = 'hex'; \
-             set extra_float_digits = 3; set standard_conforming_strings = on",
+        let client = runtime.wait(server.patience.timeout(), connecting)?;
+        let settings = format!(
+            "set local statement_timeout = {}; set local timezone = 'UTC'; set local datestyle = 'ISO, YMD'; \
+             set local bytea_output = 'hex'; set local extra_float_digits = 3; \
+             set local standard_conforming_strings = on",
             server.statement_timeout.as_millis().max(1),
-        ))?;
-        Ok(session)
+        );
+        Ok(Session { runtime, client, limit: server.statement_timeout + GRACE, settings })
+    }
+
+    /// Begins a transaction, in which `also` is run at once: statements, each with a `;` before it.
+    pub(crate) fn begin(&self, how: &str, also: &str) -> Result<(), ServiceError> {
+        // What the client knows of types it asked by statements that may not be there any more.
+        self.client.clear_type_cache();
+        self.run(&format!("begin {how}; {}{also}", self.settings))
     }
 
     /// Is the connection gone?
@@ -149,27 +145,22 @@ impl Session {
     }
 
     /// Runs statements that give no rows.
-    pub(crate) fn run(&self, sql: &str) -> Result<(), Trouble> {
+    pub(crate) fn run(&self, sql: &str) -> Result<(), ServiceError> {
         self.wait(self.client.batch_execute(sql))
     }
 
-    /// Prepares a statement.
-    pub(crate) fn prepare(&self, sql: &str) -> Result<Statement, Trouble> {
+    /// Prepares a statement. It is closed when the value is dropped: before the transaction ends.
+    pub(crate) fn prepare(&self, sql: &str) -> Result<Statement, ServiceError> {
         self.wait(self.client.prepare(sql))
     }
 
-    /// Runs a prepared statement and takes all its rows.
-    pub(crate) fn query(&self, statement: &Statement, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Trouble> {
-        self.wait(self.client.query(statement, values))
-    }
-
-    /// Prepares and runs a statement that is asked once.
-    pub(crate) fn ask(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Trouble> {
-        self.wait(self.client.query(sql, values))
+    /// Runs a statement and takes all its rows.
+    pub(crate) fn ask(&self, sql: &str, values: &[Param<'_>]) -> Result<Vec<Row>, ServiceError> {
+        self.wait(self.client.query_typed(sql, values))
     }
 
     /// Runs `COPY … FROM STDIN` on this text.
-    pub(crate) fn copy(&self, statement: &Statement, text: &Bytes) -> Result<(), Trouble> {
+    pub(crate) fn copy(&self, statement: &Statement, text: &Bytes) -> Result<(), ServiceError> {
         self.wait(async {
             let sink = self.client.copy_in(statement).await?;
             let mut sink = std::pin::pin!(sink);
@@ -183,20 +174,7 @@ impl Session {
         })
     }
 
-    fn wait<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Trouble> {
-        wait(&self.runtime, self.limit, answer)
-    }
-}
-
-/// Drives the client until the answer is there, but no longer than `limit`.
-fn wait<T>(
-    runtime: &Runtime,
-    limit: Duration,
-    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, Trouble> {
-    // The timer must be made inside the runtime that drives it.
-    match runtime.block_on(async { tokio::time::timeout(limit, answer).await }) {
-        Ok(answer) => answer.map_err(Trouble::from),
-        Err(_) => Err(Trouble::silent(Nature::Heals, "no answer within the timeout")),
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, ServiceError> {
+        self.runtime.wait(self.limit, answer)
     }
 }

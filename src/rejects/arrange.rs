@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn lines_end_in_input_order_up_to_the_last_that_counts() {
-        let folder = crate::formats::testing::Folder::new("rejects-arranged");
+        let folder = crate::testing::Folder::new("rejects-arranged");
         let path = folder.path("r.ndjson");
         for (last, left) in [(None, 5), (Some((SplitId(1), 1)), 4), (Some((SplitId(0), 0)), 0)] {
             let mut file = RejectFile::create(&path, "job", None).expect("made");
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_lies_behind_is_there_again_in_the_next_attempt() {
-        let folder = crate::formats::testing::Folder::new("rejects-behind");
+        let folder = crate::testing::Folder::new("rejects-behind");
         let (path, behind) = (folder.path("r.ndjson"), folder.path("state/behind"));
         let mut file = RejectFile::create(&path, "job", Some("a")).expect("made").keep_behind(behind.clone());
         for (split, record) in [(2, 1), (0, 3), (1, 1)] {

@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn an_attempt_keeps_the_lines_of_stored_splits_and_no_others() {
-        let folder = crate::formats::testing::Folder::new("rejects");
+        let folder = crate::testing::Folder::new("rejects");
         let path = folder.path("r.ndjson");
         let mut first = RejectFile::create(&path, "job", Some("a")).expect("made");
         for (split, record) in [(0, 1), (1, 1), (0, 2), (2, 1), (1, 2)] {

@@ -64,7 +64,9 @@ struct FilesSpec {
     format: Format,
     /// Does each file begin with the names of its columns? Unless given, csv does and tsv does not.
     header: Option<bool>,
-    /// What is written where there is no value; nothing unless given. Not for ndjson and parquet.
+    /// What is written where there is no value. Where it is given, a value with the same text is a reject of tsv and
+    /// lines, and stands in quotes in csv, so that it is read back as what it is. Unless given, nothing is written, and
+    /// in tsv and lines no text and empty text are the same. Not for ndjson and parquet.
     null: Option<String>,
     /// What stands between the fields of csv: one ASCII character; a comma unless given.
     separator: Option<String>,
@@ -80,7 +82,8 @@ struct FilesSpec {
     /// How hard to compress: gzip 0 to 9, 6 unless given; zstd 1 to 19, 3 unless given.
     #[schemars(range(max = 19))]
     level: Option<u32>,
-    /// The most rows of a row group of parquet; 262144 unless given. One ends earlier where its values take 64 MiB.
+    /// The most rows of a row group of parquet; 262144 unless given. One ends earlier where its values take 64 MiB, or
+    /// where all that are under way take a quarter of `limits.memory`.
     #[schemars(range(min = 1))]
     row_group_rows: Option<u32>,
 }
@@ -134,7 +137,9 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
         Format::Parquet if target.by_split() => Workers::Threads,
         _ => Workers::One("one writer keeps the input's order"),
     };
-    let stage = Box::new(Files { spec, target, schema, packing, attempt: Mutex::new(None), inputs: Mutex::default() });
+    let memory = context.memory;
+    let (attempt, inputs) = (Mutex::new(None), Mutex::default());
+    let stage = Box::new(Files { spec, target, schema, packing, memory, attempt, inputs });
     Some(Compiled { stage, output: None, workers, notes })
 }
 
@@ -239,6 +244,8 @@ struct Files {
     target: Target,
     schema: Schema,
     packing: Packing,
+    /// `limits.memory`
+    memory: usize,
     /// Where the run can be gone on with.
     attempt: Mutex<Option<Attempt>>,
     /// What the job reads.
@@ -254,7 +261,8 @@ impl Files {
 
     fn form(&self) -> Form {
         let separator = self.spec.list_separator.as_ref().and_then(|text| text.bytes().next()).unwrap_or(b',');
-        let style = CellStyle { null: self.spec.null.clone().unwrap_or_default(), separator };
+        let (null, marked) = (self.spec.null.clone().unwrap_or_default(), self.spec.null.is_some());
+        let style = CellStyle { null, marked, separator };
         let schema = self.schema.clone();
         match self.spec.format {
             Format::Tsv => Form::Text(Box::new(TsvEncoder::new(schema, style))),
@@ -266,7 +274,7 @@ impl Files {
             Format::Lines => Form::Text(Box::new(LinesEncoder::new(schema, style))),
             Format::Parquet => Form::parquet(
                 ParquetStyle { codec: self.packing.pages(), schema },
-                GroupSize::of(self.spec.row_group_rows),
+                GroupSize::of(self.spec.row_group_rows, self.memory),
             ),
         }
     }

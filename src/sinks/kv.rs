@@ -12,16 +12,19 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{Array, ArrayRef, StringViewArray, cast::AsArray};
+use arrow_array::{Array, StringViewArray};
 use schemars::JsonSchema;
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     batch::{Batch, ColumnType, RejectCode, Rejects},
-    expr::{Expr, RowError},
-    failure::{Exit, Failure},
-    kind::{Compiled, Context, Kind, Workers},
-    stage::{Attempt, Guarantee, Mode, Sink, SinkProperties, SinkWorker, Written},
+    expr::Expr,
+    failure::Failure,
+    jobspec::Path,
+    keyed::{self, Evaluation, Refused, text},
+    kind::{Compiled, Context, Kind, Order, Workers},
+    service::count,
+    stage::{Attempt, Mode, Sink, SinkProperties, SinkWorker, Written},
     stores::{self, Access, Backend, Change, Session, Store},
 };
 
@@ -41,6 +44,9 @@ struct KvSpec {
     key: String,
     /// Expression for the document: `json`, or a string that is JSON. Null deletes the key's document.
     value: String,
+    /// In which order rows with equal keys are stored.
+    #[serde(default)]
+    order: Order,
     /// When a row counts as stored.
     #[serde(default)]
     ack: Ack,
@@ -67,11 +73,11 @@ const WORKERS: usize = 2;
 
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let spec: KvSpec = context.decode()?;
-    let key = typed(context, "key", &spec.key, &[ColumnType::String]);
+    let key = context.typed("key", &spec.key, &[ColumnType::String]);
     // The executor divides the rows by the key, and the worker needs it, too.
-    let divide = context.expr("key", &spec.key);
-    let value = typed(context, "value", &spec.value, &[ColumnType::Json, ColumnType::String]);
-    let empty = spec.path.is_empty() && is_given(context, "path");
+    let divide = key.as_ref().and_then(|_| context.expr("key", &spec.key));
+    let value = context.typed("value", &spec.value, &[ColumnType::Json, ColumnType::String]);
+    let empty = spec.path.is_empty() && context.is_known(&Path::default().key("path"));
     if empty {
         context.problem("path", "path", "`path` names nothing");
     }
@@ -90,33 +96,21 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let parse = *value.column_type() == ColumnType::String;
     let path = PathBuf::from(&spec.path);
     let store = stores::open(spec.backend, &path);
-    let kv = Kv { path, store, columns: Arc::new(Columns { key, value, parse }), ack: spec.ack };
+    let kv = Kv { path, store, columns: Arc::new(Columns { key, value, parse }), order: spec.order, ack: spec.ack };
     let workers = Workers::Keyed(divide, WORKERS);
-    Some(Compiled { stage: Box::new(kv), output: None, workers, notes: vec![what, when.to_owned()] })
-}
-
-/// Does the value at `key` stand in the spec? One from the environment may not be known while checking.
-fn is_given(context: &Context<'_>, key: &str) -> bool {
-    let table = context.table.as_table();
-    table.and_then(|table| table.get(key)).is_some_and(|value| value.as_text().is_some())
-}
-
-/// The expression at `key`, which must have one of the types.
-fn typed(context: &mut Context<'_>, key: &str, text: &str, types: &[ColumnType]) -> Option<Expr> {
-    let expr = context.expr(key, text)?;
-    if types.contains(expr.column_type()) {
-        return Some(expr);
-    }
-    let legal: Vec<String> = types.iter().map(|legal| format!("`{legal}`")).collect();
-    let message = format!("`{key}` must be {}, and this is `{}`", legal.join(" or "), expr.column_type());
-    context.problem(key, "type", message);
-    None
+    Some(Compiled {
+        stage: Box::new(kv),
+        output: None,
+        workers,
+        notes: vec![what, when.to_owned(), spec.order.note().to_owned()],
+    })
 }
 
 struct Kv {
     path: PathBuf,
     store: Arc<dyn Store>,
     columns: Arc<Columns>,
+    order: Order,
     ack: Ack,
 }
 
@@ -129,7 +123,7 @@ struct Columns {
 
 impl Sink for Kv {
     fn properties(&self) -> SinkProperties {
-        SinkProperties::of_files(Guarantee::LastWins, vec![self.path.clone()])
+        SinkProperties::of_files(self.order.guarantee(), vec![self.path.clone()])
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
@@ -168,12 +162,19 @@ struct Mailbox {
 
 impl SinkWorker for Worker {
     fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
-        let mut errors = Vec::new();
-        let keys = self.columns.key.evaluate(batch, &mut errors);
-        let values = self.columns.value.evaluate(batch, &mut errors);
+        let mut evaluation = Evaluation::of(batch);
+        let keys = evaluation.column(&self.columns.key);
+        let values = evaluation.column(&self.columns.value);
         let (keys, values) = (text(&keys)?, text(&values)?);
         let mut rejects = Rejects::default();
-        let refused = refuse(batch, errors, keys, values, self.columns.parse, &mut rejects);
+        let mut refused = evaluation.refuse(&mut rejects);
+        refused.judge(batch, &mut rejects, |row| {
+            keyed::key(keys, row)?;
+            match self.columns.parse && !values.is_null(row) {
+                true => is_json(values.value(row)),
+                false => Ok(()),
+            }
+        });
         let changes = changes(keys, values, &refused);
         let bytes = changes.iter().map(|change| (change.key.len() + change.document.map_or(0, str::len)) as u64).sum();
         let accepted = (batch.rows() - rejects.len()) as u64;
@@ -207,8 +208,8 @@ impl SinkWorker for Worker {
         match self.mailbox.lost.take() {
             None => Ok(()),
             Some((documents, Failure { exit, message })) => {
-                let plural = if documents == 1 { "" } else { "s" };
-                Err(Failure::new(exit, format!("{documents} document{plural} could not be stored: {message}")))
+                let documents = count(documents as u64, "document");
+                Err(Failure::new(exit, format!("{documents} could not be stored: {message}")))
             }
         }
     }
@@ -263,46 +264,16 @@ impl Mailbox {
     }
 }
 
-/// Refuses what cannot be stored, a row once; answers with those rows.
-fn refuse(
-    batch: &Batch,
-    errors: Vec<RowError>,
-    keys: &StringViewArray,
-    values: &StringViewArray,
-    parse: bool,
-    rejects: &mut Rejects,
-) -> HashSet<u32> {
-    let mut refused = HashSet::new();
-    for RowError { row, message } in errors {
-        if refused.insert(row) {
-            rejects.push(batch, row as usize, RejectCode("expression"), message);
-        }
-    }
-    for row in 0..batch.rows() {
-        if refused.contains(&(row as u32)) {
-            continue;
-        }
-        if keys.is_null(row) {
-            rejects.push(batch, row, RejectCode("no_key"), "the key is null");
-        } else if let (true, Err(error)) = (parse && !values.is_null(row), is_json(values.value(row))) {
-            rejects.push(batch, row, RejectCode("bad_json"), format!("the value is not JSON: {error}"));
-        } else {
-            continue;
-        }
-        refused.insert(row as u32);
-    }
-    refused
-}
-
-fn is_json(text: &str) -> serde_json::Result<()> {
-    serde_json::from_str::<IgnoredAny>(text).map(|IgnoredAny| ())
+fn is_json(text: &str) -> Result<(), keyed::Refusal> {
+    let refusal = |error| (RejectCode("bad_json"), format!("the value is not JSON: {error}"));
+    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(refusal)
 }
 
 /// The last document of each key, in the order of their rows.
-fn changes<'a>(keys: &'a StringViewArray, values: &'a StringViewArray, refused: &HashSet<u32>) -> Vec<Change<'a>> {
+fn changes<'a>(keys: &'a StringViewArray, values: &'a StringViewArray, refused: &Refused) -> Vec<Change<'a>> {
     let mut seen = HashSet::with_capacity(keys.len());
     let mut changes = Vec::with_capacity(keys.len());
-    for row in (0..keys.len()).rev().filter(|row| !refused.contains(&(*row as u32))) {
+    for row in (0..keys.len()).rev().filter(|row| !refused.contains(*row)) {
         let key = keys.value(row);
         if seen.insert(key) {
             changes.push(Change { key, document: (!values.is_null(row)).then(|| values.value(row)) });
@@ -310,9 +281,4 @@ fn changes<'a>(keys: &'a StringViewArray, values: &'a StringViewArray, refused: 
     }
     changes.reverse();
     changes
-}
-
-fn text(array: &ArrayRef) -> Result<&StringViewArray, Failure> {
-    let wrong = || Failure::new(Exit::Bug, format!("a string was compiled, {} came out", array.data_type()));
-    array.as_string_view_opt().ok_or_else(wrong)
 }

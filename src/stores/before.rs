@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_run_finds_what_it_has_put_in_and_another_does_not() {
-        let folder = crate::formats::testing::Folder::new("before");
+        let folder = crate::testing::Folder::new("before");
         let open = |run| Before::open(&folder.path("job.run"), "persist", run).expect("opened");
         let first = open("a");
         first.put("k", Some(b"old")).expect("put");
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn nothing_is_put_in_once_something_was_lost() {
-        let folder = crate::formats::testing::Folder::new("before-lost");
+        let folder = crate::testing::Folder::new("before-lost");
         let before = Before::open(&folder.path("job.run"), "persist", "a").expect("opened");
         // As a disk that is full does, this takes the whole transaction with it.
         let trigger = "CREATE TRIGGER full BEFORE INSERT ON before WHEN NEW.key = 'last'

@@ -1,18 +1,16 @@
 //! A transform from its spec to rows, for tests: batches are written as JSON, rows are read as JSON.
 
-use std::sync::Arc;
-
-use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, StringViewArray};
-use arrow_buffer::{NullBuffer, OffsetBuffer};
-use arrow_cast::cast;
+use arrow_array::{ArrayRef, RecordBatch};
 use serde_json::Value as Json;
 
+pub(super) use crate::testing::schema;
 use crate::{
-    batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId},
+    batch::{Batch, Block, Origin, Rejects, Schema, SplitId},
     failure::Failure,
-    jobspec::{Place, Problem, Problems, Value},
-    kind::{Compiled, Context, Kind},
+    jobspec::Value,
+    kind::{Compiled, Kind},
     stage::{Made, Transform},
+    testing::{compiled, records},
     values::json,
 };
 
@@ -33,53 +31,18 @@ pub(super) struct Ran {
     pub(super) dropped: u64,
 }
 
-/// A schema from `"id int64, name string?"`.
-pub(super) fn schema(text: &str) -> Schema {
-    let column = |text: &str| {
-        let (name, type_name) = text.trim().split_once(' ').expect("a name and a type");
-        let nullable = type_name.ends_with('?');
-        let column_type: ColumnType = type_name.trim_end_matches('?').parse().expect("a type");
-        Column { name: name.to_owned(), column_type, nullable }
-    };
-    Schema::new(text.split(", ").map(column).collect())
-}
-
 /// Batches of rows, each row a list of JSON values; lines are counted from 1 over all batches.
 pub(super) fn input(columns: &str, batches: &[&[Json]]) -> Input {
     let schema = schema(columns);
     let mut first = 1;
     let batches = batches.iter().enumerate().map(|(seq, rows)| {
-        let column = |(place, column): (usize, &Column)| {
-            array(&column.column_type, &rows.iter().map(|row| row[place].clone()).collect::<Vec<_>>())
-        };
-        let columns = schema.columns().iter().enumerate().map(column).collect();
-        let records = RecordBatch::try_new(schema.arrow(), columns).expect("rows of the schema");
+        let records = records(&schema, rows);
         let block = Block { first_record: first, first_line: first, ..Block::default() };
         first += rows.len() as u64;
         Batch::new(records, Origin::new(SplitId(0), seq as u64, block, rows.len()))
     });
     let batches = batches.collect();
     Input { schema, batches }
-}
-
-fn array(column_type: &ColumnType, values: &[Json]) -> ArrayRef {
-    if let ColumnType::List(item) = column_type {
-        let items: Vec<Json> = values.iter().flat_map(|list| list.as_array().cloned().unwrap_or_default()).collect();
-        let offsets = OffsetBuffer::from_lengths(values.iter().map(|list| list.as_array().map_or(0, Vec::len)));
-        let valid = NullBuffer::from_iter(values.iter().map(|list| !list.is_null()));
-        let field = Arc::new(item.item_field());
-        return Arc::new(ListArray::try_new(field, offsets, array(item, &items), Some(valid)).expect("a list"));
-    }
-    let text = values.iter().map(|value| match value {
-        Json::Null => None,
-        Json::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    });
-    let text: ArrayRef = Arc::new(text.collect::<StringViewArray>());
-    let data_type = column_type.to_arrow();
-    let array = cast(&text, &data_type).expect("values of the type");
-    assert_eq!(array.null_count(), text.null_count(), "{values:?} as {column_type}");
-    array
 }
 
 /// Compiles a transform; its problems as `code | place | message | help`.
@@ -90,25 +53,7 @@ pub(super) fn compile(
     memory: usize,
 ) -> Result<Compiled<dyn Transform>, Vec<String>> {
     let table: Value = serde_json::from_value(spec.clone()).expect("any JSON is a value");
-    let mut problems = Problems::default();
-    let mut context = Context::of("t", &table, Some(left), &mut problems);
-    (context.side, context.memory, context.seed) = (right, memory, 7);
-    let compiled = (kind.compile)(&mut context);
-    match compiled {
-        Some(compiled) if problems.is_empty() => Ok(compiled),
-        _ => Err(problems.iter().map(told).collect()),
-    }
-}
-
-fn told(problem: &Problem) -> String {
-    let place = match &problem.place {
-        Place::Key(path) => format!("key {path}"),
-        Place::Value(path) => path.to_string(),
-        Place::Inside(path, range) => format!("{path}[{range:?}]"),
-        other => format!("{other:?}"),
-    };
-    let help = problem.help.as_ref().map_or(String::new(), |help| format!(" | {help}"));
-    format!("{} | {place} | {}{help}", problem.code, problem.message)
+    compiled(kind, "t", &table, [Some(left), right], |context| (context.memory, context.seed) = (memory, 7))
 }
 
 /// The problems of a spec that is wrong.

@@ -17,8 +17,15 @@ use super::calendar::{self, Form};
 pub struct CellStyle {
     /// What stands for no value.
     pub null: String,
+    /// Does that text mean no value and nothing else? Then a value that has the same text is refused.
+    pub marked: bool,
     /// What stands between the items of a list.
     pub separator: u8,
+}
+
+impl CellStyle {
+    /// Nothing stands for no value, and a comma between items.
+    pub const PLAIN: CellStyle = CellStyle { null: String::new(), marked: false, separator: b',' };
 }
 
 /// One column, by its type.
@@ -170,6 +177,9 @@ impl<'a> Cell<'a> {
     }
 }
 
+/// Why a value that a file would give back as none is refused.
+pub const LIKE_NULL: Unfit = "it is the text of `null`, and would be read back as no value";
+
 /// Appends text as it is.
 pub fn as_it_is(text: &[u8], out: &mut Vec<u8>) -> Result<(), Unfit> {
     out.extend_from_slice(text);
@@ -190,6 +200,7 @@ where
     if let Cell::List(..) = items {
         return Err("no text format can hold a list of lists");
     }
+    let all = out.len();
     // Integers hold no separator but perhaps a minus sign: the common case needs no look at each item.
     macro_rules! integers {
         ($values:ident) => {
@@ -210,13 +221,23 @@ where
         if item > range.start {
             out.push(style.separator);
         }
+        if !items.is_valid(item) {
+            return Err("an item is null, which text has no way to say");
+        }
         let start = out.len();
         items.write(item, style, text, out)?;
-        if memchr::memchr(style.separator, &out[start..]).is_some() {
+        let written = &out[start..];
+        if memchr::memchr(style.separator, written).is_some() {
             return Err("an item holds the separator");
         }
+        if style.separator != b' ' && (written.starts_with(b" ") || written.ends_with(b" ")) {
+            return Err("an item begins or ends with a space, which is no part of it in text");
+        }
     }
-    Ok(())
+    match range.len() == 1 && out.len() == all {
+        true => Err("a list of one empty text is the same as an empty list in text"),
+        false => Ok(()),
+    }
 }
 
 /// Appends integers with the separator between them.

@@ -8,7 +8,8 @@ use std::{
 
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Date32Array, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array,
-    ListArray, RecordBatch, StringViewArray, TimestampMicrosecondArray, UInt32Array, UInt64Array,
+    ListArray, RecordBatch, StringViewArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array,
+    UInt64Array,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use proptest::{
@@ -43,6 +44,10 @@ const COLUMNS: &[(&str, &str)] = &[
     ("l", "list<uint32>"),
     ("ls", "list<string>"),
     ("j", "json"),
+    ("lu", "list<uint64>"),
+    ("ll", "list<list<int64>>"),
+    ("ld", "list<date>"),
+    ("tn", "timestamp_ns"),
 ];
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
@@ -123,6 +128,14 @@ const WORDS: &[&str] = &[
     "l",
     "ls",
     "j",
+    "lu",
+    "ll",
+    "ld",
+    "tn",
+    "[[1], []]",
+    "list_contains(",
+    "'$[-1].\"a\"'",
+    "'/a/0'",
     "array",
     "len(",
     "abs(",
@@ -291,10 +304,19 @@ fn batches() -> BoxedStrategy<Batch> {
             .prop_map(|texts| Arc::new(texts.into_iter().collect::<StringViewArray>()) as ArrayRef),
         prop_oneof![1 => Just(0), 9 => 1..=ROWS],
     );
-    (columns, more)
-        .prop_map(|((b, i8, i, n, u, f, g, s, t, d), (ts, l, ls, j, rows))| {
-            let records =
-                RecordBatch::try_new(SCHEMA.arrow(), vec![b, i8, i, n, u, f, g, s, t, d, ts, l, ls, j]).unwrap();
+    let nested = (
+        (array::<_, UInt64Array>(&[0, 1, u64::MAX, 1 << 63], any::<u64>().boxed()), lengths())
+            .prop_map(|(items, lengths)| lists(items, lengths, "uint64")),
+        (array::<_, Int64Array>(&[0, 1, -1], any::<i64>().boxed()), lengths(), lengths())
+            .prop_map(|(items, inner, outer)| lists(lists(items, inner, "int64"), outer, "list<int64>")),
+        (array::<_, Date32Array>(&[0, 18_321, i32::MAX, i32::MIN], any::<i32>().boxed()), lengths())
+            .prop_map(|(items, lengths)| lists(items, lengths, "date")),
+        array::<_, TimestampNanosecondArray>(&[0, -1, i64::MAX, i64::MIN], any::<i64>().boxed()),
+    );
+    (columns, more, nested)
+        .prop_map(|((b, i8, i, n, u, f, g, s, t, d), (ts, l, ls, j, rows), (lu, ll, ld, tn))| {
+            let columns = vec![b, i8, i, n, u, f, g, s, t, d, ts, l, ls, j, lu, ll, ld, tn];
+            let records = RecordBatch::try_new(SCHEMA.arrow(), columns).unwrap();
             Batch::new(records, Origin::new(SplitId(0), 0, Block::default(), ROWS)).slice(ROWS - rows, rows)
         })
         .boxed()

@@ -2,7 +2,8 @@
 //! expressions, JSON that becomes protobuf. Nothing may panic, and what must hold of any input is checked.
 //!
 //! `cargo test` tries the same inputs every time, for some seconds. `FUZZ_SECONDS=60` makes each target go on for so
-//! long with new ones, and `FUZZ_SEED=N` begins with the seed that a failure named.
+//! long with new ones, `FUZZ_CASES=1000000` tries so many of each, and `FUZZ_SEED=N` begins with the seed that a failure
+//! named.
 
 #![allow(clippy::unwrap_used, reason = "what is not as expected fails the test, in helpers too")]
 #![allow(clippy::print_stdout, reason = "each target says how much it has tried")]
@@ -33,6 +34,7 @@ pub fn fuzz<S: Strategy>(name: &str, cases: u32, strategy: &S, check: impl Fn(S:
     let time = number("FUZZ_SECONDS").map(Duration::from_secs);
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let first = number("FUZZ_SEED").unwrap_or_else(|| if time.is_some() { now() } else { 0 });
+    let cases = number("FUZZ_CASES").map_or(cases, |cases| u32::try_from(cases).expect("at most 4 billion"));
     let (start, tried) = (Instant::now(), Cell::new(0_u64));
     let mut seed = first;
     loop {

@@ -1,6 +1,7 @@
-//! Job specs that were changed in places: each has a plan or an error, and every error has a place in the text.
+//! Job specs that were changed in places: each has a plan or an error within a second, and every error has a place in
+//! the text.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use proptest::{
     collection::vec,
@@ -112,12 +113,31 @@ fn inputs(extension: &str) -> BoxedStrategy<(String, Vec<Change>)> {
     (sample::select(texts(extension)), vec(change(words), 1..5)).boxed()
 }
 
+/// The longest that one spec may keep the processor, in a build without optimisation too.
+const LONGEST: Duration = Duration::from_secs(1);
+
 fn check((text, changes): (String, Vec<Change>), format: Format) -> TestCaseResult {
     let mut bytes = text.into_bytes();
     changes.iter().for_each(|change| change.apply(&mut bytes));
     let text = String::from_utf8_lossy(&bytes);
+    let before = worked();
+    answered(&text, format)?;
+    let took = worked().saturating_sub(before);
+    prop_assert!(took <= LONGEST, "it took {:?}", took);
+    Ok(())
+}
+
+/// How long this thread has had the processor, as Linux counts it: others may have it in between.
+fn worked() -> Duration {
+    let counted = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = counted.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.expect("the kernel counts it"))
+}
+
+/// Checks one spec.
+fn answered(text: &str, format: Format) -> TestCaseResult {
     let mut problems = Problems::default();
-    let mut document = Document::parse("job", &text, format, &mut problems);
+    let mut document = Document::parse("job", text, format, &mut problems);
     document.interpolate(Mode::Check, &|_| None, &mut problems);
     let plan = plan::compile(&document, &mut problems);
     prop_assert!(plan.is_some() || problems.any_error(), "neither a plan nor an error");

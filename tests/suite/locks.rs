@@ -153,3 +153,37 @@ fn a_time_to_wait_must_be_one() {
     assert!(ran.stderr.contains("invalid value 'soon' for '--wait <TIME>': expected a duration"), "{}", ran.stderr);
     work.expect(64, &["slow.toml", "--wait", "5m", "--dry-run"]);
 }
+
+/// A release switch: one job spec reached by two paths, with a state folder each, and one output.
+#[test]
+fn two_paths_to_one_job_do_not_write_one_output() {
+    let work = Work::new();
+    let spec = JOB.replace("path = \"out.txt\"", &format!("path = \"{}\"", work.path("shared/out.txt").display()));
+    for release in ["releases/1", "releases/2"] {
+        work.file(&format!("{release}/slow.toml"), &spec);
+    }
+    let link = work.path("current");
+    std::os::unix::fs::symlink("releases/1", &link).unwrap();
+    let mut command = work.command(&["current/slow.toml", "--quiet"]);
+    let mut first = Owner(command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    until("the output is locked", || work.path("shared").exists() && !work.list("shared").is_empty());
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("releases/2", &link).unwrap();
+    let second = work.expect(75, &["current/slow.toml"]);
+    let by = format!("is being written by process {}", first.0.id());
+    assert!(second.stderr.contains(&by), "{}", second.stderr);
+    first.0.stdin.take().unwrap().write_all(b"a\n").unwrap();
+    assert!(first.0.wait().unwrap().success());
+    assert_eq!((work.read("shared/out.txt"), work.list("shared")), ("a\n".to_owned(), vec!["out.txt".to_owned()]));
+}
+
+#[test]
+fn two_specs_of_one_name_in_one_folder_are_refused() {
+    let work = Work::new();
+    work.file("jobs/a.toml", JOB);
+    work.file("jobs/b.toml", JOB.replace("out.txt", "other.txt"));
+    let said = work.expect(78, &["check", "jobs"]).stderr;
+    assert!(said.contains("jobs/a.toml") && said.contains("slow"), "{said}");
+    work.file("jobs/b.toml", JOB.replace("name = \"slow\"", "name = \"slow\"\nstate.path = \"elsewhere\""));
+    work.expect(0, &["check", "jobs"]);
+}

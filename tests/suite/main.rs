@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "the modules of one program of tests")]
 
 mod apps;
+mod bounds;
 mod btrdb;
 mod command;
 mod exits;
@@ -19,11 +20,14 @@ mod locks;
 mod memc;
 mod mistakes;
 mod movies;
+mod one_path;
 mod parquet;
 mod places;
 mod postgres;
+mod protobuf;
 mod proxy;
 mod quality;
+mod rejects;
 mod replay;
 mod report;
 mod resume;
@@ -32,8 +36,10 @@ mod sample_tables;
 mod servers;
 #[cfg(feature = "failpoints")]
 mod sweep;
+mod targets;
 mod telling;
 mod terminal;
 mod todo;
 mod transforms;
+mod values;
 mod work;

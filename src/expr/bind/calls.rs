@@ -166,11 +166,13 @@ impl Binder<'_> {
             (Some(path), ColumnType::String) => Some(path),
             _ => None,
         };
-        match path.filter(|path| functions::is_json_path(path)) {
-            Some(path) => Some(string(&path)),
-            None => {
-                let help = Some("legal are `'key'`, `'$.key[0].key'` and `0`".into());
-                self.error(self.places.of(expr), "this is no constant path into json", help)
+        let checked = path.as_deref().map_or(Err("this is no constant path into json"), functions::check_json_path);
+        match (checked, path) {
+            (Ok(()), Some(path)) => Some(string(&path)),
+            (checked, _) => {
+                let message = checked.err().unwrap_or_default();
+                let help = Some("legal are `'key'`, `'$.key[0].\"any key\"'`, `'/key/0'` and `0`".into());
+                self.error(self.places.of(expr), message, help)
             }
         }
     }
@@ -264,6 +266,9 @@ impl Binder<'_> {
             return Some(Node::new(Kind::Regexp { operand, pattern }, ColumnType::Bool));
         }
         let replacement = constants.swap_remove(1);
+        if let Err(message) = pattern.check_replacement(&replacement) {
+            return self.error(self.places.of(exprs[2]), message, None);
+        }
         Some(Node::new(Kind::RegexpReplace { operand, pattern, replacement }, ColumnType::String))
     }
 

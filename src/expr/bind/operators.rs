@@ -241,15 +241,21 @@ impl Binder<'_> {
             let help = "`list_contains(list, value)` looks into a list".to_owned();
             return self.error(self.places.of(exprs[at]), "lists cannot be compared", Some(help));
         }
-        let (mut nodes, target) =
-            self.unify(nodes, &exprs, |others, this| (None, format!("cannot compare `{others}` with `{this}`"), None))?;
         let many = nodes.len() > SET_FROM;
-        if many && target.is_integer() && target != ColumnType::UInt64 {
-            nodes = nodes.into_iter().map(|node| coerce(node, &ColumnType::Int64)).collect();
-        }
+        let mut nodes = if types::are_mixed(&nodes) {
+            nodes.into_iter().map(types::as_it_is).collect()
+        } else {
+            let clash = |others: &ColumnType, this: &ColumnType| format!("cannot compare `{others}` with `{this}`");
+            let (nodes, target) = self.unify(nodes, &exprs, |others, this| (None, clash(others, this), None))?;
+            if many && target.is_integer() && target != ColumnType::UInt64 {
+                nodes.into_iter().map(|node| coerce(node, &ColumnType::Int64)).collect()
+            } else {
+                nodes
+            }
+        };
         let list = nodes.split_off(1);
         let operand = Box::new(nodes.pop()?);
-        let kind = match types::set_of(&list).filter(|_| many) {
+        let kind = match types::set_of(&list, &operand.column_type).filter(|_| many) {
             Some((set, has_null)) => Kind::InSet { operand, set, has_null, list, negated },
             None => Kind::InList { operand, list, negated },
         };

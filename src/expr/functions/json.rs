@@ -1,11 +1,11 @@
-//! Access to json: `entry ->> 'title'` and `entry -> 'items'`. Only what the path leads to is built; the rest of a
-//! document is read past.
+//! Access to json: `entry ->> 'title'` and `entry -> 'items'`. What the path leads to is taken over as it is written,
+//! numbers to their last digit; the rest of a document is read past.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use arrow_array::{ArrayRef, builder::StringViewBuilder};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value as Json;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{Body, Call, Function, Parameter, Returns};
 use crate::{batch::ColumnType, expr::text::Strings};
@@ -37,60 +37,134 @@ enum Step {
     Key(String),
     /// Into an array, from 0
     Index(usize),
+    /// Into an array from its end: 1 is its last item
+    FromEnd(usize),
+    /// Of a pointer such as `/a/0`: a key in an object, a place in an array
+    Either(String, Option<usize>),
 }
 
-/// Is `text` a path: a key, or `$` and steps `.key` and `[0]`?
-pub(super) fn is_path(text: &str) -> bool {
-    steps(text).is_some()
+const NO_PATH: &str = "this is no constant path into json";
+const ONE_VALUE: &str = "a path into json leads to one value: wildcards are not supported";
+
+/// What is wrong with `text` as a path: a key; or `$` and steps `.key`, `."key"`, `[0]`, `[-1]`; or a pointer `/key/0`.
+///
+/// # Errors
+/// The sentence.
+pub(super) fn check_path(text: &str) -> Result<(), &'static str> {
+    steps(text).map(drop)
 }
 
-fn steps(text: &str) -> Option<Vec<Step>> {
-    let Some(mut rest) = text.strip_prefix('$') else { return Some(vec![Step::Key(text.to_owned())]) };
+fn steps(text: &str) -> Result<Vec<Step>, &'static str> {
+    if let Some(pointer) = text.strip_prefix('/') {
+        return pointer.split('/').map(token).collect();
+    }
+    let Some(mut rest) = text.strip_prefix('$') else {
+        return match text {
+            "" => Ok(Vec::new()),
+            "*" => Err(ONE_VALUE),
+            key => Ok(vec![Step::Key(key.to_owned())]),
+        };
+    };
     let mut steps = Vec::new();
     while !rest.is_empty() {
-        if let Some(indexed) = rest.strip_prefix('[') {
-            let (index, after) = indexed.split_once(']')?;
-            steps.push(Step::Index(index.parse().ok()?));
-            rest = after;
-        } else {
-            let named = rest.strip_prefix('.')?;
-            let end = named.find(['.', '[']).unwrap_or(named.len());
-            if end == 0 {
-                return None;
+        let (step, after) = match rest.strip_prefix('[') {
+            Some(indexed) => index(indexed)?,
+            None => member(rest.strip_prefix('.').ok_or(NO_PATH)?)?,
+        };
+        steps.push(step);
+        rest = after;
+    }
+    Ok(steps)
+}
+
+/// One part of a pointer: `~1` stands for `/`, `~0` for `~`.
+fn token(text: &str) -> Result<Step, &'static str> {
+    let plain = text.replace("~1", "/").replace("~0", "~");
+    let is_place = text == "0" || !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    let place = if is_place { text.parse().ok() } else { None };
+    Ok(Step::Either(plain, place))
+}
+
+/// A place in an array, after its `[`; and what follows it.
+fn index(text: &str) -> Result<(Step, &str), &'static str> {
+    let (place, after) = text.split_once(']').ok_or(NO_PATH)?;
+    let from_end = place.strip_prefix("#-").or_else(|| place.strip_prefix('-'));
+    let digits = from_end.unwrap_or(place);
+    if digits == "*" {
+        return Err(ONE_VALUE);
+    }
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(NO_PATH);
+    }
+    let number = digits.parse().map_err(|_| NO_PATH)?;
+    Ok((if from_end.is_some() { Step::FromEnd(number) } else { Step::Index(number) }, after))
+}
+
+/// A key, after its `.`; and what follows it. In double quotes it may hold anything, with `\` before a quote or a `\`.
+fn member(text: &str) -> Result<(Step, &str), &'static str> {
+    if let Some(quoted) = text.strip_prefix('"') {
+        let mut key = String::new();
+        let mut chars = quoted.chars();
+        loop {
+            match chars.next().ok_or(NO_PATH)? {
+                '"' => return Ok((Step::Key(key), chars.as_str())),
+                '\\' => key.push(chars.next().ok_or(NO_PATH)?),
+                other => key.push(other),
             }
-            steps.push(Step::Key(named[..end].to_owned()));
-            rest = &named[end..];
         }
     }
-    Some(steps)
+    let end = text.find(['.', '[']).unwrap_or(text.len());
+    match &text[..end] {
+        "*" => Err(ONE_VALUE),
+        "" if text.starts_with('.') => Err(ONE_VALUE),
+        key if key.is_empty() || key.contains(['"', '\'']) => Err(NO_PATH),
+        key => Ok((Step::Key(key.to_owned()), &text[end..])),
+    }
 }
 
 fn extract(call: Call<'_, '_>) -> ArrayRef {
-    each(call, |found| Some(found.to_string()))
+    each(call, |found| Ok(Some(compact(found))))
 }
 
 /// Strings lose their quotes, and json's null is null.
 fn extract_string(call: Call<'_, '_>) -> ArrayRef {
     each(call, |found| match found {
-        Json::Null => None,
-        Json::String(text) => Some(text),
-        other => Some(other.to_string()),
+        "null" => Ok(None),
+        quoted if quoted.starts_with('"') => serde_json::from_str(quoted).map(|text: String| Some(text.into())),
+        other => Ok(Some(compact(other))),
     })
 }
 
-fn each(call: Call<'_, '_>, text_of: fn(Json) -> Option<String>) -> ArrayRef {
+/// The same JSON without the blanks between its parts; what stands in the parts stays.
+fn compact(json: &str) -> Cow<'_, str> {
+    let is_blank = |byte: u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+    if !json.bytes().any(is_blank) {
+        return Cow::Borrowed(json);
+    }
+    let (mut quoted, mut escaped) = (false, false);
+    let kept = |c: &char| {
+        let keep = quoted || !c.is_ascii_whitespace();
+        quoted ^= *c == '"' && !escaped;
+        escaped = *c == '\\' && !escaped;
+        keep
+    };
+    Cow::Owned(json.chars().filter(kept).collect())
+}
+
+/// What a part of a document becomes.
+type Taken<'a> = Result<Option<Cow<'a, str>>, serde_json::Error>;
+
+fn each(call: Call<'_, '_>, text_of: for<'a> fn(&'a str) -> Taken<'a>) -> ArrayRef {
     let documents = Strings::of(&call.arguments[0]);
-    let path = Strings::of(&call.arguments[1]).constant().and_then(steps).unwrap_or_default();
+    let path = Strings::of(&call.arguments[1]).constant().and_then(|path| steps(path).ok()).unwrap_or_default();
     let mut builder = StringViewBuilder::with_capacity(call.rows);
     for row in 0..call.rows {
         if !call.is_valid(row) {
             builder.append_null();
             continue;
         }
-        let text = documents.get(row);
-        let mut reader = serde_json::Deserializer::from_str(text);
-        match Find(&path).deserialize(&mut reader).and_then(|found| reader.end().map(|()| found)) {
-            Ok(found) => builder.append_option(found.and_then(text_of)),
+        match find(documents.get(row), &path).and_then(|found| found.map_or(Ok(None), text_of)) {
+            Ok(found) => builder.append_option(found),
             Err(error) => {
                 call.faults.report(row, || format!("not json: {error}"));
                 builder.append_null();
@@ -100,22 +174,31 @@ fn each(call: Call<'_, '_>, text_of: fn(Json) -> Option<String>) -> ArrayRef {
     Arc::new(builder.finish())
 }
 
+/// What the path leads to in a document, as it is written there.
+fn find<'d>(document: &'d str, path: &[Step]) -> Result<Option<&'d str>, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_str(document);
+    let found = Find(path).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(found)
+}
+
 /// Reads a document and keeps what the path leads to.
+#[derive(Clone, Copy)]
 struct Find<'p>(&'p [Step]);
 
 impl<'de> DeserializeSeed<'de> for Find<'_> {
-    type Value = Option<Json>;
+    type Value = Option<&'de str>;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
         match self.0 {
-            [] => serde::Deserialize::deserialize(reader).map(Some),
+            [] => <&RawValue as serde::Deserialize>::deserialize(reader).map(|found| Some(found.get())),
             _ => reader.deserialize_any(self),
         }
     }
 }
 
 impl<'de> Visitor<'de> for Find<'_> {
-    type Value = Option<Json>;
+    type Value = Option<&'de str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a json value")
@@ -133,14 +216,27 @@ impl<'de> Visitor<'de> for Find<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let [step, rest @ ..] = self.0 else { return Ok(None) };
         let mut found = None;
-        if let [Step::Index(index), rest @ ..] = self.0 {
-            for _ in 0..*index {
-                if items.next_element::<IgnoredAny>()?.is_none() {
-                    return Ok(None);
+        match step {
+            Step::Index(index) | Step::Either(_, Some(index)) => {
+                for _ in 0..*index {
+                    if items.next_element::<IgnoredAny>()?.is_none() {
+                        return Ok(None);
+                    }
+                }
+                found = items.next_element_seed(Find(rest))?.flatten();
+            }
+            Step::FromEnd(back) => {
+                let mut all: Vec<&RawValue> = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    all.push(item);
+                }
+                if let Some(item) = all.len().checked_sub(*back).and_then(|at| all.get(at)) {
+                    found = find(item.get(), rest).map_err(A::Error::custom)?;
                 }
             }
-            found = items.next_element_seed(Find(rest))?.flatten();
+            Step::Key(_) | Step::Either(_, None) => {}
         }
         while items.next_element::<IgnoredAny>()?.is_some() {}
         Ok(found)
@@ -190,6 +286,6 @@ impl Visitor<'_> for KeyIs<'_> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(matches!(self.0, Some(Step::Key(wanted)) if wanted == key))
+        Ok(matches!(self.0, Some(Step::Key(wanted) | Step::Either(wanted, _)) if wanted == key))
     }
 }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, BooleanArray, ListArray, UInt32Array, cast::AsArray};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
-use arrow_cast::cast;
 use arrow_select::take::take;
 
 use super::{Body, Call, Function, Parameter, Returns};
 use crate::{
     batch::ColumnType,
     expr::{
-        cast::integers,
+        cast::{integers, widened},
         compare::{Comparison, compare},
         text::{Strings, build, to_strings},
         value::Value,
@@ -81,7 +80,9 @@ fn list_contains(call: Call<'_, '_>) -> ArrayRef {
         return Arc::new(BooleanArray::new(BooleanBuffer::new_unset(call.rows), call.nulls));
     };
     let (first, count) = (first as usize, (last - first) as usize);
-    let values = Value::Column(in_type_of(wanted, &list.values().slice(first, count)));
+    let ColumnType::List(item) = call.first_type else { return value.clone().into_column(call.rows) };
+    let values = list.values().slice(first, count);
+    let values = Value::Column(widened(&values, item, wanted.array().data_type()));
     let wanted = match wanted {
         Value::Constant(_) => wanted.clone(),
         Value::Column(column) => {
@@ -98,15 +99,6 @@ fn list_contains(call: Call<'_, '_>) -> ArrayRef {
     let hit = |at: usize| equal.is_valid(at - first) && equal.value(at - first);
     let bits = BooleanBuffer::collect_bool(call.rows, |row| items(list, value, row).any(hit));
     Arc::new(BooleanArray::new(bits, call.nulls))
-}
-
-/// The items in the wider type that binding gave to what is looked for.
-fn in_type_of(wanted: &Value, items: &ArrayRef) -> ArrayRef {
-    let data_type = wanted.array().data_type();
-    if items.data_type() == data_type {
-        return Arc::clone(items);
-    }
-    cast(items, data_type).expect("binding widens only to types that the kernel casts")
 }
 
 /// The items' texts with the second argument between them; null items are left out.

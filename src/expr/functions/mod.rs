@@ -44,7 +44,7 @@ pub(super) enum Parameter {
     Item,
     /// Any integer; comes as `int64`
     Integer,
-    /// Any number; integers come as `int64`, floats as `float64`
+    /// Any number; integers come as `int64`, or as `uint64` where they are that, floats as `float64`
     Number,
     /// Any number; comes as `float64`
     Float,
@@ -109,6 +109,8 @@ pub(super) type Evaluator = fn(Call<'_, '_>) -> ArrayRef;
 pub(super) struct Call<'a, 'f> {
     /// The arguments, converted to what the parameters say.
     pub(super) arguments: &'a [Value],
+    /// The type of the first argument.
+    pub(super) first_type: &'a ColumnType,
     /// How many rows there are.
     pub(super) rows: usize,
     /// The rows on which any argument is null: the answer is null there.
@@ -204,8 +206,11 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
 }
 
 /// Is `text` a path into json?
-pub(super) fn is_json_path(text: &str) -> bool {
-    json::is_path(text)
+///
+/// # Errors
+/// The sentence that says why it is none.
+pub(super) fn check_json_path(text: &str) -> Result<(), &'static str> {
+    json::check_path(text)
 }
 
 /// All names.
@@ -298,9 +303,12 @@ impl Parameter {
             (Parameter::Time, _) => ColumnType::Timestamp,
             (Parameter::Text | Parameter::Scalar, _) | (Parameter::TextOrList, ColumnType::Json) => ColumnType::String,
             (Parameter::Integer, _) => ColumnType::Int64,
+            (Parameter::Number, ColumnType::UInt64) => ColumnType::UInt64,
             (Parameter::Number, given) if given.is_integer() => ColumnType::Int64,
             (Parameter::Number | Parameter::Float, _) => ColumnType::Float64,
             (Parameter::Item, given) => match first {
+                // No type holds a `uint64` and a signed integer: they are compared as they are.
+                ColumnType::List(item) if item.is_integer() && *given == ColumnType::UInt64 => ColumnType::UInt64,
                 ColumnType::List(item) => super::types::common(item, given).unwrap_or_else(|| given.clone()),
                 _ => given.clone(),
             },

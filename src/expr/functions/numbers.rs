@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{
     ArrayRef, ArrowPrimitiveType, PrimitiveArray,
     cast::AsArray,
-    types::{Float64Type, Int64Type},
+    types::{Float64Type, Int64Type, UInt64Type},
 };
 use arrow_schema::DataType;
 
@@ -36,10 +36,13 @@ pub(super) const TABLE: &[Function] = &[
 ];
 
 fn abs(call: Call<'_, '_>) -> ArrayRef {
-    if is_integer(&call.arguments[0]) {
-        return checked::<Int64Type>(call, |n, _| n.checked_abs().ok_or_else(|| out_of_range("abs", n)));
+    match call.arguments[0].array().data_type() {
+        DataType::Int64 => {
+            checked::<Int64Type>(call, |n, _| n.checked_abs().ok_or_else(|| out_of_range("abs", n, "int64")))
+        }
+        DataType::UInt64 => call.arguments[0].clone().into_column(call.rows),
+        _ => checked::<Float64Type>(call, |x, _| Ok(x.abs())),
     }
-    checked::<Float64Type>(call, |x, _| Ok(x.abs()))
 }
 
 /// Halves are rounded away from 0. Negative digits round to tens, hundreds …
@@ -50,24 +53,30 @@ fn round(call: Call<'_, '_>) -> ArrayRef {
         (0..call.rows).map(|row| numbers[digits.index(row)]).collect()
     });
     let digits = move |row: usize| places.as_ref().map_or(0, |places| places[row]);
-    if is_integer(&call.arguments[0]) {
-        return checked::<Int64Type>(call, |n, row| {
-            round_integer(n, digits(row)).ok_or_else(|| out_of_range("round", n))
-        });
+    match call.arguments[0].array().data_type() {
+        DataType::Int64 => checked::<Int64Type>(call, |n, row| rounded(n, digits(row), "int64")),
+        DataType::UInt64 => checked::<UInt64Type>(call, |n, row| rounded(n, digits(row), "uint64")),
+        _ => checked::<Float64Type>(call, |x, row| Ok(round_float(x, digits(row)))),
     }
-    checked::<Float64Type>(call, |x, row| Ok(round_float(x, digits(row))))
 }
 
-fn round_integer(n: i64, digits: i64) -> Option<i64> {
+/// An integer rounded to tens, hundreds …, where that still fits its type.
+fn rounded<N: Copy + Into<i128> + TryFrom<i128> + std::fmt::Display>(
+    n: N,
+    digits: i64,
+    column_type: &str,
+) -> Result<N, String> {
+    N::try_from(round_integer(n.into(), digits)).map_err(|_| out_of_range("round", n, column_type))
+}
+
+fn round_integer(n: i128, digits: i64) -> i128 {
     if digits >= 0 {
-        return Some(n);
+        return n;
     }
     let Some(unit) = u32::try_from(digits.unsigned_abs()).ok().and_then(|zeros| 10_i128.checked_pow(zeros)) else {
-        return Some(0);
+        return 0;
     };
-    let n = i128::from(n);
-    let rounded = (n.abs() + unit / 2) / unit * unit * n.signum();
-    i64::try_from(rounded).ok()
+    (n.abs() + unit / 2) / unit * unit * n.signum()
 }
 
 fn round_float(x: f64, digits: i64) -> f64 {
@@ -117,11 +126,11 @@ fn sqrt(call: Call<'_, '_>) -> ArrayRef {
 }
 
 fn is_integer(value: &Value) -> bool {
-    *value.array().data_type() == DataType::Int64
+    matches!(value.array().data_type(), DataType::Int64 | DataType::UInt64)
 }
 
-fn out_of_range(function: &str, n: i64) -> String {
-    format!("`{function}({n})` is out of range for int64")
+fn out_of_range(function: &str, n: impl std::fmt::Display, column_type: &str) -> String {
+    format!("`{function}({n})` is out of range for {column_type}")
 }
 
 /// `f` of the first argument, on every row that is not null.

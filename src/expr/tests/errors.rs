@@ -2,6 +2,8 @@
 
 use super::*;
 
+const PATHS: &str = "legal are `'key'`, `'$.key[0].\"any key\"'`, `'/key/0'` and `0`";
+
 /// The errors of an expression: the text that each underlines, its message, its hint.
 fn errors(expression: &str) -> Vec<(&str, String, String)> {
     let found: Vec<ExprError> = compile(expression, &schema()).expect_err("it is wrong");
@@ -150,8 +152,15 @@ fn errors_are_underlined_and_named() {
             "`g` is no option of a regular expression",
             "legal here: `i` (any case)",
         ),
-        ("j ->> t", "t", "this is no constant path into json", "legal are `'key'`, `'$.key[0].key'` and `0`"),
-        ("j -> '$.'", "'$.'", "this is no constant path into json", "legal are `'key'`, `'$.key[0].key'` and `0`"),
+        ("j ->> t", "t", "this is no constant path into json", PATHS),
+        ("j -> '$.'", "'$.'", "this is no constant path into json", PATHS),
+        ("j -> '$[x]'", "'$[x]'", "this is no constant path into json", PATHS),
+        ("j -> '$[-]'", "'$[-]'", "this is no constant path into json", PATHS),
+        ("j -> '$.\"a'", "'$.\"a'", "this is no constant path into json", PATHS),
+        ("j -> '$.a[*]'", "'$.a[*]'", "a path into json leads to one value: wildcards are not supported", PATHS),
+        ("[1] = [1]", "[1]", "lists cannot be compared", ""),
+        ("regexp_replace(s, '(a)', '\\2')", "'\\2'", "`\\2` stands for a group, and `(a)` has 1", ""),
+        ("regexp_replace(s, '(a)', 'b\\')", "'b\\'", "after a `\\` stands the number of a group, or another `\\`", ""),
         (
             "i -> 'a'",
             "i",

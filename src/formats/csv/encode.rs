@@ -66,7 +66,8 @@ impl CsvEncoder {
     #[inline]
     fn needs_quotes(&self, text: &[u8], column: usize) -> bool {
         let special = |byte: &u8| *byte == self.separator || matches!(byte, b'"' | b'\n' | b'\r');
-        let like_null = || text == self.style.null.as_bytes() && self.schema.columns()[column].nullable;
+        let like_null =
+            || text == self.style.null.as_bytes() && (self.style.marked || self.schema.columns()[column].nullable);
         text.iter().any(special) || like_null()
     }
 }

@@ -79,6 +79,11 @@ impl ParquetEncoder {
         self.writer.write(records)
     }
 
+    /// The bytes of memory that the current row group takes until it is ended.
+    pub fn memory(&self) -> usize {
+        self.writer.memory_size() + self.writer.inner().capacity()
+    }
+
     /// Ends the current row group.
     ///
     /// # Errors

@@ -1,12 +1,12 @@
 //! What all stages have in common: their name, kind, inputs, and the keys that the executor reads.
 
-use std::{collections::HashMap, fmt, num::NonZeroUsize};
+use std::{collections::HashMap, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
 use crate::jobspec::{
-    Bytes, Path, Place, Problem, Problems, Table, Value,
+    Bytes, Path, Place, Problem, Problems, Table, Value, bounds,
     decode::{Decoded, decode_partly},
     problem::distance,
 };
@@ -149,7 +149,9 @@ struct StageKeys {
     concurrency: Option<Concurrency>,
     /// How many batches may wait before it.
     #[serde(default)]
-    queue: Option<NonZeroUsize>,
+    #[serde(deserialize_with = "bounds::some_whole::<1, 4096, _, _>")]
+    #[schemars(range(min = 1, max = 4096))]
+    queue: Option<usize>,
     /// An expression: rows of which it has the same value go to the same worker, in order.
     #[serde(default)]
     partition_by: Option<String>,
@@ -172,9 +174,11 @@ enum InputSchema {
 #[serde(default, deny_unknown_fields)]
 struct Batch {
     /// Rows at most; 8192 where it is not given.
-    rows: Option<NonZeroUsize>,
+    #[serde(deserialize_with = "bounds::some_whole::<1, 1_048_576, _, _>")]
+    #[schemars(range(min = 1, max = 1_048_576))]
+    rows: Option<usize>,
     /// Bytes at most; `1MiB` where it is not given.
-    #[serde(deserialize_with = "some_bytes")]
+    #[serde(deserialize_with = "bounds::some_size::<1, { 1 << 30 }, _>")]
     bytes: Option<Bytes>,
 }
 
@@ -196,18 +200,11 @@ fn any_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error>
     Value::deserialize(deserializer).map(|_| ())
 }
 
-fn some_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
-    match Option::<Bytes>::deserialize(deserializer)? {
-        Some(Bytes(0)) => Err(serde::de::Error::custom("a batch has at least one byte")),
-        bytes => Ok(bytes),
-    }
-}
-
 impl From<Batch> for BatchSize {
     fn from(batch: Batch) -> Self {
         let default = BatchSize::default();
         let bytes = batch.bytes.map(|Bytes(bytes)| usize::try_from(bytes).unwrap_or(usize::MAX));
-        BatchSize { rows: batch.rows.map_or(default.rows, NonZeroUsize::get), bytes: bytes.unwrap_or(default.bytes) }
+        BatchSize { rows: batch.rows.unwrap_or(default.rows), bytes: bytes.unwrap_or(default.bytes) }
     }
 }
 
@@ -377,7 +374,7 @@ fn common(section: Section, shared: Table, path: &Path, problems: &mut Problems)
     let value = value.map(|keys| {
         let common = Common {
             concurrency: workers(keys.concurrency),
-            queue: keys.queue.map(NonZeroUsize::get),
+            queue: keys.queue,
             partition_by: keys.partition_by,
             batch: keys.batch.map(BatchSize::from),
         };

@@ -38,7 +38,7 @@ error: unknown key `reject`
   |
   = help: did you mean `rejects`?
 
-error: expected an integer from 1 on, found text
+error: expected an integer from 1 to 4096, found text
  --> jobs/memc.toml:9:9
   |
 9 | queue = \"eight\"

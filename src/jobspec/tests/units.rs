@@ -125,7 +125,7 @@ fn retries_have_defaults_and_at_least_one_attempt() {
     );
     assert_eq!(
         read::<Retry>(table("{ attempts = 0 }")),
-        Err("`0` is out of range: expected an integer from 1 on".into())
+        Err("`0` is out of range: expected an integer from 1 to 1000".into())
     );
     assert_eq!(read::<Retry>(table("{ attempt = 2 }")), Err("unknown key `attempt`".into()));
 }

@@ -22,21 +22,30 @@ const WINDOW_ROWS: usize = 8192;
 const WINDOW_BYTES: u64 = 16 << 20;
 /// Of so many files row groups are under way at once; of others they are ended, however small.
 const GROUPS: usize = 64;
-/// Row groups under way take about so many bytes in all.
-const GROUPS_BYTES: u64 = 256 << 20;
 
 /// Where a row group ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GroupSize {
     rows: u64,
     bytes: u64,
+    /// All that are under way take no more memory than this.
+    memory: u64,
 }
 
 impl GroupSize {
-    /// So many rows, or as many as is good to read in parallel.
-    pub(super) fn of(rows: Option<u32>) -> Self {
+    /// So many rows, or as many as is good to read in parallel, as long as all that are under way take no more than a
+    /// quarter of `limits.memory`: the rest is for the queues and sources. The number of workers does not count, so
+    /// that the bytes of a file do not depend on it.
+    pub(super) fn of(rows: Option<u32>, memory: usize) -> Self {
         const ROWS: u32 = 1 << 18;
-        GroupSize { rows: u64::from(rows.unwrap_or(ROWS)), bytes: 64 << 20 }
+        const BYTES: u64 = 64 << 20;
+        let memory = memory as u64 / 4;
+        GroupSize { rows: u64::from(rows.unwrap_or(ROWS)), bytes: BYTES.min(memory), memory }
+    }
+
+    /// The bytes of rows at which a window is full.
+    fn window_bytes(self) -> u64 {
+        WINDOW_BYTES.min(self.memory)
     }
 }
 
@@ -71,6 +80,11 @@ pub(super) struct Pages {
 impl Pages {
     fn new(style: &ParquetStyle) -> Result<Self, Failure> {
         Ok(Pages { encoder: ParquetEncoder::new(style).map_err(|error| bug(&error))?, rows: 0, bytes: 0 })
+    }
+
+    /// The memory that the row group under way takes.
+    pub(super) fn memory(&self) -> u64 {
+        self.encoder.memory() as u64
     }
 
     fn end_group(&mut self) -> Result<Vec<u8>, Failure> {
@@ -109,7 +123,7 @@ impl Writer {
             let Form::Parquet(parquet) = &mut self.order.form else { break };
             parquet.sizes.push(*size);
             parquet.bytes += size;
-            if parquet.sizes.len() >= WINDOW_ROWS || parquet.bytes >= WINDOW_BYTES {
+            if parquet.sizes.len() >= WINDOW_ROWS || parquet.bytes >= parquet.group.window_bytes() {
                 parquet.rows.push(records.slice(start, row + 1 - start));
                 start = row + 1;
                 self.write_window(split)?;
@@ -136,7 +150,10 @@ impl Writer {
         if !self.order.target.by_value() {
             self.put_rows(0, &window, &sizes)?;
         } else {
-            for (file, rows) in self.groups(&window, split) {
+            for (i, (file, rows)) in self.groups(&window, split).into_iter().enumerate() {
+                if i % GROUPS == GROUPS - 1 {
+                    self.end_groups()?;
+                }
                 let own: Vec<u64> = rows.iter().map(|row| sizes[*row as usize]).collect();
                 let picked = take_record_batch(&window, &UInt32Array::from(rows));
                 self.put_rows(file, &picked.map_err(|error| bug(&error.into()))?, &own)?;
@@ -203,17 +220,19 @@ impl Writer {
     fn end_groups(&mut self) -> Result<(), Failure> {
         let pages = |file: &usize| self.files[*file].pages.as_ref().filter(|pages| pages.rows > 0);
         let mut busy: Vec<usize> = (0..self.files.len()).filter(|file| pages(file).is_some()).collect();
-        let mut bytes: u64 = busy.iter().filter_map(pages).map(|pages| pages.bytes).sum();
-        if busy.len() <= GROUPS && bytes <= GROUPS_BYTES {
+        let mut bytes: u64 = busy.iter().filter_map(pages).map(Pages::memory).sum();
+        let Form::Parquet(parquet) = &self.order.form else { return Ok(()) };
+        let most = parquet.group.memory;
+        if busy.len() <= GROUPS && bytes <= most {
             return Ok(());
         }
         busy.sort_by_key(|file| self.files[*file].used);
         let mut left = busy.len();
         for file in busy {
-            if left <= GROUPS && bytes <= GROUPS_BYTES {
+            if left <= GROUPS && bytes <= most {
                 break;
             }
-            bytes -= self.files[file].pages.as_ref().map_or(0, |pages| pages.bytes);
+            bytes -= self.files[file].pages.as_ref().map_or(0, Pages::memory);
             left -= 1;
             self.end_group(file)?;
         }

@@ -87,7 +87,7 @@ impl Target {
                 Part::Column(column) => {
                     scratch.clear();
                     let cell = &cells[*column];
-                    let style = CellStyle { null: String::new(), separator: b',' };
+                    let style = CellStyle::PLAIN;
                     if !cell.is_valid(row) {
                         out.push_str("%null");
                     } else if cell.write(row, &style, &as_it_is, scratch).is_err() {

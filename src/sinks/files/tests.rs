@@ -16,10 +16,11 @@ use super::{FilesSpec, build};
 use crate::{
     batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId},
     failure::Exit,
-    formats::{Chunk, Decoder, Start, blocks::LineEnd, csv, ndjson::NdjsonDecoder, testing::Folder, tsv::TsvDecoder},
+    formats::{Chunk, Decoder, Start, blocks::LineEnd, csv, ndjson::NdjsonDecoder, tsv::TsvDecoder},
     jobspec::{Problems, Table, Value},
     kind::{Compiled, Context, Workers},
     stage::{Guarantee, Mode, Sink, SinkWorker},
+    testing::Folder,
     values::{columns::ColumnSpec, json as row_json},
 };
 

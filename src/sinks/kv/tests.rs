@@ -5,41 +5,32 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use arrow_array::{ArrayRef, RecordBatch};
 use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    batch::{Block, Column, Origin, Schema, SplitId},
-    formats::testing::Folder,
-    jobspec::{Problems, Value},
+    batch::Schema,
+    failure::Exit,
+    jobspec::Value,
+    stage::Guarantee,
     stores::{Part, keys},
+    testing::{self, Folder, rejects, schema, write},
 };
 
 fn input(value: ColumnType) -> Schema {
-    Schema::new(vec![
-        Column { name: "k".into(), column_type: ColumnType::String, nullable: true },
-        Column { name: "v".into(), column_type: value, nullable: true },
-        Column { name: "n".into(), column_type: ColumnType::Int64, nullable: true },
-    ])
+    schema(&format!("k string?, v {value}?, n int64?"))
 }
 
 fn compiled(spec: &Json, value: ColumnType) -> Result<Compiled<dyn Sink>, Vec<String>> {
     let table: Value = serde_json::from_value(spec.clone()).expect("any JSON is a value");
-    let (input, mut problems) = (input(value), Problems::default());
-    let mut context = Context::of("sinks.out", &table, Some(&input), &mut problems);
-    compile(&mut context).ok_or_else(|| problems.iter().map(|problem| problem.message.clone()).collect())
+    testing::compiled(&KIND, "sinks.out", &table, [Some(&input(value)), None], |_| {})
 }
 
+/// Rows with their number in `n`, which the third does not have.
 fn batch(value: ColumnType, rows: &[(Option<&str>, Option<&str>)]) -> Batch {
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(rows.iter().map(|(key, _)| *key).collect::<StringViewArray>()),
-        Arc::new(rows.iter().map(|(_, value)| *value).collect::<StringViewArray>()),
-        Arc::new((0..rows.len() as i64).map(|n| (n != 2).then_some(n)).collect::<arrow_array::Int64Array>()),
-    ];
-    let records = RecordBatch::try_new(input(value).arrow(), columns).expect("columns of the schema");
-    let block = Block { first_record: 1, ..Block::default() };
-    Batch::new(records, Origin::new(SplitId(0), 0, block, rows.len()))
+    let number = |n: usize| (n != 2).then_some(n);
+    let rows = rows.iter().enumerate().map(|(n, (key, value))| json!([key, value, number(n)]));
+    testing::batch(&input(value), 0, 0, &rows.collect::<Vec<_>>())
 }
 
 /// What a store holds.
@@ -49,10 +40,6 @@ fn held(path: &std::path::Path, backend: Backend) -> BTreeMap<String, String> {
     let mut get = |key: &str| String::from_utf8(session.get(key).expect("it can be read").expect("it is there"));
     let keys = keys(store.as_ref()).expect("it can be read").into_iter();
     keys.map(|key| (key.clone(), get(&key).expect("it was text"))).collect()
-}
-
-fn codes(written: &Written) -> Vec<(u64, &'static str)> {
-    written.rejects.iter().map(|reject| (reject.position.record, reject.code.0)).collect()
 }
 
 fn of(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -79,11 +66,15 @@ fn documents_are_stored_and_bad_rows_refused() {
             (Some("c"), Some("4")),
             (Some("c"), None),
         ];
-        let written = worker.write(&batch(ColumnType::String, &rows)).expect("no failure");
-        assert_eq!(codes(&written), [(2, "no_key"), (3, "bad_json")]);
+        let written = write(&mut *worker, &batch(ColumnType::String, &rows));
+        let said = [
+            "2 no_key the key is null",
+            "3 bad_json the value is not JSON: EOF while parsing an object at line 1 column 1",
+        ];
+        assert_eq!(rejects(&written), said);
         assert_eq!((written.accepted, written.failed, written.durable), (5, 0, true));
         assert_eq!(held(&path, backend), of(&[("", "null"), ("a", r#"{"x":1}"#)]), "durable before it answers");
-        let written = worker.write(&batch(ColumnType::String, &[(Some("a"), None)])).expect("no failure");
+        let written = write(&mut *worker, &batch(ColumnType::String, &[(Some("a"), None)]));
         assert_eq!((written.accepted, held(&path, backend)), (1, of(&[("", "null")])));
         assert_eq!(worker.commit(), Ok(()));
     }
@@ -96,8 +87,9 @@ fn a_row_whose_expression_fails_is_refused_once() {
     let sink = compiled(&spec, ColumnType::Json).expect("a sound spec");
     let mut worker = sink.stage.worker(Mode::Write).expect("it can be written to");
     let rows = [(Some("a"), None), (Some("b"), None), (Some("c"), None)];
-    let written = worker.write(&batch(ColumnType::Json, &rows)).expect("no failure");
-    assert_eq!((codes(&written), written.accepted), (vec![(2, "expression")], 2));
+    let written = write(&mut *worker, &batch(ColumnType::Json, &rows));
+    assert_eq!((written.rejects.len(), written.accepted), (1, 2));
+    assert!(rejects(&written)[0].starts_with("2 expression "), "{:?}", rejects(&written));
 }
 
 #[test]
@@ -110,10 +102,10 @@ fn a_rehearsal_shows_documents_and_touches_nothing() {
         let mut worker = sink.stage.worker(Mode::Rehearse).expect("nothing is needed");
         let long = format!("\"{}\"", "x".repeat(300));
         let rows = [(Some("a"), Some("1")), (Some("b"), None), (Some("c"), Some(&*long)), (Some("d"), Some("2"))];
-        let written = worker.write(&batch(ColumnType::Json, &rows)).expect("no failure");
+        let written = write(&mut *worker, &batch(ColumnType::Json, &rows));
         assert_eq!(written.samples[..2], ["a = 1", "b is deleted"]);
         assert_eq!((written.samples.len(), written.samples[2].chars().count()), (3, 205));
-        let written = worker.write(&batch(ColumnType::Json, &rows)).expect("no failure");
+        let written = write(&mut *worker, &batch(ColumnType::Json, &rows));
         assert_eq!((written.samples.len(), worker.commit()), (0, Ok(())));
         assert!(!path.exists());
     }
@@ -123,17 +115,38 @@ fn a_rehearsal_shows_documents_and_touches_nothing() {
 fn what_is_wrong_with_the_keys_is_said() {
     let sound = json!({ "path": "p", "key": "k", "value": "v" });
     let cases = [
-        ("key", json!("n"), "`key` must be `string`, and this is `int64`"),
-        ("value", json!("n"), "`value` must be `json` or `string`, and this is `int64`"),
-        ("path", json!(""), "`path` names nothing"),
-        ("backend", json!("tape"), "unknown value `tape`"),
-        ("ack", json!("batch"), "unknown value `batch`"),
-        ("delete_when", json!("true"), "unknown key `delete_when`"),
+        ("key", json!("n"), "type | sinks.out.key | `key` must be `string`, and this is `int64`"),
+        ("value", json!("n"), "type | sinks.out.value | `value` must be `json` or `string`, and this is `int64`"),
+        ("path", json!(""), "path | sinks.out.path | `path` names nothing"),
+        ("backend", json!("tape"), "unknown-value | sinks.out.backend | unknown value `tape`"),
+        ("order", json!("none"), "unknown-value | sinks.out.order | unknown value `none`"),
+        ("ack", json!("batch"), "unknown-value | sinks.out.ack | unknown value `batch`"),
+        ("delete_when", json!("true"), "unknown-key | key sinks.out.delete_when | unknown key `delete_when`"),
     ];
     for (key, value, message) in cases {
         let mut spec = sound.clone();
         spec[key] = value;
-        assert_eq!(compiled(&spec, ColumnType::Json).err(), Some(vec![message.to_owned()]), "{key}");
+        let problems = compiled(&spec, ColumnType::Json).map(|_| ()).expect_err("it is wrong");
+        let told: Vec<&str> = problems[0].split(" | ").take(3).collect();
+        assert_eq!((problems.len(), told.join(" | ").as_str()), (1, message), "{key}");
+    }
+}
+
+#[test]
+fn order_is_kept_unless_it_is_given_up() {
+    let spec = json!({ "path": "p", "key": "k", "value": "v" });
+    for (order, guarantee, note) in [
+        (None, Guarantee::LastWins, "of rows with equal keys the last one of the input stays"),
+        (Some("input"), Guarantee::LastWins, "of rows with equal keys the last one of the input stays"),
+        (Some("any"), Guarantee::AnyOrder, "of rows with equal keys any one may stay"),
+    ] {
+        let mut spec = spec.clone();
+        if let Some(order) = order {
+            spec["order"] = json!(order);
+        }
+        let sink = compiled(&spec, ColumnType::Json).expect("a sound spec");
+        assert_eq!(sink.stage.properties().guarantee, guarantee);
+        assert_eq!(sink.notes.last().map(String::as_str), Some(note));
     }
 }
 
@@ -180,7 +193,8 @@ impl Session for Notes {
 fn worker(notes: &Notes, ack: Ack) -> Box<dyn SinkWorker> {
     let bound = |text: &str| crate::expr::compile(text, &input(ColumnType::Json)).expect("an expression");
     let columns = Arc::new(Columns { key: bound("k"), value: bound("v"), parse: false });
-    let kv = Kv { path: "p".into(), store: Arc::new(notes.clone()), columns, ack };
+    let store = Arc::new(notes.clone());
+    let kv = Kv { path: "p".into(), store, columns, order: Order::Input, ack };
     kv.worker(Mode::Write).expect("it opens")
 }
 
@@ -189,7 +203,7 @@ fn a_mailbox_takes_at_once_and_keeps_the_newest() {
     let notes = Notes::default();
     let mut worker = worker(&notes, Ack::None);
     for rows in [[(Some("b"), Some("1")), (Some("a"), Some("2"))], [(Some("b"), Some("3")), (Some("c"), None)]] {
-        let written = worker.write(&batch(ColumnType::Json, &rows)).expect("no failure");
+        let written = write(&mut *worker, &batch(ColumnType::Json, &rows));
         assert_eq!((written.accepted, written.durable), (2, false));
     }
     assert!(notes.puts.lock().expect("no panic").is_empty());
@@ -204,12 +218,12 @@ fn a_full_mailbox_is_emptied_before_more_is_taken() {
     let large = "1".repeat(MAILBOX / 4);
     for i in 0..10 {
         let key = format!("k{i}");
-        worker.write(&batch(ColumnType::Json, &[(Some(&*key), Some(&*large))])).expect("no failure");
+        write(&mut *worker, &batch(ColumnType::Json, &[(Some(&*key), Some(&*large))]));
     }
     let puts = notes.puts.lock().expect("no panic").iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(puts, [4, 4], "what waits stays below its limit");
     for _ in 0..10 {
-        worker.write(&batch(ColumnType::Json, &[(Some("same"), Some(&*large))])).expect("no failure");
+        write(&mut *worker, &batch(ColumnType::Json, &[(Some("same"), Some(&*large))]));
     }
     assert_eq!(notes.puts.lock().expect("no panic").len(), 2, "a newer document takes the older one's room");
 }

@@ -117,7 +117,7 @@ impl ToSql for TextArray {
 
 fn column(field: &Field, values: &ArrayRef, unfit: &mut Vec<(u32, String)>) -> Column {
     let (cell, nested) = (Cell::new(values), JsonCells::new(field, values));
-    let writer = Writer { style: CellStyle { null: String::new(), separator: b',' } };
+    let writer = Writer { style: CellStyle::PLAIN };
     let mut column = Column { text: Vec::new(), spans: Vec::with_capacity(values.len()) };
     let mut scratch = Vec::new();
     for row in 0..values.len() {

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     batch::{Batch, RejectCode},
-    postgres::Trouble,
     receipt::Refused,
+    service::ServiceError,
 };
 
 /// The reasons for rejects.
@@ -39,7 +39,7 @@ pub(super) fn sound(layout: &Layout, batch: &Batch, encoded: &Encoded, refused: 
 }
 
 /// The reason for a reject in a word.
-pub(super) fn code(trouble: &Trouble) -> RejectCode {
+pub(super) fn code(trouble: &ServiceError) -> RejectCode {
     RejectCode(match trouble.code.as_deref().and_then(|code| code.get(..2)) {
         Some("23" | "44") => "constraint",
         Some("22") => "bad_value",

@@ -1,6 +1,6 @@
 //! The table that is written to: making it, checking that it fits before the first row, and the statements.
 
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::Type;
 
 use super::{
     super::table::{Create, Layout, WriteMode},
@@ -12,7 +12,8 @@ use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},
     jobspec::nearest,
-    postgres::{Nature, Server, Session, Trouble, gives, takes},
+    postgres::{Param, Server, Session, gives, takes},
+    service::{ErrorClass, ServiceError},
 };
 
 /// A table that exists and fits: the statements that write to it.
@@ -43,39 +44,45 @@ struct Existing {
 /// The table cannot be made, is not there, does not fit, or may not be written.
 pub(super) fn prepare(
     plan: &Plan,
-    receipts: Option<&Ledger>,
+    ledger: Option<&Ledger>,
     server: &Server,
     session: &Session,
 ) -> Result<Target, Failure> {
     let table = &plan.table.written;
-    let failure = |trouble: &Trouble, what: &str| {
+    let failure = |trouble: &ServiceError, what: &str| {
         // Whatever the server has against a table or a statement, here it means that there is no output.
-        let missing = Trouble { nature: Nature::Missing, ..trouble.clone() };
-        let lasting = matches!(trouble.nature, Nature::Row | Nature::Broken);
+        let missing = ServiceError { class: ErrorClass::Missing, ..trouble.clone() };
+        let lasting = matches!(trouble.class, ErrorClass::Refused | ErrorClass::Permanent);
         if lasting { &missing } else { trouble }.failure(Exit::CantCreate, &format!("{server}: {what} `{table}`"))
     };
-    create(plan, receipts, session).map_err(|trouble| failure(&trouble, "cannot create table"))?;
+    create(plan, ledger, session).map_err(|trouble| failure(&trouble, "cannot create table"))?;
     let existing = existing(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
     let refuse = |why: String| Failure::new(Exit::CantCreate, format!("{server}: table `{table}` {why}"));
     let casts = fit(plan, &existing).map_err(&refuse)?;
-    types_fit(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?.map_err(&refuse)?;
+    let lasting = |trouble: &ServiceError| failure(trouble, "cannot look up table");
+    session.begin("", "").map_err(|trouble| lasting(&trouble))?;
+    types_fit(plan, session).map_err(|trouble| lasting(&trouble))?.map_err(&refuse)?;
     let target = Target { undivided: undivided(plan, &existing), ..statements(plan, &casts) };
     attempt(plan, &target, session).map_err(|trouble| failure(&trouble, "cannot write table"))?;
+    session.run("rollback").map_err(|trouble| lasting(&trouble))?;
+    if let Some(ledger) = ledger {
+        ledger.note_table(&plan.table.quoted, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
+    }
     Ok(target)
 }
 
 /// Makes the table; one that this run has made before is not replaced.
-fn create(plan: &Plan, receipts: Option<&Ledger>, session: &Session) -> Result<(), Trouble> {
+fn create(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
     let table = &plan.table.quoted;
     match plan.layout.create {
         Create::Never => Ok(()),
-        Create::Replace => match replace(plan, receipts, session) {
+        Create::Replace => match replace(plan, ledger, session) {
             // The server was going on with what a killed attempt had asked for: now that is done.
-            Err(trouble) if trouble.is_there_already() => replace(plan, receipts, session),
+            Err(trouble) if trouble.is_there_already() => replace(plan, ledger, session),
             made => made,
         },
         Create::IfMissing => {
-            let found = session.ask("select to_regclass($1) is not null", &[table])?;
+            let found = session.ask("select to_regclass($1) is not null", &[(table, Type::TEXT)])?;
             if found.iter().any(|row| row.get(0)) {
                 return Ok(());
             }
@@ -88,13 +95,14 @@ fn create(plan: &Plan, receipts: Option<&Ledger>, session: &Session) -> Result<(
     }
 }
 
-fn replace(plan: &Plan, receipts: Option<&Ledger>, session: &Session) -> Result<(), Trouble> {
-    if receipts.map(|receipts| receipts.table_made(session)).transpose()? == Some(true) {
+fn replace(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
+    let table = &plan.table.quoted;
+    if ledger.map(|ledger| ledger.table_made(session)).transpose()? == Some(true) {
         return Ok(());
     }
     // Sent together, they are one transaction.
-    let note = receipts.map(Ledger::note_table).unwrap_or_default();
-    session.run(&format!("drop table if exists {}; {}; {note}", plan.table.quoted, ddl(plan)))
+    let note = ledger.map(|ledger| ledger.noting(table)).unwrap_or_default();
+    session.run(&format!("drop table if exists {table}; {}; {note}", ddl(plan)))
 }
 
 /// The statement that makes the table.
@@ -134,13 +142,13 @@ fn type_of(column_type: &ColumnType) -> String {
     .to_owned()
 }
 
-fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, Trouble> {
+fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, ServiceError> {
     // Without its modifier a cast never cuts a value short: that is left to the assignment, which refuses it.
     let sql = "select attname::text, format_type(atttypid, -1), \
                       atttypid in ('text'::regtype, 'varchar'::regtype) and coalesce(collisdeterministic, true) \
                from pg_attribute left join pg_collation c on c.oid = attcollation \
                where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
-    let rows = session.ask(sql, &[&plan.table.quoted])?;
+    let rows = session.ask(sql, &[(&plan.table.quoted, Type::TEXT)])?;
     Ok(rows.iter().map(|row| Existing { name: row.get(0), cast: row.get(1), exact: row.get(2) }).collect())
 }
 
@@ -171,7 +179,7 @@ fn undivided(plan: &Plan, existing: &[Existing]) -> Option<String> {
 }
 
 /// Do the types of the table's columns go with those of the sink's? Answers with the first that does not.
-fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, Trouble> {
+fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, ServiceError> {
     let written = plan.layout.columns.iter().map(|written| (&written.column, &written.quoted, false));
     let returned = plan.layout.returned.iter().map(|returned| (&returned.column, &returned.quoted, true));
     let columns: Vec<_> = written.chain(returned).collect();
@@ -267,15 +275,14 @@ fn find(plan: &Plan, casts: &[String]) -> String {
     )
 }
 
-/// Runs the statements on no rows: what the server has against them shows before the first row comes.
-fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), Trouble> {
+/// Runs the statements on no rows, in the open transaction: what the server has against them shows before the first row comes.
+fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), ServiceError> {
     let nothing = Encoded::new(&arrow_array::RecordBatch::new_empty(plan.layout.input.arrow()), &plan.layout.places());
     let arrays: Vec<_> = (0..plan.layout.columns.len()).map(|at| nothing.array(at, &[])).collect();
-    let values: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
-    session.run("begin")?;
+    let values: Vec<Param<'_>> = arrays.iter().map(|array| (array as _, Type::TEXT_ARRAY)).collect();
     session.ask(&target.insert, &values)?;
     if let Some(copy) = &target.copy {
         session.copy(&session.prepare(copy)?, &nothing.lines(&[]))?;
     }
-    session.run("rollback")
+    Ok(())
 }

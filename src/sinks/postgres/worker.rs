@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use tokio_postgres::{Row, Statement, types::ToSql};
+use tokio_postgres::{Row, Statement, types::Type};
 
 use super::{
-    super::table::{self, Place, Put, Returned, bisect},
+    super::table::{self, Place, Put, Returned, bisect, taken_over},
     encode::Encoded,
-    receipts::{Ledger, Part},
+    receipts::{Ledger, Noted},
     refuse::{code, sound},
     spec::Plan,
     table::Target,
@@ -17,8 +17,9 @@ use super::{
 use crate::{
     batch::{Batch, SplitId},
     failure::{Exit, Failure},
-    postgres::{Nature, Raw, Server, Session, Trouble, Values},
-    receipt::{Answers, Refused},
+    postgres::{Param, Raw, Server, Session, Values},
+    receipt::{Answers, Part, Refused},
+    service::{ErrorClass, ServiceError},
 };
 
 /// Rows of an open split are kept up to so many bytes, to write them again should the transaction be lost.
@@ -30,19 +31,14 @@ pub(super) struct Worker {
     server: Arc<Server>,
     target: Arc<Target>,
     places: Vec<usize>,
-    connection: Option<Connection>,
+    session: Option<Session>,
+    /// The statement that rows go by, where that is COPY; of the open transaction.
+    copy: Option<Statement>,
     /// Is there a transaction on the connection?
     open: bool,
     split: Split,
     /// Where the run can be resumed.
     ledger: Option<Arc<Ledger>>,
-}
-
-struct Connection {
-    session: Session,
-    insert: Statement,
-    copy: Option<Statement>,
-    find: Option<Statement>,
 }
 
 /// What the open split has stored so far, not durably.
@@ -56,7 +52,7 @@ struct Split {
     /// Not all of it is kept: a lost transaction cannot be done again.
     partly: bool,
     /// What of its receipt is not in the transaction yet.
-    parts: Vec<Part>,
+    parts: Vec<Noted>,
     /// A part of its receipt that is in the transaction.
     noted: Option<Place>,
 }
@@ -65,7 +61,7 @@ struct Split {
 #[derive(Default)]
 struct Stored {
     accepted: Vec<u32>,
-    refused: Vec<(u32, Trouble)>,
+    refused: Vec<(u32, ServiceError)>,
     /// What came back of the accepted rows, in their order.
     returned: Vec<Row>,
 }
@@ -73,9 +69,11 @@ struct Stored {
 /// Why a transaction has not ended well.
 enum Unfinished {
     /// It was rolled back.
-    Lost(Trouble),
+    Lost(ServiceError),
     /// The connection broke while it was committed.
-    Unknown(Trouble),
+    Unknown(ServiceError),
+    /// Another attempt has begun: this one must not go on.
+    TakenOver,
     /// Its receipt is there: another transaction with the same rows, that was taken for lost, has been committed.
     Twice,
 }
@@ -89,37 +87,26 @@ impl Worker {
         session: Session,
     ) -> Worker {
         let (places, split) = (plan.layout.places(), Split::default());
-        let (connection, open) = (None, false);
-        let mut worker = Worker { plan, server, target, places, connection, open, split, ledger };
-        // Should this fail, the connection is made anew for the first row, with retries.
-        worker.connection = worker.connection_of(session).ok();
-        worker
+        Worker { plan, server, target, places, session: Some(session), copy: None, open: false, split, ledger }
     }
 
-    fn connection_of(&self, session: Session) -> Result<Connection, Trouble> {
-        let Target { insert, copy, find, .. } = &*self.target;
-        let insert = session.prepare(insert)?;
-        let copy = copy.as_ref().map(|sql| session.prepare(sql)).transpose()?;
-        let find = find.as_ref().map(|sql| session.prepare(sql)).transpose()?;
-        Ok(Connection { session, insert, copy, find })
-    }
-
-    fn connect(&mut self) -> Result<(), Trouble> {
-        if self.connection.is_none() {
-            self.connection = Some(self.connection_of(self.server.try_connect()?)?);
+    fn connect(&mut self) -> Result<(), ServiceError> {
+        if self.session.is_none() {
+            self.session = Some(self.server.try_connect()?);
         }
         Ok(())
     }
 
     /// A connection with a transaction that holds all that the split has stored so far.
-    fn ready(&mut self) -> Result<(), Trouble> {
+    fn ready(&mut self) -> Result<(), ServiceError> {
         self.connect()?;
         if self.open {
             return Ok(());
         }
         // What a constraint has against a row is to be known at the row, not at the end.
-        self.session()?.run("begin; set constraints all immediate")?;
+        self.session()?.begin("", "; set constraints all immediate")?;
         self.open = true;
+        self.copy = self.target.copy.as_ref().map(|sql| self.session()?.prepare(sql)).transpose()?;
         for records in &self.split.kept {
             let encoded = Encoded::new(records, &self.places);
             let rows: Vec<u32> = (0..records.num_rows() as u32).collect();
@@ -127,34 +114,30 @@ impl Worker {
             self.part(&encoded, &rows, &mut again)?;
             if let Some((_, trouble)) = again.refused.pop() {
                 let message = format!("a row that was accepted is refused when written again: {}", trouble.message);
-                return Err(Trouble { nature: Nature::Broken, message, ..trouble });
+                return Err(ServiceError { class: ErrorClass::Permanent, message, ..trouble });
             }
         }
         Ok(())
     }
 
-    fn connection(&self) -> Result<&Connection, Trouble> {
-        let gone = || Trouble { nature: Nature::Heals, message: "not connected".into(), code: None, answered: false };
-        self.connection.as_ref().ok_or_else(gone)
-    }
-
-    fn session(&self) -> Result<&Session, Trouble> {
-        self.connection().map(|connection| &connection.session)
+    fn session(&self) -> Result<&Session, ServiceError> {
+        let gone = || ServiceError::lost("not connected");
+        self.session.as_ref().ok_or_else(gone)
     }
 
     /// Ends the transaction after trouble. A connection that did not answer as it should is given up.
-    fn abandon(&mut self, trouble: &Trouble) {
-        self.open = false;
+    fn abandon(&mut self, trouble: &ServiceError) {
+        (self.open, self.copy) = (false, None);
         let usable = trouble.answered && self.session().is_ok_and(|s| !s.is_closed() && s.run("rollback").is_ok());
         if !usable {
-            self.connection = None;
+            self.session = None;
         }
     }
 
     /// After trouble on attempt number `attempt`: a pause before the next one, or the failure.
-    fn after(&mut self, attempt: u32, trouble: &Trouble) -> Result<(), Failure> {
+    fn after(&mut self, attempt: u32, trouble: &ServiceError) -> Result<(), Failure> {
         self.abandon(trouble);
-        if self.split.partly && trouble.nature == Nature::Heals {
+        if self.split.partly && trouble.is_transient() {
             let Split { rows, .. } = self.split;
             let why =
                 if self.plan.layout.returned.is_empty() { "it is too large" } else { "its ids are known to others" };
@@ -182,7 +165,7 @@ impl Worker {
     }
 
     /// Stores rows, each part within a savepoint; where a row is refused, goes back to it and stores each half.
-    fn part(&self, encoded: &Encoded, rows: &[u32], stored: &mut Stored) -> Result<(), Trouble> {
+    fn part(&self, encoded: &Encoded, rows: &[u32], stored: &mut Stored) -> Result<(), ServiceError> {
         let session = self.session()?;
         let mut put = |rows: &[u32]| {
             session.run("savepoint part")?;
@@ -204,23 +187,24 @@ impl Worker {
     }
 
     /// Sends rows; what comes back is in their order.
-    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, Trouble> {
-        let Connection { session, insert, copy, find } = self.connection()?;
-        if let Some(copy) = copy {
+    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, ServiceError> {
+        let session = self.session()?;
+        if let Some(copy) = &self.copy {
             return session.copy(copy, &encoded.lines(rows)).map(|()| Vec::new());
         }
+        let Target { insert, find, .. } = &*self.target;
         let arrays: Vec<_> = (0..self.places.len()).map(|at| encoded.array(at, rows)).collect();
-        let values: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
-        let mut returned = session.query(insert, &values)?;
+        let values: Vec<Param<'_>> = arrays.iter().map(|array| (array as _, Type::TEXT_ARRAY)).collect();
+        let mut returned = session.ask(insert, &values)?;
         if let Some(find) = find {
-            let keys: Vec<&(dyn ToSql + Sync)> = self.plan.layout.conflict.iter().map(|&at| values[at]).collect();
-            returned = session.query(find, &keys)?;
+            let keys: Vec<Param<'_>> = self.plan.layout.conflict.iter().map(|&at| values[at].clone()).collect();
+            returned = session.ask(find, &keys)?;
             let there = self.plan.layout.returned.len();
             returned.retain(|row| row.get::<_, bool>(there));
         }
         if !self.plan.layout.returned.is_empty() && returned.len() != rows.len() {
             let message = format!("{} rows came back of {} that were written", returned.len(), rows.len());
-            return Err(Trouble { nature: Nature::Broken, message, code: None, answered: true });
+            return Err(ServiceError::answer(ErrorClass::Permanent, message));
         }
         Ok(returned)
     }
@@ -241,10 +225,14 @@ impl Worker {
     /// Makes durable what the split has stored.
     fn finish(&mut self) -> Result<(), Failure> {
         let mut attempt = 1;
-        while self.split.rows > 0 {
+        while self.split.rows > 0 || !self.split.parts.is_empty() || self.split.noted.is_some() {
             match self.try_finish() {
                 Ok(()) => break,
                 Err(Unfinished::Lost(trouble)) => self.after(attempt, &trouble)?,
+                Err(Unfinished::TakenOver) => {
+                    self.undo_transaction();
+                    return Err(self.taken_over());
+                }
                 Err(Unfinished::Twice) => {
                     self.undo_transaction();
                     if self.plan.layout.returned.is_empty() {
@@ -255,7 +243,7 @@ impl Worker {
                     return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));
                 }
                 Err(Unfinished::Unknown(trouble)) => {
-                    let Trouble { message, .. } = &trouble;
+                    let ServiceError { message, .. } = &trouble;
                     let known = self.ledger.is_some();
                     if known && !self.split.partly {
                         // Should it be committed after all, doing it again meets its receipt.
@@ -283,8 +271,17 @@ impl Worker {
         self.write_parts(&self.split.parts)?;
         let session = self.session().map_err(Unfinished::Lost)?;
         // A connection that broke before this has taken nothing with it that is not known.
-        session.run("select 1").map_err(Unfinished::Lost)?;
+        let ours = match &self.ledger {
+            Some(ledger) => ledger.is_ours(session),
+            None => session.run("select 1").map(|()| true),
+        };
+        if !ours.map_err(Unfinished::Lost)? {
+            return Err(Unfinished::TakenOver);
+        }
         fail::fail_point!("postgres-commit");
+        // Closed before the transaction ends.
+        self.copy = None;
+        let session = self.session().map_err(Unfinished::Lost)?;
         let committed = session.run("commit");
         self.open = false;
         committed
@@ -297,10 +294,16 @@ impl Worker {
         self.split = Split::default();
     }
 
+    fn taken_over(&self) -> Failure {
+        let gone = || Failure::new(Exit::Bug, "a run without receipts was taken over");
+        self.ledger.as_ref().map_or_else(gone, |ledger| taken_over(&ledger.receipts.attempt))
+    }
+
     fn undo_transaction(&mut self) {
+        self.copy = None;
         if self.open && self.session().is_ok_and(|session| session.run("rollback").is_err()) {
             // The server rolls back what a connection leaves open.
-            self.connection = None;
+            self.session = None;
         }
         self.open = false;
     }
@@ -323,7 +326,7 @@ impl Worker {
     }
 
     /// Writes parts of receipts in the open transaction.
-    fn write_parts(&self, parts: &[Part]) -> Result<(), Unfinished> {
+    fn write_parts(&self, parts: &[Noted]) -> Result<(), Unfinished> {
         let Some(ledger) = &self.ledger else { return Ok(()) };
         let session = self.session().map_err(Unfinished::Lost)?;
         ledger.write(parts, session).map_err(|trouble| match trouble.code.as_deref() {
@@ -333,14 +336,14 @@ impl Worker {
     }
 
     /// After the connection broke while the split was committed: is its receipt there?
-    fn is_committed(&mut self, trouble: &Trouble) -> Result<bool, Failure> {
-        let Some(place) = self.split.parts.first().map(|part| part.place).or(self.split.noted) else {
+    fn is_committed(&mut self, trouble: &ServiceError) -> Result<bool, Failure> {
+        let Some(place) = self.split.parts.first().map(|noted| noted.place.clone()).or(self.split.noted.clone()) else {
             return Ok(false);
         };
         self.abandon(trouble);
         let mut attempt = 1;
         loop {
-            match self.find_part(place) {
+            match self.find_part(&place) {
                 Ok(found) => return Ok(found.is_some()),
                 Err(trouble) => {
                     self.abandon(&trouble);
@@ -351,7 +354,7 @@ impl Worker {
         }
     }
 
-    fn find_part(&mut self, place: Place) -> Result<Option<Vec<u8>>, Trouble> {
+    fn find_part(&mut self, place: &Place) -> Result<Option<Vec<u8>>, ServiceError> {
         let Some(ledger) = self.ledger.clone() else { return Ok(None) };
         self.connect()?;
         ledger.load(place, self.session()?)
@@ -376,8 +379,8 @@ impl table::Connection for Worker {
     }
 
     /// Where the split's transaction cannot be done again, its receipt may as well be written on the way.
-    fn note(&mut self, place: Place, answers: Vec<u8>) -> Result<(), Failure> {
-        self.split.parts.push(Part { place, answers });
+    fn note(&mut self, place: Place, part: Part) -> Result<(), Failure> {
+        self.split.parts.push(Noted { place: place.clone(), part });
         if !(self.split.partly && self.open) {
             return Ok(());
         }
@@ -387,7 +390,7 @@ impl table::Connection for Worker {
                 self.split.noted = Some(place);
             }
             Err(Unfinished::Lost(trouble) | Unfinished::Unknown(trouble)) => self.after(u32::MAX, &trouble)?,
-            Err(Unfinished::Twice) => {
+            Err(Unfinished::Twice | Unfinished::TakenOver) => {
                 let message = "the split was committed meanwhile, by a run that had been taken for dead";
                 return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));
             }
@@ -398,7 +401,7 @@ impl table::Connection for Worker {
     fn load(&mut self, place: Place) -> Result<Option<Vec<u8>>, Failure> {
         let mut attempt = 1;
         loop {
-            match self.find_part(place) {
+            match self.find_part(&place) {
                 Ok(found) => return Ok(found),
                 Err(trouble) => self.after(attempt, &trouble)?,
             }

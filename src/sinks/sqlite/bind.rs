@@ -36,7 +36,7 @@ impl From<rusqlite::Error> for Unbound {
 
 impl<'a> Bound<'a> {
     pub(super) fn new(field: &'a Field, column: &'a ArrayRef) -> Self {
-        let style = CellStyle { null: String::new(), separator: b',' };
+        let style = CellStyle::PLAIN;
         let (cell, lists) = (Cell::new(column), JsonCells::new(field, column));
         Bound { field, column, cell, lists, has_nulls: column.null_count() > 0, style }
     }

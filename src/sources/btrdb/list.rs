@@ -6,7 +6,6 @@ use super::{
     Link, Mode, Plan, Title,
     session::{Server, Session},
     span::{Span, hyphenated, time},
-    trouble::{Nature, Trouble},
     wire::{
         KeyOptValue, LookupStreams, LookupStreamsParams, Nearest, NearestParams, OptValue, StreamDescriptor,
         StreamInfo, StreamInfoParams,
@@ -14,6 +13,7 @@ use super::{
 };
 use crate::{
     failure::{Exit, Failure},
+    service::{ErrorClass, ServiceError},
     stage::Split,
 };
 
@@ -66,7 +66,7 @@ pub(super) fn title(stream: &StreamDescriptor) -> Title {
     Title { collection: stream.collection.clone(), name: name.map(|name| name.value) }
 }
 
-fn lookup(plan: &Plan, session: &mut Session) -> Result<Vec<Stream>, Trouble> {
+fn lookup(plan: &Plan, session: &mut Session) -> Result<Vec<Stream>, ServiceError> {
     let question = LookupStreamsParams {
         collection: plan.collection.clone(),
         is_collection_prefix: plan.prefix,
@@ -77,7 +77,8 @@ fn lookup(plan: &Plan, session: &mut Session) -> Result<Vec<Stream>, Trouble> {
     let mut streams = Vec::new();
     while let Some(piece) = session.next(&mut pieces)? {
         for found in &piece.results {
-            let no_uuid = |_| Trouble::new(Nature::Broken, format!("a UUID of {} bytes", found.uuid.len()));
+            let no_uuid =
+                |_| ServiceError::silent(ErrorClass::Permanent, format!("a UUID of {} bytes", found.uuid.len()));
             streams.push(Stream { uuid: found.uuid.as_slice().try_into().map_err(no_uuid)?, title: title(found) });
         }
     }
@@ -93,7 +94,7 @@ fn pairs(wanted: &BTreeMap<String, String>) -> Vec<KeyOptValue> {
 }
 
 /// Version and bounds of a stream, or `None` where there is no point in the range, or no stream any more.
-fn extent(plan: &Plan, session: &mut Session, stream: &Stream) -> Result<Option<Extent>, Trouble> {
+fn extent(plan: &Plan, session: &mut Session, stream: &Stream) -> Result<Option<Extent>, ServiceError> {
     let uuid = stream.uuid.to_vec();
     let question = StreamInfoParams { uuid: uuid.clone(), omit_version: false, omit_descriptor: true };
     let version = match session.ask::<StreamInfo>(question) {
@@ -121,7 +122,7 @@ fn extent(plan: &Plan, session: &mut Session, stream: &Stream) -> Result<Option<
             time(first),
             time(last)
         );
-        return Err(Trouble::new(Nature::Broken, message));
+        return Err(ServiceError::silent(ErrorClass::Permanent, message));
     }
     Ok(Some(Extent { version, first, last }))
 }

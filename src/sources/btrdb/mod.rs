@@ -19,6 +19,7 @@
 
 mod columns;
 mod endpoint;
+mod errors;
 mod gone;
 mod list;
 mod reader;
@@ -26,7 +27,6 @@ mod session;
 mod span;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod windows;
 mod wire;
 
@@ -48,15 +48,15 @@ use self::{
     reader::PointReader,
     session::{Server, Session},
     span::{MAX_TIME, MIN_TIME, Span},
-    trouble::Trouble,
     windows::WindowReader,
     wire::{StreamInfo, StreamInfoParams},
 };
 use crate::{
     batch::SplitId,
     failure::Failure,
-    jobspec::{Duration, Path, Place, Problem, Retry, Secret, Text, Value, nearest},
+    jobspec::{Duration, Path, Place, Problem, Retry, Secret, Text, Value, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
+    service::{ServiceError, port},
     stage::{Source, SourceWorker, Split, SplitReader},
     values::scalar::Scalar,
 };
@@ -107,7 +107,7 @@ struct Spec {
     #[serde(default)]
     retry: Retry,
     /// Limit of an answer, and of each next piece of one.
-    #[serde(default = "default_timeout")]
+    #[serde(default = "default_timeout", deserialize_with = "bounds::wait")]
     timeout: Duration,
     /// What becomes of a stream that is deleted while the job runs?
     #[serde(default)]
@@ -216,7 +216,7 @@ fn notes(spec: &Spec, address: &Address) -> Vec<String> {
 
 fn address(spec: &Spec, context: &mut Context<'_>) -> Option<Address> {
     let known = is_known(context, "endpoint");
-    let tls = match endpoint::port(&spec.endpoint) {
+    let tls = match port(&spec.endpoint) {
         Ok(port) => spec.tls || endpoint::means_tls(port),
         Err(_) if !known => spec.tls,
         Err(expected) => {
@@ -340,7 +340,7 @@ struct Link {
 
 impl Link {
     /// Does something over the connection. After trouble it is closed: the next call has another.
-    fn attempt<T>(&mut self, call: impl FnOnce(&mut Session) -> Result<T, Trouble>) -> Result<T, Trouble> {
+    fn attempt<T>(&mut self, call: impl FnOnce(&mut Session) -> Result<T, ServiceError>) -> Result<T, ServiceError> {
         let session = match &mut self.session {
             Some(session) => session,
             none => none.insert(self.server.try_connect()?),
@@ -353,7 +353,7 @@ impl Link {
     }
 
     /// Does it until it succeeds, or all attempts are used up.
-    fn persist<T>(&mut self, mut call: impl FnMut(&mut Session) -> Result<T, Trouble>) -> Result<T, Failure> {
+    fn persist<T>(&mut self, mut call: impl FnMut(&mut Session) -> Result<T, ServiceError>) -> Result<T, Failure> {
         let server = Arc::clone(&self.server);
         server.persist(|| self.attempt(&mut call))
     }

@@ -9,12 +9,12 @@ use super::{
     columns::{Column, Rows},
     session::Pieces,
     span::{Span, time},
-    trouble::{Nature, Trouble},
     wire::{RawPoint, RawValues, RawValuesParams, RawValuesResponse},
 };
 use crate::{
     batch::{Batch, Rejects},
     failure::Failure,
+    service::{ErrorClass, ServiceError},
     stage::SplitReader,
 };
 
@@ -60,10 +60,10 @@ impl Place {
     ///
     /// # Errors
     /// It lies outside of the split, before the last, or is not the one that was read before.
-    fn pass(&mut self, point: &RawPoint, span: &Span) -> Result<bool, Trouble> {
+    fn pass(&mut self, point: &RawPoint, span: &Span) -> Result<bool, ServiceError> {
         let broken = |what: &str| {
             let message = format!("a point at {} {what}", time(point.time));
-            Err(Trouble::new(Nature::Broken, message))
+            Err(ServiceError::silent(ErrorClass::Permanent, message))
         };
         if point.time < span.start || point.time >= span.end {
             return broken("lies outside of what was asked for");
@@ -91,7 +91,7 @@ impl<'a> PointReader<'a> {
     }
 
     /// The next piece of the answer, from the place on where there is none yet.
-    fn next_piece(&mut self) -> Result<Option<RawValuesResponse>, Trouble> {
+    fn next_piece(&mut self) -> Result<Option<RawValuesResponse>, ServiceError> {
         let PointReader { link, span, answer, place, .. } = self;
         link.attempt(|session| {
             let pieces = match answer {
@@ -133,18 +133,18 @@ impl<'a> PointReader<'a> {
     }
 
     /// The points of a piece that have not been read before.
-    fn check(&mut self, piece: Option<RawValuesResponse>) -> Result<Option<Vec<RawPoint>>, Trouble> {
+    fn check(&mut self, piece: Option<RawValuesResponse>) -> Result<Option<Vec<RawPoint>>, ServiceError> {
         let Some(piece) = piece else {
             if self.place.skip > 0 {
                 let message = "points that were read before are gone: the version has changed";
-                return Err(Trouble::new(Nature::Broken, message));
+                return Err(ServiceError::silent(ErrorClass::Permanent, message));
             }
             return Ok(None);
         };
         let mut points = piece.values;
         if piece.version_major != self.span.version && !points.is_empty() {
             let message = format!("version {} instead of {}", piece.version_major, self.span.version);
-            return Err(Trouble::new(Nature::Broken, message));
+            return Err(ServiceError::silent(ErrorClass::Permanent, message));
         }
         let mut wrong = None;
         let (place, span) = (&mut self.place, &self.span);

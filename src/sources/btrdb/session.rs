@@ -1,9 +1,8 @@
 //! One connection, owned by one thread. The client is asynchronous; each session drives it with a runtime of
 //! its own, which runs only while the thread waits for an answer, and every wait has a limit.
 
-use std::{fmt, future::Future, io, thread, time::Duration};
+use std::{fmt, time::Duration};
 
-use tokio::runtime::{Builder, Runtime};
 use tonic::{
     Request, Streaming,
     client::Grpc,
@@ -16,12 +15,12 @@ use tonic_prost::ProstCodec;
 
 use super::{
     endpoint::Address,
-    trouble::{Nature, Trouble},
     wire::{Answer, Call},
 };
 use crate::{
-    failure::Failure,
+    failure::{Exit, Failure},
     jobspec::{self, Retry},
+    service::{ClientRuntime, Patience, ServiceError},
 };
 
 /// Pieces of answers larger than this are refused. The server's pieces have 5,000 points, but how many streams a
@@ -30,11 +29,9 @@ const MAX_PIECE: usize = 256 << 20;
 
 /// Where to connect, and how patiently.
 pub(super) struct Server {
-    name: String,
+    patience: Patience,
     endpoint: Endpoint,
     authorization: Option<MetadataValue<Ascii>>,
-    /// How often, and how patiently a connection is tried.
-    retry: Retry,
     /// Limit of an answer, and of each next piece of one.
     timeout: Duration,
 }
@@ -46,18 +43,12 @@ impl Server {
     /// The key or the roots are not to be had.
     pub(super) fn new(address: &Address, retry: &Retry, timeout: jobspec::Duration) -> Result<Server, Failure> {
         let env = |name: &str| std::env::var(name).ok();
-        let limit = |wait: Duration| wait.clamp(Duration::from_millis(1), Retry::LONGEST_WAIT);
-        let retry = Retry {
-            attempts: retry.attempts.max(1),
-            backoff: retry.backoff,
-            timeout: jobspec::Duration(limit(retry.timeout.0)),
-        };
+        let patience = Patience::new(format!("BTrDB at `{}`", address.text), retry, Exit::InputMissing);
         Ok(Server {
-            name: format!("BTrDB at `{}`", address.text),
-            endpoint: address.endpoint(retry.timeout.0, &env)?,
+            endpoint: address.endpoint(patience.timeout(), &env)?,
             authorization: address.authorization(&env)?,
-            retry,
-            timeout: limit(timeout.0),
+            timeout: Patience::limit(timeout),
+            patience,
         })
     }
 
@@ -65,57 +56,40 @@ impl Server {
     ///
     /// # Errors
     /// Nobody answers there, or not in this language.
-    pub(super) fn try_connect(&self) -> Result<Session, Trouble> {
-        let broken = |error: io::Error| Trouble::new(Nature::Broken, error.to_string());
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(broken)?;
-        let channel = wait(&runtime, self.retry.timeout.0, async { Ok(self.endpoint.connect().await?) })?;
+    pub(super) fn try_connect(&self) -> Result<Session, ServiceError> {
+        let runtime = ClientRuntime::new()?;
+        let channel = runtime.wait(self.patience.timeout(), self.endpoint.connect())?;
         let grpc = Grpc::new(channel).accept_compressed(CompressionEncoding::Gzip).max_decoding_message_size(MAX_PIECE);
         Ok(Session { runtime, grpc, authorization: self.authorization.clone(), timeout: self.timeout })
     }
 
-    /// Calls until it succeeds, the trouble cannot heal, or all attempts are used up. After trouble the call must
-    /// not go on with the same session.
+    /// Calls until it succeeds, the error is not one that passes, or all attempts are used up. After an error
+    /// the call must not go on with the same session.
     ///
     /// # Errors
-    /// The last trouble.
-    pub(super) fn persist<T>(&self, mut call: impl FnMut() -> Result<T, Trouble>) -> Result<T, Failure> {
-        let mut attempt = 1;
-        loop {
-            match call() {
-                Ok(done) => return Ok(done),
-                Err(trouble) => self.after(attempt, &trouble)?,
-            }
-            attempt += 1;
-        }
+    /// The last error.
+    pub(super) fn persist<T>(&self, call: impl FnMut() -> Result<T, ServiceError>) -> Result<T, Failure> {
+        self.patience.persist(call)
     }
 
     /// After attempt number `attempt` failed: waits, or gives up.
     ///
     /// # Errors
-    /// It was the last one, or the trouble cannot heal.
-    pub(super) fn after(&self, attempt: u32, trouble: &Trouble) -> Result<(), Failure> {
-        if trouble.nature != Nature::Heals {
-            return Err(trouble.failure(&self.name));
-        }
-        if attempt >= self.retry.attempts {
-            let plural = if attempt == 1 { "" } else { "s" };
-            return Err(trouble.failure(&format!("{self}, given up after {attempt} attempt{plural}")));
-        }
-        tracing::warn!(retries = %self, "{self}, attempt {attempt} of {}: {}", self.retry.attempts, trouble.message);
-        thread::sleep(self.retry.pause(attempt));
-        Ok(())
+    /// It was the last one, or the error does not pass.
+    pub(super) fn after(&self, attempt: u32, error: &ServiceError) -> Result<(), Failure> {
+        self.patience.after(attempt, error)
     }
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        self.patience.fmt(f)
     }
 }
 
 /// One open connection.
 pub(super) struct Session {
-    runtime: Runtime,
+    runtime: ClientRuntime,
     grpc: Grpc<Channel>,
     authorization: Option<MetadataValue<Ascii>>,
     timeout: Duration,
@@ -129,13 +103,13 @@ impl Session {
     ///
     /// # Errors
     /// There is none, or there is an error in it.
-    pub(super) fn ask<C: Call>(&mut self, question: C::Question) -> Result<C::Answer, Trouble> {
+    pub(super) fn ask<C: Call>(&mut self, question: C::Question) -> Result<C::Answer, ServiceError> {
         let request = self.request(question);
         let Session { runtime, grpc, timeout, .. } = self;
-        let answer = wait(runtime, *timeout, async {
+        let answer = runtime.wait(*timeout, async {
             grpc.ready().await?;
             let codec = ProstCodec::<C::Question, C::Answer>::default();
-            Ok(grpc.unary(request, PathAndQuery::from_static(C::PATH), codec).await?.into_inner())
+            Ok::<_, ServiceError>(grpc.unary(request, PathAndQuery::from_static(C::PATH), codec).await?.into_inner())
         })?;
         good(answer)
     }
@@ -144,14 +118,14 @@ impl Session {
     ///
     /// # Errors
     /// The server does not take the question.
-    pub(super) fn begin<C: Call>(&mut self, question: C::Question) -> Result<Pieces<C::Answer>, Trouble> {
+    pub(super) fn begin<C: Call>(&mut self, question: C::Question) -> Result<Pieces<C::Answer>, ServiceError> {
         let request = self.request(question);
         let Session { runtime, grpc, timeout, .. } = self;
-        wait(runtime, *timeout, async {
+        runtime.wait(*timeout, async {
             grpc.ready().await?;
             let codec = ProstCodec::<C::Question, C::Answer>::default();
             let answer = grpc.server_streaming(request, PathAndQuery::from_static(C::PATH), codec).await?;
-            Ok(Pieces(answer.into_inner()))
+            Ok::<_, ServiceError>(Pieces(answer.into_inner()))
         })
     }
 
@@ -159,8 +133,8 @@ impl Session {
     ///
     /// # Errors
     /// It does not come, or there is an error in it.
-    pub(super) fn next<A: Answer>(&self, pieces: &mut Pieces<A>) -> Result<Option<A>, Trouble> {
-        let piece = wait(&self.runtime, self.timeout, async { Ok(pieces.0.message().await?) })?;
+    pub(super) fn next<A: Answer>(&self, pieces: &mut Pieces<A>) -> Result<Option<A>, ServiceError> {
+        let piece = self.runtime.wait(self.timeout, pieces.0.message())?;
         piece.map(good).transpose()
     }
 
@@ -174,18 +148,9 @@ impl Session {
 }
 
 /// An answer without an error in it.
-fn good<A: Answer>(answer: A) -> Result<A, Trouble> {
+fn good<A: Answer>(answer: A) -> Result<A, ServiceError> {
     match answer.stat() {
         Some(status) if status.code != 0 => Err(status.into()),
         _ => Ok(answer),
-    }
-}
-
-/// Drives the client until the answer is there, but no longer than `limit`.
-fn wait<T>(runtime: &Runtime, limit: Duration, answer: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-    // The timer must be made inside the runtime that drives it.
-    match runtime.block_on(async { tokio::time::timeout(limit, answer).await }) {
-        Ok(answer) => answer,
-        Err(_) => Err(Trouble::new(Nature::Heals, "no answer within the timeout")),
     }
 }

@@ -10,12 +10,12 @@ use super::{
     columns::{Column, Rows},
     session::Session,
     span::{Span, time},
-    trouble::{Nature, Trouble},
     wire::{self, StatPoint, WindowsParams},
 };
 use crate::{
     batch::{Batch, Rejects},
     failure::Failure,
+    service::{ErrorClass, ServiceError},
     stage::SplitReader,
 };
 
@@ -42,7 +42,7 @@ impl<'a> WindowReader<'a> {
 }
 
 /// All windows of a split. The server may leave out those without points: they are put in.
-fn ask(session: &mut Session, span: &Span, width: i64) -> Result<Vec<StatPoint>, Trouble> {
+fn ask(session: &mut Session, span: &Span, width: i64) -> Result<Vec<StatPoint>, ServiceError> {
     let question = WindowsParams {
         uuid: span.uuid.to_vec(),
         start: span.start,
@@ -56,7 +56,7 @@ fn ask(session: &mut Session, span: &Span, width: i64) -> Result<Vec<StatPoint>,
     while let Some(piece) = session.next(&mut pieces)? {
         if piece.version_major != span.version && !piece.values.is_empty() {
             let message = format!("version {} instead of {}", piece.version_major, span.version);
-            return Err(Trouble::new(Nature::Broken, message));
+            return Err(ServiceError::silent(ErrorClass::Permanent, message));
         }
         for window in piece.values {
             add(&mut windows, window, span, width)?;
@@ -70,12 +70,12 @@ fn ask(session: &mut Session, span: &Span, width: i64) -> Result<Vec<StatPoint>,
 ///
 /// # Errors
 /// It was not asked for, or comes too late.
-fn add(windows: &mut Vec<StatPoint>, window: StatPoint, span: &Span, width: i64) -> Result<(), Trouble> {
+fn add(windows: &mut Vec<StatPoint>, window: StatPoint, span: &Span, width: i64) -> Result<(), ServiceError> {
     let next = windows.last().map_or(span.start, |last| last.time.saturating_add(width));
     let fits = window.time >= next && window.time < span.end && (window.time - next) % width == 0;
     if !fits {
         let message = format!("a window at {}, which was not asked for", time(window.time));
-        return Err(Trouble::new(Nature::Broken, message));
+        return Err(ServiceError::silent(ErrorClass::Permanent, message));
     }
     fill(windows, window.time, span, width);
     windows.push(window);

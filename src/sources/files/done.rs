@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_move_between_file_systems_copies_and_removes() {
-        let folder = crate::formats::testing::Folder::new("move_across");
+        let folder = crate::testing::Folder::new("move_across");
         let (from, to) = (folder.write("from", b"text"), folder.path("to"));
         folder.write("to", b"old");
         move_across(&from, &to).expect("moved");

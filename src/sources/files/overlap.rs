@@ -95,7 +95,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::formats::testing::Folder;
+    use crate::testing::Folder;
 
     #[test]
     fn what_a_source_reads_is_known_by_its_real_path() {

@@ -20,10 +20,10 @@ use super::{FilesSpec, build};
 use crate::{
     batch::{Rejects, SplitId},
     failure::Failure,
-    formats::testing::Folder,
     jobspec::{BatchSize, Problems, Table, Value},
     kind::{Compiled, Context},
     stage::{Source, Split},
+    testing::Folder,
     values::json as row_json,
 };
 

@@ -33,7 +33,7 @@ pub(super) fn write(column: &ArrayRef, column_type: &ColumnType, row: usize, scr
 
 /// Appends a value that is no text itself. An expression may make a year that has more than four digits.
 fn plain(cell: &Cell<'_>, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
-    let style = CellStyle { null: String::new(), separator: b',' };
+    let style = CellStyle::PLAIN;
     cell.write(row, &style, &as_it_is, out).or_else(|why| match cell {
         Cell::Date(values) => calendar::date(i64::from(values.value(row)), Form::Sql, out),
         Cell::Timestamp(values) => calendar::timestamp(values.value(row), 6, Form::Sql, out),

@@ -7,9 +7,9 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    formats::testing::Folder,
     jobspec::{Problems, Value},
     stores::Change,
+    testing::Folder,
 };
 
 fn source(spec: &Json, change: impl FnOnce(&mut Context<'_>)) -> Result<Compiled<dyn Source>, Vec<String>> {

@@ -15,10 +15,11 @@ use self::reader::Reader;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
-    jobspec::{BatchSize, Duration, Place, Problem, Retry, nearest},
+    jobspec::{BatchSize, Duration, Place, Problem, Retry, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
-    postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Trouble, Url, gives, is_known, quoted, wire_type},
-    stage::{Detail, Source, SourceWorker, Split, SplitReader},
+    postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Url, gives, is_known, quoted, wire_type},
+    service::ServiceError,
+    stage::{Detail, Repeats, Source, SourceProperties, SourceWorker, Split, SplitReader},
     values::columns::{self, ColumnSpec},
 };
 
@@ -52,7 +53,7 @@ struct Spec {
     #[serde(default)]
     retry: Retry,
     /// Limit of one statement: to count and divide the rows, to fetch a piece of a split.
-    #[serde(default = "statement_timeout")]
+    #[serde(default = "statement_timeout", deserialize_with = "bounds::wait")]
     statement_timeout: Duration,
 }
 
@@ -106,7 +107,11 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
         .key
         .as_ref()
         .map_or_else(|| "one split".to_owned(), |key| format!("splits of about {} rows by `{key}`", spec.split_rows));
-    let notes = vec![spec.url.note(), format!("{name}, {divided}"), "one connection per worker".to_owned()];
+    let order = match &spec.key {
+        Some(key) => format!("rows with equal `{key}` may come in another order when they are read again"),
+        None => "rows may come in another order when they are read again".to_owned(),
+    };
+    let notes = vec![spec.url.note(), format!("{name}, {divided}"), "one connection per worker".to_owned(), order];
     let (batch, max_record) = (context.batch, context.max_record_bytes);
     let Spec { url, columns, split_rows, retry, statement_timeout, .. } = spec;
     let output = Some(schema.clone());
@@ -198,7 +203,7 @@ impl Plan {
     }
 
     /// Are the columns there, and of the declared types?
-    fn fits(&self, session: &Session) -> Result<Result<(), String>, Trouble> {
+    fn fits(&self, session: &Session) -> Result<Result<(), String>, ServiceError> {
         let all = session.prepare(&format!("select * from {} limit 0", self.from))?;
         let names = || all.columns().iter().map(|column| column.name());
         let find = |name: &str| {
@@ -225,7 +230,7 @@ impl Plan {
     }
 
     /// The splits: ranges of the key in which about as many rows lie as a split is to have, if they lie evenly.
-    fn divide(&self, session: &Session) -> Result<Result<Vec<Split>, String>, Trouble> {
+    fn divide(&self, session: &Session) -> Result<Result<Vec<Split>, String>, ServiceError> {
         let Some(key) = &self.key else {
             return Ok(Ok(vec![Split { name: self.name.clone(), detail: Detail::Whole }]));
         };
@@ -271,13 +276,26 @@ impl Source for Postgres {
         let server = plan.server()?;
         let listed = server.persist(|| {
             let session = server.try_connect()?;
-            session.run("begin read only")?;
+            session.begin("read only", "")?;
             match plan.fits(&session)? {
                 Ok(()) => plan.divide(&session),
                 Err(message) => Ok(Err(message)),
             }
         })?;
         listed.map_err(|why| Failure::new(Exit::InputMissing, format!("{server}: {}: {why}", plan.name)))
+    }
+
+    /// The ranges are those that the run began with: rows that are new in one that was not read yet belong to this run,
+    /// others to the next.
+    fn splits_again(&self, _stored: &[&Split], left: &[&Split]) -> Result<Vec<Split>, Failure> {
+        match self.plan.key {
+            Some(_) => Ok(left.iter().map(|split| (*split).clone()).collect()),
+            None => self.splits(),
+        }
+    }
+
+    fn properties(&self) -> SourceProperties {
+        SourceProperties { repeats: Repeats::AnyOrder }
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
@@ -295,12 +313,12 @@ struct Worker {
 
 impl Worker {
     /// A connection with a cursor over the rows of a split. Nothing has been read, so it may be tried again.
-    fn declare(&mut self, split: &Split) -> Result<(), Trouble> {
+    fn declare(&mut self, split: &Split) -> Result<(), ServiceError> {
         let session = match self.session.take() {
             Some(session) if !session.is_closed() && session.run("rollback").is_ok() => session,
             _ => self.server.try_connect()?,
         };
-        session.run(&format!("begin read only; declare rows no scroll cursor for {}", self.plan.select(split)))?;
+        session.begin("read only", &format!("; declare rows no scroll cursor for {}", self.plan.select(split)))?;
         self.session = Some(session);
         Ok(())
     }

@@ -6,10 +6,10 @@ use super::{KIND, ranges};
 use crate::{
     batch::{Rejects, SplitId},
     failure::{Exit, Failure},
-    formats::testing::Folder,
     jobspec::{BatchSize, Document, Format, Place, Problems},
     kind::{Compiled, Context},
     stage::{Detail, Source, Split},
+    testing::Folder,
     values::json as row_json,
 };
 

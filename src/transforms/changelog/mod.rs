@@ -85,15 +85,15 @@ const WORKERS: usize = 2;
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     use ColumnType::{Int64, Json, String as Text};
     let spec: ChangelogSpec = context.decode()?;
-    let key = typed(context, "key", &spec.key, &[Text]);
+    let key = context.typed("key", &spec.key, &[Text]);
     // The executor divides the rows by the key, and the worker needs it, too.
-    let divide = context.expr("key", &spec.key);
-    let op = typed(context, "op", &spec.op, &[Text]);
+    let divide = key.as_ref().and_then(|_| context.expr("key", &spec.key));
+    let op = context.typed("op", &spec.op, &[Text]);
     let id = match &spec.id {
-        Some(text) => typed(context, "id", text, &[Int64]).map(Some),
+        Some(text) => context.typed("id", text, &[Int64]).map(Some),
         None => Some(None),
     };
-    let record = typed(context, "record", &spec.record, &[Json, Text]);
+    let record = context.typed("record", &spec.record, &[Json, Text]);
     let name = key_name(context, &spec);
     let address = match &spec.store {
         Some(store) => store_of(context, store, name.as_deref()).map(Some),
@@ -189,18 +189,6 @@ fn store_of(context: &mut Context<'_>, name: &str, key: Option<&str>) -> Option<
 
 fn text_of<'t>(table: &'t Table, key: &str) -> Option<&'t str> {
     table.get(key).and_then(Value::as_text).map(str::trim)
-}
-
-/// The expression at `key`, which must have one of the types.
-fn typed(context: &mut Context<'_>, key: &str, text: &str, types: &[ColumnType]) -> Option<Expr> {
-    let expr = context.expr(key, text)?;
-    if types.contains(expr.column_type()) {
-        return Some(expr);
-    }
-    let legal: Vec<String> = types.iter().map(|legal| format!("`{legal}`")).collect();
-    let message = format!("`{key}` must be {}, and this is `{}`", legal.join(" or "), expr.column_type());
-    context.problem(key, "type", message);
-    None
 }
 
 struct Changelog(Arc<Shared>);

@@ -8,9 +8,9 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::{
     batch::{Batch, Block, Origin, Rejects, SplitId},
-    formats::testing::Folder,
     jobspec::Problems,
     stores::{Backend, Change, open},
+    testing::Folder,
     values::json as row_json,
 };
 

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     batch::{Batch, RejectCode, Rejects},
-    expr::RowError,
     failure::{Exit, Failure},
+    keyed::{self, Evaluation, text},
     stage::{Made, TransformWorker},
 };
 
@@ -63,18 +63,12 @@ struct Applied {
 
 impl TransformWorker for Worker {
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
-        let mut errors = Vec::new();
-        let values = Values::of(&self.shared.columns, &batch, &mut errors);
+        let mut evaluation = Evaluation::of(&batch);
+        let values = Values::of(&self.shared.columns, &mut evaluation);
         let rows = values.rows(self.shared.columns.auto_id)?;
-        errors.sort_by_key(|error| error.row);
-        errors.dedup_by_key(|error| error.row);
-        let mut errors = errors.into_iter().peekable();
+        let refused = evaluation.refuse(rejects);
         let mut changes = (self.shared.emit == Emit::Change).then(Changes::default);
-        for row in 0..batch.rows() {
-            if let Some(error) = errors.next_if(|error| error.row as usize == row) {
-                rejects.push(&batch, row, RejectCode("expression"), error.message);
-                continue;
-            }
+        for row in (0..batch.rows()).filter(|row| !refused.contains(*row)) {
             match self.row(&rows, row)? {
                 Ok(applied) => {
                     if let Some(changes) = &mut changes {
@@ -128,37 +122,26 @@ impl Worker {
 }
 
 impl Values {
-    fn of(columns: &Columns, batch: &Batch, errors: &mut Vec<RowError>) -> Values {
+    fn of(columns: &Columns, evaluation: &mut Evaluation<'_>) -> Values {
         Values {
-            key: columns.key.evaluate(batch, errors),
-            op: columns.op.evaluate(batch, errors),
-            id: columns.id.as_ref().map(|id| id.evaluate(batch, errors)),
-            record: columns.record.evaluate(batch, errors),
+            key: evaluation.column(&columns.key),
+            op: evaluation.column(&columns.op),
+            id: columns.id.as_ref().map(|id| evaluation.column(id)),
+            record: evaluation.column(&columns.record),
         }
     }
 
     fn rows(&self, auto_id: bool) -> Result<Rows<'_>, Failure> {
-        let id = self.id.as_ref().map(|id| id.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong(id)));
-        Ok(Rows {
-            key: self.key.as_string_view_opt().ok_or_else(|| wrong(&self.key))?,
-            op: self.op.as_string_view_opt().ok_or_else(|| wrong(&self.op))?,
-            id: id.transpose()?,
-            record: self.record.as_string_view_opt().ok_or_else(|| wrong(&self.record))?,
-            auto_id,
-        })
+        let wrong = || Failure::new(Exit::Bug, "an id is not int64, as it was compiled to be");
+        let id = self.id.as_ref().map(|id| id.as_primitive_opt::<Int64Type>().ok_or_else(wrong)).transpose()?;
+        Ok(Rows { key: text(&self.key)?, op: text(&self.op)?, id, record: text(&self.record)?, auto_id })
     }
-}
-
-fn wrong(array: &ArrayRef) -> Failure {
-    Failure::new(Exit::Bug, format!("text or int64 was compiled, {} came out", array.data_type()))
 }
 
 impl<'a> Rows<'a> {
     /// The key and the operation of a row.
     fn operation(&self, row: usize) -> Result<(&'a str, Operation<'a>), Refusal> {
-        if self.key.is_null(row) {
-            return Err((RejectCode("no_key"), "the key is null".to_owned()));
-        }
+        let key = keyed::key(self.key, row)?;
         let id = self.id.filter(|ids| ids.is_valid(row)).map(|ids| ids.value(row));
         let op = if self.op.is_null(row) { None } else { Some(self.op.value(row)) };
         let needed = |op: &str| id.ok_or_else(|| (RejectCode("no_id"), format!("{op} of no id")));
@@ -173,7 +156,7 @@ impl<'a> Rows<'a> {
             Some(other) => return Err((RejectCode("unknown_op"), format!("there is no operation `{other}`"))),
             None => return Err((RejectCode("unknown_op"), "the operation is null".to_owned())),
         };
-        Ok((self.key.value(row), operation))
+        Ok((key, operation))
     }
 
     /// A row's record. An entry is never null: that is what `delete` is for.

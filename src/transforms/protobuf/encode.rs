@@ -10,6 +10,7 @@ use super::{
     json::{JsonWriter, Oneofs},
     message::{Enum, Field, Kind, Scalar, Shape},
     plan::{Bound, Plan},
+    raw,
     refusal::Refusal,
     scalar::{Native, put_double, put_float, put_int, put_ints},
     wellknown::Seconds,
@@ -123,8 +124,8 @@ impl Plan {
     fn field(&self, field: &Field, column: &Column<'_>, row: usize, out: &mut Out) -> Result<bool, Refusal> {
         match &column.values {
             Values::Json(texts) => {
-                let value = parse(texts.value(row))?;
-                return JsonWriter { types: &self.types, out, depth: 0 }.field(field, &value);
+                let value = raw::whole(texts.value(row))?;
+                return JsonWriter { types: &self.types, out, depth: 0 }.field(field, value);
             }
             Values::List { offsets, items } => {
                 self.list(field, items, offsets[row] as usize..offsets[row + 1] as usize, out)?;
@@ -162,7 +163,7 @@ impl Plan {
     ) -> Result<(), (usize, Refusal)> {
         let mut writer = JsonWriter { types: &self.types, out, depth: 0 };
         range.enumerate().try_for_each(|(i, at)| {
-            parse(texts.value(at)).and_then(|value| writer.item(field, &value)).map_err(|refusal| (i, refusal))
+            raw::whole(texts.value(at)).and_then(|value| writer.item(field, value)).map_err(|refusal| (i, refusal))
         })
     }
 
@@ -205,10 +206,6 @@ impl Plan {
         out.close(start);
         Ok(())
     }
-}
-
-fn parse(text: &str) -> Result<serde_json::Value, Refusal> {
-    serde_json::from_str(text).map_err(|error| Refusal::new(format!("not JSON: {error}")))
 }
 
 /// The planner lets no such pair through; a record that meets one is refused rather than written wrong.

@@ -218,6 +218,18 @@ fn special_name(full_name: &str) -> Special {
     }
 }
 
+/// Do the values of a field stand behind one another under one tag? As `[packed = …]` says, else in proto3 alone.
+fn is_packed(described: &FieldDescriptor) -> bool {
+    let unpackable = matches!(described.kind(), Described::String | Described::Bytes | Described::Message(_));
+    if unpackable || described.cardinality() != Cardinality::Repeated {
+        return false;
+    }
+    let options = described.options();
+    let written = options.get_field_by_name("packed").filter(|_| options.has_field_by_name("packed"));
+    let written = written.and_then(|packed| packed.as_bool());
+    written.unwrap_or(described.parent_file().syntax() == Syntax::Proto3)
+}
+
 /// Collects types as fields refer to them. A message type gets its index when it is first met and its
 /// fields later, so recursive types come to an end.
 #[derive(Default)]
@@ -239,7 +251,7 @@ impl Builder {
             Kind::Group(..) => Wire::StartGroup,
         };
         let item = Tag::new(described.number(), wire);
-        let shape = match (described.cardinality(), described.is_packed()) {
+        let shape = match (described.cardinality(), is_packed(described)) {
             (Cardinality::Repeated, true) => Shape::Packed,
             (Cardinality::Repeated, false) => Shape::Many,
             _ => Shape::One,

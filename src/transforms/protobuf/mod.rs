@@ -12,7 +12,9 @@ mod encode;
 mod json;
 mod message;
 mod plan;
+mod raw;
 mod refusal;
+mod resolver;
 mod scalar;
 mod schema;
 #[cfg(test)]

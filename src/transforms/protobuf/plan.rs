@@ -70,6 +70,7 @@ pub(super) fn plan(
     mapping: &BTreeMap<String, String>,
 ) -> Result<Plan, Vec<Complaint>> {
     let mut complaints = unknown_names(message, input, mapping);
+    complaints.extend(extensions(message, input));
     let mut fields: Vec<FieldDescriptor> = message.fields().collect();
     fields.sort_by_key(FieldDescriptor::number);
     let mut types = Builder::default();
@@ -118,6 +119,22 @@ fn unknown_names(message: &MessageDescriptor, input: &Schema, mapping: &BTreeMap
         }
     }
     complaints
+}
+
+/// Columns that are called like extensions of the message, as JSON calls them: they would be left out in silence.
+fn extensions(message: &MessageDescriptor, input: &Schema) -> Vec<Complaint> {
+    let extension = |column: &str| {
+        let name = column.strip_prefix('[')?.strip_suffix(']')?;
+        message.extensions().any(|extension| extension.full_name() == name).then(|| name.to_owned())
+    };
+    let called = input.columns().iter().filter_map(|column| extension(&column.name));
+    let complain = |name: String| Complaint {
+        code: "extension",
+        at: At::Message,
+        message: format!("column `[{name}]` is called like an extension of `{}`", message.full_name()),
+        help: Some("extensions cannot be filled: leave the column out before, or give it another name".into()),
+    };
+    called.map(complain).collect()
 }
 
 fn misfit(field: &FieldDescriptor, column: &str, column_type: &ColumnType, mapped: bool) -> Complaint {

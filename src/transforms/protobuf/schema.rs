@@ -11,6 +11,7 @@ use miette::Diagnostic;
 use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 use protox::Compiler;
 
+use super::resolver::Resolver;
 use crate::jobspec::nearest;
 
 /// A `.proto` file, compiled.
@@ -70,7 +71,7 @@ impl Folders {
 
     fn compile(&self, path: &Path) -> Result<ProtoFile, Vec<LoadError>> {
         let compile = || -> Result<ProtoFile, Box<protox::Error>> {
-            let mut compiler = Compiler::new(&self.real)?;
+            let mut compiler = Compiler::with_file_resolver(Resolver::new(&self.real));
             compiler.open_file(real(path))?;
             let pool = compiler.descriptor_pool();
             let named = compiler.files().find(|file| !file.is_import()).map(|file| file.name().to_owned());
@@ -105,6 +106,10 @@ impl Folders {
     }
 }
 
+/// What is said of a file that is written in an edition, and what to do.
+const EDITION: (&str, &str) =
+    ("editions are not supported", "write the file in `proto2` or `proto3`: a message is the same on the wire");
+
 fn place(error: &dyn Diagnostic, (path, text): &(PathBuf, String)) -> LoadError {
     // Where two places are at odds, the later one is at fault, unless one says so of itself.
     let mut labels: Vec<_> = error.labels().into_iter().flatten().collect();
@@ -113,7 +118,11 @@ fn place(error: &dyn Diagnostic, (path, text): &(PathBuf, String)) -> LoadError 
     let range = label.map_or(text.len()..text.len(), |label| label.offset()..label.offset() + label.len());
     let range = range.start.min(text.len())..range.end.min(text.len());
     let help = error.help().map(|help| help.to_string().replace('\'', "`"));
-    LoadError::At { path: path.clone(), text: text.clone(), range, message: sentence(error), help }
+    let (message, help) = match &text[range.clone()] {
+        "edition" => (EDITION.0.to_owned(), Some(EDITION.1.to_owned())),
+        _ => (sentence(error), help),
+    };
+    LoadError::At { path: path.clone(), text: text.clone(), range, message, help }
 }
 
 fn sentence(error: &dyn Diagnostic) -> String {

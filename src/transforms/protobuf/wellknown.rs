@@ -43,9 +43,17 @@ impl Seconds {
     }
 }
 
-/// Reads `2024-02-29T12:00:00.5+01:00`.
+/// Reads `2024-02-29T12:00:00.5+01:00`. JSON has `T` and `Z` in upper case, at most nine digits of a second, and no leap
+/// seconds.
 pub(super) fn timestamp(text: &str) -> Result<Seconds, Refusal> {
-    let time = DateTime::parse_from_rfc3339(text).map_err(|_| Refusal::not(text, "timestamp of RFC 3339"))?;
+    let refuse = || Refusal::not(text, "timestamp of RFC 3339");
+    let bytes = text.as_bytes();
+    let fraction = bytes.get(19..).and_then(|rest| rest.strip_prefix(b".")).unwrap_or_default();
+    let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if bytes.get(10) != Some(&b'T') || bytes.get(17..19) == Some(b"60") || digits > 9 || text.ends_with('z') {
+        return Err(refuse());
+    }
+    let time = DateTime::parse_from_rfc3339(text).map_err(|_| refuse())?;
     let nanos = i128::from(time.timestamp()) * NANOS_PER_SECOND + i128::from(time.timestamp_subsec_nanos());
     Seconds::timestamp(nanos)
 }
@@ -68,15 +76,19 @@ pub(super) fn duration(text: &str) -> Result<Seconds, Refusal> {
 }
 
 /// A path of a field mask as the `.proto` file spells it: `userName.id` is `user_name.id`.
-pub(super) fn snake_case(path: &str) -> String {
+///
+/// # Errors
+/// It is spelt with `_` already, and would not come back as it was.
+pub(super) fn snake_case(path: &str) -> Result<String, Refusal> {
     let mut snake = String::with_capacity(path.len() + 4);
     for letter in path.chars() {
-        if letter.is_ascii_uppercase() {
-            snake.push('_');
+        match letter {
+            '_' => return Err(Refusal::not(path, "path of a field mask as JSON spells it, such as `userName`")),
+            letter if letter.is_ascii_uppercase() => snake.extend(['_', letter.to_ascii_lowercase()]),
+            letter => snake.push(letter),
         }
-        snake.push(letter.to_ascii_lowercase());
     }
-    snake
+    Ok(snake)
 }
 
 #[cfg(test)]
@@ -118,6 +130,13 @@ mod tests {
             ("0000-12-31T23:59:59Z", None),
             ("2023-02-29T12:00:00Z", None),
             ("2024-02-29", None),
+            ("2024-02-29t12:00:00Z", None),
+            ("2024-02-29 12:00:00Z", None),
+            ("2024-02-29T12:00:00z", None),
+            ("2016-12-31T23:59:60Z", None),
+            ("2024-02-29T12:00:00.1234567891Z", None),
+            ("2024-02-29T12:00:00", None),
+            ("2024-02-29T12:00:00.Z", None),
         ];
         for (text, expected) in cases {
             assert_eq!(timestamp(text).ok(), expected, "{text}");

@@ -35,7 +35,7 @@ pub(crate) struct JsonCells<'a> {
 }
 
 /// Nulls are asked for before a cell is, and lists are written here.
-const STYLE: CellStyle = CellStyle { null: String::new(), separator: b',' };
+const STYLE: CellStyle = CellStyle::PLAIN;
 
 enum Kind<'a> {
     Text(&'a StringViewArray),

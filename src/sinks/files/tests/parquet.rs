@@ -8,7 +8,19 @@ use ::parquet::{
 use arrow_array::types::Int64Type;
 
 use super::*;
-use crate::formats::parquet::{CREATED_BY, Layout};
+use crate::{
+    formats::{
+        Format,
+        parquet::{CREATED_BY, Layout, PageCodec, ParquetStyle},
+    },
+    sinks::files::{
+        leftovers::Leftovers,
+        packing::{Codec, Packing},
+        parquet::{GroupSize, Pages},
+        target::Target,
+        writer::{Form, Order, Writer},
+    },
+};
 
 fn metadata(folder: &Folder, name: &str) -> ::parquet::file::metadata::ParquetMetaData {
     let bytes = bytes::Bytes::from(fs::read(folder.path(name)).expect("there"));
@@ -188,6 +200,45 @@ fn splits_and_values_have_files_of_their_own_and_all_rows_are_in_them() {
     let of_seven = self::rows(&folder, "by/7.parquet");
     assert!(of_seven.len() == 61 && of_seven.iter().all(|row| row.ends_with("\"k\":7}")), "{}", of_seven.len());
     assert!(of_seven[1].starts_with("{\"n\":107,"), "rows keep their order: {}", of_seven[1]);
+}
+
+/// Row groups of many files at once take no more memory than they may, whatever a column's encoder takes for itself.
+#[test]
+fn row_groups_under_way_stay_within_their_memory() {
+    const MEMORY: usize = 16 << 20;
+    const FILES: i64 = 150;
+    let folder = Folder::new("parquet-sink-memory");
+    let names: Vec<String> = (0..10).map(|i| format!("c{i} string")).chain(["k int64".to_owned()]).collect();
+    let schema = schema(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let style = ParquetStyle { codec: PageCodec::Zstd(3), schema: schema.clone() };
+    let path = folder.text("{k}.parquet");
+    let mut writer = Writer::new(Order {
+        form: Form::parquet(style, GroupSize::of(None, MEMORY)),
+        target: Target::parse(&path, &schema).expect("a path"),
+        date: String::new(),
+        header: false,
+        packing: Packing { codec: Codec::Plain, level: 0 }.around(Format::Parquet),
+        max_bytes: None,
+        mode: Mode::Write,
+        inputs: Vec::new(),
+        leftovers: Leftovers::new(None),
+    })
+    .expect("a writer");
+    let (mut most, mut rows) = (0, 0);
+    for seq in 0..12 {
+        let text = |row: i64| format!("{seq} and {row} make a text of its own, {}", row * 7919);
+        let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values((0..4096).map(text)));
+        let keys: ArrayRef = Arc::new(Int64Array::from_iter_values((0..4096).map(|row| row % FILES)));
+        let columns = (0..10).map(|_| Arc::clone(&texts)).chain([keys]).collect();
+        let batch = batch(&schema, 0, seq, columns);
+        rows += writer.write(&batch).expect("written").accepted;
+        let memory: u64 = writer.files.iter().filter_map(|file| file.pages.as_ref()).map(Pages::memory).sum();
+        most = most.max(memory);
+    }
+    writer.commit().expect("committed");
+    assert!(most > 0 && most <= MEMORY as u64 / 4, "{most} of {MEMORY}");
+    let written: i64 = (0..FILES).flat_map(|k| groups(&folder, &format!("{k}.parquet"))).sum();
+    assert_eq!(written as u64, rows);
 }
 
 #[test]

@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(8);
 
 #[test]
 fn a_full_server_fails_what_it_cannot_store() {
-    let (full, well) = (Daemon::start(&["-m", "2", "-M"]), Daemon::start(&[]));
+    let (full, well) = (TestServer::start(&["-m", "2", "-M"]), TestServer::start(&[]));
     let mut core = core(&spec(&[("full", &full.address), ("well", &well.address)]));
     let value = vec![b'x'; 10_000];
     let keys: Vec<String> = (0..400).map(|i| format!("k{i}")).collect();
@@ -37,7 +37,7 @@ fn a_full_server_fails_what_it_cannot_store() {
 
 #[test]
 fn a_server_that_has_room_again_is_healed_by_a_retry() {
-    let server = Daemon::start(&["-m", "2", "-M"]);
+    let server = TestServer::start(&["-m", "2", "-M"]);
     let mut spec = spec(&[("a", &server.address)]);
     spec.retry = Retry { attempts: 5, backoff: millis(300), timeout: millis(10_000) };
     let mut core = core(&spec);
@@ -58,7 +58,7 @@ fn a_server_that_has_room_again_is_healed_by_a_retry() {
 
 #[test]
 fn a_flood_of_errors_does_not_block() {
-    let server = Daemon::start(&["-m", "2", "-M"]);
+    let server = TestServer::start(&["-m", "2", "-M"]);
     let mut spec = spec(&[("a", &server.address)]);
     spec.retry.attempts = 1;
     let value = [b'x'; 90];
@@ -71,10 +71,10 @@ fn a_flood_of_errors_does_not_block() {
 
 #[test]
 fn a_server_that_is_not_there_is_down_for_the_rest_of_the_run() {
-    let well = Daemon::start(&[]);
+    let well = TestServer::start(&[]);
     let gone = unused_address();
     let spec = spec(&[("gone", &gone), ("well", &well.address)]);
-    let shared = Arc::new(Shared::new(&spec));
+    let shared = Arc::new(shared(&spec));
     let mut core = Core::new(Arc::clone(&shared), Mode::Write);
     let first = write(&mut core, &numbered("a", 10, &["gone", "well"]));
     assert_eq!((first.accepted, first.failed), (5, 5));
@@ -93,7 +93,7 @@ fn a_server_that_is_not_there_is_down_for_the_rest_of_the_run() {
 
 #[test]
 fn a_server_that_dies_takes_only_its_rows_with_it() {
-    let (mut dying, well) = (Daemon::start(&[]), Daemon::start(&[]));
+    let (mut dying, well) = (TestServer::start(&[]), TestServer::start(&[]));
     let mut core = core(&spec(&[("dying", &dying.address), ("well", &well.address)]));
     assert_eq!(write(&mut core, &numbered("a", 1000, &["dying", "well"])).accepted, 1000);
     dying.kill();
@@ -107,13 +107,13 @@ fn a_server_that_dies_takes_only_its_rows_with_it() {
 
 #[test]
 fn a_connection_that_breaks_is_made_anew_and_the_part_sent_again() {
-    let server = Daemon::start(&[]);
+    let server = TestServer::start(&[]);
     for (prefix, bytes) in [("greeting", 2), ("first", 20), ("middle", 20_000), ("barrier", 0)] {
         let batch = numbered(prefix, 1000, &["a"]);
         let part: usize = (0..1000).map(|i| 2 * format!("{prefix}{i}").len() + "ms   q\r\n\r\n".len()).sum();
         // Every length here has one digit or two; cutting in the last bytes means cutting the barrier.
         let digits: usize = (0..1000).map(|i| format!("{prefix}{i}").len().to_string().len()).sum();
-        let bytes = if bytes == 0 { 4 + part + digits + 2 } else { bytes };
+        let bytes = if bytes == 0 { GREETING + part + digits + 2 } else { bytes };
         let (proxy, connections) = cutting_proxy(&server.address, 2, bytes);
         let mut core = core(&spec(&[("a", &proxy)]));
         let written = write(&mut core, &batch);
@@ -127,7 +127,7 @@ fn a_connection_that_breaks_is_made_anew_and_the_part_sent_again() {
 
 #[test]
 fn attempts_are_bounded() {
-    let server = Daemon::start(&[]);
+    let server = TestServer::start(&[]);
     let (proxy, connections) = cutting_proxy(&server.address, usize::MAX, 30);
     let mut core = core(&spec(&[("a", &proxy)]));
     let written = write(&mut core, &numbered("k", 100, &["a"]));
@@ -137,7 +137,7 @@ fn attempts_are_bounded() {
 
 #[test]
 fn a_silent_server_costs_its_timeout_and_no_more() {
-    let well = Daemon::start(&[]);
+    let well = TestServer::start(&[]);
     let mute = listen(|_, stream| {
         thread::sleep(Duration::from_secs(60));
         drop(stream);
@@ -216,6 +216,7 @@ fn refusals_of_single_records_are_theirs_alone() {
     let address = listen(|_, stream| {
         use std::io::{BufRead, BufReader};
         let mut answers = stream.try_clone()?;
+        greet(&mut answers)?;
         for line in BufReader::new(stream).lines() {
             let line = line?;
             match line.split(' ').nth(1) {
@@ -233,4 +234,78 @@ fn refusals_of_single_records_are_theirs_alone() {
     let reject = &written.rejects[0];
     assert_eq!((reject.code, reject.position.record), (RejectCode("refused"), 2));
     assert!(reject.message.ends_with("answers `CLIENT_ERROR bad command line format`"));
+}
+
+#[test]
+fn only_the_tail_from_the_first_open_record_on_is_sent_again() {
+    // A server that cannot store `k3` when it is first asked for it with a barrier of its own, and then breaks off
+    // behind `k5`: of ten records, the first three are answered for good.
+    let asked = Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    let seen = Arc::clone(&asked);
+    let address = listen(move |number, mut stream| {
+        greet(&mut stream)?;
+        let mut reader = io::BufReader::new(stream.try_clone()?);
+        let mut line = String::new();
+        let mut refused = false;
+        while io::BufRead::read_line(&mut reader, &mut line)? > 0 {
+            match line.split(' ').nth(1) {
+                None => stream.write_all(b"MN\r\n")?,
+                Some(key) => {
+                    seen.lock().expect("no test fails here").push(format!("{number}:{key}"));
+                    io::BufRead::read_line(&mut reader, &mut String::new())?;
+                    if number == 0 && key == "k3" {
+                        stream.write_all(b"SERVER_ERROR out of memory storing object\r\n")?;
+                        refused = true;
+                    }
+                    if number == 0 && refused && key == "k5" && seen.lock().expect("as before").len() > 10 {
+                        return Ok(());
+                    }
+                }
+            }
+            line.clear();
+        }
+        Ok(())
+    });
+    let mut core = core(&spec(&[("a", &address)]));
+    let written = write(&mut core, &numbered("k", 10, &["a"]));
+    assert_eq!((written.accepted, written.failed), (10, 0), "{}", message(&written));
+    let expected: Vec<String> = (0..10)
+        .map(|i| format!("0:k{i}"))
+        .chain((0..6).map(|i| format!("0:k{i}")))
+        .chain((3..10).map(|i| format!("1:k{i}")))
+        .collect();
+    assert_eq!(*asked.lock().expect("nobody panicked"), expected);
+}
+
+#[test]
+fn what_was_acknowledged_stays_so_when_the_server_is_lost() {
+    // It refuses one record, so that all get a barrier each, and is gone for good behind the fifth.
+    let address = listen(|number, mut stream| {
+        if number > 0 {
+            return Ok(());
+        }
+        greet(&mut stream)?;
+        let mut reader = io::BufReader::new(stream.try_clone()?);
+        let (mut line, mut barriers) = (String::new(), 0);
+        while io::BufRead::read_line(&mut reader, &mut line)? > 0 {
+            if line.starts_with("mn") {
+                barriers += 1;
+                stream.write_all(b"MN\r\n")?;
+                if barriers == 6 {
+                    return Ok(());
+                }
+            } else {
+                io::BufRead::read_line(&mut reader, &mut String::new())?;
+                if line.starts_with("ms k1 ") {
+                    stream.write_all(b"SERVER_ERROR object too large for cache\r\n")?;
+                }
+            }
+            line.clear();
+        }
+        Ok(())
+    });
+    let mut core = core(&spec(&[("a", &address)]));
+    let written = write(&mut core, &numbered("k", 10, &["a"]));
+    assert_eq!((written.accepted, written.rejects.len(), written.failed), (4, 1, 5), "{}", message(&written));
+    assert!(message(&written).contains("is down, given up after 3 attempts"), "{}", message(&written));
 }

@@ -2,13 +2,9 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    net::TcpStream,
+    process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,49 +12,40 @@ use arrow_array::{ArrayRef, BinaryViewArray, RecordBatch, StringViewArray, cast:
 use indexmap::IndexMap;
 
 use super::super::{
-    Ack, Shared, Spec, default_expire, default_max_value_bytes,
-    worker::{Core, Rows, Values},
+    Ack, Spec, default_expire, default_max_value_bytes, shared,
+    worker::{Core, Rows},
+};
+pub(super) use crate::{
+    batch::RejectCode,
+    failure::Exit,
+    testing::{cutting_proxy, listen, unused_address},
 };
 use crate::{
     batch::{Batch, Origin, SplitId},
     jobspec::{self, Retry},
+    keyed::{Order, Values},
     stage::{Mode, Written},
+    testing::Daemon,
 };
 
 /// A memcached of its own for a test; it dies with the test.
-pub(super) struct Daemon {
-    child: Child,
+pub(super) struct TestServer {
+    daemon: Daemon,
     pub(super) address: String,
 }
 
-impl Daemon {
-    pub(super) fn start(args: &[&str]) -> Daemon {
-        for _ in 0..5 {
-            let address = unused_address();
-            let port = address.rsplit(':').next().unwrap_or_default();
-            let mut child = Command::new("memcached")
-                .args(["-u", "nobody", "-l", "127.0.0.1", "-t", "1", "-U", "0", "-p", port])
-                .args(args)
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("these tests need `memcached` 1.6 on the path");
-            for _ in 0..200 {
-                if !matches!(child.try_wait(), Ok(None)) {
-                    break;
-                }
-                if TcpStream::connect(&address).is_ok() {
-                    return Daemon { child, address };
-                }
-                thread::sleep(Duration::from_millis(10));
-            }
-            let _ = child.kill();
-        }
-        panic!("memcached does not start with {args:?}");
+impl TestServer {
+    pub(super) fn start(args: &[&str]) -> TestServer {
+        let daemon = Daemon::start(|port| {
+            let mut command = Command::new("memcached");
+            command.args(["-u", "nobody", "-l", "127.0.0.1", "-t", "1", "-U", "0", "-p", port]).args(args);
+            command
+        });
+        TestServer { address: daemon.address.clone(), daemon }
     }
 
     pub(super) fn kill(&mut self) {
-        self.child.kill().expect("the server was running");
-        self.child.wait().expect("a killed server ends");
+        self.daemon.kill();
     }
 
     pub(super) fn client(&self) -> memcache::Client {
@@ -89,56 +76,16 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// An address where nobody listens.
-pub(super) fn unused_address() -> String {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").to_string()
-}
-
-/// A listener that hands every connection, with its number, to `serve` on a thread of its own.
-pub(super) fn listen(serve: impl Fn(usize, TcpStream) -> io::Result<()> + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("a bound listener has an address").to_string();
-    let serve = Arc::new(serve);
-    thread::spawn(move || {
-        for (number, stream) in listener.incoming().enumerate() {
-            let serve = Arc::clone(&serve);
-            thread::spawn(move || serve(number, stream?));
-        }
-    });
-    address
-}
-
 /// Reads the greeting and answers it as memcached does.
 pub(super) fn greet(stream: &mut TcpStream) -> io::Result<()> {
     stream.read_exact(&mut [0; 4])?;
-    stream.write_all(b"MN\r\n")
+    stream.write_all(b"MN\r\n")?;
+    stream.read_exact(&mut [0; GREETING - 4])?;
+    stream.write_all(b"STAT pid 1\r\nSTAT uptime 5\r\nSTAT time 1000005\r\nEND\r\nMN\r\n")
 }
 
-/// A proxy before `target` whose first `bad` connections are cut after `bytes` bytes of requests. Returns its
-/// address and the count of its connections.
-pub(super) fn cutting_proxy(target: &str, bad: usize, bytes: usize) -> (String, Arc<AtomicUsize>) {
-    let target = target.to_owned();
-    let count = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&count);
-    let address = listen(move |number, client| {
-        seen.fetch_add(1, Ordering::SeqCst);
-        let server = TcpStream::connect(&target)?;
-        let (mut from, mut to) = (server.try_clone()?, client.try_clone()?);
-        thread::spawn(move || io::copy(&mut from, &mut to));
-        let limit = if number < bad { bytes as u64 } else { u64::MAX };
-        io::copy(&mut (&client).take(limit), &mut &server)?;
-        server.shutdown(Shutdown::Both)?;
-        client.shutdown(Shutdown::Both)
-    });
-    (address, count)
-}
+/// Bytes that are sent before the first record: a barrier, and a question for statistics with another.
+pub(super) const GREETING: usize = "mn\r\nstats\r\nmn\r\n".len();
 
 pub(super) fn millis(millis: u64) -> jobspec::Duration {
     jobspec::Duration(Duration::from_millis(millis))
@@ -153,6 +100,7 @@ pub(super) fn spec(servers: &[(&str, &str)]) -> Spec {
         value: "v".into(),
         route: (servers.len() > 1).then(|| "r".into()),
         servers,
+        order: Order::Input,
         ack: Ack::Batch,
         verify: None,
         retry: Retry { attempts: 3, backoff: millis(5), timeout: millis(10_000) },
@@ -168,7 +116,7 @@ pub(super) fn impatient(servers: &[(&str, &str)], attempts: u32) -> Spec {
 }
 
 pub(super) fn core(spec: &Spec) -> Core {
-    Core::new(Arc::new(Shared::new(spec)), Mode::Write)
+    Core::new(Arc::new(shared(spec)), Mode::Write)
 }
 
 /// Key, value, route of a row.
@@ -192,7 +140,7 @@ pub(super) fn write(core: &mut Core, batch: &Batch) -> Written {
         values: Values::Binary(column(1).as_binary_view()),
         routes: Some(column(2).as_string_view()),
     };
-    let written = core.write(batch, rows, |_| false);
+    let written = core.write(batch, rows, |_| false).expect("no server has lost anything");
     assert_eq!(written.accepted + written.rejects.len() as u64 + written.failed, batch.rows() as u64);
     assert_eq!(written.failed > 0, written.failure.is_some());
     written

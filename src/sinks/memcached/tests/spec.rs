@@ -2,27 +2,14 @@
 
 use super::{super::*, rig::*};
 use crate::{
-    batch::{Column, Schema},
-    jobspec::{Format, Problems, Severity},
+    jobspec::{Problems, Severity, Value},
+    stage::Guarantee,
+    testing::{schema, table},
 };
-
-/// A table of the spec, as the compiler hands it to a kind.
-fn table(toml: &str) -> Value {
-    let mut problems = Problems::default();
-    let document = crate::jobspec::Document::parse("job.toml", toml, Format::Toml, &mut problems);
-    assert!(problems.is_empty(), "{problems:?}");
-    document.root
-}
 
 /// Runs `work` in the context of a sink with this table, and says what problems there were.
 fn with_context<T>(table: &Value, work: impl FnOnce(&mut Context<'_>) -> T) -> (T, Vec<String>) {
-    let column = |name: &str, column_type| Column { name: name.to_owned(), column_type, nullable: true };
-    let input = Schema::new(vec![
-        column("k", ColumnType::String),
-        column("v", ColumnType::Binary),
-        column("r", ColumnType::String),
-        column("n", ColumnType::Int64),
-    ]);
+    let input = schema("k string?, v binary?, r string?, n int64?");
     let mut problems = Problems::default();
     let mut context = Context::of("sinks.cache", table, Some(&input), &mut problems);
     let result = work(&mut context);
@@ -111,7 +98,7 @@ fn what_is_left_out_has_a_default() {
     let table = table(&format!("{SOUND}servers = {{ only = 'h:1' }}"));
     let (decoded, problems) = with_context(&table, |context| context.decode::<Spec>());
     assert_eq!(problems, [""; 0]);
-    let shared = Shared::new(&decoded.expect("the table decodes"));
+    let shared = shared(&decoded.expect("the table decodes"));
     assert_eq!((shared.ack, shared.verify, shared.expire, shared.flags), (Ack::Batch, None, 0, 0));
     assert_eq!(shared.max_value_bytes, 1_048_516);
     assert_eq!(
@@ -126,7 +113,7 @@ fn a_plan_tells_of_every_option() {
         flags = 7\nmax_value_bytes = '1KiB'\nretry = { attempts = 5, backoff = '1s', timeout = '2s' }";
     let table = table(&format!("{SOUND}{toml}"));
     let (decoded, _) = with_context(&table, |context| context.decode::<Spec>());
-    let shared = Shared::new(&decoded.expect("the table decodes"));
+    let shared = shared(&decoded.expect("the table decodes"));
     assert_eq!((shared.flags, shared.max_value_bytes, shared.route("a"), shared.route("c")), (7, 1024, Some(1), None));
     let notes = [
         "servers b → h:2, a → h:1",
@@ -136,14 +123,6 @@ fn a_plan_tells_of_every_option() {
         "values expire after 1m30s",
     ];
     assert_eq!(shared.notes(), notes);
-}
-
-#[test]
-fn a_row_is_refused_once() {
-    let error = |row, message: &str| RowError { row, message: message.to_owned() };
-    let mut errors = vec![error(3, "key"), error(1, "value"), error(3, "value")];
-    first_per_row(&mut errors);
-    assert_eq!(errors, [error(1, "value"), error(3, "key")]);
 }
 
 #[test]
@@ -186,7 +165,7 @@ fn an_expression_that_is_not_known_yet_is_only_noted() {
 
 #[test]
 fn a_compiled_sink_writes_what_its_expressions_say() {
-    let server = Daemon::start(&[]);
+    let server = TestServer::start(&[]);
     let toml = format!(
         "key = \"'k' || (10 % n)\"\nvalue = 'v'\nroute = 'r'\nservers = {{ a = '{}' }}\nverify = {{ sample = 9 }}",
         server.address
@@ -195,7 +174,7 @@ fn a_compiled_sink_writes_what_its_expressions_say() {
     let (compiled, problems) = with_context(&table, |context| (KIND.compile)(context));
     let compiled = compiled.unwrap_or_else(|| panic!("{problems:?}"));
     assert_eq!(compiled.output, None);
-    assert!(matches!(compiled.workers, Workers::Default(2)));
+    assert!(matches!(&compiled.workers, Workers::Keyed(key, 2) if key.to_string().contains("10 % n")));
     assert_eq!(compiled.stage.properties().guarantee, Guarantee::LastWins);
 
     let mut batch = batch(&[
@@ -204,7 +183,7 @@ fn a_compiled_sink_writes_what_its_expressions_say() {
         (None, Some(b"three"), Some("b")),
         (None, Some(b"four"), Some("a")),
     ]);
-    let numbers: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![7, 0, 2, 4]));
+    let numbers: arrow_array::ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![7, 0, 2, 4]));
     let columns = batch.records.columns().iter().cloned().chain([numbers]);
     let columns = ["k", "v", "r", "n"].into_iter().zip(columns).map(|(name, column)| (name, column, true));
     batch.records = arrow_array::RecordBatch::try_from_iter_with_nullable(columns).expect("columns of equal length");
@@ -223,8 +202,25 @@ fn a_compiled_sink_writes_what_its_expressions_say() {
 fn the_schema_names_every_key() {
     let schema = (KIND.schema)(&mut schemars::SchemaGenerator::default());
     let keys = schema.get("properties").and_then(|keys| keys.as_object()).expect("a table's schema");
-    let expected = ["key", "value", "route", "servers", "ack", "verify", "retry", "expire", "flags", "max_value_bytes"];
+    let expected =
+        ["key", "value", "route", "servers", "order", "ack", "verify", "retry", "expire", "flags", "max_value_bytes"];
     assert_eq!(keys.keys().collect::<Vec<_>>(), expected);
     assert_eq!(schema.get("required"), Some(&serde_json::json!(["key", "value", "servers"])));
     assert_eq!(schema.get("additionalProperties"), Some(&serde_json::json!(false)));
+}
+
+#[test]
+fn order_is_kept_unless_it_is_given_up() {
+    for (order, guarantee, note) in [
+        ("", Guarantee::LastWins, "of rows with equal keys the last one of the input stays"),
+        ("order = 'input'", Guarantee::LastWins, "of rows with equal keys the last one of the input stays"),
+        ("order = 'any'", Guarantee::AnyOrder, "of rows with equal keys any one may stay"),
+    ] {
+        let table = table(&format!("{SOUND}{order}\nservers = {{ a = 'h:1' }}"));
+        let (compiled, problems) = with_context(&table, |context| (KIND.compile)(context));
+        let compiled = compiled.unwrap_or_else(|| panic!("{problems:?}"));
+        assert_eq!(compiled.stage.properties().guarantee, guarantee);
+        assert_eq!(compiled.notes.last().map(String::as_str), Some(note));
+        assert_eq!(matches!(compiled.workers, Workers::Keyed(..)), guarantee == Guarantee::LastWins);
+    }
 }

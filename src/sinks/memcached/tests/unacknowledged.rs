@@ -10,7 +10,7 @@ fn fire_and_forget(servers: &[(&str, &str)]) -> Core {
 
 #[test]
 fn all_is_stored_once_commit_says_so() {
-    let (a, b) = (Daemon::start(&[]), Daemon::start(&[]));
+    let (a, b) = (TestServer::start(&[]), TestServer::start(&[]));
     let mut core = fire_and_forget(&[("a", &a.address), ("b", &b.address)]);
     for prefix in ["x", "y"] {
         let written = write(&mut core, &numbered(prefix, 5000, &["a", "b"]));
@@ -27,7 +27,7 @@ fn commit_without_a_batch_connects_to_nobody() {
 
 #[test]
 fn rows_on_a_connection_that_broke_are_not_called_stored() {
-    let (mut dying, well) = (Daemon::start(&[]), Daemon::start(&[]));
+    let (mut dying, well) = (TestServer::start(&[]), TestServer::start(&[]));
     let mut core = fire_and_forget(&[("dying", &dying.address), ("well", &well.address)]);
     assert_eq!(write(&mut core, &numbered("a", 2000, &["dying", "well"])).accepted, 2000);
     dying.kill();
@@ -42,7 +42,7 @@ fn rows_on_a_connection_that_broke_are_not_called_stored() {
 
 #[test]
 fn rows_sent_before_a_reconnect_stay_in_doubt() {
-    let server = Daemon::start(&[]);
+    let server = TestServer::start(&[]);
     let (proxy, connections) = cutting_proxy(&server.address, 1, 2000);
     let mut core = fire_and_forget(&[("a", &proxy)]);
     // The first write after the cut may still be taken by the socket, the next one finds the connection broken.
@@ -62,7 +62,7 @@ fn rows_sent_before_a_reconnect_stay_in_doubt() {
 
 #[test]
 fn a_dead_server_fails_later_batches_and_is_told_of_at_commit() {
-    let mut server = Daemon::start(&[]);
+    let mut server = TestServer::start(&[]);
     let mut core = fire_and_forget(&[("a", &server.address)]);
     assert_eq!(write(&mut core, &numbered("a", 100, &["a"])).accepted, 100);
     server.kill();
@@ -75,7 +75,7 @@ fn a_dead_server_fails_later_batches_and_is_told_of_at_commit() {
 
 #[test]
 fn refusals_come_to_light_at_commit() {
-    let server = Daemon::start(&["-I", "512k", "-m", "64"]);
+    let server = TestServer::start(&["-I", "512k", "-m", "64"]);
     let mut core = fire_and_forget(&[("a", &server.address)]);
     let large = vec![0; 600_000];
     let rows: [Row<'_>; 3] =
@@ -89,7 +89,7 @@ fn refusals_come_to_light_at_commit() {
 
 #[test]
 fn a_flood_of_errors_does_not_block() {
-    let server = Daemon::start(&["-m", "2", "-M"]);
+    let server = TestServer::start(&["-m", "2", "-M"]);
     let mut core = fire_and_forget(&[("a", &server.address)]);
     let value = [b'x'; 90];
     let keys: Vec<String> = (0..150_000).map(|i| format!("key-of-some-length-{i}")).collect();

@@ -3,15 +3,15 @@
 use super::{super::*, rig::*};
 
 struct Run {
-    servers: [Daemon; 2],
+    servers: [TestServer; 2],
     shared: Arc<Shared>,
 }
 
 impl Run {
     fn new(sample: u32) -> Run {
-        let servers = [Daemon::start(&[]), Daemon::start(&[])];
+        let servers = [TestServer::start(&[]), TestServer::start(&[])];
         let spec = spec(&[("a", &servers[0].address), ("b", &servers[1].address)]);
-        let shared = Arc::new(Shared::new(&Spec { verify: Some(Verify { sample }), ..spec }));
+        let shared = Arc::new(shared(&Spec { verify: Some(Verify { sample }), ..spec }));
         Run { servers, shared }
     }
 
@@ -23,7 +23,7 @@ impl Run {
     }
 
     fn verify(&self) -> Verified {
-        self.shared.verify().expect("the servers answer").expect("the spec asks for it")
+        verify::verify(&self.shared).expect("the servers answer").expect("the spec asks for it")
     }
 }
 
@@ -86,14 +86,14 @@ fn the_same_key_on_two_servers_is_two_keys() {
 
 #[test]
 fn rows_that_failed_are_not_looked_for() {
-    let server = Daemon::start(&[]);
+    let server = TestServer::start(&[]);
     let spec =
         Spec { verify: Some(Verify { sample: 50 }), ..spec(&[("gone", &unused_address()), ("a", &server.address)]) };
-    let shared = Arc::new(Shared::new(&spec));
+    let shared = Arc::new(shared(&spec));
     let mut core = Core::new(Arc::clone(&shared), Mode::Write);
     assert_eq!(write(&mut core, &numbered("k", 20, &["gone", "a"])).failed, 10);
     assert_eq!(core.commit(), Ok(()));
-    let verified = shared.verify().expect("the servers asked answer").expect("the spec asks for it");
+    let verified = verify::verify(&shared).expect("the servers asked answer").expect("the spec asks for it");
     assert_eq!((verified.checked, verified.found), (10, 10));
 }
 
@@ -104,7 +104,7 @@ fn a_server_that_cannot_be_read_is_a_failure() {
     run.servers[0].kill();
     let shared = Arc::get_mut(&mut run.shared).expect("no worker is left");
     shared.retry = Retry { attempts: 2, backoff: millis(1), timeout: millis(200) };
-    let failure = run.shared.verify().expect_err("the server is gone");
+    let failure = verify::verify(&run.shared).expect_err("the server is gone");
     assert_eq!(failure.exit, Exit::Unavailable);
     assert!(failure.message.starts_with("cannot verify memcached server `a`"), "{}", failure.message);
     assert!(failure.message.contains("after 2 attempts"), "{}", failure.message);
@@ -132,6 +132,7 @@ fn a_server_that_trickles_does_not_hold_up_the_end() {
     let shared = Arc::get_mut(&mut run.shared).expect("no worker is left");
     shared.servers[0].address = proxy;
     shared.retry = Retry { attempts: 1, backoff: millis(1), timeout: millis(300) };
-    let failure = within(time::Duration::from_secs(5), || run.shared.verify()).expect_err("the server is too slow");
+    let failure =
+        within(time::Duration::from_secs(5), || verify::verify(&run.shared)).expect_err("the server is too slow");
     assert!(failure.message.ends_with("after 1 attempt: no answer within the timeout"), "{}", failure.message);
 }

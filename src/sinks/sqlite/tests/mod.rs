@@ -12,11 +12,11 @@ use super::KIND;
 use crate::{
     batch::{Batch, Block, Column, Origin, Schema, SplitId},
     failure::Failure,
-    formats::testing::Folder,
     jobspec::{Document, Format, Place, Problems},
     kind::{Compiled, Context},
     sqlite::ValueColumn,
     stage::{Mode, Sink, SinkWorker, Written},
+    testing::Folder,
     values::{columns::Invalid, json as row_json},
 };
 

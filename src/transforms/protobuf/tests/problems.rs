@@ -113,6 +113,7 @@ fn a_mistake_in_the_proto_is_shown_in_its_own_line() {
         ("import \"no.proto\";", "t.proto 0..18 <import \"no.proto\";>", "import `no.proto` not found"),
         ("import \"bad.proto\";", "bad.proto 0..4 <oops>", "found `oops`"),
         ("import \"t.proto\";", "transforms.packed.schema", "import cycle detected: t.proto -> t.proto"),
+        ("edition = \"2023\"; message M { int32 a = 1; }", "t.proto 0..7 <edition>", "editions are not supported"),
     ];
     for (text, place, sentence) in cases {
         let text = if text.contains("syntax") { text.to_owned() } else { text.replace("int32 a", "optional int32 a") };
@@ -145,6 +146,57 @@ fn imports_are_found_beside_the_file_or_in_the_given_folders() {
     assert!(lines(&given, &["a json"])[0].contains("is shadowed by"));
     let beside = Folder::new(&[("main.proto", main), ("other.proto", other)]);
     assert_eq!(compile(&spec(&beside, "main.proto", "M"), &["a json"]).1, []);
+}
+
+#[test]
+fn public_imports_reach_as_far_as_they_go() {
+    let public = |name: &str| format!("syntax = \"proto3\"; import public \"{name}.proto\";");
+    let deep = "syntax = \"proto3\"; import \"f.proto\"; message Deep { int32 a = 1; }";
+    let main = "syntax = \"proto3\"; import \"b.proto\"; message M { Deep a = 1; }";
+    let files = [
+        ("a.proto", main.to_owned()),
+        ("b.proto", public("c")),
+        ("c.proto", public("d")),
+        ("d.proto", public("e")),
+        ("e.proto", deep.to_owned()),
+        ("f.proto", "syntax = \"proto3\"; message Hidden {}".to_owned()),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let folder = Folder::new(&files);
+    assert_eq!(compile(&spec(&folder, "a.proto", "M"), &["a json"]).1, []);
+    // What is imported, but not publicly, stays hidden; the place of the mistake is that in the file.
+    std::fs::write(folder.path("a.proto"), main.replace("Deep a", "Hidden a")).unwrap();
+    let lines = lines(&spec(&folder, "a.proto", "M"), &["a json"]);
+    assert!(lines[0].contains("a.proto 49..55 <Hidden>"), "{lines:?}");
+}
+
+#[test]
+fn options_of_every_form_do_no_harm() {
+    let text = "syntax = \"proto2\"; import \"google/protobuf/descriptor.proto\";
+        message Opt { optional int32 a = 1; repeated float f = 2; }
+        extend google.protobuf.MessageOptions { optional Opt opt = 50001; optional float f = 50002; }
+        message M { option (opt) = { a: 5 f: [-inf, nan] }; option (f) = -inf; optional int32 a = 1;
+            optional float b = 2 [default = -inf, deprecated = true];
+            extensions 5 [declaration = { number: 5, reserved: true }];
+            extensions 100 to 199 [declaration = { number: 100, full_name: \".a.b\", type: \".c\" }, verification = DECLARATION]; }";
+    let folder = Folder::new(&[("t.proto", text)]);
+    assert_eq!(compile(&spec(&folder, "t.proto", "M"), &["a int32", "b float32"]).1, []);
+}
+
+#[test]
+fn a_column_called_like_an_extension_is_named() {
+    let text = "syntax = \"proto2\"; package q; message M { optional int32 a = 1; extensions 100 to 199; }
+        message N { extensions 1 to 9; extend M { optional string inner = 101; } extend N { optional int32 of_n = 1; } }
+        extend M { optional string note = 100; }";
+    let folder = Folder::new(&[("t.proto", text)]);
+    let columns = ["a int32", "[q.note] string", "[q.N.inner] string", "[q.N.of_n] int32", "[other] string"];
+    let help = "extensions cannot be filled: leave the column out before, or give it another name";
+    let expected = ["q.note", "q.N.inner"].map(|name| {
+        format!(
+            "extension | transforms.packed.message | column `[{name}]` is called like an extension of `q.M` | {help}"
+        )
+    });
+    assert_eq!(lines(&spec(&folder, "t.proto", "q.M"), &columns), expected);
 }
 
 #[test]

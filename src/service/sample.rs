@@ -1,4 +1,4 @@
-//! The sample of a run that `verify` reads back, and what the share found says of the whole.
+//! The sample of a run that a sink reads back to verify it, and what the share found says of the whole.
 //!
 //! Keys are sampled, not writes: every key has a fixed random number, and the keys with the smallest
 //! numbers are the sample. So a key that is written again is recognised wherever it comes from, samples of
@@ -7,21 +7,11 @@
 //! the last value of one of the workers: those are kept, as hashes, and any of them counts as found.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     hash::{BuildHasher, RandomState},
-    io::{self, ErrorKind},
-    sync::mpsc::{self, Receiver},
-    thread,
-    time::Duration,
 };
 
-use memcache::{Client, MemcacheError};
-
-use super::{Retry, Server, worker::count};
-use crate::{
-    failure::{Exit, Failure},
-    stage::Verified,
-};
+use crate::stage::Verified;
 
 /// At most so many keys and bytes of values are asked for at once.
 const ASK_KEYS: usize = 100;
@@ -29,11 +19,11 @@ const ASK_BYTES: usize = 4 << 20;
 
 /// One key of the sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sampled {
+pub(crate) struct Sampled {
     /// The server's place among the servers.
-    pub(super) server: usize,
+    server: usize,
     /// The key.
-    pub(super) key: Box<str>,
+    pub(crate) key: Box<str>,
     /// Hashes of the values it may have now: the last one of each worker.
     values: Vec<u64>,
     /// Length of the longest of these values.
@@ -42,7 +32,7 @@ pub(super) struct Sampled {
 
 /// A bounded sample of the keys written.
 #[derive(Debug)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     limit: usize,
     random: RandomState,
     /// By the key's random number.
@@ -51,12 +41,12 @@ pub(super) struct Sample {
 
 impl Sample {
     /// An empty sample of at most `limit` keys. Samples that are to be merged need the same `random`.
-    pub(super) fn new(limit: usize, random: RandomState) -> Self {
+    pub(crate) fn new(limit: usize, random: RandomState) -> Self {
         Sample { limit, random, keys: BTreeMap::new() }
     }
 
     /// A key has been written. Nothing is allocated unless it is in the sample.
-    pub(super) fn wrote(&mut self, server: usize, key: &str, value: &[u8]) {
+    pub(crate) fn wrote(&mut self, server: usize, key: &str, value: &[u8]) {
         let number = self.random.hash_one((server, key));
         if self.keys.len() == self.limit && self.keys.last_key_value().is_none_or(|(last, _)| number > *last) {
             return;
@@ -75,7 +65,7 @@ impl Sample {
     }
 
     /// Adds another worker's sample.
-    pub(super) fn merge(&mut self, other: Sample) {
+    pub(crate) fn merge(&mut self, other: Sample) {
         for (number, sampled) in other.keys {
             match self.keys.entry(number) {
                 Entry::Vacant(place) => {
@@ -93,66 +83,14 @@ impl Sample {
         }
     }
 
-    /// Reads the sample back from `servers`. One that was given up while writing is not asked: the run has
-    /// failed because of it, and every attempt would take its whole time.
-    ///
-    /// # Errors
-    /// A server cannot be read, after all attempts.
-    pub(super) fn verify(&self, servers: &[Server], retry: &Retry) -> Result<Verified, Failure> {
-        let (mut found, mut checked) = (0, 0);
-        for (index, server) in servers.iter().enumerate().filter(|(_, server)| server.down.get().is_none()) {
-            let keys: Vec<&Sampled> = self.keys.values().filter(|sampled| sampled.server == index).collect();
-            if !keys.is_empty() {
-                found += self.found_with_retries(server, &keys, retry)?;
-                checked += keys.len() as u64;
-            }
-        }
-        let (low, high) = wilson(found, checked);
-        Ok(Verified { checked, found, low, high })
+    /// The sampled keys of a server.
+    pub(crate) fn of(&self, server: usize) -> Vec<&Sampled> {
+        self.keys.values().filter(|sampled| sampled.server == server).collect()
     }
 
-    fn found_with_retries(&self, server: &Server, keys: &[&Sampled], retry: &Retry) -> Result<u64, Failure> {
-        let mut attempt = 1;
-        loop {
-            match self.found(server, keys, retry.timeout.0) {
-                Ok(found) => return Ok(found),
-                Err(error) if attempt >= retry.attempts => {
-                    let message = format!("cannot verify {server} after {}: {error}", count(attempt.into(), "attempt"));
-                    return Err(Failure::new(Exit::Unavailable, message));
-                }
-                Err(error) => {
-                    tracing::warn!(retries = %server, "verifying {server}, attempt {attempt} of {}: {error}", retry.attempts);
-                    thread::sleep(retry.pause(attempt));
-                    attempt += 1;
-                }
-            }
-        }
-    }
-
-    /// How many of `keys` a server has with a value that was written.
-    fn found(&self, server: &Server, mut keys: &[&Sampled], timeout: Duration) -> Result<u64, MemcacheError> {
-        let mut questions = Vec::new();
-        while !keys.is_empty() {
-            let (asked, rest) = keys.split_at(one_question(keys));
-            questions.push(asked);
-            keys = rest;
-        }
-        let names = questions.iter().map(|asked| asked.iter().map(|sampled| sampled.key.to_string()).collect());
-        let answers = ask(server.address.clone(), timeout, names.collect());
-        let mut found = 0;
-        for asked in questions {
-            let values = match answers.recv_timeout(timeout) {
-                Ok(values) => values?,
-                Err(_) => return Err(io::Error::new(ErrorKind::TimedOut, "no answer within the timeout").into()),
-            };
-            found += asked.iter().filter(|sampled| self.matches(sampled, &values)).count() as u64;
-        }
-        Ok(found)
-    }
-
-    fn matches(&self, sampled: &Sampled, values: &HashMap<String, Vec<u8>>) -> bool {
-        let value = values.get(&*sampled.key).map(|value| self.random.hash_one(&value[..]));
-        value.is_some_and(|hash| sampled.values.contains(&hash))
+    /// Is this what was written under the key?
+    pub(crate) fn matches(&self, sampled: &Sampled, value: &[u8]) -> bool {
+        sampled.values.contains(&self.random.hash_one(value))
     }
 
     fn trim(&mut self) {
@@ -160,6 +98,17 @@ impl Sample {
             self.keys.pop_last();
         }
     }
+}
+
+/// Divides keys into questions, each of which a server can be asked at once.
+pub(crate) fn questions<'a, 's>(mut keys: &'a [&'s Sampled]) -> Vec<&'a [&'s Sampled]> {
+    let mut questions = Vec::new();
+    while !keys.is_empty() {
+        let (asked, rest) = keys.split_at(one_question(keys));
+        questions.push(asked);
+        keys = rest;
+    }
+    questions
 }
 
 /// How many of `keys` to ask for at once.
@@ -172,33 +121,10 @@ fn one_question(keys: &[&Sampled]) -> usize {
     fits.count().max(1)
 }
 
-/// What a server has under some keys, or why it does not say.
-type Answer = Result<HashMap<String, Vec<u8>>, MemcacheError>;
-
-/// Asks a server for the values of each list of keys. The client knows a timeout for each read only, which a
-/// server that trickles never meets: so it asks on a thread of its own, and the receiver need not wait for it.
-fn ask(address: String, timeout: Duration, questions: Vec<Vec<String>>) -> Receiver<Answer> {
-    let (sender, answers) = mpsc::channel();
-    thread::spawn(move || {
-        let client = match client(&address, timeout) {
-            Ok(client) => client,
-            // A receiver that is gone has seen its timeout.
-            Err(error) => return sender.send(Err(error)).unwrap_or_default(),
-        };
-        for keys in questions {
-            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            if sender.send(client.gets(&keys)).is_err() {
-                return;
-            }
-        }
-    });
-    answers
-}
-
-/// A client of another make, so that our own mistakes do not confirm themselves.
-fn client(address: &str, timeout: Duration) -> Result<Client, MemcacheError> {
-    let url = format!("memcache://{address}?protocol=ascii&timeout={}", timeout.as_secs_f64());
-    Client::builder().add_server(url)?.with_connection_timeout(timeout).with_read_timeout(timeout).build()
+/// What it means that `found` of `checked` keys had the value that was written.
+pub(crate) fn verified(found: u64, checked: u64) -> Verified {
+    let (low, high) = wilson(found, checked);
+    Verified { checked, found, low, high }
 }
 
 /// The 95 % interval of a share, after Wilson: unlike the usual one it holds for shares close to 0 and 1.
@@ -271,10 +197,7 @@ mod tests {
         one.wrote(0, "k", b"new");
         two.wrote(0, "k", b"other");
         one.merge(two);
-        let held = |value: &[u8]| {
-            let values = HashMap::from([("k".to_owned(), value.to_vec())]);
-            one.keys.values().all(|sampled| one.matches(sampled, &values))
-        };
+        let held = |value: &[u8]| one.keys.values().all(|sampled| one.matches(sampled, value));
         assert!(held(b"new") && held(b"other") && !held(b"old"));
     }
 

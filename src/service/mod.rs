@@ -1,0 +1,24 @@
+//! What every client of a server shares: what an error means and who deals with it, how patiently a server is
+//! tried, how a thread waits for an asynchronous client, and what a read-back sample says of a whole run.
+//!
+//! A kind that talks to a server brings its own protocol and a function from its client's errors to a
+//! [`ServiceError`]; everything that follows from the class of the error is here.
+
+mod address;
+mod error;
+mod patience;
+mod runtime;
+mod sample;
+
+pub(crate) use self::{
+    address::port,
+    error::{ErrorClass, ServiceError},
+    patience::Patience,
+    runtime::ClientRuntime,
+    sample::{Sample, Sampled, questions, verified},
+};
+
+/// `1 row`, `2 rows`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,125 @@
+//! What the workers of a sink share: the servers, and how rows are sent to them.
+
+use std::{
+    fmt,
+    hash::RandomState,
+    sync::{Mutex, OnceLock, PoisonError},
+    time,
+};
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::identity::Identities;
+use crate::{
+    jobspec::{Duration, Retry},
+    service::Sample,
+};
+
+/// When a row counts as stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "MemcachedAck")]
+pub(super) enum Ack {
+    /// Every batch is confirmed by the servers.
+    #[default]
+    Batch,
+    /// Nothing is confirmed until the end of the run.
+    None,
+}
+
+/// How to check what was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Verify {
+    /// How many keys to read back.
+    pub(super) sample: u32,
+}
+
+/// A server, and whether it is still worth trying.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) name: String,
+    /// `host:port`
+    pub(super) address: String,
+    /// Why it was given up for the rest of the run.
+    pub(super) down: OnceLock<String>,
+}
+
+impl Server {
+    /// Gives the server up, unless another worker has. Returns the reason that holds.
+    pub(super) fn mark_down(&self, reason: String) -> String {
+        let held = self.down.get_or_init(|| {
+            tracing::error!("{reason}");
+            reason
+        });
+        held.clone()
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "memcached server `{}` ({})", self.name, self.address)
+    }
+}
+
+/// What the workers of a sink share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) servers: Vec<Server>,
+    /// Each server's place by its name.
+    pub(super) routes: IndexMap<String, usize>,
+    pub(super) ack: Ack,
+    pub(super) retry: Retry,
+    /// Seconds; 0 is for ever.
+    pub(super) expire: u64,
+    pub(super) flags: u32,
+    pub(super) max_value_bytes: u64,
+    pub(super) verify: Option<Verify>,
+    /// Which processes the servers are.
+    pub(super) identities: Identities,
+    /// One seed for the samples of all workers.
+    pub(super) random: RandomState,
+    /// The samples of the workers that have committed.
+    pub(super) sample: Mutex<Option<Sample>>,
+}
+
+impl Shared {
+    pub(super) fn route(&self, name: &str) -> Option<usize> {
+        self.routes.get(name).copied()
+    }
+
+    pub(super) fn empty_sample(&self) -> Option<Sample> {
+        self.verify.map(|verify| Sample::new(verify.sample as usize, self.random.clone()))
+    }
+
+    pub(super) fn merge(&self, sample: Sample) {
+        let mut merged = self.sample.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *merged {
+            Some(merged) => merged.merge(sample),
+            None => *merged = Some(sample),
+        }
+    }
+
+    /// What `runner plan` says.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let servers: Vec<String> = self.servers.iter().map(|s| format!("{} → {}", s.name, s.address)).collect();
+        let Retry { attempts, backoff, timeout } = &self.retry;
+        let mut notes = vec![
+            format!("servers {}", servers.join(", ")),
+            match self.ack {
+                Ack::Batch => "every batch acknowledged".to_owned(),
+                Ack::None => "acknowledged once, at the end".to_owned(),
+            },
+            format!("{attempts} attempts of {timeout}, backoff {backoff} doubling"),
+        ];
+        if let Some(verify) = self.verify {
+            notes.push(format!("verify a sample of {} keys", verify.sample));
+        }
+        if self.expire > 0 {
+            notes.push(format!("values expire after {}", Duration(time::Duration::from_secs(self.expire))));
+        }
+        notes
+    }
+}

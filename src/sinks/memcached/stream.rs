@@ -1,0 +1,228 @@
+//! One TCP stream that speaks memcached's meta protocol: bytes out, reply lines in, and a deadline over
+//! both. It knows nothing of records: what is sent was encoded before, and replies are told apart only by
+//! the barrier (`MN`) they came before.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+    time::{Duration, Instant},
+};
+
+use super::identity::Identity;
+
+/// The command whose reply says that everything before it has been answered.
+pub(super) const BARRIER: &[u8] = b"mn\r\n";
+
+/// Asks for the server's statistics.
+const STATISTICS: &[u8] = b"stats\r\nmn\r\n";
+
+/// A write that makes no headway for so long may be held up by replies that nobody reads: time to read them.
+const STALL: Duration = Duration::from_millis(20);
+
+/// How long to wait for replies that may not be there.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// No reply of memcached's is longer than this.
+const LONGEST_LINE: usize = 4096;
+
+/// An error line that the server sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ErrorReply {
+    /// How many barriers were answered before it.
+    pub(super) barrier: usize,
+    /// What it says, as `SERVER_ERROR object too large for cache`.
+    pub(super) line: String,
+}
+
+/// What the server has answered.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    /// Barriers answered.
+    pub(super) barriers: usize,
+    /// The first error line before each barrier; one bad command may cause several.
+    pub(super) errors: Vec<ErrorReply>,
+    /// Error lines in all.
+    pub(super) error_lines: u64,
+    /// Statistics, where they were asked for; at no other time does the server send any.
+    pub(super) statistics: Option<Vec<String>>,
+}
+
+impl Replies {
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.barriers = 0;
+        self.errors.clear();
+        self.error_lines = 0;
+    }
+
+    /// Takes in one line, without its end.
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        match line.split(|&byte| byte == b' ').next() {
+            Some(b"MN") if line.len() == 2 => self.barriers += 1,
+            Some(b"STAT" | b"END") if self.statistics.is_some() => {
+                let line = String::from_utf8_lossy(line).into_owned();
+                self.statistics.get_or_insert_default().push(line);
+            }
+            Some(b"SERVER_ERROR" | b"CLIENT_ERROR" | b"ERROR" | b"NS" | b"EX" | b"NF") => {
+                self.error_lines += 1;
+                if self.errors.last().is_none_or(|last| last.barrier != self.barriers) {
+                    let line = String::from_utf8_lossy(line).into_owned();
+                    self.errors.push(ErrorReply { barrier: self.barriers, line });
+                }
+            }
+            _ => return Err(unexpected(line)),
+        }
+        Ok(())
+    }
+}
+
+/// An open stream. After an error it is of no more use: which replies are still to come is unknown.
+#[derive(Debug)]
+pub(super) struct MetaStream {
+    stream: TcpStream,
+    /// Bytes read; the first `filled` are an unfinished line.
+    input: Box<[u8]>,
+    filled: usize,
+    /// What the server said of itself.
+    identity: Identity,
+}
+
+impl MetaStream {
+    /// Connects to `host:port` and makes sure that a server which knows the meta protocol is there: another
+    /// one would take the values for commands. Resolving a host name is the system's own and heeds no deadline.
+    pub(super) fn open(address: &str, deadline: Instant) -> io::Result<MetaStream> {
+        fail::fail_point!("memcached-connect", |_| Err(ErrorKind::ConnectionRefused.into()));
+        let mut last = io::Error::new(ErrorKind::NotFound, "the host name has no address");
+        for resolved in address.to_socket_addrs()? {
+            match TcpStream::connect_timeout(&resolved, remaining(deadline)?) {
+                Ok(stream) => return MetaStream::greet(stream, deadline),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn greet(stream: TcpStream, deadline: Instant) -> io::Result<MetaStream> {
+        stream.set_nodelay(true)?;
+        let mut opened = MetaStream { stream, input: vec![0; 4 * LONGEST_LINE].into(), filled: 0, identity: Identity::default() };
+        let mut replies = Replies::default();
+        opened.send(BARRIER, deadline, &mut replies)?;
+        opened.receive(1, deadline, &mut replies)?;
+        match replies.errors.pop() {
+            None => opened.ask_identity(deadline),
+            Some(error) => Err(io::Error::other(format!("the server answers `{}`", error.line))),
+        }
+    }
+
+    /// Asks the server who it is.
+    fn ask_identity(mut self, deadline: Instant) -> io::Result<MetaStream> {
+        let mut replies = Replies { statistics: Some(Vec::new()), ..Replies::default() };
+        self.send(STATISTICS, deadline, &mut replies)?;
+        self.receive(1, deadline, &mut replies)?;
+        let lines = replies.statistics.unwrap_or_default();
+        self.identity = Identity::read(lines.iter().map(String::as_str));
+        Ok(self)
+    }
+
+    /// What the server said of itself when the stream was opened.
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Sends all of `bytes`. Replies that hold the server up meanwhile are taken into `replies`.
+    pub(super) fn send(&mut self, mut bytes: &[u8], deadline: Instant, replies: &mut Replies) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.set_write_timeout(Some(remaining(deadline)?.min(STALL)))?;
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) if is_timeout(&error) => self.drain(deadline, replies)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads until `barriers` have been answered in all, and not a byte more is there.
+    pub(super) fn receive(&mut self, barriers: usize, deadline: Instant, replies: &mut Replies) -> io::Result<()> {
+        while replies.barriers < barriers {
+            self.read(remaining(deadline)?, replies)?;
+        }
+        match replies.barriers > barriers || self.filled > 0 {
+            true => Err(io::Error::new(ErrorKind::InvalidData, "the server answers more than it was asked")),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads what is there now.
+    fn drain(&mut self, deadline: Instant, replies: &mut Replies) -> io::Result<()> {
+        while self.read(remaining(deadline)?.min(GLANCE), replies)? {}
+        Ok(())
+    }
+
+    /// Reads once and takes in the lines that are whole. False where nothing came within `wait`.
+    fn read(&mut self, wait: Duration, replies: &mut Replies) -> io::Result<bool> {
+        self.stream.set_read_timeout(Some(wait))?;
+        match self.stream.read(&mut self.input[self.filled..]) {
+            Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection")),
+            Ok(read) => self.filled += read,
+            Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let mut start = 0;
+        while let Some(length) = memchr::memchr(b'\n', &self.input[start..self.filled]) {
+            let line = &self.input[start..start + length];
+            replies.line(line.strip_suffix(b"\r").unwrap_or(line))?;
+            start += length + 1;
+        }
+        self.input.copy_within(start..self.filled, 0);
+        self.filled -= start;
+        if self.filled > LONGEST_LINE {
+            return Err(unexpected(&self.input[..self.filled]));
+        }
+        Ok(true)
+    }
+}
+
+/// Time until `deadline`, at least a millisecond: sockets take no timeout of zero.
+fn remaining(deadline: Instant) -> io::Result<Duration> {
+    match deadline.checked_duration_since(Instant::now()) {
+        Some(left) if !left.is_zero() => Ok(left.max(Duration::from_millis(1))),
+        _ => Err(io::Error::new(ErrorKind::TimedOut, "no answer within the timeout")),
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn unexpected(line: &[u8]) -> io::Error {
+    let shown = line[..line.len().min(40)].escape_ascii();
+    let more = if line.len() > 40 { "…" } else { "" };
+    io::Error::new(ErrorKind::InvalidData, format!("unexpected reply `{shown}{more}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_told_apart() {
+        let mut replies = Replies::default();
+        for line in [&b"MN"[..], b"SERVER_ERROR a", b"ERROR", b"MN", b"NS", b"MN"] {
+            replies.line(line).expect("a legal reply");
+        }
+        let errors = [(1, "SERVER_ERROR a"), (2, "NS")];
+        assert_eq!(replies.errors, errors.map(|(barrier, line)| ErrorReply { barrier, line: line.to_owned() }));
+        assert_eq!((replies.barriers, replies.error_lines), (3, 3));
+    }
+
+    #[test]
+    fn anything_else_is_unexpected() {
+        for line in [&b"HD"[..], b"", b"MN O1", b"HTTP/1.1 400 Bad Request", b"\xff\0", b"SERVER_ERRORS"] {
+            let error = Replies::default().line(line).expect_err("not a legal reply");
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
+        }
+    }
+}
