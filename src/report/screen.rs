@@ -201,8 +201,9 @@ impl Screen {
     }
 }
 
-/// Takes everything away from the line of the cursor on.
-const CLEAR: &str = "\r\x1b[J";
+/// Takes everything away from the line of the cursor on. The space is for terminals that keep, in what can be rolled
+/// back, whatever is taken away from the very first place on.
+const CLEAR: &str = "\r \x1b[J\r";
 
 /// Writes in one piece. A closed standard error is no reason to stop a job.
 fn put(text: &str) {

@@ -142,7 +142,7 @@ fn exit_73_an_output_cannot_be_created() {
     }
     let work = copy();
     let ran = work.expect(73, &["copy.toml", "--report", "in/a.tsv/report"]);
-    assert_eq!(errors(&ran), ["copy: cannot create `in/a.tsv/report`: File exists (os error 17)"]);
+    assert!(errors(&ran)[0].starts_with("copy: cannot create `in/a.tsv/report`: "), "{}", ran.stderr);
     assert_eq!(work.read("out/copy.tsv"), "one\t1\ntwo\t2\nthree\t3\n", "the job itself was done");
 }
 
