@@ -231,6 +231,10 @@ impl Ledger {
             0 => {
                 let mut make = || {
                     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                    // Another process may have been faster, one that only looks at the ledger.
+                    if self::version(&transaction)? != 0 {
+                        return Ok(());
+                    }
                     transaction.execute_batch(TABLES)?;
                     transaction.execute("INSERT INTO ledger VALUES (?1)", [new_id()])?;
                     transaction.pragma_update(None, "user_version", VERSION)?;

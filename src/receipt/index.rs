@@ -2,7 +2,7 @@
 //! which goes with it, and takes little memory however many rows there are.
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_row::{RowConverter, SortField};
+use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::SchemaRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -46,13 +46,14 @@ impl Index {
         Ok(Index { connection, converter, left: 0, next: 0 })
     }
 
-    /// Adds accepted rows: the digest of each, and what was given back.
-    pub(super) fn accepted(&mut self, digests: &[u128], returned: &RecordBatch) -> Result<(), Failure> {
-        let rows = self.converter.convert_columns(returned.columns()).map_err(|error| super::broken(&error))?;
-        for (digest, row) in digests.iter().zip(&rows) {
-            self.add(*digest, None, row.as_ref())?;
-        }
-        Ok(())
+    /// What was given back, row by row, as [`Index::accepted`] takes it.
+    pub(super) fn encode(&self, returned: &RecordBatch) -> Result<Rows, Failure> {
+        self.converter.convert_columns(returned.columns()).map_err(|error| super::broken(&error))
+    }
+
+    /// Adds an accepted row: its digest, and what was given back.
+    pub(super) fn accepted(&mut self, digest: u128, given: &[u8]) -> Result<(), Failure> {
+        self.add(digest, None, given)
     }
 
     /// Adds a refused row.

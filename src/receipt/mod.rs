@@ -11,8 +11,8 @@
 //! Answers belong to rows, not to places: an `UPDATE` moves rows in a heap, an index changes a plan, and a query then
 //! gives the same rows in another order. So a receipt keeps, beside each value that was given back and each refusal, a
 //! digest of the row that came. As long as rows come in the order of the first time they are compared one by one; from the
-//! first difference on they are looked up, equal rows by occurrence. Of rows of which nothing is kept but that they
-//! were accepted there is a count and the sum of their digests. A split whose content is not what it was is found out
+//! first difference on they are looked up, equal rows by occurrence. Of a part in which all rows were accepted, and
+//! nothing was given back, there is only their number and the sum of their digests. A split whose content is not what it was is found out
 //! before it is committed, so that none of its rows goes on.
 
 mod digest;
@@ -75,7 +75,7 @@ pub struct Recorder {
     bytes: usize,
     refused: Vec<RefusedRow>,
     returned: Vec<RecordBatch>,
-    /// Of all rows, where values are given back.
+    /// Of all rows.
     digests: Vec<u128>,
     /// Of the accepted rows.
     sum: u128,
@@ -85,6 +85,8 @@ pub struct Recorder {
 #[derive(Serialize, Deserialize)]
 struct Head {
     rows: usize,
+    /// Is there a digest of each row?
+    single: bool,
     refused: Vec<RefusedRow>,
     /// The digests of the accepted rows added up, in hexadecimal digits.
     sum: String,
@@ -96,8 +98,6 @@ struct RefusedRow {
     row: u32,
     code: String,
     why: String,
-    /// In hexadecimal digits.
-    digest: String,
 }
 
 impl Recorder {
@@ -115,10 +115,8 @@ impl Recorder {
         let digests = digest::rows(records);
         let at = self.rows as u32;
         for (row, code, why) in &answers.refused {
-            let (code, why) = (code.0.to_owned(), why.clone());
-            let digest = hex(digests[*row as usize]);
-            self.bytes += why.len() + DIGEST;
-            self.refused.push(RefusedRow { row: at + row, code, why, digest });
+            self.bytes += why.len();
+            self.refused.push(RefusedRow { row: at + row, code: code.0.to_owned(), why: why.clone() });
         }
         for row in &answers.accepted {
             self.sum = self.sum.wrapping_add(digests[*row as usize]);
@@ -134,10 +132,10 @@ impl Recorder {
             };
             let returned = RecordBatch::try_new_with_options(schema, columns, &options);
             let returned = returned.map_err(|error| broken(&error))?;
-            self.bytes += returned.get_array_memory_size() + digests.len() * DIGEST;
+            self.bytes += returned.get_array_memory_size();
             self.returned.push(returned);
-            self.digests.extend(digests);
         }
+        self.digests.extend(digests);
         if self.rows < ROWS && self.bytes < BYTES { Ok(None) } else { self.part().map(Some) }
     }
 
@@ -149,14 +147,15 @@ impl Recorder {
         let rows = std::mem::take(&mut self.rows);
         let (refused, sum) = (std::mem::take(&mut self.refused), hex(std::mem::take(&mut self.sum)));
         let accepted = (rows - refused.len()) as u64;
-        let mut part = serde_json::to_vec(&Head { rows, refused, sum }).unwrap_or_default();
+        let single = !(self.schema.fields().is_empty() && refused.is_empty());
+        let mut part = serde_json::to_vec(&Head { rows, single, refused, sum }).unwrap_or_default();
         part.push(b'\n');
+        for digest in self.digests.drain(..).filter(|_| single) {
+            part.extend_from_slice(&digest.to_be_bytes());
+        }
         let returned = std::mem::take(&mut self.returned);
         self.bytes = 0;
         if !self.schema.fields().is_empty() {
-            for digest in self.digests.drain(..) {
-                part.extend_from_slice(&digest.to_be_bytes());
-            }
             let mut write = || {
                 let records = concat_batches(&self.schema, &returned)?;
                 let mut writer = StreamWriter::try_new(&mut part, &self.schema)?;
@@ -181,6 +180,8 @@ pub struct Receipt {
     next: u32,
     /// Where answers are looked up from the first difference on.
     index: Option<Index>,
+    /// The rows that came of a part of which there is only the sum.
+    seen: Vec<u128>,
     /// Rows of which only that is known that they were accepted: how many are still to come, and what their digests add
     /// up to.
     rest: (u64, u128),
@@ -190,6 +191,7 @@ pub struct Receipt {
 #[derive(Debug, Default)]
 struct Loaded {
     rows: usize,
+    single: bool,
     refused: VecDeque<RefusedRow>,
     sum: u128,
     digests: Vec<u128>,
@@ -212,7 +214,7 @@ struct Found {
 impl Receipt {
     /// A receipt whose parts are still to be loaded.
     pub fn new(schema: SchemaRef, codes: &'static [RejectCode]) -> Self {
-        Receipt { schema, codes, part: Loaded::default(), next: 0, index: None, rest: (0, 0) }
+        Receipt { schema, codes, part: Loaded::default(), next: 0, index: None, seen: Vec::new(), rest: (0, 0) }
     }
 
     /// The answers for the next rows of the split. `load` gives a part by its number, from 0.
@@ -227,19 +229,26 @@ impl Receipt {
         let digests = digest::rows(records);
         let mut found = Found::default();
         let mut row = 0;
-        // Nothing but refusals is kept of single rows: there is no order to follow.
-        if self.schema.fields().is_empty() && self.index.is_none() {
-            self.index_rest(&mut load)?;
-        }
         while row < digests.len() && self.index.is_none() {
             if self.part.row == self.part.rows {
+                if !self.is_complete() {
+                    self.index_rest(&mut load)?;
+                    break;
+                }
                 let part = load(self.next)?.ok_or_else(differs)?;
                 self.part = Loaded::read(&part, &self.schema)?;
                 self.next += 1;
+                self.seen.clear();
                 continue;
             }
-            let same =
-                self.part.digests[self.part.row..].iter().zip(&digests[row..]).take_while(|(a, b)| a == b).count();
+            let (left, coming) = (self.part.rows - self.part.row, &digests[row..]);
+            let same = match self.part.single {
+                true => self.part.digests[self.part.row..].iter().zip(coming).take_while(|(a, b)| a == b).count(),
+                false => left.min(coming.len()),
+            };
+            if !self.part.single {
+                self.seen.extend_from_slice(&coming[..same]);
+            }
             self.in_order(row, same, &mut found)?;
             row += same;
             if row < digests.len() && self.part.row < self.part.rows {
@@ -250,6 +259,12 @@ impl Receipt {
             self.look_up(row as u32, *digest, &mut found)?;
         }
         self.collect(found)
+    }
+
+    /// Are the rows that came those of the part, where there is only their sum?
+    fn is_complete(&self) -> bool {
+        let sum = self.seen.iter().fold(0_u128, |sum, digest| sum.wrapping_add(*digest));
+        self.part.single || (self.seen.len() == self.part.rows && sum == self.part.sum)
     }
 
     /// The answers for so many rows from `row` on, which come in the order of the first time.
@@ -281,15 +296,21 @@ impl Receipt {
     /// From now on answers are looked up: all that were not asked for yet.
     fn index_rest(&mut self, load: &mut impl FnMut(u32) -> Result<Option<Vec<u8>>, Failure>) -> Result<(), Failure> {
         let mut index = Index::new(&self.schema)?;
-        let mut part = std::mem::take(&mut self.part);
-        loop {
-            part.give(&mut index, &mut self.rest)?;
-            let Some(next) = load(self.next)? else { break };
-            part = Loaded::read(&next, &self.schema)?;
+        let complete = self.part.row == self.part.rows && self.is_complete();
+        let (part, mut seen) = (std::mem::take(&mut self.part), std::mem::take(&mut self.seen));
+        match complete {
+            true => seen.clear(),
+            false => part.give(&mut index, &mut self.rest)?,
+        }
+        while let Some(next) = load(self.next)? {
+            Loaded::read(&next, &self.schema)?.give(&mut index, &mut self.rest)?;
             self.next += 1;
         }
         self.index = Some(index);
-        Ok(())
+        // Of these rows it was said that they were accepted, and so it must be.
+        let mut found = Found::default();
+        seen.into_iter().try_for_each(|digest| self.look_up(0, digest, &mut found))?;
+        if found.answers.refused.is_empty() { Ok(()) } else { Err(differs()) }
     }
 
     fn look_up(&mut self, row: u32, digest: u128, found: &mut Found) -> Result<(), Failure> {
@@ -346,13 +367,14 @@ impl Loaded {
     fn read(part: &[u8], schema: &SchemaRef) -> Result<Loaded, Failure> {
         let part = zstd::decode_all(part).map_err(|_| damaged())?;
         let end = part.iter().position(|byte| *byte == b'\n').ok_or_else(damaged)?;
-        let Head { rows, refused, sum } = serde_json::from_slice(&part[..end]).map_err(|_| damaged())?;
+        let Head { rows, single, refused, sum } = serde_json::from_slice(&part[..end]).map_err(|_| damaged())?;
         let sum = u128::from_str_radix(&sum, 16).map_err(|_| damaged())?;
-        let (mut digests, mut returned) = (Vec::new(), None);
+        let size = if single { rows.checked_mul(DIGEST) } else { Some(0) };
+        let behind = size.and_then(|size| part[end + 1..].split_at_checked(size));
+        let (bytes, values) = behind.ok_or_else(damaged)?;
+        let digests = bytes.as_chunks::<DIGEST>().0.iter().map(|digest| u128::from_be_bytes(*digest)).collect();
+        let mut returned = None;
         if !schema.fields().is_empty() {
-            let behind = rows.checked_mul(DIGEST).and_then(|size| part[end + 1..].split_at_checked(size));
-            let (bytes, values) = behind.ok_or_else(damaged)?;
-            digests.extend(bytes.as_chunks::<DIGEST>().0.iter().map(|digest| u128::from_be_bytes(*digest)));
             let mut reader = StreamReader::try_new(Cursor::new(values), None).map_err(|_| damaged())?;
             let records = reader.next().and_then(Result::ok).ok_or_else(damaged)?;
             // The spec is the one that it was written for.
@@ -361,30 +383,30 @@ impl Loaded {
             }
             returned = Some(records);
         }
-        Ok(Loaded { rows, refused: refused.into(), sum, digests, returned, row: 0, accepted: 0 })
+        Ok(Loaded { rows, single, refused: refused.into(), sum, digests, returned, row: 0, accepted: 0 })
     }
 
     /// Gives what was not asked for yet to the index, or to the rest.
     fn give(self, index: &mut Index, rest: &mut (u64, u128)) -> Result<(), Failure> {
-        let Loaded { rows, refused, sum, digests, returned, row, accepted } = self;
-        let Some(returned) = returned else {
-            *rest = (rest.0 + (rows - refused.len()) as u64, rest.1.wrapping_add(sum));
-            for RefusedRow { code, why, digest, .. } in refused {
-                let digest = u128::from_str_radix(&digest, 16).map_err(|_| damaged())?;
-                index.refused(digest, &code, &why)?;
-            }
+        let Loaded { rows, single, mut refused, sum, digests, returned, row, accepted } = self;
+        if !single {
+            *rest = (rest.0 + rows as u64, rest.1.wrapping_add(sum));
             return Ok(());
+        }
+        let left = (rows - row).checked_sub(refused.len()).ok_or_else(damaged)?;
+        let returned = match returned {
+            Some(all) if accepted + left != all.num_rows() => return Err(damaged()),
+            Some(all) => Some(index.encode(&all.slice(accepted, left))?),
+            None => None,
         };
-        let refusals: Vec<u32> = refused.iter().map(|refused| refused.row).collect();
-        for RefusedRow { row, code, why, .. } in refused {
-            index.refused(*digests.get(row as usize).ok_or_else(damaged)?, &code, &why)?;
+        let mut given = returned.iter().flat_map(|rows| rows.iter());
+        for (row, digest) in digests.iter().enumerate().skip(row) {
+            match refused.pop_front_if(|refused| refused.row as usize == row) {
+                Some(RefusedRow { code, why, .. }) => index.refused(*digest, &code, &why)?,
+                None => index.accepted(*digest, given.next().as_ref().map_or(&[], AsRef::as_ref))?,
+            }
         }
-        let left = (row..rows).filter(|row| refusals.binary_search(&(*row as u32)).is_err());
-        let left: Vec<u128> = left.map(|row| digests[row]).collect();
-        if accepted + left.len() != returned.num_rows() {
-            return Err(damaged());
-        }
-        index.accepted(&left, &returned.slice(accepted, left.len()))
+        Ok(())
     }
 }
 

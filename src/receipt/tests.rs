@@ -18,7 +18,7 @@ fn nothing() -> SchemaRef {
     Arc::new(Schema::empty())
 }
 
-/// Rows `start..end` as they come; every row but the first of five is there twice.
+/// Rows `start..end` as they come.
 fn input(start: usize, end: usize) -> RecordBatch {
     let field = Field::new("n", DataType::Int64, false);
     let numbers: Int64Array = (start..end).map(|row| Some(row as i64)).collect();
@@ -101,8 +101,8 @@ fn rows_that_come_in_another_order_get_their_own_answers() {
             row => row,
         },
     ];
-    for schema in [schema(), nothing()] {
-        let parts = written(&schema, 100_003, 5000);
+    for (schema, rows) in [(schema(), 100_003), (nothing(), 100_003)] {
+        let parts = written(&schema, rows, 5000);
         for order in orders {
             let mut receipt = Receipt::new(Arc::clone(&schema), CODES);
             let rows: Vec<usize> = (0..100_003).map(order).collect();
@@ -127,10 +127,8 @@ fn equal_rows_get_their_answers_by_occurrence() {
     let moved = take_record_batch(&input(0, 2), &UInt32Array::from(vec![0, 1, 1, 1])).expect("rows");
     let answers = receipt.answers(&moved, load).expect("the same rows");
     let ids = answers.returned[0].as_primitive::<Int64Type>().values().to_vec();
-    assert_eq!((ids[0], answers.refused.len()), (20, 1));
-    let mut others = ids[1..].to_vec();
-    others.sort_unstable();
-    assert_eq!(others, [10, 30]);
+    // The first of the equal rows was accepted, the second refused, the third accepted.
+    assert_eq!((ids, answers.accepted, answers.refused[0].0), (vec![20, 10, 30], vec![0, 1, 3], 2));
     receipt.end(load).expect("all of them");
 }
 
@@ -155,4 +153,37 @@ fn other_rows_than_before_are_told_and_so_is_damage() {
             assert!(failure.message.contains("damaged"), "{failure}");
         }
     }
+}
+
+#[test]
+fn where_all_was_accepted_only_their_number_and_sum_are_kept() {
+    let mut recorder = Recorder::new(nothing());
+    let (mut parts, batch) = (Vec::new(), 40_000);
+    for start in [0, batch, 2 * batch, 3 * batch, 4 * batch] {
+        let mut answers = Answers { accepted: (0..batch as u32).collect(), ..Answers::default() };
+        if start == 3 * batch {
+            answers.refused = vec![(7, CODES[0], "no".to_owned())];
+            answers.accepted.remove(7);
+        }
+        parts.extend(recorder.add(&input(start, start + batch), &answers).expect("as declared"));
+    }
+    parts.push(recorder.part().expect("as declared"));
+    assert!(parts[0].bytes.len() < 200, "{}", parts[0].bytes.len());
+    let load = |number: u32| Ok(parts.get(number as usize).map(|part| part.bytes.clone()));
+    let asked = |starts: &[usize]| {
+        let mut receipt = Receipt::new(nothing(), CODES);
+        let mut refused = Vec::new();
+        for start in starts {
+            let answers = receipt.answers(&input(*start, start + batch), load)?;
+            refused.extend(answers.refused.iter().map(|(row, ..)| start + *row as usize));
+        }
+        receipt.end(load).map(|()| refused)
+    };
+    let refused = vec![3 * batch + 7];
+    for starts in [[0, 1, 2, 3, 4], [1, 0, 2, 3, 4], [4, 1, 2, 3, 0], [2, 1, 0, 4, 3]] {
+        assert_eq!(asked(&starts.map(|start| start * batch)), Ok(refused.clone()), "{starts:?}");
+    }
+    // It was said of the refused row that it was accepted: none of the split goes on.
+    assert_eq!(asked(&[3 * batch, 0, batch, 2 * batch, 4 * batch]).expect_err("too late").exit, Exit::InputMissing);
+    assert!(asked(&[0, batch, 2 * batch, 3 * batch, 3 * batch]).is_err() && asked(&[0, batch]).is_err());
 }

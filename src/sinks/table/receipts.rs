@@ -80,6 +80,8 @@ pub(super) struct WorkerReceipts {
     shared: Arc<Receipts>,
     worker: u32,
     at: Option<At>,
+    /// The split that ended last. Where its rows come by several ways its end does, too.
+    ended: Option<SplitId>,
 }
 
 /// The split whose rows come.
@@ -103,7 +105,7 @@ impl WorkerReceipts {
     /// to which.
     pub(super) fn new(shared: Arc<Receipts>, number: u32) -> WorkerReceipts {
         let worker = if shared.attempt.divided { number } else { 0 };
-        WorkerReceipts { shared, worker, at: None }
+        WorkerReceipts { shared, worker, at: None, ended: None }
     }
 
     /// The rows that come now are of this split.
@@ -122,7 +124,7 @@ impl WorkerReceipts {
 
     /// The answers for a batch, where its split was committed before.
     pub(super) fn answers(&mut self, batch: &Batch, from: &mut impl Connection) -> Result<Option<Answers>, Failure> {
-        let WorkerReceipts { shared, worker, at } = self;
+        let WorkerReceipts { shared, worker, at, .. } = self;
         let Some(At { split, key, state: State::Replaying(receipt), .. }) = at else { return Ok(None) };
         let worker = *worker;
         let load = |part| from.load(Place { split: Arc::clone(key), worker, part });
@@ -142,7 +144,11 @@ impl WorkerReceipts {
     /// The split has no more rows: the rest of its receipt goes into its transaction. What was committed before was the
     /// same, or none of it goes on.
     pub(super) fn leave(&mut self, split: SplitId, connection: &mut impl Connection) -> Result<(), Failure> {
+        if self.at.is_none() && self.ended == Some(split) {
+            return Ok(());
+        }
         self.enter(split);
+        self.ended = Some(split);
         let (worker, Some(At { split, key, parts, state })) = (self.worker, self.at.take()) else { return Ok(()) };
         match state {
             State::Recording(mut recorder) => {
