@@ -123,7 +123,11 @@ fn mistakes_at_the_top_level_are_named() {
         ("name = 'a'\nrejects = {}", &["missing-key key rejects: missing key `path`"]),
         (
             "name = 'a'\nsources = 1\ndefinitions = []",
-            &["type sources: expected a table, found an integer", "type definitions: expected a table, found a list"],
+            &[
+                "type sources: expected a table, found an integer",
+                "type definitions: expected a table, found a list (each has its name for a key: write `NAME:` below \
+                 `definitions:`, or `[definitions.NAME]` in TOML)",
+            ],
         ),
     ];
     for (text, expected) in cases {
