@@ -299,6 +299,16 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
+    /// Is what this run has stored still there? Answers with what was lost, in a sentence without its end. Called with
+    /// the attempt before [`Sink::begin`], where earlier attempts have stored something, and without it at the end of a
+    /// run. The engine forgets then that splits are stored which lead to this sink: they are read again.
+    ///
+    /// # Errors
+    /// It cannot be found out.
+    fn check(&self, _attempt: Option<&Attempt>) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
     /// The run is over, and everything is stored: what was kept under its name goes. It may be called again, after
     /// a kill.
     ///

@@ -200,6 +200,12 @@ pub(super) fn carry_out(
     teller: &Teller,
 ) -> Result<Ended, Exit> {
     let Teller { screen, signals, .. } = teller;
+    if let Some(path) = &args.report
+        && plan.sources().any(|(_, source)| source.reads().is_some_and(|reads| reads(path)))
+    {
+        let message = format!("--report {}: the job reads this file", path.display());
+        return Err(teller.refused(spec, Failure::new(Exit::Usage, message)));
+    }
     // A rehearsal writes nothing that another run could disturb.
     let lock = (!args.dry_run).then(|| lock(&plan, args.wait, signals, screen)).transpose();
     let lock = lock.map_err(|failure| teller.refused(spec, failure))?;

@@ -11,7 +11,7 @@ use std::{
 use crossbeam_channel::RecvTimeoutError;
 
 use super::{
-    Options, Outcome, Signals,
+    LedgerUse, Options, Outcome, Signals,
     aside::Aside,
     journal::Journal,
     launch::Launched,
@@ -373,8 +373,10 @@ impl<'a> Coordinator<'a> {
         self.drain();
         self.answer_late();
         self.judge_rejects(true);
-        self.log.run_ended();
-        self.save(true);
+        if self.nothing_is_lost() {
+            self.log.run_ended();
+            self.save(true);
+        }
         // The last actions.
         if let Err(failure) = self.journal.save(&[]).and_then(|()| self.arrange_rejects()) {
             self.fail(failure);
@@ -389,6 +391,54 @@ impl<'a> Coordinator<'a> {
         self.close(failed);
         self.observer.tick();
         self.outcome
+    }
+
+    /// Asks every sink whether it still has what it was given. Of one that has not, the splits are forgotten whose rows
+    /// lead to it, and the run fails: the same command sends them again.
+    fn nothing_is_lost(&mut self) -> bool {
+        if self.options.mode == Mode::Rehearse || self.run.gauges.is_empty() {
+            return true;
+        }
+        let mut whole = true;
+        for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {
+            let checked = self.aside(stage, move |plan| match &plan.stages[stage].role {
+                Role::Sink(sink) => sink.check(None),
+                _ => unreachable!("it is among the sinks"),
+            });
+            match checked {
+                Ok(None) => {}
+                Ok(Some(loss)) => {
+                    whole = false;
+                    self.forget_splits_of(stage, &loss);
+                }
+                Err(failure) => {
+                    whole = false;
+                    self.note(self.named(stage, &failure));
+                }
+            }
+        }
+        whole
+    }
+
+    fn forget_splits_of(&mut self, stage: StageId, loss: &str) {
+        let behind = super::resume::leading_to(self.plan, stage);
+        let splits = (0..self.run.splits.len() as u32).map(SplitId);
+        let lost: Vec<SplitId> = splits.filter(|split| behind.contains(&self.run.source_of(*split))).collect();
+        let (acted, left): (Vec<SplitId>, Vec<SplitId>) =
+            lost.into_iter().partition(|split| self.log.has_acted(*split));
+        let forgotten = self.journal.forget_splits(&left);
+        let again = match (acted.first(), self.options.ledger == LedgerUse::Off) {
+            (Some(split), _) => format!(
+                "the `done` action of its input has run, of `{}` first: undo that and start over with `--fresh`",
+                self.split(*split).name
+            ),
+            (None, true) => "run the job again".to_owned(),
+            (None, false) => "the same command sends it again".to_owned(),
+        };
+        self.note(self.named(stage, &Failure::new(Exit::Unavailable, format!("{loss}; {again}"))));
+        if let Err(failure) = forgotten {
+            self.fail(failure);
+        }
     }
 
     /// Clears up after a run that has nothing left to do; one that left nothing behind is forgotten.
@@ -408,9 +458,9 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Was this the first attempt, and is nothing stored?
+    /// Was this the first attempt, and has nothing come of it but rejects?
     fn is_blank(&self) -> bool {
-        self.journal.is_first_attempt() && self.log.is_blank() && self.rows_stored == 0 && !self.a_sink_failed
+        self.journal.is_first_attempt() && self.rows_stored == 0 && self.log.done_count() == 0 && !self.a_sink_failed
     }
 
     /// Puts the reject file in input order, and says why the job fails where there are too many.

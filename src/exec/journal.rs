@@ -103,6 +103,11 @@ impl Journal {
         }
     }
 
+    /// These splits are not stored any more: the next attempt reads them again.
+    pub(super) fn forget_splits(&mut self, splits: &[SplitId]) -> Result<(), Failure> {
+        self.durable.as_mut().map_or(Ok(()), |durable| durable.ledger.forget_splits(splits))
+    }
+
     /// Nothing was stored: there is nothing to resume.
     pub(super) fn forget(&mut self) -> Result<(), Failure> {
         self.durable.take().map_or(Ok(()), |durable| durable.ledger.forget())

@@ -156,7 +156,7 @@ fn open(
 ) -> Result<(Beginning, Prepared), Unbegun> {
     let (own, options) = (Arc::clone(plan), options.clone());
     let answer = aside.call(move || {
-        let beginning = Beginning::new(&own, &options)?;
+        let mut beginning = Beginning::new(&own, &options)?;
         beginning.begin_stages(&own)?;
         let prepared = Prepared::new(&own, &options, &beginning)?;
         Ok((beginning, prepared))

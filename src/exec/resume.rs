@@ -108,8 +108,50 @@ impl Beginning {
         self.durable.as_ref().is_some_and(|durable| durable.run.all_stored())
     }
 
+    /// Asks every sink whether what earlier attempts have stored is still there, and forgets the splits that lead to
+    /// one which has lost some: they are read again.
+    fn check_sinks(&mut self, plan: &Plan) -> Result<(), Failure> {
+        let Some(durable) = &mut self.durable else { return Ok(()) };
+        for (stage, sink) in plan.sinks() {
+            if self.kept.is_empty() {
+                break;
+            }
+            let Some(attempt) = durable.attempts.get(&stage) else { continue };
+            let Some(loss) = guard(plan, stage, || sink.check(Some(attempt)))? else { continue };
+            let behind = leading_to(plan, stage);
+            let sources = self.listed.iter().flat_map(|(source, splits)| std::iter::repeat_n(*source, splits.len()));
+            let lost: Vec<SplitId> = (0..)
+                .map(SplitId)
+                .zip(sources)
+                .filter(|(split, source)| behind.contains(source) && self.kept.contains_key(split))
+                .map(|(split, _)| split)
+                .collect();
+            for split in &lost {
+                if self.kept.get(split).is_some_and(|kept| kept.gone) {
+                    let name = &plan.stages[stage].name;
+                    let message =
+                        format!("`{name}`: {loss}, and input that it came from is gone after its `done` action");
+                    return Err(Failure::new(
+                        Exit::Spec,
+                        format!("{message}; put it back and start over with `--fresh`"),
+                    ));
+                }
+            }
+            tracing::warn!("`{}`: {loss}; it is sent again", plan.stages[stage].name);
+            durable.ledger.forget_splits(&lost)?;
+            for split in lost {
+                self.kept.remove(&split);
+                durable.run.splits[split.0 as usize].state = State::Left;
+            }
+        }
+        let stored = !self.kept.is_empty();
+        durable.attempts.values_mut().for_each(|attempt| attempt.stored = stored);
+        Ok(())
+    }
+
     /// Lets every stage look after what earlier attempts have left.
-    pub(super) fn begin_stages(&self, plan: &Plan) -> Result<(), Failure> {
+    pub(super) fn begin_stages(&mut self, plan: &Plan) -> Result<(), Failure> {
+        self.check_sinks(plan)?;
         let Some(durable) = &self.durable else { return Ok(()) };
         durable.attempts.iter().try_for_each(|(stage, attempt)| match &plan.stages[*stage].role {
             Role::Source(_) => Ok(()),
@@ -303,6 +345,7 @@ fn attempts(plan: &Plan, run: &Run, again: bool, token: &str) -> BTreeMap<StageI
             plan: plan.digest.clone(),
             stage: stage.name.clone(),
             again,
+            stored: run.splits.iter().any(|entry| entry.state >= State::Stored),
             started: run.started,
             folder: ledger::folder(&plan.state, &plan.name),
             divided: pool.is_some_and(|pool| matches!(pool.intake, Intake::Keyed(_))),
@@ -313,6 +356,18 @@ fn attempts(plan: &Plan, run: &Run, again: bool, token: &str) -> BTreeMap<StageI
         (id, attempt)
     };
     plan.stages.iter().enumerate().filter(|(_, stage)| !matches!(stage.role, Role::Source(_))).map(attempt).collect()
+}
+
+/// A stage and all stages whose rows lead to it.
+pub(super) fn leading_to(plan: &Plan, stage: StageId) -> BTreeSet<StageId> {
+    let mut behind = BTreeSet::from([stage]);
+    // Inputs stand before those that read them.
+    for (id, stage) in plan.stages.iter().enumerate().rev() {
+        if behind.contains(&id) {
+            behind.extend(stage.reads());
+        }
+    }
+    behind
 }
 
 /// For every source, when its splits count as stored: as the stages want it that its rows come to.

@@ -333,6 +333,14 @@ impl Ledger {
         Ok(())
     }
 
+    /// These splits are not stored any more.
+    pub fn forget_splits(&mut self, splits: &[SplitId]) -> Result<(), Failure> {
+        self.write(|transaction| {
+            let mut forget = transaction.prepare("UPDATE split SET state = 0, action = NULL WHERE number = ?1")?;
+            splits.iter().try_for_each(|split| forget.execute([split.0]).map(drop))
+        })
+    }
+
     /// Forgets the run: nothing of it is stored anywhere.
     pub fn forget(mut self) -> Result<(), Failure> {
         self.write(|transaction| transaction.execute_batch("DELETE FROM run; DELETE FROM split; DELETE FROM target"))

@@ -7,6 +7,7 @@ mod compile;
 mod cut;
 mod explain;
 mod graph;
+mod needed;
 mod pools;
 mod replay;
 mod schema;

@@ -29,6 +29,8 @@ pub struct Attempt {
     pub stage: String,
     /// Has there been an attempt before this one?
     pub again: bool,
+    /// Is anything stored that earlier attempts have read?
+    pub stored: bool,
     /// When the run began.
     pub started: SystemTime,
     /// A folder of the job's own, where a stage may put aside what it needs after a kill. It is not there until a
@@ -78,6 +80,7 @@ impl Attempt {
             plan: text("a plan"),
             stage: text(stage),
             again: false,
+            stored: false,
             started: SystemTime::now(),
             folder,
             divided: false,

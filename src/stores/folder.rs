@@ -113,20 +113,20 @@ impl Inner {
         fs::create_dir_all(&temporary).map_err(|error| creating(&temporary, &error))?;
         self.sweep(&temporary);
         let shards = self.shards()?.into_iter().map(|shard| self.root.join(shard));
-        for folder in [self.root.clone()].into_iter().chain(shards) {
+        for folder in [self.root.clone(), temporary].into_iter().chain(shards) {
             // Asked, not tried: what is made to try stays when the process is killed.
             let may = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
             rustix::fs::access(&folder, may).map_err(|error| creating(&folder, &error.into()))?;
         }
-        let (path, _) = self.create_in(&temporary).map_err(|error| creating(&temporary, &error))?;
-        fs::remove_file(&path).map_err(|error| creating(&path, &error))
+        Ok(())
     }
 
     /// Removes what killed processes left. Where that fails it stays: it is hidden and never read.
     fn sweep(&self, temporary: &Path) {
         let Some(before) = SystemTime::now().checked_sub(LEFT_BEHIND) else { return };
         for entry in fs::read_dir(temporary).into_iter().flatten().flatten() {
-            if entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified < before) {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            if modified.is_ok_and(|modified| modified < before) || entry.file_name().to_str().is_some_and(is_orphan) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -150,6 +150,13 @@ impl Inner {
             }
         }
     }
+}
+
+/// Is the process gone that a temporary file names, as `RUN-PID-NUMBER` or `PID-NUMBER`? The lock on the folder keeps
+/// runs on other machines away from it.
+fn is_orphan(name: &str) -> bool {
+    let pid = name.rsplit('-').nth(1).and_then(|pid| pid.parse().ok()).and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }
 
 /// Names in a folder that are UTF-8, sorted.

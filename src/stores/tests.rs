@@ -172,6 +172,9 @@ fn nothing_is_left_beside_the_documents() {
     fs::File::options().write(true).open(&old).and_then(|file| file.set_modified(long_ago)).expect("its time is set");
     let fresh = path.join(".tmp/1-2");
     fs::write(&fresh, "another process may be at it").expect("it can be written");
+    let mut gone = std::process::Command::new("true").spawn().expect("a process");
+    gone.wait().expect("it ends");
+    fs::write(path.join(format!(".tmp/0123456789abcdef-{}-7", gone.id())), "half").expect("it can be written");
     let store = open(Backend::Folder, &path);
     put(store.as_ref(), &[("bob", Some("{}"))]);
     let left: Vec<_> = fs::read_dir(path.join(".tmp")).expect("a folder").flatten().map(|entry| entry.path()).collect();

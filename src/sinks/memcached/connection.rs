@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{
+    identity::Identity,
     server::Ack,
     stream::{BARRIER, MetaStream, Replies},
 };
@@ -33,6 +34,8 @@ pub(super) struct Connection {
     /// What was sent without a barrier and can no longer be confirmed.
     pub(super) lost: Lost,
     stream: Option<MetaStream>,
+    /// What the server said of itself, where the stream was opened since this was last taken.
+    pub(super) met: Option<Identity>,
     /// What the server has answered in this attempt.
     replies: Replies,
     /// The quiet sets of the part, and the barrier once it is sent.
@@ -175,7 +178,11 @@ impl Connection {
         self.timed(|connection, deadline| {
             let mut stream = match connection.stream.take() {
                 Some(stream) => stream,
-                None => MetaStream::open(address, deadline)?,
+                None => {
+                    let stream = MetaStream::open(address, deadline)?;
+                    connection.met = Some(stream.identity());
+                    stream
+                }
             };
             let tail = connection.start(connection.settled) + connection.settled * BARRIER.len();
             let open = if connection.answers.is_empty() { &connection.part } else { &connection.spaced[tail..] };
@@ -351,7 +358,8 @@ mod tests {
         let later = |barrier| ErrorReply { barrier, line: "SERVER_ERROR out of memory".to_owned() };
         let refused = ErrorReply { barrier: 0, line: "CLIENT_ERROR bad".to_owned() };
         // Four of five are answered; the third cannot be stored now.
-        connection.replies = Replies { barriers: 4, errors: vec![refused.clone(), later(2)], error_lines: 2 };
+        let errors = vec![refused.clone(), later(2)];
+        connection.replies = Replies { barriers: 4, errors, error_lines: 2, ..Replies::default() };
         connection.settle();
         let error = |reply: &ErrorReply| Answer::Error(reply.line.clone());
         let expected = [error(&refused), Answer::Stored, error(&later(2)), Answer::Stored, Answer::Open];

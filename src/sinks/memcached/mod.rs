@@ -16,6 +16,7 @@
 //! fail is down for the rest of the run: its rows fail at once, the other servers go on.
 
 mod connection;
+mod identity;
 mod server;
 mod stream;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
+    identity::Identities,
     server::{Ack, Server, Shared, Verify},
     worker::{Core, Rows},
 };
@@ -42,10 +44,10 @@ use crate::{
     expr::Expr,
     failure::Failure,
     jobspec::{Bytes, Duration, Path, Place, Problem, Retry, Text},
-    keyed::{Evaluation, Order, Values, text},
-    kind::{Compiled, Context, Kind, Workers},
+    keyed::{Evaluation, Values, text},
+    kind::{Compiled, Context, Kind, Order, Workers},
     service::port,
-    stage::{Mode, Sink, SinkProperties, SinkWorker, Verified, Written},
+    stage::{Attempt, Mode, Sink, SinkProperties, SinkWorker, Verified, Written},
 };
 
 /// The kind `memcached`.
@@ -124,6 +126,7 @@ fn shared(spec: &Spec) -> Shared {
         flags: spec.flags,
         max_value_bytes: spec.max_value_bytes.0,
         verify: spec.verify,
+        identities: Identities::default(),
         random: RandomState::new(),
         sample: Mutex::new(None),
     }
@@ -213,6 +216,14 @@ impl Sink for Memcached {
         Ok(Box::new(Worker { columns: Arc::clone(&self.columns), core }))
     }
 
+    fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
+        self.shared.identities.begin(attempt)
+    }
+
+    fn check(&self, attempt: Option<&Attempt>) -> Result<Option<String>, Failure> {
+        self.shared.check(attempt)
+    }
+
     fn verify(&self) -> Result<Option<Verified>, Failure> {
         verify::verify(&self.shared)
     }
@@ -235,7 +246,7 @@ impl SinkWorker for Worker {
             Rows { keys: text(&keys)?, values: Values::of(&values)?, routes: routes.as_ref().map(text).transpose()? };
         let mut rejects = Rejects::default();
         let refused = evaluation.refuse(&mut rejects);
-        let mut written = self.core.write(batch, rows, |row| refused.contains(row));
+        let mut written = self.core.write(batch, rows, |row| refused.contains(row))?;
         written.rejects.splice(..0, rejects.take());
         Ok(written)
     }

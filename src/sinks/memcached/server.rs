@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::identity::Identities;
 use crate::{
     jobspec::{Duration, Retry},
     service::Sample,
@@ -76,6 +77,8 @@ pub(super) struct Shared {
     pub(super) flags: u32,
     pub(super) max_value_bytes: u64,
     pub(super) verify: Option<Verify>,
+    /// Which processes the servers are.
+    pub(super) identities: Identities,
     /// One seed for the samples of all workers.
     pub(super) random: RandomState,
     /// The samples of the workers that have committed.

@@ -8,8 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::identity::Identity;
+
 /// The command whose reply says that everything before it has been answered.
 pub(super) const BARRIER: &[u8] = b"mn\r\n";
+
+/// Asks for the server's statistics.
+const STATISTICS: &[u8] = b"stats\r\nmn\r\n";
 
 /// A write that makes no headway for so long may be held up by replies that nobody reads: time to read them.
 const STALL: Duration = Duration::from_millis(20);
@@ -38,6 +43,8 @@ pub(super) struct Replies {
     pub(super) errors: Vec<ErrorReply>,
     /// Error lines in all.
     pub(super) error_lines: u64,
+    /// Statistics, where they were asked for; at no other time does the server send any.
+    pub(super) statistics: Option<Vec<String>>,
 }
 
 impl Replies {
@@ -52,6 +59,10 @@ impl Replies {
     fn line(&mut self, line: &[u8]) -> io::Result<()> {
         match line.split(|&byte| byte == b' ').next() {
             Some(b"MN") if line.len() == 2 => self.barriers += 1,
+            Some(b"STAT" | b"END") if self.statistics.is_some() => {
+                let line = String::from_utf8_lossy(line).into_owned();
+                self.statistics.get_or_insert_default().push(line);
+            }
             Some(b"SERVER_ERROR" | b"CLIENT_ERROR" | b"ERROR" | b"NS" | b"EX" | b"NF") => {
                 self.error_lines += 1;
                 if self.errors.last().is_none_or(|last| last.barrier != self.barriers) {
@@ -72,6 +83,8 @@ pub(super) struct MetaStream {
     /// Bytes read; the first `filled` are an unfinished line.
     input: Box<[u8]>,
     filled: usize,
+    /// What the server said of itself.
+    identity: Identity,
 }
 
 impl MetaStream {
@@ -91,14 +104,30 @@ impl MetaStream {
 
     fn greet(stream: TcpStream, deadline: Instant) -> io::Result<MetaStream> {
         stream.set_nodelay(true)?;
-        let mut opened = MetaStream { stream, input: vec![0; 4 * LONGEST_LINE].into(), filled: 0 };
+        let mut opened =
+            MetaStream { stream, input: vec![0; 4 * LONGEST_LINE].into(), filled: 0, identity: Identity::default() };
         let mut replies = Replies::default();
         opened.send(BARRIER, deadline, &mut replies)?;
         opened.receive(1, deadline, &mut replies)?;
         match replies.errors.pop() {
-            None => Ok(opened),
+            None => opened.ask_identity(deadline),
             Some(error) => Err(io::Error::other(format!("the server answers `{}`", error.line))),
         }
+    }
+
+    /// Asks the server who it is.
+    fn ask_identity(mut self, deadline: Instant) -> io::Result<MetaStream> {
+        let mut replies = Replies { statistics: Some(Vec::new()), ..Replies::default() };
+        self.send(STATISTICS, deadline, &mut replies)?;
+        self.receive(1, deadline, &mut replies)?;
+        let lines = replies.statistics.unwrap_or_default();
+        self.identity = Identity::read(lines.iter().map(String::as_str));
+        Ok(self)
+    }
+
+    /// What the server said of itself when the stream was opened.
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// Sends all of `bytes`. Replies that hold the server up meanwhile are taken into `replies`.

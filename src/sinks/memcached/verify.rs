@@ -8,17 +8,21 @@ use std::{
         mpsc::{self, Receiver},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use memcache::{Client, MemcacheError};
 
-use super::server::{Server, Shared};
+use super::{
+    identity::Identities,
+    server::{Server, Shared},
+    stream::MetaStream,
+};
 use crate::{
     failure::{Exit, Failure},
     jobspec::Retry,
-    service::{Sample, Sampled, count, questions, verified},
-    stage::Verified,
+    service::{Patience, Sample, Sampled, ServiceError, count, questions, verified},
+    stage::{Attempt, Verified},
 };
 
 /// Reads the sample back, if there is one. A server that was given up while writing is not asked: the run has
@@ -55,6 +59,36 @@ fn found_with_retries(sample: &Sample, server: &Server, keys: &[&Sampled], retry
                 attempt += 1;
             }
         }
+    }
+}
+
+impl Shared {
+    /// Asks every server that took rows in this run whether it still holds them: all it was given, unless a sample is
+    /// read back, which counts what was pushed out. An earlier attempt's servers are asked where `attempt` is given.
+    ///
+    /// # Errors
+    /// A server does not answer.
+    pub(super) fn check(&self, attempt: Option<&Attempt>) -> Result<Option<String>, Failure> {
+        if let Some(loss) = self.identities.lost() {
+            return Ok(Some(loss));
+        }
+        let met = match attempt {
+            Some(attempt) => Identities::of(attempt)?,
+            None => self.identities.met(),
+        };
+        let evictions = self.verify.is_none();
+        for server in self.servers.iter().filter(|server| server.down.get().is_none()) {
+            let Some(first) = met.get(&server.address) else { continue };
+            let patience = Patience::new(server.to_string(), &self.retry, Exit::InputMissing);
+            let now = patience.persist(|| {
+                let opened = MetaStream::open(&server.address, Instant::now() + patience.timeout());
+                opened.map(|stream| stream.identity()).map_err(|error| ServiceError::lost(error.to_string()))
+            })?;
+            if let Some(loss) = Identities::loss(first, &server.to_string(), &now, evictions) {
+                return Ok(Some(loss));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -60,7 +60,15 @@ impl Core {
     }
 
     /// Writes the rows of `batch` but those that `skip` names, which are neither sent nor in the answer.
-    pub(super) fn write(&mut self, batch: &Batch, rows: Rows<'_>, skip: impl Fn(usize) -> bool) -> Written {
+    ///
+    /// # Errors
+    /// A server has lost what it held: there is no use in going on.
+    pub(super) fn write(
+        &mut self,
+        batch: &Batch,
+        rows: Rows<'_>,
+        skip: impl Fn(usize) -> bool,
+    ) -> Result<Written, Failure> {
         let mut rejects = Rejects::default();
         let mut written = Written { durable: true, ..Written::default() };
         self.connections.iter_mut().for_each(Connection::clear);
@@ -80,13 +88,16 @@ impl Core {
                 written.bytes = self.connections.iter().map(Connection::all_bytes).sum();
             }
             Mode::Write => {
-                self.deliver();
+                self.deliver()?;
+                if let Some(loss) = self.shared.identities.lost() {
+                    return Err(Failure::new(Exit::Unavailable, loss));
+                }
                 self.account(batch, rows, &mut rejects, &mut written);
                 written.durable = self.shared.ack == Ack::Batch;
             }
         }
         written.rejects = rejects.take();
-        written
+        Ok(written)
     }
 
     /// Waits for the answer to all that was sent without a barrier, and hands over the sample.
@@ -173,7 +184,7 @@ impl Core {
 
     /// Delivers the parts: in every attempt all are sent before the first answer is waited for, so that the servers
     /// work at the same time.
-    fn deliver(&mut self) {
+    fn deliver(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
         let Shared { servers, retry, ack, .. } = &*shared;
         let used = self.connections.iter_mut().zip(servers).filter(|(connection, _)| !connection.rows.is_empty());
@@ -185,6 +196,9 @@ impl Core {
             let open = self.connections.iter_mut().zip(servers).filter(|(connection, _)| connection.open);
             for (connection, server) in open {
                 connection.error = connection.send(&server.address, retry.timeout.0, *ack).err();
+                if let Some(now) = connection.met.take() {
+                    shared.identities.meet(&server.to_string(), &server.address, now)?;
+                }
             }
             for connection in self.connections.iter_mut().filter(|connection| connection.open) {
                 if *ack == Ack::Batch && connection.error.is_none() {
@@ -193,10 +207,11 @@ impl Core {
                 connection.open = connection.error.is_some();
             }
             if !self.connections.iter().any(|connection| connection.open) {
-                return;
+                break;
             }
             self.after(attempt);
         }
+        Ok(())
     }
 
     /// After an attempt that left parts open: says so, then waits, or gives the servers up.

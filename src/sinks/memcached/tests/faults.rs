@@ -113,7 +113,7 @@ fn a_connection_that_breaks_is_made_anew_and_the_part_sent_again() {
         let part: usize = (0..1000).map(|i| 2 * format!("{prefix}{i}").len() + "ms   q\r\n\r\n".len()).sum();
         // Every length here has one digit or two; cutting in the last bytes means cutting the barrier.
         let digits: usize = (0..1000).map(|i| format!("{prefix}{i}").len().to_string().len()).sum();
-        let bytes = if bytes == 0 { 4 + part + digits + 2 } else { bytes };
+        let bytes = if bytes == 0 { GREETING + part + digits + 2 } else { bytes };
         let (proxy, connections) = cutting_proxy(&server.address, 2, bytes);
         let mut core = core(&spec(&[("a", &proxy)]));
         let written = write(&mut core, &batch);
@@ -216,6 +216,7 @@ fn refusals_of_single_records_are_theirs_alone() {
     let address = listen(|_, stream| {
         use std::io::{BufRead, BufReader};
         let mut answers = stream.try_clone()?;
+        greet(&mut answers)?;
         for line in BufReader::new(stream).lines() {
             let line = line?;
             match line.split(' ').nth(1) {

@@ -23,7 +23,8 @@ pub(super) use crate::{
 use crate::{
     batch::{Batch, Origin, SplitId},
     jobspec::{self, Retry},
-    keyed::{Order, Values},
+    keyed::Values,
+    kind::Order,
     stage::{Mode, Written},
     testing::Daemon,
 };
@@ -79,8 +80,13 @@ impl TestServer {
 /// Reads the greeting and answers it as memcached does.
 pub(super) fn greet(stream: &mut TcpStream) -> io::Result<()> {
     stream.read_exact(&mut [0; 4])?;
-    stream.write_all(b"MN\r\n")
+    stream.write_all(b"MN\r\n")?;
+    stream.read_exact(&mut [0; GREETING - 4])?;
+    stream.write_all(b"STAT pid 1\r\nSTAT uptime 5\r\nSTAT time 1000005\r\nEND\r\nMN\r\n")
 }
+
+/// Bytes that are sent before the first record: a barrier, and a question for statistics with another.
+pub(super) const GREETING: usize = "mn\r\nstats\r\nmn\r\n".len();
 
 pub(super) fn millis(millis: u64) -> jobspec::Duration {
     jobspec::Duration(Duration::from_millis(millis))
@@ -135,7 +141,7 @@ pub(super) fn write(core: &mut Core, batch: &Batch) -> Written {
         values: Values::Binary(column(1).as_binary_view()),
         routes: Some(column(2).as_string_view()),
     };
-    let written = core.write(batch, rows, |_| false);
+    let written = core.write(batch, rows, |_| false).expect("no server has lost anything");
     assert_eq!(written.accepted + written.rejects.len() as u64 + written.failed, batch.rows() as u64);
     assert_eq!(written.failed > 0, written.failure.is_some());
     written
