@@ -90,22 +90,22 @@ fn the_answers_are_the_same_whatever_the_batches() {
 #[test]
 fn rows_that_come_in_another_order_get_their_own_answers() {
     let orders: [fn(usize) -> usize; 4] = [
-        |row| (row * 7919) % 100_003,
-        |row| 100_002 - row,
+        |row| (row * 7919) % 20_003,
+        |row| 20_002 - row,
         // In order but for the last few.
-        |row| if row < 99_990 { row } else { 100_002 + 99_990 - row },
+        |row| if row < 19_990 { row } else { 20_002 + 19_990 - row },
         // Two that stand far apart change places.
         |row| match row {
-            5 => 100_000,
-            100_000 => 5,
+            5 => 20_000,
+            20_000 => 5,
             row => row,
         },
     ];
-    for (schema, rows) in [(schema(), 100_003), (nothing(), 100_003)] {
+    for (schema, rows) in [(schema(), 20_003), (nothing(), 20_003)] {
         let parts = written(&schema, rows, 5000);
         for order in orders {
             let mut receipt = Receipt::new(Arc::clone(&schema), CODES);
-            let rows: Vec<usize> = (0..100_003).map(order).collect();
+            let rows: Vec<usize> = (0..20_003).map(order).collect();
             rows.chunks(30_000).for_each(|rows| ask(&mut receipt, &parts, rows));
             receipt.end(|number| Ok(parts.get(number as usize).cloned())).expect("the same rows");
         }

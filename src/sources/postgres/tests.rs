@@ -68,6 +68,7 @@ fn the_plan_says_how_it_reads() {
         "server from the variable `A`",
         "table `public.t`, splits of about 100000 rows by `a`",
         "one connection per worker",
+        "rows with equal `a` may come in another order when they are read again",
     ];
     assert_eq!(notes, expected);
 }
