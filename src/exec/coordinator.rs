@@ -79,8 +79,10 @@ impl<'a> Coordinator<'a> {
         let looked = Instant::now();
         let verdicts = Verdicts::new(plan, &run.workers);
         let states = run.states.iter().cloned().chain([(None, Arc::clone(&aside.state))]);
-        let watchdog = Watchdog::new(plan, states.collect());
+        let states: Vec<_> = states.collect();
         let deadline = plan.limits.deadline.map(|after| looked + after.0);
+        deadline.iter().for_each(|end| states.iter().for_each(|(_, state)| state.pulse.set_deadline(*end)));
+        let watchdog = Watchdog::new(plan, states);
         Coordinator {
             plan,
             options,
@@ -506,7 +508,11 @@ impl<'a> Coordinator<'a> {
                 _ => unreachable!("it is among the sinks"),
             });
             match verified {
-                Ok(Some(result)) => self.observer.on(&Event::Verified { stage, result }),
+                Ok(Some(result)) => {
+                    let missed = result.failure();
+                    self.observer.on(&Event::Verified { stage, result });
+                    missed.iter().for_each(|failure| self.note(self.named(stage, failure)));
+                }
                 Ok(None) => {}
                 Err(failure) => self.note(self.named(stage, &failure)),
             }
