@@ -93,12 +93,7 @@ impl Refused {
     }
 
     /// Judges every row of `batch` that is not refused yet.
-    pub(crate) fn judge(
-        &mut self,
-        batch: &Batch,
-        rejects: &mut Rejects,
-        judge: impl Fn(usize) -> Result<(), Refusal>,
-    ) {
+    pub(crate) fn judge(&mut self, batch: &Batch, rejects: &mut Rejects, judge: impl Fn(usize) -> Result<(), Refusal>) {
         let mut more = Vec::new();
         for row in (0..batch.rows()).filter(|row| !self.contains(*row)) {
             if let Err((code, message)) = judge(row) {

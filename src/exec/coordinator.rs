@@ -426,7 +426,8 @@ impl<'a> Coordinator<'a> {
         let behind = super::resume::leading_to(self.plan, stage);
         let splits = (0..self.run.splits.len() as u32).map(SplitId);
         let lost: Vec<SplitId> = splits.filter(|split| behind.contains(&self.run.source_of(*split))).collect();
-        let (acted, left): (Vec<SplitId>, Vec<SplitId>) = lost.into_iter().partition(|split| self.log.has_acted(*split));
+        let (acted, left): (Vec<SplitId>, Vec<SplitId>) =
+            lost.into_iter().partition(|split| self.log.has_acted(*split));
         let forgotten = self.journal.forget_splits(&left);
         let again = match (acted.first(), self.options.ledger == LedgerUse::Off) {
             (Some(split), _) => format!(

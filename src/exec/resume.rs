@@ -105,8 +105,12 @@ impl Beginning {
             for split in &lost {
                 if self.kept.get(split).is_some_and(|kept| kept.gone) {
                     let name = &plan.stages[stage].name;
-                    let message = format!("`{name}`: {loss}, and input that it came from is gone after its `done` action");
-                    return Err(Failure::new(Exit::Spec, format!("{message}; put it back and start over with `--fresh`")));
+                    let message =
+                        format!("`{name}`: {loss}, and input that it came from is gone after its `done` action");
+                    return Err(Failure::new(
+                        Exit::Spec,
+                        format!("{message}; put it back and start over with `--fresh`"),
+                    ));
                 }
             }
             tracing::warn!("`{}`: {loss}; it is sent again", plan.stages[stage].name);

@@ -17,8 +17,12 @@ pub(super) fn function(name: &str) -> Option<&'static str> {
         "least" => "use `case when a <= b then a else b end`",
         "left" => "use `substr(text, 1, n)`",
         "right" => "use `substr(text, length(text) - n + 1)`",
-        "lpad" | "rpad" => "not available; `substr('00000' || text, length(text) + 1)` fills a short text up from the left",
-        "regexp_extract" | "regexp_substr" => "use `regexp_replace` with a group, over the whole text: `'^.*?(…).*$', '\\1'`",
+        "lpad" | "rpad" => {
+            "not available; `substr('00000' || text, length(text) + 1)` fills a short text up from the left"
+        }
+        "regexp_extract" | "regexp_substr" => {
+            "use `regexp_replace` with a group, over the whole text: `'^.*?(…).*$', '\\1'`"
+        }
         "current_date" | "curdate" | "today" => "use `cast(now() as date)`",
         "current_timestamp" | "getdate" | "sysdate" | "localtimestamp" => "use `now()`",
         "len" | "char_length" | "character_length" => "use `length(text)`",

@@ -135,7 +135,11 @@ impl Session {
     }
 
     /// Runs a prepared statement and takes all its rows.
-    pub(crate) fn query(&self, statement: &Statement, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, ServiceError> {
+    pub(crate) fn query(
+        &self,
+        statement: &Statement,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, ServiceError> {
         self.wait(self.client.query(statement, values))
     }
 

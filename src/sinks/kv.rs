@@ -98,7 +98,12 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let store = stores::open(spec.backend, &path);
     let kv = Kv { path, store, columns: Arc::new(Columns { key, value, parse }), order: spec.order, ack: spec.ack };
     let workers = Workers::Keyed(divide, WORKERS);
-    Some(Compiled { stage: Box::new(kv), output: None, workers, notes: vec![what, when.to_owned(), spec.order.note().to_owned()] })
+    Some(Compiled {
+        stage: Box::new(kv),
+        output: None,
+        workers,
+        notes: vec![what, when.to_owned(), spec.order.note().to_owned()],
+    })
 }
 
 struct Kv {

@@ -128,8 +128,7 @@ fn check(written: &Written, batch: &Batch) {
 
 /// Rejects as `record code message`.
 pub(crate) fn rejects(written: &Written) -> Vec<String> {
-    let told = |reject: &crate::batch::Reject| {
-        format!("{} {} {}", reject.position.record, reject.code.0, reject.message)
-    };
+    let told =
+        |reject: &crate::batch::Reject| format!("{} {} {}", reject.position.record, reject.code.0, reject.message);
     written.rejects.iter().map(told).collect()
 }

@@ -28,7 +28,9 @@ fn copy() -> Work {
 #[test]
 fn a_word_that_is_no_command_is_told_the_command() {
     let work = copy();
-    for (word, meant) in [("validate", "check"), ("lint", "check"), ("exec", "run"), ("staus", "status"), ("plann", "plan")] {
+    for (word, meant) in
+        [("validate", "check"), ("lint", "check"), ("exec", "run"), ("staus", "status"), ("plann", "plan")]
+    {
         let ran = work.expect(64, &[word, "copy.toml"]);
         let said = format!("error: there is no command `{word}`, and no file of that name; did you mean `{meant}`?\n");
         assert_eq!(ran.stderr, said);
@@ -57,9 +59,8 @@ fn a_folder_is_not_a_file() {
     let work = copy();
     for path in ["in", "in/"] {
         let ran = work.expect(66, &["copy.toml", "--set", &format!("sources.s.path={path}")]);
-        let said = format!(
-            "copy: no file matches `{path}`, which is a folder; read what is in it with `in/*` or `in/**/*`"
-        );
+        let said =
+            format!("copy: no file matches `{path}`, which is a folder; read what is in it with `in/*` or `in/**/*`");
         assert_eq!(errors(&ran), [said]);
     }
 }
@@ -67,12 +68,14 @@ fn a_folder_is_not_a_file() {
 #[test]
 fn a_variable_without_a_value_is_all_that_is_said_of_a_text() {
     let work = copy();
-    let columns = "[transforms.t]\ntype = \"select\"\ninput = \"s\"\ncolumns = { a = \"id + ${SALT}\", b = \"${SALT}\" }\n\n";
+    let columns =
+        "[transforms.t]\ntype = \"select\"\ninput = \"s\"\ncolumns = { a = \"id + ${SALT}\", b = \"${SALT}\" }\n\n";
     let spec = JOB.replace("input = \"s\"", "input = \"t\"").replace("[sinks.out]", &format!("{columns}[sinks.out]"));
     work.file("salt.toml", spec);
     let told = |code: i32, args: &[&str], level: &str| {
         let said = work.expect(code, args).stderr;
-        let said: Vec<&str> = said.lines().filter(|line| line.starts_with("error:") || line.starts_with("note:")).collect();
+        let said: Vec<&str> =
+            said.lines().filter(|line| line.starts_with("error:") || line.starts_with("note:")).collect();
         assert_eq!(said, vec![format!("{level}: the environment variable `SALT` is not set"); 2]);
     };
     told(78, &["salt.toml"], "error");
@@ -82,11 +85,9 @@ fn a_variable_without_a_value_is_all_that_is_said_of_a_text() {
 #[test]
 fn dates_of_other_countries_are_recognized() {
     let work = copy();
-    for (day, order) in [
-        ("29/02/2024", "DD/MM/YYYY"),
-        ("02/29/2024", "MM/DD/YYYY"),
-        ("04.02.2024", "DD.MM.YYYY or MM.DD.YYYY"),
-    ] {
+    for (day, order) in
+        [("29/02/2024", "DD/MM/YYYY"), ("02/29/2024", "MM/DD/YYYY"), ("04.02.2024", "DD.MM.YYYY or MM.DD.YYYY")]
+    {
         work.file("in/a.csv", format!("id,day\n1,{day}\n"));
         let ran = work.expect(65, &["copy.toml", "--fresh"]);
         let said = format!("`{day}` is no date: dates are YYYY-MM-DD, and this looks like {order}; read it as string");

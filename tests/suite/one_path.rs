@@ -168,7 +168,9 @@ fn every_way_to_run_a_job_gives_the_same() {
         let work = case.work();
         let report = work.report(0, &["job.toml", "--dry-run"]);
         assert_eq!(stage(&report, "file")["rows_in"], all.len(), "seed {seed}");
-        assert!(!work.path("out.tsv").exists() && !work.path("out.db").exists() && !work.path("rejects.ndjson").exists());
+        assert!(
+            !work.path("out.tsv").exists() && !work.path("out.db").exists() && !work.path("rejects.ndjson").exists()
+        );
 
         let shown = work.expect(0, &["preview", "job.toml", "made", "--rows", "20"]).stdout;
         let shown: Vec<i64> = shown.lines().filter_map(|line| line.trim().parse().ok()).collect();
@@ -190,6 +192,10 @@ fn killed_and_resumed(case: &Case, seed: u64, all: &[i64]) {
     }
     // One that was killed in the moment after its last word had finished: then this is a new run, with nothing to read.
     let ran = work.run(&["job.toml"]);
-    assert!(ran.code == 0 || (ran.code == 66 && names(&work).iter().all(|name| name.ends_with(".done"))), "{}", ran.stderr);
+    assert!(
+        ran.code == 0 || (ran.code == 66 && names(&work).iter().all(|name| name.ends_with(".done"))),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(stored(&work), all, "seed {seed}, killed");
 }

@@ -43,9 +43,10 @@ fn places(work: &Work) -> Vec<(String, u64)> {
 }
 
 fn expected(bad: &[&[usize]], count: usize) -> Vec<(String, u64)> {
-    let all = bad.iter().enumerate().flat_map(|(file, lines)| {
-        lines.iter().map(move |line| (format!("in/{file}.tsv"), *line as u64))
-    });
+    let all = bad
+        .iter()
+        .enumerate()
+        .flat_map(|(file, lines)| lines.iter().map(move |line| (format!("in/{file}.tsv"), *line as u64)));
     all.take(count).collect()
 }
 
@@ -93,11 +94,15 @@ fn a_record_that_two_sinks_refuse_counts_once() {
     for (limit, code) in [("100%", 0), ("67%", 0), ("66%", 65), ("2", 0), ("1", 65)] {
         let work = Work::new();
         let database = rusqlite::Connection::open(work.path("t.db")).unwrap();
-        database.execute_batch("create table a (n integer check (n < 2)); create table b (n integer check (n < 2))").unwrap();
+        database
+            .execute_batch("create table a (n integer check (n < 2)); create table b (n integer check (n < 2))")
+            .unwrap();
         drop(database);
         work.file("in/0.tsv", "1\n2\n3\n");
         let sink = |name: &str| {
-            format!("[sinks.{name}]\ntype = \"sqlite\"\ninput = \"rows\"\ndatabase = \"t.db\"\ntable = \"{name}\"\ncreate = \"never\"\n")
+            format!(
+                "[sinks.{name}]\ntype = \"sqlite\"\ninput = \"rows\"\ndatabase = \"t.db\"\ntable = \"{name}\"\ncreate = \"never\"\n"
+            )
         };
         let quoted = if limit.ends_with('%') { format!("\"{limit}\"") } else { limit.to_owned() };
         let sinks = format!("{}{}[sinks.out]", sink("a"), sink("b"));

@@ -20,8 +20,8 @@ use crate::{
     jobspec::{Problems, Table, Value},
     kind::{Compiled, Context, Workers},
     stage::{Guarantee, Mode, Sink, SinkWorker},
-    values::{columns::ColumnSpec, json as row_json},
     testing::Folder,
+    values::{columns::ColumnSpec, json as row_json},
 };
 
 fn schema(columns: &[&str]) -> Schema {

@@ -67,7 +67,10 @@ fn documents_are_stored_and_bad_rows_refused() {
             (Some("c"), None),
         ];
         let written = write(&mut *worker, &batch(ColumnType::String, &rows));
-        let said = ["2 no_key the key is null", "3 bad_json the value is not JSON: EOF while parsing an object at line 1 column 1"];
+        let said = [
+            "2 no_key the key is null",
+            "3 bad_json the value is not JSON: EOF while parsing an object at line 1 column 1",
+        ];
         assert_eq!(rejects(&written), said);
         assert_eq!((written.accepted, written.failed, written.durable), (5, 0, true));
         assert_eq!(held(&path, backend), of(&[("", "null"), ("a", r#"{"x":1}"#)]), "durable before it answers");

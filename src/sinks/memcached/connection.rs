@@ -250,10 +250,7 @@ impl Connection {
     }
 
     /// Does one step of an attempt in what is left of its time. A stream with an error is given up.
-    fn timed(
-        &mut self,
-        step: impl FnOnce(&mut Connection, Instant) -> io::Result<()>,
-    ) -> Result<(), ServiceError> {
+    fn timed(&mut self, step: impl FnOnce(&mut Connection, Instant) -> io::Result<()>) -> Result<(), ServiceError> {
         let started = Instant::now();
         let result = step(self, started + self.left);
         self.left = self.left.saturating_sub(started.elapsed());

@@ -104,7 +104,8 @@ impl MetaStream {
 
     fn greet(stream: TcpStream, deadline: Instant) -> io::Result<MetaStream> {
         stream.set_nodelay(true)?;
-        let mut opened = MetaStream { stream, input: vec![0; 4 * LONGEST_LINE].into(), filled: 0, identity: Identity::default() };
+        let mut opened =
+            MetaStream { stream, input: vec![0; 4 * LONGEST_LINE].into(), filled: 0, identity: Identity::default() };
         let mut replies = Replies::default();
         opened.send(BARRIER, deadline, &mut replies)?;
         opened.receive(1, deadline, &mut replies)?;

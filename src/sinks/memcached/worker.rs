@@ -166,7 +166,10 @@ impl Core {
         check_key(key)?;
         if value.len() as u64 > self.shared.max_value_bytes {
             let limit = self.shared.max_value_bytes;
-            return Err((RejectCode("too_large"), format!("the value has {} bytes, the limit is {limit}", value.len())));
+            return Err((
+                RejectCode("too_large"),
+                format!("the value has {} bytes, the limit is {limit}", value.len()),
+            ));
         }
         self.connections[server].push(row, key, value, &self.options);
         Ok(server)

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     batch::{Batch, RejectCode},
-    service::ServiceError,
     receipt::Refused,
+    service::ServiceError,
 };
 
 /// The reasons for rejects.

@@ -163,7 +163,8 @@ impl Plan {
         notes.extend(self.layout.notes(""));
         notes.extend([
             format!("{how}, one connection per worker, one transaction per split"),
-            self.retry.note(&format!("of {} to connect, {} for a statement", self.retry.timeout, self.statement_timeout)),
+            self.retry
+                .note(&format!("of {} to connect, {} for a statement", self.retry.timeout, self.statement_timeout)),
         ]);
         for Written { column, .. } in &self.layout.columns {
             if holds_nanoseconds(&column.column_type) {

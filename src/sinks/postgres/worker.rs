@@ -18,8 +18,8 @@ use crate::{
     batch::{Batch, SplitId},
     failure::{Exit, Failure},
     postgres::{Raw, Server, Session, Values},
-    service::{ErrorClass, ServiceError, Tries},
     receipt::{Answers, Refused},
+    service::{ErrorClass, ServiceError, Tries},
 };
 
 /// Rows of an open split are kept up to so many bytes, to write them again should the transaction be lost.
@@ -384,7 +384,9 @@ impl table::Connection for Worker {
                 self.split.parts.clear();
                 self.split.noted = Some(place);
             }
-            Err(Unfinished::Lost(trouble) | Unfinished::Unknown(trouble)) => self.after(&mut Tries::default(), &trouble)?,
+            Err(Unfinished::Lost(trouble) | Unfinished::Unknown(trouble)) => {
+                self.after(&mut Tries::default(), &trouble)?
+            }
             Err(Unfinished::Twice) => {
                 let message = "the split was committed meanwhile, by a run that had been taken for dead";
                 return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));

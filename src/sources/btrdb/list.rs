@@ -77,7 +77,8 @@ fn lookup(plan: &Plan, session: &mut Session) -> Result<Vec<Stream>, ServiceErro
     let mut streams = Vec::new();
     while let Some(piece) = session.next(&mut pieces)? {
         for found in &piece.results {
-            let no_uuid = |_| ServiceError::silent(ErrorClass::Permanent, format!("a UUID of {} bytes", found.uuid.len()));
+            let no_uuid =
+                |_| ServiceError::silent(ErrorClass::Permanent, format!("a UUID of {} bytes", found.uuid.len()));
             streams.push(Stream { uuid: found.uuid.as_slice().try_into().map_err(no_uuid)?, title: title(found) });
         }
     }

@@ -23,8 +23,8 @@ use crate::{
     jobspec::{BatchSize, Problems, Table, Value},
     kind::{Compiled, Context},
     stage::{Source, Split},
-    values::json as row_json,
     testing::Folder,
+    values::json as row_json,
 };
 
 /// How a test reads: the size of batches and the longest record.

@@ -9,8 +9,8 @@ use crate::{
     jobspec::{BatchSize, Document, Format, Place, Problems},
     kind::{Compiled, Context},
     stage::{Detail, Source, Split},
-    values::json as row_json,
     testing::Folder,
+    values::json as row_json,
 };
 
 const BATCH: BatchSize = BatchSize { rows: 1000, bytes: 1 << 20 };

@@ -10,8 +10,8 @@ use crate::{
     batch::{Batch, Block, Origin, Rejects, SplitId},
     jobspec::Problems,
     stores::{Backend, Change, open},
-    values::json as row_json,
     testing::Folder,
+    values::json as row_json,
 };
 
 fn input() -> Schema {

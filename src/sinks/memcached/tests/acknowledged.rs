@@ -38,7 +38,9 @@ fn one_server_needs_no_route_and_text_is_a_value() {
     let mut core = core(&spec(&[("only", &server.address)]));
     let batch = numbered("k", 3, &[""]);
     let keys = batch.records.column(0).as_string_view();
-    let written = core.write(&batch, Rows { keys, values: Values::Text(keys), routes: None }, |row| row == 1).expect("it goes on");
+    let written = core
+        .write(&batch, Rows { keys, values: Values::Text(keys), routes: None }, |row| row == 1)
+        .expect("it goes on");
     assert_eq!(written.accepted, 2);
     assert_eq!(
         [server.get("k0"), server.get("k1"), server.get("k2")],

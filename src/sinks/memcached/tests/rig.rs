@@ -121,7 +121,10 @@ pub(super) fn spec(servers: &[(&str, &str)]) -> Spec {
 
 /// The same with a short timeout, for servers that are silent.
 pub(super) fn impatient(servers: &[(&str, &str)], attempts: u32) -> Spec {
-    Spec { retry: Retry { attempts: Some(attempts), backoff: millis(5), timeout: millis(250), ..Retry::default() }, ..spec(servers) }
+    Spec {
+        retry: Retry { attempts: Some(attempts), backoff: millis(5), timeout: millis(250), ..Retry::default() },
+        ..spec(servers)
+    }
 }
 
 pub(super) fn core(spec: &Spec) -> Core {

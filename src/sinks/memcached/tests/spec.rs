@@ -202,7 +202,8 @@ fn a_compiled_sink_writes_what_its_expressions_say() {
 fn the_schema_names_every_key() {
     let schema = (KIND.schema)(&mut schemars::SchemaGenerator::default());
     let keys = schema.get("properties").and_then(|keys| keys.as_object()).expect("a table's schema");
-    let expected = ["key", "value", "route", "servers", "order", "ack", "verify", "retry", "expire", "flags", "max_value_bytes"];
+    let expected =
+        ["key", "value", "route", "servers", "order", "ack", "verify", "retry", "expire", "flags", "max_value_bytes"];
     assert_eq!(keys.keys().collect::<Vec<_>>(), expected);
     assert_eq!(schema.get("required"), Some(&serde_json::json!(["key", "value", "servers"])));
     assert_eq!(schema.get("additionalProperties"), Some(&serde_json::json!(false)));

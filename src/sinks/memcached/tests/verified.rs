@@ -87,8 +87,10 @@ fn the_same_key_on_two_servers_is_two_keys() {
 #[test]
 fn rows_that_failed_are_not_looked_for() {
     let server = TestServer::start(&[]);
-    let spec =
-        Spec { verify: Some(Verify { sample: 50, min: Share(0.99) }), ..spec(&[("gone", &unused_address()), ("a", &server.address)]) };
+    let spec = Spec {
+        verify: Some(Verify { sample: 50, min: Share(0.99) }),
+        ..spec(&[("gone", &unused_address()), ("a", &server.address)])
+    };
     let shared = Arc::new(shared(&spec));
     let mut core = Core::new(Arc::clone(&shared), Mode::Write);
     assert_eq!(write(&mut core, &numbered("k", 20, &["gone", "a"])).failed, 10);
@@ -132,6 +134,7 @@ fn a_server_that_trickles_does_not_hold_up_the_end() {
     let shared = Arc::get_mut(&mut run.shared).expect("no worker is left");
     shared.servers[0].address = proxy;
     shared.retry = Retry { attempts: Some(1), backoff: millis(1), timeout: millis(300), ..Retry::default() };
-    let failure = within(time::Duration::from_secs(5), || verify::verify(&run.shared)).expect_err("the server is too slow");
+    let failure =
+        within(time::Duration::from_secs(5), || verify::verify(&run.shared)).expect_err("the server is too slow");
     assert!(failure.message.ends_with("after 1 attempt: no answer within the timeout"), "{}", failure.message);
 }

@@ -16,8 +16,8 @@ use crate::{
     kind::{Compiled, Context},
     sqlite::ValueColumn,
     stage::{Mode, Sink, SinkWorker, Written},
-    values::{columns::Invalid, json as row_json},
     testing::Folder,
+    values::{columns::Invalid, json as row_json},
 };
 
 /// Columns as `name type`, with a `?` behind those that may be null.
