@@ -3,45 +3,12 @@
 
 use arrow_array::{Array, ArrayRef, BinaryViewArray, StringViewArray, cast::AsArray};
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 use crate::{
     batch::{Batch, RejectCode, Rejects},
     expr::{Expr, RowError},
     failure::{Exit, Failure},
-    stage::Guarantee,
     values::hex,
 };
-
-/// In which order rows with equal keys are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Order {
-    /// In the order of the input, so that the last one stays.
-    #[default]
-    Input,
-    /// In any order: each run may leave another one of them.
-    Any,
-}
-
-impl Order {
-    /// What a sink whose rows replace earlier ones of their key promises with it.
-    pub(crate) fn guarantee(self) -> Guarantee {
-        match self {
-            Order::Input => Guarantee::LastWins,
-            Order::Any => Guarantee::AnyOrder,
-        }
-    }
-
-    /// What `runner plan` says of it.
-    pub(crate) fn note(self) -> &'static str {
-        match self {
-            Order::Input => "of rows with equal keys the last one of the input stays",
-            Order::Any => "of rows with equal keys any one may stay",
-        }
-    }
-}
 
 /// Why a row is refused: in a word and in a sentence.
 pub(crate) type Refusal = (RejectCode, String);

@@ -9,6 +9,7 @@ use crate::{
     batch::{ColumnType, Schema},
     expr::{self, Expr, ExprError},
     jobspec::{self, Definitions, Path, Place, Problem, Problems, Table, Value},
+    stage::Guarantee,
 };
 
 /// One kind of source, transform or sink: `S` is `dyn Source`, `dyn Transform` or `dyn Sink`.
@@ -77,6 +78,24 @@ pub enum Order {
     Input,
     /// In any order, so that rows are free to go to any worker.
     Any,
+}
+
+impl Order {
+    /// What a sink whose rows replace earlier ones of their key promises with it.
+    pub fn guarantee(self) -> Guarantee {
+        match self {
+            Order::Input => Guarantee::LastWins,
+            Order::Any => Guarantee::AnyOrder,
+        }
+    }
+
+    /// What `runner plan` says of it.
+    pub fn note(self) -> &'static str {
+        match self {
+            Order::Input => "of rows with equal keys the last one of the input stays",
+            Order::Any => "of rows with equal keys any one may stay",
+        }
+    }
 }
 
 /// What a kind compiles in: its table, its input, and the place to put problems.

@@ -9,6 +9,7 @@
 //! It calls a worker from one thread only. After a worker returned an error or panicked, it is dropped
 //! and not called again.
 
+mod attempt;
 mod properties;
 
 use std::{
@@ -21,6 +22,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 
+pub use self::attempt::{Attempt, Inspection, Kept, OtherRun, Splits};
 pub use self::properties::{Guarantee, Repeats, SinkProperties, SourceProperties, TransformProperties};
 use crate::{
     batch::{Batch, Position, Reject, RejectCode, Rejects, SplitId},
@@ -36,12 +38,13 @@ pub trait Source: Send + Sync {
     /// When the input cannot be listed, or there is none.
     fn splits(&self) -> Result<Vec<Split>, Failure>;
 
-    /// Lists the splits again, to go on with a run that broke off. Those in `stored` are wholly stored: what held
-    /// them may be gone or have another name by now, and is missing from the list then.
+    /// Lists the splits again, to resume a run that was interrupted. Of those that it had, `stored` are wholly stored:
+    /// their input may since have been moved or deleted, and is missing from the list then. `left` are still to be read.
+    /// A source that grows while it is read gives back what is in `left`: what is new beyond that is for the next run.
     ///
     /// # Errors
     /// As [`Source::splits`].
-    fn splits_again(&self, _stored: &[&Split]) -> Result<Vec<Split>, Failure> {
+    fn splits_again(&self, _stored: &[&Split], _left: &[&Split]) -> Result<Vec<Split>, Failure> {
         self.splits()
     }
 
@@ -269,6 +272,15 @@ pub trait Sink: Send + Sync {
     /// The output cannot be created or reached at all.
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure>;
 
+    /// What the target has of a run, and of others of the job that are not over; called before [`Sink::begin`], and
+    /// changes nothing. A sink that keeps nothing of runs has nothing to say.
+    ///
+    /// # Errors
+    /// The target cannot be reached or read.
+    fn inspect(&self, _attempt: &Attempt) -> Result<Inspection, Failure> {
+        Ok(Inspection::default())
+    }
+
     /// Paths that it may write, with something in place of what only rows tell: no source of the job may read these.
     fn may_write(&self) -> Vec<PathBuf> {
         self.properties().files
@@ -311,29 +323,6 @@ pub trait Sink: Send + Sync {
     fn verify(&self) -> Result<Option<Verified>, Failure> {
         Ok(None)
     }
-}
-
-/// One attempt at a run that can be gone on with.
-#[derive(Clone, Debug)]
-pub struct Attempt {
-    /// The run's name, the same in all its attempts: 16 hexadecimal digits.
-    pub run: String,
-    /// What tells the job from all others that may write to one place; the same in all its runs.
-    pub job: String,
-    /// The stage's name.
-    pub stage: String,
-    /// Has there been an attempt before this one?
-    pub again: bool,
-    /// Is anything stored that earlier attempts have read?
-    pub stored: bool,
-    /// When the run began.
-    pub started: SystemTime,
-    /// A folder of the job's own, where a stage may put aside what it needs after a kill. It is not there until a
-    /// stage makes it, and goes when the run is over.
-    pub folder: PathBuf,
-    /// Are the rows divided among the stage's workers by a key? Then no split belongs to one worker. The number of
-    /// workers is the same in all attempts.
-    pub divided: bool,
 }
 
 /// Does a run write, or only show what it would write?

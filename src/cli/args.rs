@@ -72,6 +72,10 @@ pub(super) struct Run {
     /// Begin anew, even where a run broke off; what that has stored stays where it is
     #[arg(long)]
     pub(super) fresh: bool,
+    /// Resume a run that only a database knows of, as the state directory was lost or is another host's; what still
+    /// writes for it is stopped at its next commit
+    #[arg(long, conflicts_with_all = ["fresh", "no_ledger"])]
+    pub(super) adopt: bool,
     /// Keep nothing to go on with should the run break off, and leave alone what is kept of one that did
     #[arg(long, conflicts_with = "fresh")]
     pub(super) no_ledger: bool,

@@ -182,10 +182,11 @@ fn one(spec: &Path, args: &Run, names: &mut Names, teller: &Teller) -> Result<En
         compiled.plan = None;
     }
     let Some(plan) = compiled.plan else { return Err(teller.invalid(spec, &compiled.document, &compiled.problems)) };
-    let ledger = match (args.no_ledger, args.fresh) {
-        (true, _) => LedgerUse::Off,
-        (false, true) => LedgerUse::Fresh,
-        (false, false) => LedgerUse::Resume,
+    let ledger = match (args.no_ledger, args.fresh, args.adopt) {
+        (true, ..) => LedgerUse::Off,
+        (_, true, _) => LedgerUse::Fresh,
+        (.., true) => LedgerUse::Adopt,
+        _ => LedgerUse::Resume,
     };
     carry_out(Arc::new(plan), spec, &args.how, (args.limit, ledger), teller)
 }
@@ -199,6 +200,12 @@ pub(super) fn carry_out(
     teller: &Teller,
 ) -> Result<Ended, Exit> {
     let Teller { screen, signals, .. } = teller;
+    if let Some(path) = &args.report
+        && plan.sources().any(|(_, source)| source.reads().is_some_and(|reads| reads(path)))
+    {
+        let message = format!("--report {}: the job reads this file", path.display());
+        return Err(teller.refused(spec, Failure::new(Exit::Usage, message)));
+    }
     // A rehearsal writes nothing that another run could disturb.
     let lock = (!args.dry_run).then(|| lock(&plan, args.wait, signals, screen)).transpose();
     let lock = lock.map_err(|failure| teller.refused(spec, failure))?;

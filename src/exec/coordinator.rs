@@ -460,9 +460,9 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Was this the first attempt, and is nothing stored?
+    /// Was this the first attempt, and has nothing come of it but rejects?
     fn is_blank(&self) -> bool {
-        self.journal.is_first_attempt() && self.log.is_blank() && self.rows_stored == 0 && !self.a_sink_failed
+        self.journal.is_first_attempt() && self.rows_stored == 0 && self.log.done_count() == 0 && !self.a_sink_failed
     }
 
     /// Puts the reject file in input order, and says why the job fails where there are too many.

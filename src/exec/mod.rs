@@ -31,6 +31,7 @@ mod read;
 mod reject_limit;
 mod resume;
 mod split_log;
+mod targets;
 mod verdict;
 mod watchdog;
 mod work;
@@ -80,6 +81,8 @@ pub enum LedgerUse {
     Off,
     /// A run that broke off is gone on with; else a new one begins.
     Resume,
+    /// The same; and a run that only the targets know of is taken over.
+    Adopt,
     /// A new run begins, whatever there is.
     Fresh,
 }

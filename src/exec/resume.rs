@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LedgerUse, Options, split_log::StoredWhen, worker::guard};
+use std::sync::Arc;
+
+use super::{LedgerUse, Options, split_log::StoredWhen, targets::Targets, worker::guard};
 use crate::{
     batch::SplitId,
     event::StageId,
@@ -52,7 +54,7 @@ impl Beginning {
             return Ok(Beginning { listed: list(plan)?, kept: BTreeMap::new(), durable: None });
         }
         let fresh = options.ledger == LedgerUse::Fresh;
-        let ledger = Ledger::open(&plan.state, &plan.name, fresh)?;
+        let mut ledger = Ledger::open(&plan.state, &plan.name, fresh)?;
         let parts = parts(plan);
         let broken = ledger.broken().filter(|_| !fresh).cloned();
         let again = match broken.as_ref().map(|run| go_on(plan, run, &parts)).transpose() {
@@ -60,14 +62,14 @@ impl Beginning {
             Err(_) if broken.as_ref().is_some_and(|run| is_harmless(plan, run)) => None,
             again => again?.zip(broken),
         };
-        let (listed, kept, run) = match again {
+        let (mut listed, mut kept, mut run) = match again {
             Some(((listed, kept), run)) => (listed, kept, run),
             None => {
                 let listed = list(plan)?;
                 let splits = listed.iter().flat_map(|(stage, splits)| {
                     splits.iter().map(|split| (plan.stages[*stage].name.clone(), split.clone()))
                 });
-                let run = Run::new(plan.now, parts, splits);
+                let run = Run::new(ledger.id(), plan.now, parts.clone(), splits);
                 (listed, BTreeMap::new(), run)
             }
         };
@@ -75,7 +77,29 @@ impl Beginning {
             // What has been read of a stream is gone.
             return Ok(Beginning { listed, kept, durable: None });
         }
-        let attempts = attempts(plan, &run);
+        let token = ledger::new_id();
+        // Of a run that has nothing left to do the targets may have forgotten all.
+        if run.attempts > 0 && run.splits.iter().all(|entry| entry.state == State::Done) {
+            let attempts = attempts(plan, &run, true, &token);
+            return Ok(Beginning { listed, kept, durable: Some(Durable { ledger, run, attempts }) });
+        }
+        let mut targets = Targets::inspect(plan, &attempts(plan, &run, run.attempts > 0, &token))?;
+        let adopted = targets.lost_run(plan, options, &mut ledger, run.attempts > 0)?;
+        let resumed = run.attempts > 0 || adopted.is_some();
+        if let Some(mut lost) = adopted {
+            targets = Targets::inspect(plan, &attempts(plan, &lost, true, &token))?;
+            let when = stored_when(plan);
+            let alone = when.iter().filter(|(_, when)| **when == StoredWhen::Alone);
+            let alone: BTreeSet<&str> = alone.map(|(stage, _)| plan.stages[*stage].name.as_str()).collect();
+            targets.mark_stored(plan, &mut lost, |source| alone.contains(source));
+            (listed, kept) = go_on(plan, &lost, &parts)?;
+            run = lost;
+        }
+        if resumed {
+            send_again(&targets.compare(plan, &run)?, &mut run, &mut kept)?;
+        }
+        run.targets.extend(targets.names(plan));
+        let attempts = attempts(plan, &run, resumed, &token);
         Ok(Beginning { listed, kept, durable: Some(Durable { ledger, run, attempts }) })
     }
 
@@ -239,7 +263,9 @@ fn list_again(plan: &Plan, run: &Run) -> Result<Again, Failure> {
         let entries: Vec<&Entry> = run.splits.iter().filter(|entry| entry.source == *name).collect();
         let stored: Vec<&Split> =
             entries.iter().filter(|entry| entry.state >= State::Stored).map(|entry| &entry.split).collect();
-        let now = source.splits_again(&stored)?;
+        let left: Vec<&Split> =
+            entries.iter().filter(|entry| entry.state == State::Left).map(|entry| &entry.split).collect();
+        let now = guard(plan, stage, || source.splits_again(&stored, &left))?;
         differences.extend(compare(&entries, &now));
         for (number, entry) in (first..).zip(&entries) {
             if entry.state >= State::Stored {
@@ -282,21 +308,50 @@ fn compare(entries: &[&Entry], now: &[Split]) -> Vec<String> {
     differences.into_iter().collect()
 }
 
-fn attempts(plan: &Plan, run: &Run) -> BTreeMap<StageId, Attempt> {
-    let path = ledger::path(&plan.state, &plan.name);
-    // It is there, so it has one.
-    let job = std::fs::canonicalize(&path).unwrap_or(path).display().to_string();
+/// Splits that a target has lost are sent again.
+fn send_again(
+    splits: &BTreeSet<SplitId>,
+    run: &mut Run,
+    kept: &mut BTreeMap<SplitId, KeptSplit>,
+) -> Result<(), Failure> {
+    if splits.is_empty() {
+        return Ok(());
+    }
+    for split in splits {
+        let gone = kept.remove(split).is_some_and(|kept| kept.gone);
+        let entry = &mut run.splits[split.0 as usize];
+        if gone {
+            let (name, source) = (&entry.split.name, &entry.source);
+            let message =
+                format!("split `{name}` of `{source}` was stored, and is not there any more; nor is its input");
+            return Err(Failure::new(Exit::Spec, format!("{message}; start over with `--fresh`")));
+        }
+        entry.state = State::Left;
+    }
+    tracing::warn!("{} splits that were stored are not there any more: they are sent again", splits.len());
+    Ok(())
+}
+
+/// What each transform and sink must know of an attempt.
+fn attempts(plan: &Plan, run: &Run, again: bool, token: &str) -> BTreeMap<StageId, Attempt> {
+    let (splits, record): (Arc<_>, Arc<[u8]>) = (Arc::new(run.keys()), run.record().into());
     let attempt = |(id, stage): (StageId, &crate::plan::Stage)| {
-        let divided = plan.pools.iter().any(|pool| pool.head == id && matches!(pool.intake, Intake::Keyed(_)));
+        let pool = plan.pools.iter().find(|pool| pool.head == id);
         let attempt = Attempt {
+            ledger: run.ledger.clone(),
             run: run.id.clone(),
-            job: job.clone(),
+            token: token.to_owned(),
+            job: plan.name.clone(),
+            plan: plan.digest.clone(),
             stage: stage.name.clone(),
-            again: run.attempts > 0,
+            again,
             stored: run.splits.iter().any(|entry| entry.state >= State::Stored),
             started: run.started,
             folder: ledger::folder(&plan.state, &plan.name),
-            divided,
+            divided: pool.is_some_and(|pool| matches!(pool.intake, Intake::Keyed(_))),
+            workers: pool.map_or(1, |pool| pool.workers as u32),
+            splits: Arc::clone(&splits),
+            record: Arc::clone(&record),
         };
         (id, attempt)
     };

@@ -65,9 +65,7 @@ pub(super) struct SplitLog {
     preceded: usize,
     /// The `done` actions of the splits before this one have run, or never will.
     acted: usize,
-    /// Splits that are durable, in this attempt or before it.
-    durable: usize,
-    /// Those of them that are to be noted.
+    /// Splits that are durable, and not noted yet.
     fresh: Vec<usize>,
     done: usize,
 }
@@ -83,7 +81,6 @@ impl SplitLog {
             act_at_end,
             preceded: 0,
             acted: 0,
-            durable: 0,
             fresh: Vec::new(),
             done: 0,
         }
@@ -125,7 +122,6 @@ impl SplitLog {
     /// An earlier attempt has stored it and noted that.
     pub(super) fn kept(&mut self, split: SplitId, share: Share) {
         self.count(split, share);
-        self.durable += 1;
         self.splits[split.0 as usize].state = State::Noted;
         self.advance();
     }
@@ -144,7 +140,6 @@ impl SplitLog {
 
     fn durable(&mut self, number: usize) {
         self.splits[number].state = State::Durable;
-        self.durable += 1;
         self.fresh.push(number);
     }
 
@@ -219,11 +214,6 @@ impl SplitLog {
     pub(super) fn has_acted(&self, split: SplitId) -> bool {
         self.splits.get(split.0 as usize).is_some_and(|split| split.state == State::Done)
     }
-
-    /// Is no split stored?
-    pub(super) fn is_blank(&self) -> bool {
-        self.durable == 0
-    }
 }
 
 #[cfg(test)]
@@ -274,7 +264,6 @@ mod tests {
         log.answered(SplitId(1), true);
         log.run_ended();
         assert_eq!(step(&mut log, true), (vec![], vec![]));
-        assert!(log.is_blank());
     }
 
     #[test]

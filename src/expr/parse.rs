@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<(ast::Expr, Places), Box<ExprError>> {
         return Err(Box::new(error));
     }
     let mut parser = Parser::new(&Sql).with_recursion_limit(DEEPEST).with_tokens_with_locations(tokens);
-    let tree = parser.parse_expr().map_err(|error| Box::new(syntax_error(&error, &parser, &places)))?;
+    let tree = parser.parse_expr().map_err(|error| Box::new(syntax_error(&error, text, &parser, &places)))?;
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
         // The parser takes an operator where a value should stand for a column of that name.
@@ -127,26 +127,27 @@ fn deepens(token: &Token) -> bool {
     ) || matches!(token, Token::Word(word) if word.keyword != Keyword::NoKeyword)
 }
 
-fn syntax_error(error: &ParserError, parser: &Parser<'_>, places: &Places) -> ExprError {
+fn syntax_error(error: &ParserError, text: &str, parser: &Parser<'_>, places: &Places) -> ExprError {
     let found = parser.peek_token().span.start;
     match error {
         ParserError::RecursionLimitExceeded => too_deep(places.from(found)),
-        ParserError::ParserError(text) | ParserError::TokenizerError(text) => {
-            let (message, at) = Places::split_location(text);
+        ParserError::ParserError(said) | ParserError::TokenizerError(said) => {
+            let (message, at) = Places::split_location(said);
             let place = places.from(at.unwrap_or(found));
             if message.starts_with("No infix parser for token") {
                 let sign = parser.get_current_token().token.to_string();
                 let help = elsewhere::operator(&sign).map(str::to_owned);
                 return ExprError::new(place, format!("`{sign}` is not an operator here"), help);
             }
-            // A word of SQL stands where a value is expected: mostly the name of a column.
-            let before = parser.get_current_token();
-            if let (true, Token::Word(word)) = (message.starts_with("Expected: an expression"), &before.token)
-                && word.keyword != Keyword::NoKeyword
-                && word.quote_style.is_none()
+            // A word of SQL stands before the place where a value is missing: mostly the name of a column.
+            let before = text.get(..place.start).unwrap_or_default().trim_end();
+            let start = before.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+            let word = &before[start..];
+            if message.starts_with("Expected: an expression")
+                && matches!(Token::make_word(word, None), Token::Word(word) if word.keyword != Keyword::NoKeyword)
             {
-                let help = format!("where `{0}` is the name of a column, quote it: `\"{0}\"`", word.value);
-                return ExprError::new(places.from(before.span.start), sentence(message), Some(help));
+                let help = format!("where `{word}` is the name of a column, quote it: `\"{word}\"`");
+                return ExprError::new(start..before.len(), sentence(message), Some(help));
             }
             let help = message.rsplit("found: ").next().and_then(elsewhere::operator).map(str::to_owned);
             ExprError::new(place, sentence(message), help)

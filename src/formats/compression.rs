@@ -390,6 +390,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn zeros_behind_a_gzip_file_are_padding_and_nothing_else_is() {
+        let member = |text: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+            encoder.write_all(text).expect("into memory");
+            encoder.finish().expect("into memory")
+        };
+        let folder = crate::testing::Folder::new("gunzip");
+        let read = |parts: &[&[u8]]| {
+            let path = folder.write("a.gz", &parts.concat());
+            let file = InFile::File(File::open(path).expect("there"));
+            let mut text = String::new();
+            let mut input = Input::new(file, Codec::Gzip, 1000).expect("a decoder");
+            let read = input.read_to_string(&mut text).map(|_| text).map_err(|error| error.kind());
+            read.inspect(|_| assert_eq!(input.bytes_read() as usize, parts.concat().len()))
+        };
+        let (one, two, none) = (member(b"one"), member(b"two"), member(b""));
+        assert_eq!(read(&[&one, &two]), Ok("onetwo".to_owned()));
+        assert_eq!(read(&[&one, &none, &two, &none]), Ok("onetwo".to_owned()));
+        assert_eq!(read(&[&one, &[0; 700_000]]), Ok("one".to_owned()));
+        assert_eq!(read(&[&one, &two, &[0]]), Ok("onetwo".to_owned()));
+        assert!(read(&[&one, &[0; 512], &two]).is_err(), "what follows padding is not read, so it must be told");
+        assert!(read(&[&one, b"x"]).is_err());
+        assert!(read(&[&one[..one.len() - 1]]).is_err());
+    }
+
+    #[test]
     fn the_name_decides_unless_the_spec_does() {
         let cases = [
             (Compression::Auto, "a.tsv.gz", Codec::Gzip),

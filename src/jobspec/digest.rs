@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Table, Value};
 
 /// Keys of the top level that do not change what a job does.
-const NOT_OF_JOB: &[&str] = &["description", "limits", "rejects", "report", "state"];
+const NOT_OF_JOB: &[&str] = &["description", "limits", "rejects", "report", "state", "on_lost_state"];
 
 /// The sections of stages.
 const SECTIONS: &[&str] = &["sources", "transforms", "sinks"];

@@ -42,6 +42,8 @@ pub struct JobSpec {
     pub samples: bool,
     /// The state directory; `.runner` beside the spec where there is none.
     pub state: Option<PathBuf>,
+    /// What becomes of a run that only a target knows of.
+    pub on_lost_state: OnLostState,
     /// Generator definitions by name, as written.
     pub definitions: Definitions,
     /// Where records come from, by name.
@@ -114,6 +116,21 @@ struct Top {
     /// The state directory.
     #[serde(default)]
     state: Option<FilePath>,
+    /// What to do when a database holds receipts of an unfinished run of this job that the state directory does not
+    /// know: in a container that starts from its image, or on another host.
+    #[serde(default)]
+    on_lost_state: OnLostState,
+}
+
+/// What becomes of a run that only a target knows of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLostState {
+    /// The job fails, and says what can be done.
+    #[default]
+    Fail,
+    /// The run is taken over from the receipts, as with `--adopt`.
+    Adopt,
 }
 
 /// Where the report goes, and what it may hold.
@@ -197,6 +214,7 @@ impl JobSpec {
             keep: top.report.as_ref().map_or_else(twenty, |report| report.keep).get(),
             report: top.report.and_then(|report| report.path),
             state: top.state.map(|file| file.path),
+            on_lost_state: top.on_lost_state,
             definitions: entries(&named, "definitions", problems),
         })
     }

@@ -31,7 +31,7 @@ pub use digest::{digest, digests};
 pub use interpolate::Mode;
 pub use job::{
     BatchSize, COMMON_KEYS_SINK, COMMON_KEYS_SOURCE, COMMON_KEYS_TRANSFORM, Common, Definitions, JobSpec, Limits,
-    Section, StageSpec, common_schema, schema,
+    OnLostState, Section, StageSpec, common_schema, schema,
 };
 pub use load::{Document, Format, ValueOf, Variable, load};
 pub use locate::{Located, locate};

@@ -35,10 +35,11 @@
 //! ones. Of several workers each looks to its own splits; between them there is no order to keep.
 
 mod frozen;
+mod record;
 mod status;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     hash::{BuildHasher, RandomState},
     io::ErrorKind,
@@ -55,18 +56,21 @@ use crate::{
     failure::{Exit, Failure},
     rejects::stamp,
     sqlite,
-    stage::Split,
+    stage::{Split, Splits},
 };
 
 /// The file's version, in SQLite's `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How long another process that looks at the ledger is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const TABLES: &str = "
-    CREATE TABLE run (id TEXT NOT NULL, started INTEGER NOT NULL, attempts INTEGER NOT NULL, finished TEXT,
-                      parts TEXT NOT NULL);
+    CREATE TABLE ledger (id TEXT NOT NULL);
+    CREATE TABLE run (id TEXT NOT NULL, ledger TEXT NOT NULL, started INTEGER NOT NULL, attempts INTEGER NOT NULL,
+                      finished TEXT, parts TEXT NOT NULL);
+    CREATE TABLE target (sink TEXT PRIMARY KEY, target TEXT NOT NULL);
+    CREATE TABLE beside (ledger TEXT NOT NULL, run TEXT NOT NULL, PRIMARY KEY (ledger, run));
     CREATE TABLE split (number INTEGER PRIMARY KEY, source TEXT NOT NULL, name TEXT NOT NULL, detail TEXT NOT NULL,
                         state INTEGER NOT NULL DEFAULT 0, read INTEGER NOT NULL DEFAULT 0,
                         rejected INTEGER NOT NULL DEFAULT 0, action TEXT);";
@@ -76,7 +80,9 @@ const TABLES: &str = "
 pub struct Ledger {
     path: PathBuf,
     connection: Connection,
+    id: String,
     broken: Option<Run>,
+    beside: BTreeSet<(String, String)>,
 }
 
 /// A run as the ledger knows it.
@@ -84,12 +90,16 @@ pub struct Ledger {
 pub struct Run {
     /// Its name: 16 hexadecimal digits.
     pub id: String,
+    /// The name of the ledger that it began in.
+    pub ledger: String,
     /// When its first attempt began.
     pub started: SystemTime,
     /// How many attempts have been made.
     pub attempts: u32,
     /// What must not change, by place in the spec: a digest of each.
     pub parts: BTreeMap<String, String>,
+    /// What each sink wrote to, by its name, where it can tell.
+    pub targets: BTreeMap<String, String>,
     /// Its splits, by number.
     pub splits: Vec<Entry>,
 }
@@ -133,15 +143,32 @@ pub struct Stored {
     pub rejected: u64,
 }
 
+impl Entry {
+    /// A split that nobody has read.
+    pub(crate) fn new(source: String, split: Split) -> Entry {
+        Entry { source, split, state: State::Left, read: 0, rejected: 0, action: None }
+    }
+}
+
 impl Run {
     /// A new run of splits that nobody has read.
     pub fn new(
+        ledger: &str,
         started: SystemTime,
         parts: BTreeMap<String, String>,
         splits: impl Iterator<Item = (String, Split)>,
     ) -> Run {
-        let entry = |(source, split)| Entry { source, split, state: State::Left, read: 0, rejected: 0, action: None };
-        Run { id: new_id(), started, attempts: 0, parts, splits: splits.map(entry).collect() }
+        let splits = splits.map(|(source, split)| Entry::new(source, split)).collect();
+        let (id, ledger) = (new_id(), ledger.to_owned());
+        Run { id, ledger, started, attempts: 0, parts, targets: BTreeMap::new(), splits }
+    }
+
+    /// The run's splits as stages know them.
+    pub fn keys(&self) -> Splits {
+        let split =
+            |Entry { source, split, .. }: &'_ Entry| (source.clone(), split.name.clone(), frozen::text(&split.detail));
+        let all: Vec<_> = self.splits.iter().map(split).collect();
+        Splits::new(all.iter().map(|(source, name, detail)| (source.as_str(), name.as_str(), detail.clone())))
     }
 
     /// Is every split of it stored?
@@ -161,7 +188,7 @@ pub fn folder(state: &Path, job: &str) -> PathBuf {
 }
 
 /// A name that no other run has.
-fn new_id() -> String {
+pub fn new_id() -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut hasher = Sha256::new();
     // Two random states differ, in one process and in two.
@@ -204,7 +231,12 @@ impl Ledger {
             0 => {
                 let mut make = || {
                     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                    // Another process may have been faster, one that only looks at the ledger.
+                    if self::version(&transaction)? != 0 {
+                        return Ok(());
+                    }
                     transaction.execute_batch(TABLES)?;
+                    transaction.execute("INSERT INTO ledger VALUES (?1)", [new_id()])?;
                     transaction.pragma_update(None, "user_version", VERSION)?;
                     transaction.commit()
                 };
@@ -213,7 +245,33 @@ impl Ledger {
             other => return Err(foreign(path, other)),
         }
         let broken = read(&connection, path)?.filter(|(_, finished)| finished.is_none()).map(|(run, _)| run);
-        Ok(Ledger { path: path.to_owned(), connection, broken })
+        let look = || {
+            let id = connection.query_row("SELECT id FROM ledger", [], |row| row.get(0))?;
+            let mut beside = connection.prepare("SELECT ledger, run FROM beside")?;
+            let beside =
+                beside.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+            Ok((id, beside))
+        };
+        let (id, beside) = look().map_err(|error| failed(&error))?;
+        Ok(Ledger { path: path.to_owned(), connection, id, broken, beside })
+    }
+
+    /// Its name, which no other ledger has.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Was it decided that this run, of another ledger or of one that was lost, is not resumed?
+    pub fn is_beside(&self, ledger: &str, run: &str) -> bool {
+        self.beside.contains(&(ledger.to_owned(), run.to_owned()))
+    }
+
+    /// Notes that a run that a target has receipts of is not resumed: the job goes on beside it.
+    pub fn leave_beside(&mut self, ledger: &str, run: &str) -> Result<(), Failure> {
+        self.beside.insert((ledger.to_owned(), run.to_owned()));
+        self.write(|transaction| {
+            transaction.execute("INSERT OR IGNORE INTO beside VALUES (?1, ?2)", [ledger, run]).map(drop)
+        })
     }
 
     /// The run that broke off, if one has.
@@ -225,20 +283,31 @@ impl Ledger {
     pub fn begin(&mut self, run: &Run) -> Result<(), Failure> {
         let again = run.attempts > 0;
         self.write(|transaction| {
+            transaction.execute_batch("DELETE FROM target")?;
+            let mut target = transaction.prepare("INSERT INTO target VALUES (?1, ?2)")?;
+            for (sink, text) in &run.targets {
+                target.execute([sink, text])?;
+            }
             if again {
                 transaction.execute("UPDATE run SET attempts = ?1", [run.attempts + 1])?;
+                let mut left =
+                    transaction.prepare("UPDATE split SET state = 0, read = 0, rejected = 0 WHERE number = ?1")?;
+                for (number, _) in run.splits.iter().enumerate().filter(|(_, entry)| entry.state == State::Left) {
+                    left.execute([number as i64])?;
+                }
                 return Ok(());
             }
             transaction.execute_batch("DELETE FROM run; DELETE FROM split")?;
-            let mut insert =
-                transaction.prepare("INSERT INTO split (number, source, name, detail) VALUES (?1, ?2, ?3, ?4)")?;
-            for (number, Entry { source, split, .. }) in run.splits.iter().enumerate() {
-                insert.execute(params![number as i64, source, split.name, frozen::text(&split.detail)])?;
+            let mut insert = transaction
+                .prepare("INSERT INTO split (number, source, name, detail, state) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            for (number, Entry { source, split, state, .. }) in run.splits.iter().enumerate() {
+                let detail = frozen::text(&split.detail);
+                insert.execute(params![number as i64, source, split.name, detail, *state as i64])?;
             }
             let parts = serde_json::to_string(&run.parts).unwrap_or_default();
             let started = millis(run.started);
-            let insert = "INSERT INTO run (id, started, attempts, parts) VALUES (?1, ?2, 1, ?3)";
-            transaction.execute(insert, params![run.id, started, parts]).map(drop)
+            let insert = "INSERT INTO run (id, ledger, started, attempts, parts) VALUES (?1, ?2, ?3, 1, ?4)";
+            transaction.execute(insert, params![run.id, run.ledger, started, parts]).map(drop)
         })
     }
 
@@ -274,7 +343,7 @@ impl Ledger {
 
     /// Forgets the run: nothing of it is stored anywhere.
     pub fn forget(mut self) -> Result<(), Failure> {
-        self.write(|transaction| transaction.execute_batch("DELETE FROM run; DELETE FROM split"))
+        self.write(|transaction| transaction.execute_batch("DELETE FROM run; DELETE FROM split; DELETE FROM target"))
     }
 
     fn write(&mut self, work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>) -> Result<(), Failure> {
@@ -338,7 +407,8 @@ fn unusable(path: &Path, error: &rusqlite::Error) -> Failure {
 fn foreign(path: &Path, version: i64) -> Failure {
     let message =
         format!("ledger `{}` is of another version of this program ({version}, not {VERSION})", path.display());
-    Failure::new(Exit::CantCreate, format!("{message}; `--fresh` makes a new one, and begins the job anew"))
+    let help = "finish the run with that version, or start over with `--fresh`";
+    Failure::new(Exit::Spec, format!("{message}; {help}"))
 }
 
 /// The run in a ledger, and when it was finished.
@@ -348,16 +418,22 @@ fn read(connection: &Connection, path: &Path) -> Result<Option<(Run, Option<Stri
         Failure::new(Exit::Io, message)
     };
     let rows = || -> rusqlite::Result<Option<(Run, Option<String>, String)>> {
-        let mut found = connection.prepare("SELECT id, started, attempts, parts, finished FROM run")?;
+        let mut found = connection.prepare("SELECT id, started, attempts, parts, finished, ledger FROM run")?;
         let mut rows = found.query([])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let started = SystemTime::UNIX_EPOCH + Duration::from_millis(row.get::<_, i64>(1)?.unsigned_abs());
-        let (id, attempts) = (row.get(0)?, row.get(2)?);
-        let run = Run { id, started, attempts, parts: BTreeMap::new(), splits: Vec::new() };
+        let (id, attempts, ledger) = (row.get(0)?, row.get(2)?, row.get(5)?);
+        let (parts, targets, splits) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let run = Run { id, ledger, started, attempts, parts, targets, splits };
         Ok(Some((run, row.get(4)?, row.get(3)?)))
     };
     let Some((mut run, finished, parts)) = rows().map_err(|error| unusable(path, &error))? else { return Ok(None) };
     run.parts = serde_json::from_str(&parts).map_err(|_| damaged())?;
+    let targets = || -> rusqlite::Result<BTreeMap<String, String>> {
+        let mut targets = connection.prepare("SELECT sink, target FROM target")?;
+        targets.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    run.targets = targets().map_err(|error| unusable(path, &error))?;
     let entries = || -> rusqlite::Result<Vec<Option<Entry>>> {
         let sql = "SELECT source, name, detail, state, read, rejected, action FROM split ORDER BY number";
         let entry = |row: &rusqlite::Row<'_>| {

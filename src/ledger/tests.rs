@@ -6,7 +6,7 @@ use crate::{stage::Detail, testing::Folder};
 fn run(splits: u64) -> Run {
     let parts = BTreeMap::from([("seed".to_owned(), "1".to_owned())]);
     let split = |i| Split { name: format!("rows {i}"), detail: Detail::Rows { start: i, end: i + 1 } };
-    Run::new(SystemTime::now(), parts, (0..splits).map(|i| ("rows".to_owned(), split(i))))
+    Run::new("a ledger", SystemTime::now(), parts, (0..splits).map(|i| ("rows".to_owned(), split(i))))
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn one_that_cannot_be_used_says_so_and_a_fresh_one_takes_its_place() {
     ledger.connection.pragma_update(None, "user_version", 99).expect("set");
     drop(ledger);
     let failure = Ledger::open(&state, "job", false).expect_err("of another version");
-    assert!(failure.message.contains("99, not 1"), "{failure}");
+    assert!(failure.message.contains("99, not 2"), "{failure}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod compile;
 mod cut;
 mod explain;
 mod graph;
+mod needed;
 mod pools;
 mod replay;
 mod schema;
@@ -57,6 +58,8 @@ pub struct Plan {
     pub report: Option<PathBuf>,
     /// Where locks and reports are kept.
     pub state: PathBuf,
+    /// Is a run taken over that only a target knows of, as the state directory was lost?
+    pub adopts: bool,
     /// Are messages of rejects, which may hold values, to stand in the report?
     pub samples: bool,
     /// How many reports the state directory keeps.

@@ -10,7 +10,7 @@ mod values;
 use std::time::Duration;
 
 pub(crate) use self::{
-    session::{Server, Session},
+    session::{Param, Server, Session},
     types::{gives, takes, wire_type},
     url::Url,
     values::{Raw, Values},

@@ -1,11 +1,19 @@
 //! One connection, owned by one thread. The client is asynchronous; each session drives it with a runtime of
 //! its own, which runs only while the thread waits for an answer, and every wait has a limit.
+//!
+//! Between the server and us there may be a pool that hands every transaction to another of its connections. So nothing
+//! is left on a connection from one transaction to the next: what values mean is set in each
+//! ([`Session::begin`]), statements that are asked once have no name, and a prepared one is closed before its
+//! transaction ends.
 
 use std::{fmt, future::Future, time::Duration};
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use tokio_postgres::{Client, Config, NoTls, Row, Statement, types::ToSql};
+use tokio_postgres::{
+    Client, Config, NoTls, Row, Statement,
+    types::{ToSql, Type},
+};
 
 use super::{Url, url};
 use crate::{
@@ -90,15 +98,20 @@ impl fmt::Display for Server {
     }
 }
 
+/// A value for a statement, and the type that it has there.
+pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
 /// One open connection.
 pub(crate) struct Session {
     runtime: ClientRuntime,
     client: Client,
     limit: Duration,
+    /// What every transaction begins with: times are in UTC, floats keep all digits.
+    settings: String,
 }
 
 impl Session {
-    /// Connects once, and sets what values mean here: times are in UTC, floats keep all digits.
+    /// Connects once.
     fn open(server: &Server) -> Result<Session, ServiceError> {
         let runtime = ClientRuntime::new()?;
         let connecting = async {
@@ -110,13 +123,20 @@ impl Session {
             Ok::<_, tokio_postgres::Error>(client)
         };
         let client = runtime.wait(server.patience.timeout(), connecting)?;
-        let session = Session { runtime, client, limit: server.statement_timeout + GRACE };
-        session.run(&format!(
-            "set statement_timeout = {}; set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set bytea_output = 'hex'; \
-             set extra_float_digits = 3; set standard_conforming_strings = on",
+        let settings = format!(
+            "set local statement_timeout = {}; set local timezone = 'UTC'; set local datestyle = 'ISO, YMD'; \
+             set local bytea_output = 'hex'; set local extra_float_digits = 3; \
+             set local standard_conforming_strings = on",
             server.statement_timeout.as_millis().max(1),
-        ))?;
-        Ok(session)
+        );
+        Ok(Session { runtime, client, limit: server.statement_timeout + GRACE, settings })
+    }
+
+    /// Begins a transaction, in which `also` is run at once: statements, each with a `;` before it.
+    pub(crate) fn begin(&self, how: &str, also: &str) -> Result<(), ServiceError> {
+        // What the client knows of types it asked by statements that may not be there any more.
+        self.client.clear_type_cache();
+        self.run(&format!("begin {how}; {}{also}", self.settings))
     }
 
     /// Is the connection gone?
@@ -129,23 +149,14 @@ impl Session {
         self.wait(self.client.batch_execute(sql))
     }
 
-    /// Prepares a statement.
+    /// Prepares a statement. It is closed when the value is dropped: before the transaction ends.
     pub(crate) fn prepare(&self, sql: &str) -> Result<Statement, ServiceError> {
         self.wait(self.client.prepare(sql))
     }
 
-    /// Runs a prepared statement and takes all its rows.
-    pub(crate) fn query(
-        &self,
-        statement: &Statement,
-        values: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, ServiceError> {
-        self.wait(self.client.query(statement, values))
-    }
-
-    /// Prepares and runs a statement that is asked once.
-    pub(crate) fn ask(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, ServiceError> {
-        self.wait(self.client.query(sql, values))
+    /// Runs a statement and takes all its rows.
+    pub(crate) fn ask(&self, sql: &str, values: &[Param<'_>]) -> Result<Vec<Row>, ServiceError> {
+        self.wait(self.client.query_typed(sql, values))
     }
 
     /// Runs `COPY … FROM STDIN` on this text.

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::ProgressBar;
 use serde_json::json;
 use unicode_width::UnicodeWidthStr;
 
@@ -28,8 +27,8 @@ const REDRAW: Duration = Duration::from_millis(200);
 /// How often a sign of life comes where there is no terminal.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// A terminal whose width is not known.
-const USUAL_WIDTH: usize = 80;
+/// Lines and columns of a terminal that does not say.
+const USUAL_SIZE: (usize, usize) = (24, 80);
 
 /// Where and how to show progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,16 +57,10 @@ pub struct Progress {
     tally: Tally,
     style: Style,
     screen: Screen,
-    /// All that is drawn again and again, in one piece.
-    picture: Option<ProgressBar>,
-    /// The widths of its lines.
-    shown: Vec<usize>,
     lines: Vec<Line>,
     start: Instant,
     drawn: Instant,
     heard: Instant,
-    /// The width of the terminal when it was drawn last.
-    width: usize,
 }
 
 /// The line of one pool.
@@ -98,16 +91,16 @@ impl Progress {
             Line { head: pool.head, stages, workers: pool.workers, waiting: 0, total: Total::Unknown }
         };
         let lines = plan.pools.iter().map(line).collect();
-        let picture = (style == Style::Terminal).then(|| screen.add_picture());
         let now = Instant::now();
         let (tally, screen) = (Tally::new(Arc::clone(plan)), screen.clone());
-        let width = screen.width().unwrap_or(USUAL_WIDTH);
-        Progress { tally, style, screen, picture, shown: Vec::new(), lines, start: now, drawn: now, heard: now, width }
+        Progress { tally, style, screen, lines, start: now, drawn: now, heard: now }
     }
 
     /// Takes the lines off the screen and gives the counts back.
     pub fn finish(self) -> Tally {
-        self.picture.iter().for_each(ProgressBar::finish_and_clear);
+        if self.style == Style::Terminal {
+            self.screen.draw(&[]);
+        }
         self.tally
     }
 
@@ -136,22 +129,17 @@ impl Progress {
     }
 
     /// Draws the job, how long it has run, and a line for each pool that works.
-    fn draw(&mut self) {
-        let Some(picture) = &self.picture else { return };
+    fn draw(&self) {
         let (plan, elapsed) = (&self.tally.plan, self.start.elapsed());
-        let width = self.screen.width().unwrap_or(USUAL_WIDTH);
-        if width < self.width {
-            self.screen.narrowed(&self.shown, width);
-        }
-        self.width = width;
+        let (most, width) = self.screen.size().unwrap_or(USUAL_SIZE);
         let room = width.saturating_sub(1);
         let names = self.lines.iter().map(|line| plan.stages[line.head].name.width()).max().unwrap_or(0);
         let title = cut(&format!("{}  {}", plan.name, clock(elapsed)), room);
         let working = self.lines.iter().filter(|line| line.workers > 0);
         let lines = working.map(|line| line.text(&self.tally, elapsed, names, room));
-        let lines: Vec<String> = [title].into_iter().chain(lines).collect();
-        self.shown = lines.iter().map(|line| line.width()).collect();
-        picture.set_message(lines.join("\n"));
+        // What does not fit on the screen would roll out of it, and stay.
+        let lines: Vec<String> = [title].into_iter().chain(lines).take(most.saturating_sub(1).max(1)).collect();
+        self.screen.draw(&lines);
     }
 }
 

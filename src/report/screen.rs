@@ -9,7 +9,6 @@ use std::{
 };
 
 use chrono::{SecondsFormat, Utc};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use super::text::printable;
@@ -42,7 +41,6 @@ pub enum Level {
 /// Standard error, shared by all who write to it.
 #[derive(Clone, Debug)]
 pub struct Screen {
-    bars: MultiProgress,
     format: LogFormat,
     quiet: bool,
     /// Is it no terminal? Then lines have their time.
@@ -50,9 +48,11 @@ pub struct Screen {
     told: Arc<Mutex<Told>>,
 }
 
-/// What was said of trouble so far.
+/// What is on it, and what was said of trouble so far.
 #[derive(Debug, Default)]
 struct Told {
+    /// The lines that are drawn again and again, and what brings the cursor back to their start.
+    picture: String,
     /// The job that runs now.
     job: String,
     failures: Vec<String>,
@@ -71,16 +71,13 @@ impl Screen {
     /// A screen on standard error. A quiet one shows errors only.
     pub fn new(format: LogFormat, quiet: bool) -> Self {
         let stamped = !io::stderr().is_terminal();
-        let target = match format {
-            LogFormat::Text => ProgressDrawTarget::stderr(),
-            LogFormat::Json => ProgressDrawTarget::hidden(),
-        };
-        Screen { bars: MultiProgress::with_draw_target(target), format, quiet, stamped, told: Arc::default() }
+        Screen { format, quiet, stamped, told: Arc::default() }
     }
 
     /// Is there a terminal on which lines can be drawn again?
     pub fn is_terminal(&self) -> bool {
-        !self.stamped && self.format == LogFormat::Text
+        let is_able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        !self.stamped && self.format == LogFormat::Text && is_able
     }
 
     /// Does it show errors only?
@@ -90,8 +87,13 @@ impl Screen {
 
     /// How many columns the terminal has, where it is one.
     pub fn width(&self) -> Option<usize> {
-        let term = console::Term::stderr();
-        (!self.stamped).then(|| term.size_checked().map(|(_, columns)| usize::from(columns))).flatten()
+        self.size().map(|(_, columns)| columns)
+    }
+
+    /// How many lines and columns the terminal has, where it is one.
+    pub(super) fn size(&self) -> Option<(usize, usize)> {
+        let size = console::Term::stderr().size_checked().filter(|_| !self.stamped);
+        size.map(|(lines, columns)| (usize::from(lines), usize::from(columns)))
     }
 
     /// What is said from now on is of this job.
@@ -165,10 +167,23 @@ impl Screen {
         self.say(Level::Warning, &format!("{message} ({count} failed attempts so far)"), &[]);
     }
 
-    /// Writes text that stands as it is, in one piece.
+    /// Writes text that stands as it is, above the picture.
     pub fn write(&self, text: &str) {
-        // A closed standard error is no reason to stop a job.
-        let _ = self.bars.suspend(|| io::stderr().lock().write_all(text.as_bytes()));
+        let told = self.lock();
+        put(&if told.picture.is_empty() { text.to_owned() } else { format!("{CLEAR}{text}{}", told.picture) });
+    }
+
+    /// Draws these lines in place of those that were drawn before; none is as wide as the terminal. The cursor stays at
+    /// the start of the first: so nothing needs to be counted to take them away again, not even where a terminal that
+    /// became narrower has folded them.
+    pub(super) fn draw(&self, lines: &[String]) {
+        let mut told = self.lock();
+        told.picture = match lines.len() {
+            0 => String::new(),
+            1 => format!("{}\r", lines[0]),
+            more => format!("{}\r\x1b[{}A", lines.join("\n"), more - 1),
+        };
+        put(&format!("{CLEAR}{}", told.picture));
     }
 
     /// What begins a line where there is no terminal: its time.
@@ -181,25 +196,16 @@ impl Screen {
         self.format == LogFormat::Json
     }
 
-    /// Lines that are drawn again and again.
-    pub(super) fn add_picture(&self) -> ProgressBar {
-        let template = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        self.bars.add(ProgressBar::new_spinner().with_style(template))
-    }
-
-    /// The terminal was made narrower: lines of these widths are folded now, and what `indicatif` does not know to be
-    /// there has to go before it draws them anew.
-    pub(super) fn narrowed(&self, lines: &[usize], width: usize) {
-        let folded = lines.iter().map(|line| line.div_ceil(width.max(1)).max(1)).sum::<usize>();
-        let surplus = folded.saturating_sub(lines.len());
-        self.bars.suspend(|| {
-            if surplus > 0 {
-                let _ = io::stderr().lock().write_all(format!("\x1b[{surplus}A\r\x1b[J").as_bytes());
-            }
-        });
-    }
-
     fn lock(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes everything away from the line of the cursor on. The space is for terminals that keep, in what can be rolled
+/// back, whatever is taken away from the very first place on.
+const CLEAR: &str = "\r \x1b[J\r";
+
+/// Writes in one piece. A closed standard error is no reason to stop a job.
+fn put(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

@@ -112,10 +112,10 @@ struct Files {
 
 impl Source for Files {
     fn splits(&self) -> Result<Vec<Split>, Failure> {
-        self.splits_again(&[])
+        self.splits_again(&[], &[])
     }
 
-    fn splits_again(&self, stored: &[&Split]) -> Result<Vec<Split>, Failure> {
+    fn splits_again(&self, stored: &[&Split], _left: &[&Split]) -> Result<Vec<Split>, Failure> {
         let (streams, paths): (Vec<_>, Vec<_>) = self.plan.spec.path.0.iter().partition(|path| *path == STDIN);
         // What is stored may have another name by now.
         let files = list_all(paths, !stored.is_empty())?;

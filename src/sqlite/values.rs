@@ -225,7 +225,7 @@ mod tests {
             ("binary", ValueRef::Text(b"a"), "\"YQ==\""),
             ("date", ValueRef::Text(b"2024-02-29"), "\"2024-02-29\""),
             ("timestamp", ValueRef::Text(b"2024-02-29 01:02:03"), "\"2024-02-29T01:02:03Z\""),
-            ("timestamp_ns", ValueRef::Text(b"1970-01-01T00:00:00.000000001Z"), "\"1970-01-01T00:00:00.000000001\""),
+            ("timestamp_ns", ValueRef::Text(b"1970-01-01T00:00:00.000000001Z"), "\"1970-01-01T00:00:00.000000001Z\""),
             ("json", ValueRef::Text(b"{\"a\":[1]}"), "{\"a\":[1]}"),
             ("json", ValueRef::Integer(12), "12"),
             ("json", ValueRef::Real(1.5), "1.5"),

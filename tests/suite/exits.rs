@@ -75,7 +75,8 @@ fn exit_65_more_rejects_than_allowed() {
     work.file("in/b.tsv", "three\tthree\n");
     let ran = work.expect(65, &["copy.toml"]);
     assert!(ran.stderr.contains("copy: stopped, too many rejects, "), "{}", ran.stderr);
-    assert!(ran.stderr.contains(" records rejected; the job allows 0\n"), "{}", ran.stderr);
+    let why = "1 record was rejected; this job allows none (limits.rejects = 0)\n";
+    assert!(ran.stderr.contains(why), "{}", ran.stderr);
     assert_eq!(work.list("out"), [""; 0], "output is whole or absent");
     work.expect(0, &["copy.toml", "--set", "limits.rejects=1"]);
     assert_eq!(work.read("out/copy.tsv"), "one\t1\ntwo\t2\n");
@@ -142,7 +143,7 @@ fn exit_73_an_output_cannot_be_created() {
     }
     let work = copy();
     let ran = work.expect(73, &["copy.toml", "--report", "in/a.tsv/report"]);
-    assert_eq!(errors(&ran), ["copy: cannot create `in/a.tsv/report`: File exists (os error 17)"]);
+    assert!(errors(&ran)[0].starts_with("copy: cannot create `in/a.tsv/report`: "), "{}", ran.stderr);
     assert_eq!(work.read("out/copy.tsv"), "one\t1\ntwo\t2\nthree\t3\n", "the job itself was done");
 }
 
@@ -199,7 +200,9 @@ fn stuck(more: &[&str]) -> Stuck {
     }
     let all = [&one[..], two, three].concat();
     let small = ["sources.installs.batch.rows=20", "sources.installs.concurrency=1", "sinks.cache.concurrency=1"];
-    let sets = small.iter().chain(&["sinks.cache.queue=1", "sinks.cache.retry.timeout=60s"]);
+    // With a share of rejects no file would be renamed before the end.
+    let more_sets = ["sinks.cache.queue=1", "sinks.cache.retry.timeout=60s", "limits.rejects=100"];
+    let sets = small.iter().chain(&more_sets);
     let args: Vec<&str> =
         [MEMC].into_iter().chain(sets.flat_map(|set| ["--set", *set])).chain(more.iter().copied()).collect();
     let running = Running::start(&work, &args);

@@ -117,7 +117,7 @@ fn sample_tables_postgres() {
     let text = fs::read_to_string(project(job)).unwrap();
     let server = Database::new();
     let folder = || {
-        server.ask("drop table if exists sample_table; drop table if exists _runner_ledger");
+        server.ask("drop table if exists sample_table; drop table if exists _runner_receipts");
         let work = Work::new().env("DATABASE_URL", &server.url());
         work.file(job, &text);
         work
@@ -126,7 +126,7 @@ fn sample_tables_postgres() {
     let left = |work: &Work| {
         let mut left = Left::new();
         left.insert("rows".into(), server.ask("select name, town from sample_table order by name"));
-        left.insert("receipts".into(), server.ask("select to_regclass('_runner_ledger') is null"));
+        left.insert("receipts".into(), server.ask("select to_regclass('_runner_receipts') is null"));
         let mut tracked = Left::new();
         database(&mut tracked, work, "out/tracking.db");
         let main = server.ask("select id, town from sample_table order by id");

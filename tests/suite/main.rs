@@ -30,12 +30,14 @@ mod quality;
 mod rejects;
 mod replay;
 mod report;
+mod restarts;
 mod resume;
 mod running;
 mod sample_tables;
 mod servers;
 #[cfg(feature = "failpoints")]
 mod sweep;
+mod targets;
 mod telling;
 mod terminal;
 mod todo;

@@ -76,7 +76,8 @@ fn a_variable_without_a_value_is_all_that_is_said_of_a_text() {
         let said = work.expect(code, args).stderr;
         let said: Vec<&str> =
             said.lines().filter(|line| line.starts_with("error:") || line.starts_with("note:")).collect();
-        assert_eq!(said, vec![format!("{level}: the environment variable `SALT` is not set"); 2]);
+        let unset = format!("{level}: the environment variable `SALT` is not set");
+        assert_eq!(said, [unset.as_str(), unset.as_str()]);
     };
     told(78, &["salt.toml"], "error");
     told(0, &["check", "salt.toml"], "note");

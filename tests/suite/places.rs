@@ -209,7 +209,12 @@ fn columns_are_those_of_all_files_and_others_are_told() {
     // The last record of a long file is in no sample.
     work.file("in/00.ndjson", "{\"n\":1}\n".repeat(30_000) + "{\"n\":2,\"later\":1}\n");
     let ran = work.expect(65, &["job.toml", "-q"]);
-    assert!(ran.stderr.contains("later") || ran.stderr.contains("unknown_field"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 record was rejected"), "{}", ran.stderr);
+    let ran = work.expect(0, &["job.toml", "-q", "--set", "limits.rejects=1", "--set", "rejects.path=rej.ndjson"]);
+    assert!(!ran.stdout.contains("{\"n\":2,"), "{}", ran.stdout);
+    let reject = &work.json_lines("rej.ndjson")[0];
+    assert_eq!((reject["reason"].as_str(), reject["line"].as_u64()), (Some("unknown_field"), Some(30_001)));
+    assert!(reject["message"].as_str().unwrap().contains("field `later`"), "{reject}");
     work.file(
         "job.toml",
         job.replace("format = \"ndjson\"\n        \n", "format = \"ndjson\"\n        extra = \"ignore\"\n"),

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Numbers from files into a table; a file without numbers at all has too many rejects.
-const JOB: &str = "name = 'job'\n[rejects]\npath = 'out/rejects.ndjson'\n[limits]\nrejects = '40%'\n\
+const JOB: &str = "name = 'job'\n[rejects]\npath = 'out/rejects.ndjson'\n[limits]\nrejects = 1\n\
     [sources.rows]\ntype = 'files'\npath = 'in/*.tsv'\nformat = 'tsv'\ncolumns = ['n int64']\nconcurrency = 1\n\
     done = { rename = '.{name}' }\n\
     [sinks.table]\ntype = 'sqlite'\ninput = 'rows'\ndatabase = 'out/t.db'\ntable = 't'\n";

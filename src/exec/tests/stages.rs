@@ -360,6 +360,7 @@ impl Job {
             rejects: None,
             report: None,
             state: std::env::temp_dir(),
+            adopts: false,
             samples: false,
             keep: 20,
             stages: self.stages,

@@ -77,7 +77,7 @@ fn bare_word(text: &str, at: usize) -> Option<Range<usize>> {
     let line = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[line..].find('\n').map_or(text.len(), |length| line + length);
     // The value around `at`: from the last `=`, `,` or `[` before it.
-    let start = text[line..end.min(at + 1)].rfind(['=', ',', '['])? + line + 1;
+    let start = text[line..text.ceil_char_boundary(end.min(at + 1))].rfind(['=', ',', '['])? + line + 1;
     let value = &text[start..end];
     let start = start + value.len() - value.trim_start().len();
     let word = text[start..end].split([',', ']', '}', '#']).next()?.trim_end();

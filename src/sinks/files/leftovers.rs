@@ -75,16 +75,13 @@ impl Leftovers {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::ffi::OsStrExt, time::SystemTime};
+    use std::os::unix::ffi::OsStrExt;
 
     use super::*;
     use crate::testing::Folder;
 
     fn attempt(folder: &Folder) -> Attempt {
-        let text = |text: &str| text.to_owned();
-        let (folder, started) = (folder.path("job.run"), SystemTime::now());
-        let (run, job, stage) = (text("0123456789abcdef"), text("job"), text("out"));
-        Attempt { run, job, stage, again: true, stored: true, started, folder, divided: false }
+        Attempt { again: true, ..Attempt::of("0123456789abcdef", "out", folder.path("job.run")) }
     }
 
     #[test]

@@ -44,8 +44,8 @@ use crate::{
     expr::Expr,
     failure::Failure,
     jobspec::{Bytes, Duration, Path, Place, Problem, Retry, Text},
-    keyed::{Evaluation, Order, Values, text},
-    kind::{Compiled, Context, Kind, Workers},
+    keyed::{Evaluation, Values, text},
+    kind::{Compiled, Context, Kind, Order, Workers},
     service::port,
     stage::{Attempt, Mode, Sink, SinkProperties, SinkWorker, Verified, Written},
 };

@@ -15,7 +15,7 @@
 //! COMMIT itself nobody knows the outcome, unless there is a receipt to look for: without one the split counts as not
 //! stored, is not written again, and the failure says so.
 //!
-//! Where the run can be gone on with, a receipt of each split is committed with its rows, in a table `_runner_ledger`
+//! Where the run can be resumed, a receipt of each split is committed with its rows, in a table `_runner_receipts`
 //! of the same schema (`receipts`). A split whose receipt is there is not written again: its rows go to the stages
 //! behind as the server gave them back the first time. The table goes when the run is over.
 //!
@@ -23,6 +23,7 @@
 //! commits its share of each split in order. Where two texts may be one key to the database, there is one worker.
 
 mod encode;
+mod heartbeat;
 mod receipts;
 mod refuse;
 mod rehearse;
@@ -36,6 +37,7 @@ use std::sync::{
 };
 
 use self::{
+    heartbeat::Heartbeat,
     receipts::Ledger,
     rehearse::Rehearsal,
     spec::{Plan, Spec},
@@ -47,7 +49,7 @@ use crate::{
     failure::{Exit, Failure},
     kind::{Compiled, Context, Kind},
     postgres::{Server, Session},
-    stage::{Attempt, Mode, Sink, SinkProperties, SinkWorker},
+    stage::{Attempt, Inspection, Mode, Sink, SinkProperties, SinkWorker},
 };
 
 /// The kind `postgres`.
@@ -83,6 +85,8 @@ struct Ready {
     server: Arc<Server>,
     target: Arc<Target>,
     ledger: Option<Arc<Ledger>>,
+    /// Where there are receipts.
+    _heartbeat: Option<Arc<Heartbeat>>,
 }
 
 impl Postgres {
@@ -102,7 +106,9 @@ impl Postgres {
         let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let ledger = attempt.map(|attempt| Ledger::open(&self.plan, attempt, &server, &session)).transpose()?;
         let target = Arc::new(table::prepare(&self.plan, ledger.as_ref(), &server, &session)?);
-        let made = Ready { server, target, ledger: ledger.map(Arc::new) };
+        let ledger = ledger.map(Arc::new);
+        let beating = ledger.as_ref().map(|ledger| Heartbeat::start(Arc::clone(&server), Arc::clone(ledger)));
+        let made = Ready { server, target, ledger, _heartbeat: beating.transpose()?.map(Arc::new) };
         *ready = Some(made.clone());
         Ok((made, session))
     }
@@ -113,13 +119,27 @@ impl Sink for Postgres {
         self.plan.layout.guarantee().into()
     }
 
+    fn inspect(&self, attempt: &Attempt) -> Result<Inspection, Failure> {
+        if self.plan.layout.receipts.is_none() {
+            return Ok(Inspection::default());
+        }
+        let server = self.server()?;
+        server.persist(|| receipts::inspect(&self.plan, attempt, &server.try_connect()?))
+    }
+
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
-        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
+        if self.plan.layout.receipts.is_some() {
+            *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
+        }
         Ok(())
     }
 
     fn end(&self, attempt: &Attempt) -> Result<(), Failure> {
-        receipts::clear(&self.plan, attempt, &self.server()?)
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        match self.plan.layout.receipts {
+            Some(_) => receipts::clear(&self.plan, attempt, &self.server()?),
+            None => Ok(()),
+        }
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
@@ -127,7 +147,7 @@ impl Sink for Postgres {
         if mode == Mode::Rehearse {
             return Ok(Box::new(Rehearsal { plan }));
         }
-        let (Ready { server, target, ledger }, session) = self.ready()?;
+        let (Ready { server, target, ledger, .. }, session) = self.ready()?;
         let number = self.workers.fetch_add(1, Ordering::Relaxed);
         if let Some(why) = target.undivided.as_ref().filter(|_| number > 0) {
             let help = "set `concurrency = 1`, or `order = \"any\"`";

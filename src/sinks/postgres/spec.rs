@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::super::table::{Create, Dialect, Keys, Layout, Returning, WriteMode, Written};
+use super::super::table::{Create, Dialect, Keys, Layout, ReceiptsKey, Returning, WriteMode, Written};
 use crate::{
     batch::{Column, ColumnType},
     expr,
@@ -40,6 +40,8 @@ pub(super) struct Spec {
     /// With `upsert` and `ignore`: must rows with equal keys be written in the order of the input? With `"any"` they go
     /// to whichever worker is free.
     order: Option<Order>,
+    /// Where receipts of splits are kept.
+    receipts: Option<ReceiptsKey>,
     /// How rows are sent.
     #[serde(default)]
     method: Method,
@@ -87,6 +89,7 @@ impl Dialect for Sql {
     const NAME: &'static str = "PostgreSQL";
     const FOLDS_CASE: bool = false;
     const KEYS: &'static str = "int64, or another integer";
+    const SCHEMAS: bool = true;
 
     fn quote(name: &str) -> Result<String, String> {
         quoted(name)
@@ -113,8 +116,8 @@ impl Plan {
         spec.url.check(context);
         let table = table(&spec.table, context);
         combinations(&spec, context);
-        let Spec { url, table: name, create, columns, returning, mode, conflict, order, .. } = spec;
-        let keys = Keys { table: name, create, columns, returning, mode, conflict, order };
+        let Spec { url, table: name, create, columns, returning, mode, conflict, order, receipts, .. } = spec;
+        let keys = Keys { table: name, create, columns, returning, mode, conflict, order, receipts };
         let layout = Layout::new::<Sql>(keys, context);
         if context.problems.iter().count() > before {
             return None;

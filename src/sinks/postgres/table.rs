@@ -1,6 +1,6 @@
 //! The table that is written to: making it, checking that it fits before the first row, and the statements.
 
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::Type;
 
 use super::{
     super::table::{Create, Layout, WriteMode},
@@ -12,7 +12,7 @@ use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},
     jobspec::nearest,
-    postgres::{Server, Session, gives, takes},
+    postgres::{Param, Server, Session, gives, takes},
     service::{ErrorClass, ServiceError},
 };
 
@@ -44,7 +44,7 @@ struct Existing {
 /// The table cannot be made, is not there, does not fit, or may not be written.
 pub(super) fn prepare(
     plan: &Plan,
-    receipts: Option<&Ledger>,
+    ledger: Option<&Ledger>,
     server: &Server,
     session: &Session,
 ) -> Result<Target, Failure> {
@@ -55,28 +55,34 @@ pub(super) fn prepare(
         let lasting = matches!(trouble.class, ErrorClass::Refused | ErrorClass::Permanent);
         if lasting { &missing } else { trouble }.failure(Exit::CantCreate, &format!("{server}: {what} `{table}`"))
     };
-    create(plan, receipts, session).map_err(|trouble| failure(&trouble, "cannot create table"))?;
+    create(plan, ledger, session).map_err(|trouble| failure(&trouble, "cannot create table"))?;
     let existing = existing(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
     let refuse = |why: String| Failure::new(Exit::CantCreate, format!("{server}: table `{table}` {why}"));
     let casts = fit(plan, &existing).map_err(&refuse)?;
-    types_fit(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?.map_err(&refuse)?;
+    let lasting = |trouble: &ServiceError| failure(trouble, "cannot look up table");
+    session.begin("", "").map_err(|trouble| lasting(&trouble))?;
+    types_fit(plan, session).map_err(|trouble| lasting(&trouble))?.map_err(&refuse)?;
     let target = Target { undivided: undivided(plan, &existing), ..statements(plan, &casts) };
     attempt(plan, &target, session).map_err(|trouble| failure(&trouble, "cannot write table"))?;
+    session.run("rollback").map_err(|trouble| lasting(&trouble))?;
+    if let Some(ledger) = ledger {
+        ledger.note_table(&plan.table.quoted, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
+    }
     Ok(target)
 }
 
 /// Makes the table; one that this run has made before is not replaced.
-fn create(plan: &Plan, receipts: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
+fn create(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
     let table = &plan.table.quoted;
     match plan.layout.create {
         Create::Never => Ok(()),
-        Create::Replace => match replace(plan, receipts, session) {
+        Create::Replace => match replace(plan, ledger, session) {
             // The server was going on with what a killed attempt had asked for: now that is done.
-            Err(trouble) if trouble.is_there_already() => replace(plan, receipts, session),
+            Err(trouble) if trouble.is_there_already() => replace(plan, ledger, session),
             made => made,
         },
         Create::IfMissing => {
-            let found = session.ask("select to_regclass($1) is not null", &[table])?;
+            let found = session.ask("select to_regclass($1) is not null", &[(table, Type::TEXT)])?;
             if found.iter().any(|row| row.get(0)) {
                 return Ok(());
             }
@@ -89,13 +95,14 @@ fn create(plan: &Plan, receipts: Option<&Ledger>, session: &Session) -> Result<(
     }
 }
 
-fn replace(plan: &Plan, receipts: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
-    if receipts.map(|receipts| receipts.table_made(session)).transpose()? == Some(true) {
+fn replace(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
+    let table = &plan.table.quoted;
+    if ledger.map(|ledger| ledger.table_made(session)).transpose()? == Some(true) {
         return Ok(());
     }
     // Sent together, they are one transaction.
-    let note = receipts.map(Ledger::note_table).unwrap_or_default();
-    session.run(&format!("drop table if exists {}; {}; {note}", plan.table.quoted, ddl(plan)))
+    let note = ledger.map(|ledger| ledger.noting(table)).unwrap_or_default();
+    session.run(&format!("drop table if exists {table}; {}; {note}", ddl(plan)))
 }
 
 /// The statement that makes the table.
@@ -141,7 +148,7 @@ fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, ServiceErro
                       atttypid in ('text'::regtype, 'varchar'::regtype) and coalesce(collisdeterministic, true) \
                from pg_attribute left join pg_collation c on c.oid = attcollation \
                where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
-    let rows = session.ask(sql, &[&plan.table.quoted])?;
+    let rows = session.ask(sql, &[(&plan.table.quoted, Type::TEXT)])?;
     Ok(rows.iter().map(|row| Existing { name: row.get(0), cast: row.get(1), exact: row.get(2) }).collect())
 }
 
@@ -268,15 +275,14 @@ fn find(plan: &Plan, casts: &[String]) -> String {
     )
 }
 
-/// Runs the statements on no rows: what the server has against them shows before the first row comes.
+/// Runs the statements on no rows, in the open transaction: what the server has against them shows before the first row comes.
 fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), ServiceError> {
     let nothing = Encoded::new(&arrow_array::RecordBatch::new_empty(plan.layout.input.arrow()), &plan.layout.places());
     let arrays: Vec<_> = (0..plan.layout.columns.len()).map(|at| nothing.array(at, &[])).collect();
-    let values: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
-    session.run("begin")?;
+    let values: Vec<Param<'_>> = arrays.iter().map(|array| (array as _, Type::TEXT_ARRAY)).collect();
     session.ask(&target.insert, &values)?;
     if let Some(copy) = &target.copy {
         session.copy(&session.prepare(copy)?, &nothing.lines(&[]))?;
     }
-    session.run("rollback")
+    Ok(())
 }

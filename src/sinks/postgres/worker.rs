@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use tokio_postgres::{Row, Statement, types::ToSql};
+use tokio_postgres::{Row, Statement, types::Type};
 
 use super::{
-    super::table::{self, Place, Put, Returned, bisect},
+    super::table::{self, Place, Put, Returned, bisect, taken_over},
     encode::Encoded,
-    receipts::{Ledger, Part},
+    receipts::{Ledger, Noted},
     refuse::{code, sound},
     spec::Plan,
     table::Target,
@@ -17,8 +17,8 @@ use super::{
 use crate::{
     batch::{Batch, SplitId},
     failure::{Exit, Failure},
-    postgres::{Raw, Server, Session, Values},
-    receipt::{Answers, Refused},
+    postgres::{Param, Raw, Server, Session, Values},
+    receipt::{Answers, Part, Refused},
     service::{ErrorClass, ServiceError, Tries},
 };
 
@@ -31,19 +31,14 @@ pub(super) struct Worker {
     server: Arc<Server>,
     target: Arc<Target>,
     places: Vec<usize>,
-    connection: Option<Connection>,
+    session: Option<Session>,
+    /// The statement that rows go by, where that is COPY; of the open transaction.
+    copy: Option<Statement>,
     /// Is there a transaction on the connection?
     open: bool,
     split: Split,
     /// Where the run can be resumed.
     ledger: Option<Arc<Ledger>>,
-}
-
-struct Connection {
-    session: Session,
-    insert: Statement,
-    copy: Option<Statement>,
-    find: Option<Statement>,
 }
 
 /// What the open split has stored so far, not durably.
@@ -57,7 +52,7 @@ struct Split {
     /// Not all of it is kept: a lost transaction cannot be done again.
     partly: bool,
     /// What of its receipt is not in the transaction yet.
-    parts: Vec<Part>,
+    parts: Vec<Noted>,
     /// A part of its receipt that is in the transaction.
     noted: Option<Place>,
 }
@@ -77,6 +72,8 @@ enum Unfinished {
     Lost(ServiceError),
     /// The connection broke while it was committed.
     Unknown(ServiceError),
+    /// Another attempt has begun: this one must not go on.
+    TakenOver,
     /// Its receipt is there: another transaction with the same rows, that was taken for lost, has been committed.
     Twice,
 }
@@ -90,24 +87,12 @@ impl Worker {
         session: Session,
     ) -> Worker {
         let (places, split) = (plan.layout.places(), Split::default());
-        let (connection, open) = (None, false);
-        let mut worker = Worker { plan, server, target, places, connection, open, split, ledger };
-        // Should this fail, the connection is made anew for the first row, with retries.
-        worker.connection = worker.connection_of(session).ok();
-        worker
-    }
-
-    fn connection_of(&self, session: Session) -> Result<Connection, ServiceError> {
-        let Target { insert, copy, find, .. } = &*self.target;
-        let insert = session.prepare(insert)?;
-        let copy = copy.as_ref().map(|sql| session.prepare(sql)).transpose()?;
-        let find = find.as_ref().map(|sql| session.prepare(sql)).transpose()?;
-        Ok(Connection { session, insert, copy, find })
+        Worker { plan, server, target, places, session: Some(session), copy: None, open: false, split, ledger }
     }
 
     fn connect(&mut self) -> Result<(), ServiceError> {
-        if self.connection.is_none() {
-            self.connection = Some(self.connection_of(self.server.try_connect()?)?);
+        if self.session.is_none() {
+            self.session = Some(self.server.try_connect()?);
         }
         Ok(())
     }
@@ -119,8 +104,9 @@ impl Worker {
             return Ok(());
         }
         // What a constraint has against a row is to be known at the row, not at the end.
-        self.session()?.run("begin; set constraints all immediate")?;
+        self.session()?.begin("", "; set constraints all immediate")?;
         self.open = true;
+        self.copy = self.target.copy.as_ref().map(|sql| self.session()?.prepare(sql)).transpose()?;
         for records in &self.split.kept {
             let encoded = Encoded::new(records, &self.places);
             let rows: Vec<u32> = (0..records.num_rows() as u32).collect();
@@ -134,21 +120,17 @@ impl Worker {
         Ok(())
     }
 
-    fn connection(&self) -> Result<&Connection, ServiceError> {
-        let gone = || ServiceError::lost("not connected");
-        self.connection.as_ref().ok_or_else(gone)
-    }
-
     fn session(&self) -> Result<&Session, ServiceError> {
-        self.connection().map(|connection| &connection.session)
+        let gone = || ServiceError::lost("not connected");
+        self.session.as_ref().ok_or_else(gone)
     }
 
     /// Ends the transaction after trouble. A connection that did not answer as it should is given up.
     fn abandon(&mut self, trouble: &ServiceError) {
-        self.open = false;
+        (self.open, self.copy) = (false, None);
         let usable = trouble.answered && self.session().is_ok_and(|s| !s.is_closed() && s.run("rollback").is_ok());
         if !usable {
-            self.connection = None;
+            self.session = None;
         }
     }
 
@@ -205,16 +187,17 @@ impl Worker {
 
     /// Sends rows; what comes back is in their order.
     fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, ServiceError> {
-        let Connection { session, insert, copy, find } = self.connection()?;
-        if let Some(copy) = copy {
+        let session = self.session()?;
+        if let Some(copy) = &self.copy {
             return session.copy(copy, &encoded.lines(rows)).map(|()| Vec::new());
         }
+        let Target { insert, find, .. } = &*self.target;
         let arrays: Vec<_> = (0..self.places.len()).map(|at| encoded.array(at, rows)).collect();
-        let values: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| array as _).collect();
-        let mut returned = session.query(insert, &values)?;
+        let values: Vec<Param<'_>> = arrays.iter().map(|array| (array as _, Type::TEXT_ARRAY)).collect();
+        let mut returned = session.ask(insert, &values)?;
         if let Some(find) = find {
-            let keys: Vec<&(dyn ToSql + Sync)> = self.plan.layout.conflict.iter().map(|&at| values[at]).collect();
-            returned = session.query(find, &keys)?;
+            let keys: Vec<Param<'_>> = self.plan.layout.conflict.iter().map(|&at| values[at].clone()).collect();
+            returned = session.ask(find, &keys)?;
             let there = self.plan.layout.returned.len();
             returned.retain(|row| row.get::<_, bool>(there));
         }
@@ -241,10 +224,14 @@ impl Worker {
     /// Makes durable what the split has stored.
     fn finish(&mut self) -> Result<(), Failure> {
         let mut tries = Tries::default();
-        while self.split.rows > 0 {
+        while self.split.rows > 0 || !self.split.parts.is_empty() || self.split.noted.is_some() {
             match self.try_finish() {
                 Ok(()) => break,
                 Err(Unfinished::Lost(trouble)) => self.after(&mut tries, &trouble)?,
+                Err(Unfinished::TakenOver) => {
+                    self.undo_transaction();
+                    return Err(self.taken_over());
+                }
                 Err(Unfinished::Twice) => {
                     self.undo_transaction();
                     if self.plan.layout.returned.is_empty() {
@@ -282,8 +269,17 @@ impl Worker {
         self.write_parts(&self.split.parts)?;
         let session = self.session().map_err(Unfinished::Lost)?;
         // A connection that broke before this has taken nothing with it that is not known.
-        session.run("select 1").map_err(Unfinished::Lost)?;
+        let ours = match &self.ledger {
+            Some(ledger) => ledger.is_ours(session),
+            None => session.run("select 1").map(|()| true),
+        };
+        if !ours.map_err(Unfinished::Lost)? {
+            return Err(Unfinished::TakenOver);
+        }
         fail::fail_point!("postgres-commit");
+        // Closed before the transaction ends.
+        self.copy = None;
+        let session = self.session().map_err(Unfinished::Lost)?;
         let committed = session.run("commit");
         self.open = false;
         committed
@@ -296,10 +292,16 @@ impl Worker {
         self.split = Split::default();
     }
 
+    fn taken_over(&self) -> Failure {
+        let gone = || Failure::new(Exit::Bug, "a run without receipts was taken over");
+        self.ledger.as_ref().map_or_else(gone, |ledger| taken_over(&ledger.receipts.attempt))
+    }
+
     fn undo_transaction(&mut self) {
+        self.copy = None;
         if self.open && self.session().is_ok_and(|session| session.run("rollback").is_err()) {
             // The server rolls back what a connection leaves open.
-            self.connection = None;
+            self.session = None;
         }
         self.open = false;
     }
@@ -322,7 +324,7 @@ impl Worker {
     }
 
     /// Writes parts of receipts in the open transaction.
-    fn write_parts(&self, parts: &[Part]) -> Result<(), Unfinished> {
+    fn write_parts(&self, parts: &[Noted]) -> Result<(), Unfinished> {
         let Some(ledger) = &self.ledger else { return Ok(()) };
         let session = self.session().map_err(Unfinished::Lost)?;
         ledger.write(parts, session).map_err(|trouble| match trouble.code.as_deref() {
@@ -333,13 +335,13 @@ impl Worker {
 
     /// After the connection broke while the split was committed: is its receipt there?
     fn is_committed(&mut self, trouble: &ServiceError) -> Result<bool, Failure> {
-        let Some(place) = self.split.parts.first().map(|part| part.place).or(self.split.noted) else {
+        let Some(place) = self.split.parts.first().map(|noted| noted.place.clone()).or(self.split.noted.clone()) else {
             return Ok(false);
         };
         self.abandon(trouble);
         let mut tries = Tries::default();
         loop {
-            match self.find_part(place) {
+            match self.find_part(&place) {
                 Ok(found) => return Ok(found.is_some()),
                 Err(trouble) => {
                     self.abandon(&trouble);
@@ -349,7 +351,7 @@ impl Worker {
         }
     }
 
-    fn find_part(&mut self, place: Place) -> Result<Option<Vec<u8>>, ServiceError> {
+    fn find_part(&mut self, place: &Place) -> Result<Option<Vec<u8>>, ServiceError> {
         let Some(ledger) = self.ledger.clone() else { return Ok(None) };
         self.connect()?;
         ledger.load(place, self.session()?)
@@ -374,8 +376,8 @@ impl table::Connection for Worker {
     }
 
     /// Where the split's transaction cannot be done again, its receipt may as well be written on the way.
-    fn note(&mut self, place: Place, answers: Vec<u8>) -> Result<(), Failure> {
-        self.split.parts.push(Part { place, answers });
+    fn note(&mut self, place: Place, part: Part) -> Result<(), Failure> {
+        self.split.parts.push(Noted { place: place.clone(), part });
         if !(self.split.partly && self.open) {
             return Ok(());
         }
@@ -385,9 +387,9 @@ impl table::Connection for Worker {
                 self.split.noted = Some(place);
             }
             Err(Unfinished::Lost(trouble) | Unfinished::Unknown(trouble)) => {
-                self.after(&mut Tries::default(), &trouble)?
+                self.after(&mut Tries::default(), &trouble)?;
             }
-            Err(Unfinished::Twice) => {
+            Err(Unfinished::Twice | Unfinished::TakenOver) => {
                 let message = "the split was committed meanwhile, by a run that had been taken for dead";
                 return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));
             }
@@ -398,7 +400,7 @@ impl table::Connection for Worker {
     fn load(&mut self, place: Place) -> Result<Option<Vec<u8>>, Failure> {
         let mut tries = Tries::default();
         loop {
-            match self.find_part(place) {
+            match self.find_part(&place) {
                 Ok(found) => return Ok(found),
                 Err(trouble) => self.after(&mut tries, &trouble)?,
             }

@@ -246,6 +246,14 @@ impl Database {
     }
 }
 
+/// The one path of a file, however it was spelled, whether it is there or not.
+pub(super) fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = |path: &Path| fs::canonicalize(path).ok();
+    let in_folder = || Some(there(absolute.parent()?)?.join(absolute.file_name()?));
+    there(&absolute).or_else(in_folder).unwrap_or(absolute)
+}
+
 /// The one path of a file, however it was spelled; folders are made for a new one.
 fn resolve(path: &Path, create: bool) -> Result<PathBuf, Failure> {
     if let Ok(found) = fs::canonicalize(path) {

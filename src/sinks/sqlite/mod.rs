@@ -7,7 +7,7 @@
 //!                               accepted rows, with what the database gave them, to the stages behind
 //! ```
 //!
-//! Where the run can be gone on with, a receipt of each split is committed with its rows, in a table `_runner_ledger`
+//! Where the run can be resumed, a receipt of each split is committed with its rows, in a table `_runner_receipts`
 //! of the same database (`receipts`). A split whose receipt is there is not written again: its rows go to the stages
 //! behind as the database gave them back the first time. The table goes when the run is over.
 //!
@@ -33,15 +33,15 @@ use std::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::{database::Member, receipts::Found, rehearse::Rehearsal, worker::Writer};
-use super::table::{Create, Dialect, Keys, Layout, Returning, TableWorker, WriteMode};
+use self::{database::Member, receipts::Ledger, rehearse::Rehearsal, worker::Writer};
+use super::table::{Create, Dialect, Keys, Layout, ReceiptsKey, Returning, TableWorker, WriteMode};
 use crate::{
     batch::{Column, ColumnType},
     failure::Failure,
     jobspec::{Duration, Value, bounds},
     kind::{Compiled, Context, Kind, Order, Workers},
     sqlite::quote,
-    stage::{Attempt, Mode, Sink, SinkProperties, SinkWorker},
+    stage::{Attempt, Inspection, Mode, Sink, SinkProperties, SinkWorker},
 };
 
 /// The `sqlite` sink.
@@ -71,6 +71,8 @@ struct SqliteSpec {
     /// With `upsert` and `ignore`: must rows with equal keys be written in the order of the input? With `"any"`, rows
     /// after a split that could not be read are stored all the same.
     order: Option<Order>,
+    /// Where receipts of splits are kept.
+    receipts: Option<ReceiptsKey>,
     /// How long another process that holds the file's lock is waited for.
     #[serde(default = "default_busy", deserialize_with = "bounds::wait")]
     busy_timeout: Duration,
@@ -87,6 +89,7 @@ impl Dialect for Sql {
     const NAME: &'static str = "SQLite";
     const FOLDS_CASE: bool = true;
     const KEYS: &'static str = "int64";
+    const SCHEMAS: bool = false;
 
     fn quote(name: &str) -> Result<String, String> {
         if name.contains('\0') { Err("a column's name holds a NUL".to_owned()) } else { Ok(quote(name)) }
@@ -106,8 +109,10 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let spec = context.decode::<SqliteSpec>()?;
     let before = context.problems.iter().count();
     check_names(&spec, context);
-    let SqliteSpec { database, table, create, columns, returning, mode, conflict, order, busy_timeout } = spec;
-    let layout = Layout::new::<Sql>(Keys { table, create, columns, returning, mode, conflict, order }, context);
+    let SqliteSpec { database, table, create, columns, returning, mode, conflict, order, receipts, busy_timeout } =
+        spec;
+    let layout =
+        Layout::new::<Sql>(Keys { table, create, columns, returning, mode, conflict, order, receipts }, context);
     if context.problems.iter().count() > before {
         return None;
     }
@@ -176,18 +181,30 @@ impl Sink for Sqlite {
         SinkProperties { guarantee: layout.guarantee(), files: Vec::new(), targets: vec![table.into()] }
     }
 
+    fn inspect(&self, attempt: &Attempt) -> Result<Inspection, Failure> {
+        let Plan { database, busy, layout } = &*self.plan;
+        let Some((_, table)) = &layout.receipts else { return Ok(Inspection::default()) };
+        let target = Some(format!("`{}`", database::real(database).display()));
+        if !database.exists() {
+            return Ok(Inspection { target, ..Inspection::default() });
+        }
+        let member = Member::open(database, *busy, false)?;
+        let found = member.look(|connection, path| receipts::inspect(connection, path, table, attempt, layout))?;
+        Ok(Inspection { target, ..found })
+    }
+
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
-        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
+        if self.plan.layout.receipts.is_some() {
+            *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
+        }
         Ok(())
     }
 
     fn end(&self, attempt: &Attempt) -> Result<(), Failure> {
-        let Plan { database, busy, .. } = &*self.plan;
-        if !database.exists() {
-            return Ok(());
-        }
+        let Plan { database, busy, layout } = &*self.plan;
+        let Some((_, table)) = layout.receipts.as_ref().filter(|_| database.exists()) else { return Ok(()) };
         let mut member = Member::open(database, *busy, false)?;
-        member.within(|connection, path| receipts::clear(connection, path, attempt))?;
+        member.within(|connection, path| receipts::clear(connection, path, table, attempt))?;
         member.finish()
     }
 
@@ -199,17 +216,19 @@ impl Sink for Sqlite {
         let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut member = Member::open(&plan.database, plan.busy, plan.layout.create != Create::Never)?;
         // The table is made, or not, as a whole.
-        let (ways, receipts) = member.within(|connection, path| {
-            let found = attempt.map(|attempt| Found::open(connection, path, attempt, &plan)).transpose()?;
+        let (ways, ledger) = member.within(|connection, path| {
+            let found = attempt.map(|attempt| Ledger::open(connection, path, attempt, &plan.layout)).transpose()?;
             // What an earlier attempt has written stays.
-            let made = found.as_ref().is_some_and(|found| found.table_made);
+            let made = found.as_ref().is_some_and(|(_, made)| *made);
             let ways = table::prepare(connection, path, &plan.layout, made)?;
-            found.as_ref().map_or(Ok(()), |found| found.note_table(connection, path))?;
-            Ok((ways, found.map(|found| found.receipts)))
+            let ledger = found.map(|(ledger, _)| ledger);
+            ledger.as_ref().map_or(Ok(()), |ledger| ledger.note_table(connection, path))?;
+            Ok((ways, ledger))
         })?;
         member.finish()?;
         let layout = Arc::clone(&plan.layout);
-        let writer = Writer { plan, member: Some(member), ways, receipts: receipts.clone(), text: Vec::new() };
-        Ok(Box::new(TableWorker::new(layout, writer, receipts.map(|receipts| (receipts, 0)))))
+        let receipts = ledger.as_ref().map(|ledger| (Arc::clone(&ledger.receipts), 0));
+        let writer = Writer { plan, member: Some(member), ways, ledger, text: Vec::new() };
+        Ok(Box::new(TableWorker::new(layout, writer, receipts)))
     }
 }

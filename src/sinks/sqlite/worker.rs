@@ -6,18 +6,18 @@ use arrow_array::{ArrayRef, Int64Array};
 use rusqlite::{Connection, ErrorCode, Statement};
 
 use super::{
-    super::table::{Layout, Place, Receipts, Returned, WriteMode},
+    super::table::{Layout, Place, Returned, WriteMode},
     Plan,
     bind::{Bound, Unbound},
     database::Member,
-    receipts::{self, CONSTRAINT, UNFIT},
+    receipts::{CONSTRAINT, Ledger, UNFIT},
     statement,
     table::Ways,
 };
 use crate::{
     batch::{Batch, RejectCode, SplitId},
     failure::{Exit, Failure},
-    receipt::{Answers, Refused},
+    receipt::{Answers, Part, Refused},
     sqlite::{self, ValueColumn, quote},
     values::columns::Invalid,
 };
@@ -34,7 +34,7 @@ pub(super) struct Writer {
     pub(super) member: Option<Member>,
     pub(super) ways: Ways,
     /// Where the run can be resumed.
-    pub(super) receipts: Option<Arc<Receipts>>,
+    pub(super) ledger: Option<Ledger>,
     /// Room for the text of a value.
     pub(super) text: Vec<u8>,
 }
@@ -46,18 +46,18 @@ impl super::super::table::Connection for Writer {
         member.within(|connection, path| Insert::new(plan, ways, (connection, path), batch, text).run())
     }
 
-    fn note(&mut self, place: Place, part: Vec<u8>) -> Result<(), Failure> {
-        let Writer { plan, member, receipts, .. } = self;
-        let Some(kept) = receipts else { return Ok(()) };
+    fn note(&mut self, place: Place, part: Part) -> Result<(), Failure> {
+        let Writer { plan, member, ledger, .. } = self;
+        let Some(ledger) = ledger else { return Ok(()) };
         let member = member.as_mut().ok_or_else(|| over(plan))?;
-        member.within(|connection, path| receipts::note(kept, place, &part, connection, path))
+        member.within(|connection, path| ledger.note(&place, &part, connection, path))
     }
 
     fn load(&mut self, place: Place) -> Result<Option<Vec<u8>>, Failure> {
-        let Writer { plan, member, receipts, .. } = self;
-        let Some(kept) = receipts else { return Ok(None) };
+        let Writer { plan, member, ledger, .. } = self;
+        let Some(ledger) = ledger else { return Ok(None) };
         let member = member.as_ref().ok_or_else(|| over(plan))?;
-        member.look(|connection, path| receipts::load(kept, place, connection, path))
+        member.look(|connection, path| ledger.load(&place, connection, path))
     }
 
     fn commit(&mut self, _split: SplitId) -> Result<bool, Failure> {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema as JsonSchemaText, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
-    de::{self, Visitor},
+    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
 use crate::{batch::ColumnType, jobspec::nearest, kind::Order};
@@ -19,6 +19,7 @@ pub(in crate::sinks) struct Keys {
     pub(in crate::sinks) mode: WriteMode,
     pub(in crate::sinks) conflict: Option<Vec<String>>,
     pub(in crate::sinks) order: Option<Order>,
+    pub(in crate::sinks) receipts: Option<ReceiptsKey>,
 }
 
 /// What becomes of the table before the first row.
@@ -95,5 +96,71 @@ impl JsonSchema for Returning {
 
     fn json_schema(_: &mut SchemaGenerator) -> JsonSchemaText {
         json_schema!({ "type": "string", "minLength": 1, "description": "A column, as a name or \"name type\"." })
+    }
+}
+
+/// Where receipts of splits are kept, by which a run is resumed without storing a row twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sinks) enum ReceiptsKey {
+    /// Nowhere.
+    None,
+    /// In a table.
+    In { schema: Option<String>, table: Option<String> },
+}
+
+/// A table for receipts.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ReceiptsTable {
+    /// Its schema, where the database has such; that of the table that is written to unless given.
+    schema: Option<String>,
+    /// Its name; `_runner_receipts` unless given.
+    table: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for ReceiptsKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReceiptsVisitor)
+    }
+}
+
+struct ReceiptsVisitor;
+
+impl<'de> Visitor<'de> for ReceiptsVisitor {
+    type Value = ReceiptsKey;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`{ schema = \"…\", table = \"…\" }`, or \"none\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<ReceiptsKey, E> {
+        match text {
+            "none" => Ok(ReceiptsKey::None),
+            other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+        }
+    }
+
+    /// Stands for a value that is not known while a spec is only checked.
+    fn visit_unit<E: de::Error>(self) -> Result<ReceiptsKey, E> {
+        Ok(ReceiptsKey::In { schema: None, table: None })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ReceiptsKey, A::Error> {
+        let ReceiptsTable { schema, table } = ReceiptsTable::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(ReceiptsKey::In { schema, table })
+    }
+}
+
+impl JsonSchema for ReceiptsKey {
+    fn schema_name() -> Cow<'static, str> {
+        "Receipts".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> JsonSchemaText {
+        let table = generator.subschema_for::<ReceiptsTable>();
+        json_schema!({
+            "description": "Where receipts of splits are kept: a table, or \"none\", and then a split may be stored twice.",
+            "oneOf": [{ "const": "none" }, table],
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Create, Keys, Returning, WriteMode};
+use super::{Create, Keys, RECEIPTS, ReceiptsKey, Returning, WriteMode};
 use crate::{
     batch::{Column, ColumnType, Schema},
     jobspec::{Place, Problem, Value, nearest},
@@ -18,6 +18,9 @@ pub(in crate::sinks) trait Dialect {
     const FOLDS_CASE: bool;
     /// The types of the keys that a new table makes itself, for people.
     const KEYS: &'static str;
+
+    /// Has a database schemas?
+    const SCHEMAS: bool;
 
     /// A name in quotes, or why there can be no such name.
     fn quote(name: &str) -> Result<String, String>;
@@ -47,6 +50,8 @@ pub(in crate::sinks) struct Layout {
     pub(in crate::sinks) returned: Vec<Returned>,
     /// Does the order matter in which rows with equal keys are written?
     pub(in crate::sinks) ordered: bool,
+    /// The schema and the table that receipts are kept in, quoted; `None` where none are.
+    pub(in crate::sinks) receipts: Option<(Option<String>, String)>,
     pub(in crate::sinks) input: Schema,
     pub(in crate::sinks) output: Schema,
 }
@@ -87,11 +92,12 @@ impl Layout {
         };
         let returned = returned::<D>(&keys, &columns, context);
         check_mode(&keys, context);
+        let receipts = receipts::<D>(keys.receipts.as_ref(), context);
         let input = context.input().clone();
         let output = returned.iter().fold(input.clone(), |schema, returned| schema.with(returned.column.clone()));
         let ordered = keys.mode != WriteMode::Insert && keys.order != Some(Order::Any);
         let Keys { table, create, mode, .. } = keys;
-        let layout = Layout { table, create, mode, columns, conflict, returned, ordered, input, output };
+        let layout = Layout { table, create, mode, columns, conflict, returned, ordered, receipts, input, output };
         layout.check_new_table::<D>(keys.columns.is_some(), context);
         layout
     }
@@ -237,6 +243,26 @@ fn one_returned<D: Dialect>(returning: &Returning, columns: &[Written], input: &
     let place = input.find(name).filter(|(_, column)| column.column_type == column_type).map(|(place, _)| place);
     let (quoted, made) = (D::quote(name)?, written.is_none());
     Ok(Returned { column: Column { name: name.clone(), column_type, nullable }, quoted, made, place })
+}
+
+/// Where receipts are kept.
+fn receipts<D: Dialect>(key: Option<&ReceiptsKey>, context: &mut Context<'_>) -> Option<(Option<String>, String)> {
+    let (schema, table) = match key {
+        Some(ReceiptsKey::None) => return None,
+        Some(ReceiptsKey::In { schema, table }) => (schema.as_deref(), table.as_deref()),
+        None => (None, None),
+    };
+    if schema.is_some() && !D::SCHEMAS {
+        context.problem("receipts", "receipts", format!("{} has no schemas", D::NAME));
+    }
+    let mut quote = |name: &str| match D::quote(name) {
+        Ok(quoted) => quoted,
+        Err(message) => {
+            context.problem("receipts", "receipts", message);
+            String::new()
+        }
+    };
+    Some((schema.map(&mut quote), quote(table.unwrap_or(RECEIPTS))))
 }
 
 /// Records keys that do not go together.

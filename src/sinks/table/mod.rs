@@ -22,8 +22,8 @@ mod worker;
 
 pub(super) use self::{
     bisect::{Put, bisect},
-    keys::{Create, Keys, Returning, WriteMode},
+    keys::{Create, Keys, ReceiptsKey, Returning, WriteMode},
     layout::{Dialect, Layout, Returned, Written},
-    receipts::{Place, Receipts},
+    receipts::{OLD_RECEIPTS, Place, RECEIPTS, Receipts, taken_over},
     worker::{Connection, TableWorker},
 };

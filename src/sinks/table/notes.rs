@@ -31,6 +31,12 @@ impl Layout {
         if self.mode != WriteMode::Insert && !self.ordered {
             notes.push("`order = \"any\"`: of rows with equal keys any may come last".to_owned());
         }
+        if self.receipts.is_none() {
+            notes.push(
+                "`receipts = \"none\"`: at least once; what was committed just before a kill is stored again"
+                    .to_owned(),
+            );
+        }
         notes
     }
 }

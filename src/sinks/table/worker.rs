@@ -6,7 +6,7 @@ use super::{Layout, Place, Receipts, receipts::WorkerReceipts};
 use crate::{
     batch::{Batch, SplitId},
     failure::Failure,
-    receipt::Answers,
+    receipt::{Answers, Part},
     stage::{SinkWorker, Written},
 };
 
@@ -18,7 +18,7 @@ pub(in crate::sinks) trait Connection: Send {
     fn write(&mut self, batch: &Batch) -> Result<(Answers, u64), Failure>;
 
     /// Writes a part of the receipt of the rows in the open transaction.
-    fn note(&mut self, place: Place, part: Vec<u8>) -> Result<(), Failure>;
+    fn note(&mut self, place: Place, part: Part) -> Result<(), Failure>;
 
     /// A part of a receipt that was committed.
     fn load(&mut self, place: Place) -> Result<Option<Vec<u8>>, Failure>;
@@ -55,19 +55,20 @@ impl<C: Connection> SinkWorker for TableWorker<C> {
         if let Some(receipts) = receipts {
             receipts.enter(batch.origin.split);
             if let Some(answers) = receipts.answers(batch, connection)? {
-                return Ok(Written { durable: true, ..layout.written(batch, answers, 0)? });
+                // It is durable; but whether the whole split is what it was shows at its end.
+                return layout.written(batch, answers, 0);
             }
         }
         let (answers, bytes) = connection.write(batch)?;
         if let Some(receipts) = receipts {
-            receipts.note(batch.rows(), &answers, connection)?;
+            receipts.note(batch, &answers, connection)?;
         }
         layout.written(batch, answers, bytes)
     }
 
     fn commit_split(&mut self, split: SplitId) -> Result<bool, Failure> {
         if let Some(receipts) = &mut self.receipts {
-            receipts.leave(&mut self.connection)?;
+            receipts.leave(split, &mut self.connection)?;
         }
         self.connection.commit(split)
     }

@@ -19,7 +19,7 @@ use crate::{
     kind::{Compiled, Context, Kind, Workers},
     postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Url, gives, is_known, quoted, wire_type},
     service::ServiceError,
-    stage::{Detail, Source, SourceWorker, Split, SplitReader},
+    stage::{Detail, Repeats, Source, SourceProperties, SourceWorker, Split, SplitReader},
     values::columns::{self, ColumnSpec},
 };
 
@@ -107,7 +107,11 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
         .key
         .as_ref()
         .map_or_else(|| "one split".to_owned(), |key| format!("splits of about {} rows by `{key}`", spec.split_rows));
-    let notes = vec![spec.url.note(), format!("{name}, {divided}"), "one connection per worker".to_owned()];
+    let order = match &spec.key {
+        Some(key) => format!("rows with equal `{key}` may come in another order when they are read again"),
+        None => "rows may come in another order when they are read again".to_owned(),
+    };
+    let notes = vec![spec.url.note(), format!("{name}, {divided}"), "one connection per worker".to_owned(), order];
     let (batch, max_record) = (context.batch, context.max_record_bytes);
     let Spec { url, columns, split_rows, retry, statement_timeout, .. } = spec;
     let output = Some(schema.clone());
@@ -272,13 +276,26 @@ impl Source for Postgres {
         let server = plan.server()?;
         let listed = server.persist(|| {
             let session = server.try_connect()?;
-            session.run("begin read only")?;
+            session.begin("read only", "")?;
             match plan.fits(&session)? {
                 Ok(()) => plan.divide(&session),
                 Err(message) => Ok(Err(message)),
             }
         })?;
         listed.map_err(|why| Failure::new(Exit::InputMissing, format!("{server}: {}: {why}", plan.name)))
+    }
+
+    /// The ranges are those that the run began with: rows that are new in one that was not read yet belong to this run,
+    /// others to the next.
+    fn splits_again(&self, _stored: &[&Split], left: &[&Split]) -> Result<Vec<Split>, Failure> {
+        match self.plan.key {
+            Some(_) => Ok(left.iter().map(|split| (*split).clone()).collect()),
+            None => self.splits(),
+        }
+    }
+
+    fn properties(&self) -> SourceProperties {
+        SourceProperties { repeats: Repeats::AnyOrder }
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
@@ -301,7 +318,7 @@ impl Worker {
             Some(session) if !session.is_closed() && session.run("rollback").is_ok() => session,
             _ => self.server.try_connect()?,
         };
-        session.run(&format!("begin read only; declare rows no scroll cursor for {}", self.plan.select(split)))?;
+        session.begin("read only", &format!("; declare rows no scroll cursor for {}", self.plan.select(split)))?;
         self.session = Some(session);
         Ok(())
     }

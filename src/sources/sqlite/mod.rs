@@ -20,7 +20,7 @@ use crate::{
     jobspec::{BatchSize, Duration, Place, Problem, Value, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
     sqlite::{self, TableColumn, quote, quoted},
-    stage::{Detail, Source, SourceWorker, Split, SplitReader},
+    stage::{Detail, Repeats, Source, SourceProperties, SourceWorker, Split, SplitReader},
     values::columns::{self, ColumnSpec},
 };
 
@@ -71,7 +71,10 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
                 format!("table `{table}` of `{}`, read-only, about {} rows a split", spec.database, spec.split_rows);
             (Input::Table { name: table, split_rows: spec.split_rows.get() }, note)
         }
-        (None, query) => (Input::Query(query?), format!("a query on `{}`, read-only, one split", spec.database)),
+        (None, query) => {
+            let order = "rows may come in another order when they are read again";
+            (Input::Query(query?), format!("a query on `{}`, read-only, one split; {order}", spec.database))
+        }
     };
     let database = PathBuf::from(spec.database);
     let plan = Plan { database, input, columns: spec.columns, schema: schema.clone(), batch, max_record, busy };
@@ -149,6 +152,25 @@ impl Source for Sqlite {
         Ok(ranges(first, last, *split_rows).map(|(start, end)| keys(&table.name, key, start, end)).collect())
     }
 
+    /// The ranges are those that the run began with: rows that are new in one that was not read yet belong to this run,
+    /// others to the next.
+    fn splits_again(&self, stored: &[&Split], left: &[&Split]) -> Result<Vec<Split>, Failure> {
+        let is_range = |split: &&&Split| matches!(split.detail, Detail::Keys { .. });
+        match stored.iter().chain(left).all(|split| is_range(&split)) && !(stored.is_empty() && left.is_empty()) {
+            true => Ok(left.iter().map(|split| (*split).clone()).collect()),
+            false => self.splits(),
+        }
+    }
+
+    /// A table is read by its row numbers.
+    fn properties(&self) -> SourceProperties {
+        let repeats = match self.0.input {
+            Input::Table { .. } => Repeats::InOrder,
+            Input::Query(_) => Repeats::AnyOrder,
+        };
+        SourceProperties { repeats }
+    }
+
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
         Ok(Box::new(Worker { plan: Arc::clone(&self.0), connection: self.0.open()? }))
     }
@@ -172,6 +194,8 @@ struct Table {
     name: String,
     /// Its row numbers' name, where it has them.
     key: Option<String>,
+    /// Its primary key, in order.
+    primary: Vec<String>,
 }
 
 impl Plan {
@@ -197,7 +221,10 @@ impl Plan {
         self.check_columns(&format!("table `{name}`"), &names)?;
         let (_, has_rowids) = sqlite::traits(connection, &name).map_err(|error| self.failed(&error))?;
         let key = if has_rowids { row_number(&columns) } else { None };
-        Ok(Table { name, key })
+        let mut primary: Vec<&TableColumn> = columns.iter().filter(|column| column.key > 0).collect();
+        primary.sort_by_key(|column| column.key);
+        let primary = primary.into_iter().map(|column| column.name.clone()).collect();
+        Ok(Table { name, key, primary })
     }
 
     fn check_columns(&self, what: &str, names: &[String]) -> Result<(), Failure> {
@@ -236,6 +263,10 @@ impl Plan {
         let mut sql = format!("SELECT {columns} FROM {}", quote(&table.name));
         let places = (0..self.columns.len()).collect();
         let (Some(key), Detail::Keys { start, end }) = (&table.key, detail) else {
+            // Without row numbers it is the primary key that gives the same order each time.
+            if !table.primary.is_empty() {
+                sql.push_str(&format!(" ORDER BY {}", quoted(&table.primary)));
+            }
             return Ok((prepare(&sql)?, places));
         };
         sql.push_str(&format!(" WHERE {0} BETWEEN ?1 AND ?2 ORDER BY {0}", quote(key)));

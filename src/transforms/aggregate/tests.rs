@@ -116,7 +116,7 @@ fn windows_are_equal_spans_of_the_rows_own_time() {
     assert_eq!(rows_of(&KIND, &weeks, &rows(), None), expected.map(|row| row.to_string()));
     let nanos = input("t timestamp_ns", &[&[json!(["2020-01-01T00:00:00.000001999"])]]);
     let spec = json!({ "columns": { "n": "count(*)" }, "window": { "time": "t", "every": "1us" } });
-    let expected = json!(["2020-01-01T00:00:00.000001Z", "2020-01-01T00:00:00.000002Z", 1]).to_string();
+    let expected = json!(["2020-01-01T00:00:00.000001000Z", "2020-01-01T00:00:00.000002000Z", 1]).to_string();
     assert_eq!(rows_of(&KIND, &spec, &nanos, None), [expected]);
 }
 

@@ -208,7 +208,7 @@ mod tests {
                 "// =-inf\n/* =-inf */ \"=-inf \\\" =-inf\" '= inf'",
             ),
             ("= -info = infinity = inf_ float inf = 1", "= -info = infinity = inf_ float inf = 1"),
-            ("extensions 5 [a = {b: \"]\",\nc: []}];", "extensions 5             \n      ;"),
+            ("extensions 5 [a = {b: \"]\",\nc: []}];", "extensions 5              \n       ;"),
             ("extensions 5, 7 to max[a = 1] ;", "extensions 5, 7 to max        ;"),
             (
                 "repeated E extensions = 5 [a = 1]; my_extensions 5 [",

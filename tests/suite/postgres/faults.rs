@@ -127,7 +127,7 @@ fn a_server_that_dies_in_mid_run_leaves_whole_splits_or_nothing() {
     let ran = database.work.expect(0, &["job.toml"]);
     assert!(ran.stderr.contains(": 1 of 3 splits were done"), "{}", ran.stderr);
     assert_eq!(database.ask("select count(*), count(distinct name) from t"), "851|851");
-    assert_eq!(database.ask("select to_regclass('_runner_ledger') is null"), "t");
+    assert_eq!(database.ask("select to_regclass('_runner_receipts') is null"), "t");
 }
 
 #[test]

@@ -5,16 +5,7 @@ use super::{super::*, rig::*};
 use crate::testing::Folder;
 
 fn attempt(folder: &Folder, stored: bool) -> Attempt {
-    Attempt {
-        run: "0123456789abcdef".into(),
-        job: "job".into(),
-        stage: "cache".into(),
-        again: stored,
-        stored,
-        started: std::time::SystemTime::now(),
-        folder: folder.path("job.run"),
-        divided: true,
-    }
+    Attempt { again: stored, stored, ..Attempt::of("0123456789abcdef", "cache", folder.path("job.run")) }
 }
 
 fn shared_at(address: &str) -> Arc<Shared> {

@@ -24,7 +24,8 @@ pub(super) use crate::{
 use crate::{
     batch::{Batch, Origin, SplitId},
     jobspec::{self, Retry},
-    keyed::{Order, Values},
+    keyed::Values,
+    kind::Order,
     stage::{Mode, Written},
     testing::Daemon,
 };

@@ -2,6 +2,7 @@
 
 mod damage;
 mod declared;
+mod odd;
 
 use std::{fs, sync::Arc};
 
