@@ -63,13 +63,15 @@ fn what_is_still_there_is_not_sent_again() {
 fn values_pushed_out_fail_the_run_or_its_sample() {
     let server = Memcached::start(&["-m", "2"]);
     let work = work(&server);
+    let job = JOB.replace("SERVER", &server.address).replace("n int64", "n string").replace("cast(n as string)", "n");
+    work.file("prices.toml", job);
     work.file("a.csv", "k,n\n");
-    let lines: String = (0..3000).map(|i| format!("key-{i},{i}\n")).collect();
+    let long = "x".repeat(5000);
+    let lines: String = (0..3000).map(|i| format!("key-{i},{long}\n")).collect();
     work.file("b.csv", format!("k,n\n{lines}"));
-    let value = "sinks.cache.value=rpad('x', 5000, 'x')";
-    let ran = work.expect(69, &["prices.toml", "--set", value]);
+    let ran = work.expect(69, &["prices.toml"]);
     assert!(ran.stderr.contains("values out to make room"), "{}", ran.stderr);
-    let args = ["prices.toml", "--fresh", "--set", value, "--set", "sinks.cache.verify.sample=500"];
+    let args = ["prices.toml", "--fresh", "--set", "sinks.cache.verify.sample=500"];
     let ran = work.expect(74, &args);
     assert!(ran.stderr.contains("`verify` requires 99 %"), "{}", ran.stderr);
     work.expect(0, &[&args[..], &["--set", "sinks.cache.verify.min=1%"]].concat());
