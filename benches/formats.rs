@@ -164,7 +164,7 @@ fn report(name: &str, text: &[u8], mut round: impl FnMut()) {
 fn blocks(text: &[u8], ragged: bool, mut each: impl FnMut(&Chunk) -> Option<usize>) {
     let mut blocks = Blocks::new(text, Newline::Auto, BLOCK, MAX);
     if ragged {
-        blocks = blocks.ragged();
+        blocks = blocks.ragged(Some(b','));
     }
     while let Some(Piece::Records(bytes)) = blocks.next_piece().expect("from memory") {
         let (utf8, last) = (simdutf8::basic::from_utf8(&bytes).is_ok(), blocks.ended());

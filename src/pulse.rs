@@ -6,9 +6,10 @@
 use std::{
     cell::RefCell,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 /// The signs of one thread.
@@ -16,6 +17,8 @@ use std::{
 pub struct Pulse {
     beats: AtomicU64,
     patient: AtomicBool,
+    /// When the run's time is over.
+    deadline: OnceLock<Instant>,
 }
 
 thread_local! {
@@ -37,6 +40,11 @@ pub fn patiently<T>(wait: impl FnOnce() -> T) -> T {
     came
 }
 
+/// When the run's time is over, where it has a limit: nothing should be waited for beyond that.
+pub fn deadline() -> Option<Instant> {
+    OWN.with(|own| own.borrow().as_deref().and_then(|pulse| pulse.deadline.get().copied()))
+}
+
 /// Makes this the pulse of the calling thread.
 pub fn give(pulse: Arc<Pulse>) {
     OWN.with(|own| *own.borrow_mut() = Some(pulse));
@@ -47,6 +55,11 @@ fn with(act: impl FnOnce(&Pulse)) {
 }
 
 impl Pulse {
+    /// Sets when the run's time is over, once.
+    pub fn set_deadline(&self, deadline: Instant) {
+        let _ = self.deadline.set(deadline);
+    }
+
     /// How many signs there were.
     pub fn beats(&self) -> u64 {
         self.beats.load(Ordering::Relaxed)

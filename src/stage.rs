@@ -26,7 +26,7 @@ pub use self::attempt::{Attempt, Inspection, Kept, OtherRun, Splits};
 pub use self::properties::{Guarantee, Repeats, SinkProperties, SourceProperties, TransformProperties};
 use crate::{
     batch::{Batch, Position, Reject, RejectCode, Rejects, SplitId},
-    failure::Failure,
+    failure::{Exit, Failure},
     formats::{Decoder, blocks::Newline},
 };
 
@@ -403,6 +403,16 @@ pub struct Verified {
     pub low: f64,
     /// Share found, upper end of its 95 % interval (Wilson).
     pub high: f64,
+    /// The share that the spec requires.
+    pub required: f64,
+}
+
+impl Verified {
+    /// Why the run has failed, where fewer records can be there than the spec requires.
+    pub fn failure(&self) -> Option<Failure> {
+        let required = format!("`verify` requires {} %", (self.required * 1e8).round() / 1e6);
+        (self.high < self.required).then(|| Failure::new(Exit::Io, format!("read back: {self}; {required}")))
+    }
 }
 
 impl fmt::Display for Verified {

@@ -1,5 +1,7 @@
 //! The one owner of a run's facts: receives every event, settles splits, watches the clock and signals.
 
+mod lost;
+
 use std::{
     sync::{
         Arc, PoisonError,
@@ -11,7 +13,7 @@ use std::{
 use crossbeam_channel::RecvTimeoutError;
 
 use super::{
-    LedgerUse, Options, Outcome, Signals,
+    Options, Outcome, Signals,
     aside::Aside,
     journal::Journal,
     launch::Launched,
@@ -79,8 +81,10 @@ impl<'a> Coordinator<'a> {
         let looked = Instant::now();
         let verdicts = Verdicts::new(plan, &run.workers);
         let states = run.states.iter().cloned().chain([(None, Arc::clone(&aside.state))]);
-        let watchdog = Watchdog::new(plan, states.collect());
+        let states: Vec<_> = states.collect();
         let deadline = plan.limits.deadline.map(|after| looked + after.0);
+        deadline.iter().for_each(|end| states.iter().for_each(|(_, state)| state.pulse.set_deadline(*end)));
+        let watchdog = Watchdog::new(plan, states);
         Coordinator {
             plan,
             options,
@@ -393,54 +397,6 @@ impl<'a> Coordinator<'a> {
         self.outcome
     }
 
-    /// Asks every sink whether it still has what it was given. Of one that has not, the splits are forgotten whose rows
-    /// lead to it, and the run fails: the same command sends them again.
-    fn nothing_is_lost(&mut self) -> bool {
-        if self.options.mode == Mode::Rehearse || self.run.gauges.is_empty() {
-            return true;
-        }
-        let mut whole = true;
-        for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {
-            let checked = self.aside(stage, move |plan| match &plan.stages[stage].role {
-                Role::Sink(sink) => sink.check(None),
-                _ => unreachable!("it is among the sinks"),
-            });
-            match checked {
-                Ok(None) => {}
-                Ok(Some(loss)) => {
-                    whole = false;
-                    self.forget_splits_of(stage, &loss);
-                }
-                Err(failure) => {
-                    whole = false;
-                    self.note(self.named(stage, &failure));
-                }
-            }
-        }
-        whole
-    }
-
-    fn forget_splits_of(&mut self, stage: StageId, loss: &str) {
-        let behind = super::resume::leading_to(self.plan, stage);
-        let splits = (0..self.run.splits.len() as u32).map(SplitId);
-        let lost: Vec<SplitId> = splits.filter(|split| behind.contains(&self.run.source_of(*split))).collect();
-        let (acted, left): (Vec<SplitId>, Vec<SplitId>) =
-            lost.into_iter().partition(|split| self.log.has_acted(*split));
-        let forgotten = self.journal.forget_splits(&left);
-        let again = match (acted.first(), self.options.ledger == LedgerUse::Off) {
-            (Some(split), _) => format!(
-                "the `done` action of its input has run, of `{}` first: undo that and start over with `--fresh`",
-                self.split(*split).name
-            ),
-            (None, true) => "run the job again".to_owned(),
-            (None, false) => "the same command sends it again".to_owned(),
-        };
-        self.note(self.named(stage, &Failure::new(Exit::Unavailable, format!("{loss}; {again}"))));
-        if let Err(failure) = forgotten {
-            self.fail(failure);
-        }
-    }
-
     /// Clears up after a run that has nothing left to do; one that left nothing behind is forgotten.
     fn close(&mut self, failed: bool) {
         let plan = self.plan;
@@ -507,7 +463,11 @@ impl<'a> Coordinator<'a> {
                 _ => unreachable!("it is among the sinks"),
             });
             match verified {
-                Ok(Some(result)) => self.observer.on(&Event::Verified { stage, result }),
+                Ok(Some(result)) => {
+                    let missed = result.failure();
+                    self.observer.on(&Event::Verified { stage, result });
+                    missed.iter().for_each(|failure| self.note(self.named(stage, failure)));
+                }
                 Ok(None) => {}
                 Err(failure) => self.note(self.named(stage, &failure)),
             }

@@ -4,7 +4,7 @@ use std::{fmt, str::Chars};
 
 use memchr::memmem::Finder;
 
-use super::node::Quoted;
+use super::quoted::Quoted;
 
 /// A compiled pattern: parts of the text, with `%` between them.
 #[derive(Clone, Debug)]

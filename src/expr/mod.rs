@@ -15,6 +15,7 @@ mod bind;
 mod cast;
 mod choose;
 pub mod clock;
+mod common;
 mod compare;
 mod elsewhere;
 mod evaluate;
@@ -24,6 +25,7 @@ mod lists;
 mod node;
 mod parse;
 mod places;
+mod quoted;
 mod regexp;
 mod set;
 #[cfg(test)]

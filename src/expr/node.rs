@@ -7,7 +7,8 @@ use arrow_array::{Array, ArrayRef, cast::AsArray, new_null_array};
 use crate::batch::ColumnType;
 
 use super::{
-    arithmetic::Operator, compare::Comparison, functions::Function, like::Pattern, regexp::Regexp, set::SetOf, text,
+    arithmetic::Operator, compare::Comparison, functions::Function, like::Pattern, quoted::Quoted, regexp::Regexp,
+    set::SetOf, text,
 };
 
 /// A typed part of an expression.
@@ -352,14 +353,5 @@ impl fmt::Display for Sql<'_> {
             ColumnType::List(item) => write!(f, "{}[]", Sql(item)),
             other => other.fmt(f),
         }
-    }
-}
-
-/// Text as a SQL string.
-pub(super) struct Quoted<'a>(pub(super) &'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}'", self.0.replace('\'', "''"))
     }
 }

@@ -100,7 +100,7 @@ pub struct Input {
 
 enum Stream {
     Plain(Counted),
-    Gzip(Box<Gunzip>),
+    Gzip(Gunzip),
     Zstd(Box<zstd::Decoder<'static, BufReader<Counted>>>),
 }
 
@@ -124,7 +124,7 @@ impl Input {
         let buffered = |counted| BufReader::with_capacity(READ_BYTES, counted);
         let stream = match codec {
             Codec::Plain => Stream::Plain(counted),
-            Codec::Gzip => Stream::Gzip(Box::new(Gunzip::new(buffered(counted)))),
+            Codec::Gzip => Stream::Gzip(Gunzip::new(buffered(counted))),
             Codec::Zstd => Stream::Zstd(Box::new(zstd::Decoder::with_buffer(buffered(counted))?)),
         };
         Ok(Input { stream, unpacked: 0, max_ratio })
@@ -166,7 +166,7 @@ impl Read for Input {
 /// The members of a gzip file, one after the other. Zeros behind the last one are padding, as tapes and disk images
 /// have it.
 enum Gunzip {
-    Inside(GzDecoder<BufReader<Counted>>),
+    Inside(Box<GzDecoder<BufReader<Counted>>>),
     Between(BufReader<Counted>),
     /// Changing from one to the other.
     Nowhere,
@@ -174,7 +174,7 @@ enum Gunzip {
 
 impl Gunzip {
     fn new(input: BufReader<Counted>) -> Self {
-        Gunzip::Inside(GzDecoder::new(input))
+        Gunzip::Inside(Box::new(GzDecoder::new(input)))
     }
 
     /// Bytes read so far, as they lie on disk.

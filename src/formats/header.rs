@@ -86,10 +86,8 @@ pub fn is_open_end(names: &[String]) -> bool {
 /// number. What follows a separator at the end is no field.
 pub fn all_named(mut names: Vec<String>) -> Vec<String> {
     let fields = names.len() - usize::from(is_open_end(&names));
-    for field in 0..fields {
-        if names[field].is_empty() {
-            names[field] = format!("column{}", field + 1);
-        }
+    for (field, name) in names.iter_mut().take(fields).enumerate().filter(|(_, name)| name.is_empty()) {
+        *name = format!("column{}", field + 1);
     }
     names
 }

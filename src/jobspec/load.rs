@@ -5,7 +5,10 @@ mod from_yaml;
 
 use std::{fs::File, io::Read, ops::Range};
 
-use super::{Path, Place, Problem, Problems, Table, Value, mark::Mark, set::Override};
+use super::{
+    Path, Place, Problem, Problems, Table, Value,
+    mark::{Mark, Override},
+};
 use crate::failure::Failure;
 
 /// A spec with more bytes than this is refused.

@@ -6,8 +6,7 @@ use std::{borrow::Cow, ops::Range};
 
 use super::{
     Document, Format, Path, Place, Value,
-    mark::{Children, Mark},
-    set::Override,
+    mark::{Children, Mark, Override},
 };
 
 /// A place in a text.

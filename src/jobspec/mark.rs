@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use indexmap::IndexMap;
 
-use super::Step;
+use super::{Path, Step};
 
 /// The place of one value and of those within it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +15,18 @@ pub(super) struct Mark {
     pub(super) value: Range<usize>,
     /// The values within it.
     pub(super) children: Children,
+}
+
+/// One override, as typed, and where its parts stand in what was typed.
+#[derive(Clone, Debug)]
+pub(super) struct Override {
+    pub(super) path: Path,
+    /// As shown: `--set limits.rejects=5`.
+    pub(super) text: String,
+    /// The places of the path's steps in `text`.
+    pub(super) steps: Vec<Range<usize>>,
+    /// The place of the value in `text`, and of the values in it.
+    pub(super) mark: Mark,
 }
 
 /// The values within a value.

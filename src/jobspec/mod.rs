@@ -38,5 +38,5 @@ pub use locate::{Located, locate};
 pub use narrow::{Narrow, deserialize_narrow};
 pub use problem::{Path, Place, Problem, Problems, Severity, Step, meant, nearest};
 pub use secret::{Revealed, Secret};
-pub use units::{Bytes, Duration, RejectLimit, Retry, Text};
+pub use units::{Bytes, Duration, RejectLimit, Retry, Share, Text};
 pub use value::{Table, Value};

@@ -2,19 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Document, Path, Step, Table, Value, load::parse_value, mark::Mark};
-
-/// One override, as typed, and where its parts stand in what was typed.
-#[derive(Clone, Debug)]
-pub(super) struct Override {
-    pub(super) path: Path,
-    /// As shown: `--set limits.rejects=5`.
-    pub(super) text: String,
-    /// The places of the path's steps in `text`.
-    pub(super) steps: Vec<Range<usize>>,
-    /// The place of the value in `text`, and of the values in it.
-    pub(super) mark: Mark,
-}
+use super::{
+    Document, Path, Step, Table, Value,
+    load::parse_value,
+    mark::{Mark, Override},
+};
 
 /// What precedes an override where it is shown.
 const OPTION: &str = "--set ";

@@ -31,28 +31,37 @@ pub enum RejectLimit {
     Share(f64),
 }
 
+/// A share of something, such as `99%`: 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share(pub f64);
+
 /// How often and how patiently an operation on a service is tried.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
-    /// Tries in all.
-    #[serde(deserialize_with = "bounds::whole::<1, 1000, _, _>")]
+    /// Tries in all; as many as `total` has time for where it is left out.
+    #[serde(deserialize_with = "bounds::some_whole::<1, 1000, _, _>")]
     #[schemars(range(min = 1, max = 1000))]
-    pub attempts: u32,
-    /// Pause before the second try; doubled before each further one, with jitter.
+    pub attempts: Option<u32>,
+    /// Pause before the second try; doubled before each further one up to 5 s, with jitter.
     #[serde(deserialize_with = "bounds::wait")]
     pub backoff: Duration,
     /// Limit of one try.
     #[serde(deserialize_with = "bounds::wait")]
     pub timeout: Duration,
+    /// No try begins later than this after the first one failed. A server that was never reached in the run is given
+    /// up after 5 s, and none is waited for beyond the job's `deadline`.
+    #[serde(deserialize_with = "bounds::wait")]
+    pub total: Duration,
 }
 
 impl Default for Retry {
     fn default() -> Self {
         Retry {
-            attempts: 3,
+            attempts: None,
             backoff: Duration(std::time::Duration::from_millis(20)),
             timeout: Duration(std::time::Duration::from_secs(3)),
+            total: Duration(std::time::Duration::from_secs(30)),
         }
     }
 }
@@ -61,10 +70,23 @@ impl Retry {
     /// Waits longer than this are taken for it, so that no sum of times overflows.
     pub const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
+    /// No pause is longer than this, so that a server that is there again is soon found.
+    pub const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+
+    /// A server that was never reached is not waited for any longer than this.
+    pub const NEVER_REACHED: std::time::Duration = std::time::Duration::from_secs(5);
+
+    /// What `runner plan` says of it; `each` is what one try is limited to.
+    pub fn note(&self, each: &str) -> String {
+        let Retry { attempts, backoff, total, .. } = self;
+        let attempts = attempts.map_or("attempts".to_owned(), |attempts| format!("{attempts} attempts"));
+        format!("{attempts} {each}, {total} in all, backoff {backoff} doubling")
+    }
+
     /// How long to wait after attempt number `attempt`, from 1: doubled each time, less up to half of it at random so
     /// that workers do not come back all at once.
     pub fn pause(&self, attempt: u32) -> std::time::Duration {
-        let full = self.backoff.0.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(Self::LONGEST_WAIT);
+        let full = self.backoff.0.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(Self::LONGEST_PAUSE);
         let share = RandomState::new().hash_one(attempt) as f64 / u64::MAX as f64;
         full.mul_f64(1.0 - share / 2.0)
     }
@@ -192,16 +214,9 @@ impl Narrow for RejectLimit {
 
     fn from_text(text: &str) -> Result<Self, String> {
         let expected = || format!("expected {}", Self::EXPECTED);
-        let Some(percent) = text.strip_suffix('%') else {
-            return text.parse().map(RejectLimit::Count).map_err(|_| expected());
-        };
-        if !percent.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(expected());
-        }
-        match percent.parse::<f64>() {
-            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(RejectLimit::Share(percent / 100.0)),
-            Ok(_) => Err("a share is at most `100%`".to_owned()),
-            Err(_) => Err(expected()),
+        match text.strip_suffix('%') {
+            None => text.parse().map(RejectLimit::Count).map_err(|_| expected()),
+            Some(percent) => share(percent, expected).map(RejectLimit::Share),
         }
     }
 
@@ -210,12 +225,43 @@ impl Narrow for RejectLimit {
     }
 }
 
+impl Narrow for Share {
+    const EXPECTED: &'static str = "a share such as `99%`";
+
+    fn unknown() -> Self {
+        Share(0.0)
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected {}", Self::EXPECTED);
+        share(text.strip_suffix('%').ok_or_else(expected)?, expected).map(Share)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Dividing by 100 and multiplying again may leave a last digit that nobody wrote.
+        write!(f, "{}%", (self.0 * 1e14).round() / 1e12)
+    }
+}
+
+/// The share that a number of per cents is.
+fn share(percent: &str, expected: impl Fn() -> String) -> Result<f64, String> {
+    if !percent.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(expected());
+    }
+    match percent.parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        Ok(_) => Err("a share is at most `100%`".to_owned()),
+        Err(_) => Err(expected()),
+    }
+}
+
 impl fmt::Display for RejectLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RejectLimit::Count(count) => write!(f, "{count}"),
-            // Dividing by 100 and multiplying again may leave a last digit that nobody wrote.
-            RejectLimit::Share(share) => write!(f, "{}%", (share * 1e14).round() / 1e12),
+            RejectLimit::Share(share) => Share(*share).fmt(f),
         }
     }
 }
@@ -259,6 +305,13 @@ narrow!(Bytes, {
     "minimum": 0,
     "pattern": r"^[0-9]+(B|[KMGT]iB|[kKMGT]B)?$|\$\{",
     "examples": ["64KiB", "1MiB", 512],
+});
+
+narrow!(Share, {
+    "type": "string",
+    "description": "A share: a number of per cents.",
+    "pattern": r"^[0-9]+(\.[0-9]+)?%$|\$\{",
+    "examples": ["99%", "99.5%"],
 });
 
 narrow!(RejectLimit, {

@@ -19,7 +19,7 @@ use super::{Url, url};
 use crate::{
     failure::{Exit, Failure},
     jobspec::{self, Retry},
-    service::{ClientRuntime, Patience, ServiceError},
+    service::{ClientRuntime, Patience, ServiceError, Tries},
 };
 
 /// Grace beyond the server's own limit of a statement, so that it is the server that says why.
@@ -67,7 +67,7 @@ impl Server {
 
     /// Connects, or does not.
     pub(crate) fn try_connect(&self) -> Result<Session, ServiceError> {
-        Session::open(self)
+        Session::open(self).inspect(|_| self.patience.reached())
     }
 
     /// Calls until it succeeds, the error is not one that passes, or all attempts are used up.
@@ -78,12 +78,12 @@ impl Server {
         self.patience.persist(call)
     }
 
-    /// After attempt number `attempt` failed: waits, or gives up.
+    /// After a try has failed: waits, or gives up.
     ///
     /// # Errors
     /// It was the last one, or the error does not pass.
-    pub(crate) fn after(&self, attempt: u32, error: &ServiceError) -> Result<(), Failure> {
-        self.patience.after(attempt, error)
+    pub(crate) fn after(&self, tries: &mut Tries, error: &ServiceError) -> Result<(), Failure> {
+        self.patience.after(tries, error)
     }
 
     /// The failure that an error of this server leads to.

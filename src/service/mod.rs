@@ -13,7 +13,7 @@ mod sample;
 pub(crate) use self::{
     address::port,
     error::{ErrorClass, ServiceError},
-    patience::Patience,
+    patience::{Patience, Tries, rest},
     runtime::ClientRuntime,
     sample::{Sample, Sampled, questions, verified},
 };

@@ -1,30 +1,47 @@
 //! How patiently a server is tried.
 
-use std::{fmt, thread, time::Duration};
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{ServiceError, count};
 use crate::{
     failure::{Exit, Failure},
     jobspec::{self, Retry},
+    pulse,
 };
 
-/// A server by name, how patiently it is tried, and the exit code for what is not there.
+/// A server by name, how patiently it is tried, and the exit code for what is not there. All workers share it.
 #[derive(Debug)]
 pub(crate) struct Patience {
     server: String,
     retry: Retry,
     missing: Exit,
+    reached: AtomicBool,
+}
+
+/// The tries of one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tries {
+    failed: u32,
+    /// When the first one failed.
+    since: Option<Instant>,
 }
 
 impl Patience {
     /// Patience with `server`. Times without sense become the nearest ones that have some.
     pub(crate) fn new(server: String, retry: &Retry, missing: Exit) -> Self {
+        let limit = |wait: jobspec::Duration| jobspec::Duration(wait.0.min(Retry::LONGEST_WAIT));
         let retry = Retry {
-            attempts: retry.attempts.max(1),
-            backoff: jobspec::Duration(retry.backoff.0.min(Retry::LONGEST_WAIT)),
+            attempts: retry.attempts,
+            backoff: limit(retry.backoff),
             timeout: jobspec::Duration(Patience::limit(retry.timeout)),
+            total: limit(retry.total),
         };
-        Patience { server, retry, missing }
+        Patience { server, retry, missing, reached: AtomicBool::new(false) }
     }
 
     /// A limit for a wait: at least a millisecond, and short enough that sums of such do not overflow.
@@ -37,42 +54,76 @@ impl Patience {
         self.retry.timeout.0
     }
 
-    /// Calls until it succeeds, the error is not one that passes, or all attempts are used up.
+    /// The server has answered: it is worth waiting for.
+    pub(crate) fn reached(&self) {
+        self.reached.store(true, Ordering::Relaxed);
+    }
+
+    /// Calls until it succeeds, the error is not one that passes, or patience is at its end.
     ///
     /// # Errors
     /// The last error.
     pub(crate) fn persist<T>(&self, mut call: impl FnMut() -> Result<T, ServiceError>) -> Result<T, Failure> {
-        let mut attempt = 1;
+        let mut tries = Tries::default();
         loop {
             match call() {
                 Ok(done) => return Ok(done),
-                Err(error) => self.after(attempt, &error)?,
+                Err(error) => self.after(&mut tries, &error)?,
             }
-            attempt += 1;
         }
     }
 
-    /// After attempt number `attempt` failed: waits, or gives up.
+    /// After a try has failed: waits, or gives up.
     ///
     /// # Errors
-    /// It was the last attempt, or the error does not pass.
-    pub(crate) fn after(&self, attempt: u32, error: &ServiceError) -> Result<(), Failure> {
+    /// Patience is at its end, or the error does not pass.
+    pub(crate) fn after(&self, tries: &mut Tries, error: &ServiceError) -> Result<(), Failure> {
         if !error.is_transient() {
             return Err(self.failure(error));
         }
-        if attempt >= self.retry.attempts {
-            let what = format!("{self}, given up after {}", count(attempt.into(), "attempt"));
-            return Err(error.failure(self.missing, &what));
+        match self.pause(tries, error) {
+            None => {
+                let what = format!("{self}, given up after {}", count(tries.failed.into(), "attempt"));
+                Err(error.failure(self.missing, &what))
+            }
+            Some(pause) => {
+                rest(pause);
+                Ok(())
+            }
         }
-        tracing::warn!(retries = %self, "{self}, attempt {attempt} of {}: {}", self.retry.attempts, error.message);
-        thread::sleep(self.retry.pause(attempt));
-        Ok(())
+    }
+
+    /// After a try has failed: says so, and how long to wait before the next one. `None` where that was the last one.
+    pub(crate) fn pause(&self, tries: &mut Tries, error: &ServiceError) -> Option<Duration> {
+        tries.failed = tries.failed.saturating_add(1);
+        let since = *tries.since.get_or_insert_with(Instant::now);
+        if self.retry.attempts.is_some_and(|attempts| tries.failed >= attempts) {
+            return None;
+        }
+        let total = match self.reached.load(Ordering::Relaxed) {
+            true => self.retry.total.0,
+            false => self.retry.total.0.min(Retry::NEVER_REACHED),
+        };
+        let end = pulse::deadline().map_or(since + total, |deadline| deadline.min(since + total));
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        let of = self.retry.attempts.map_or(String::new(), |attempts| format!(" of {attempts}"));
+        tracing::warn!(retries = %self, "{self}, attempt {}{of}: {}", tries.failed, error.message);
+        Some(self.retry.pause(tries.failed).min(left))
     }
 
     /// The failure that an error of this server leads to.
     pub(crate) fn failure(&self, error: &ServiceError) -> Failure {
         error.failure(self.missing, &self.server)
     }
+}
+
+/// Waits; whoever watches over this thread sees that it does so on purpose.
+pub(crate) fn rest(pause: Duration) {
+    thread::sleep(pause);
+    pulse::beat();
 }
 
 impl fmt::Display for Patience {
@@ -87,7 +138,8 @@ mod tests {
 
     fn patience(attempts: u32) -> Patience {
         let backoff = jobspec::Duration(Duration::from_millis(1));
-        let retry = Retry { attempts, backoff, timeout: jobspec::Duration(Duration::ZERO) };
+        let timeout = jobspec::Duration(Duration::ZERO);
+        let retry = Retry { attempts: Some(attempts), backoff, timeout, ..Retry::default() };
         Patience::new("a server".to_owned(), &retry, Exit::InputMissing)
     }
 
@@ -117,5 +169,41 @@ mod tests {
     fn times_without_sense_get_some() {
         assert_eq!(patience(1).timeout(), Duration::from_millis(1));
         assert_eq!(Patience::limit(jobspec::Duration(Duration::MAX)), Retry::LONGEST_WAIT);
+    }
+
+    /// How long calls that always fail are repeated, with a total of so many milliseconds.
+    fn repeated(total: u64, reached: bool) -> Duration {
+        let retry = Retry { total: jobspec::Duration(Duration::from_millis(total)), ..Retry::default() };
+        let patience = Patience::new("a server".to_owned(), &retry, Exit::InputMissing);
+        if reached {
+            patience.reached();
+        }
+        let started = Instant::now();
+        patience.persist(|| Err::<(), _>(ServiceError::lost("why"))).expect_err("it never succeeds");
+        started.elapsed()
+    }
+
+    #[test]
+    fn time_is_the_limit_where_attempts_are_not_counted() {
+        let took = repeated(300, true);
+        assert!((Duration::from_millis(300)..Duration::from_secs(4)).contains(&took), "{took:?}");
+    }
+
+    #[test]
+    fn a_server_that_was_never_reached_is_given_up_earlier() {
+        let took = repeated(60_000, false);
+        assert!((Retry::NEVER_REACHED..3 * Retry::NEVER_REACHED).contains(&took), "{took:?}");
+    }
+
+    #[test]
+    fn nothing_is_waited_for_beyond_the_deadline() {
+        let took = std::thread::spawn(|| {
+            let pulse = std::sync::Arc::new(pulse::Pulse::default());
+            pulse.set_deadline(Instant::now() + Duration::from_millis(200));
+            pulse::give(pulse);
+            repeated(60_000, true)
+        });
+        let took = took.join().expect("it does not panic");
+        assert!((Duration::from_millis(150)..Duration::from_secs(4)).contains(&took), "{took:?}");
     }
 }

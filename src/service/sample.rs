@@ -121,10 +121,10 @@ fn one_question(keys: &[&Sampled]) -> usize {
     fits.count().max(1)
 }
 
-/// What it means that `found` of `checked` keys had the value that was written.
-pub(crate) fn verified(found: u64, checked: u64) -> Verified {
+/// What it means that `found` of `checked` keys had the value that was written, where a share of `required` is wanted.
+pub(crate) fn verified(found: u64, checked: u64, required: f64) -> Verified {
     let (low, high) = wilson(found, checked);
-    Verified { checked, found, low, high }
+    Verified { checked, found, low, high, required }
 }
 
 /// The 95 % interval of a share, after Wilson: unlike the usual one it holds for shares close to 0 and 1.

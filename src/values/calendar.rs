@@ -1,6 +1,6 @@
 //! The Gregorian calendar in UTC: days and moments to dates and back, and both to text.
 
-use super::cell::Unfit;
+use super::Unfit;
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;

@@ -10,6 +10,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, TimeUnit};
 
+pub use super::Unfit;
 use super::calendar::{self, Form};
 
 /// How values are written.
@@ -67,9 +68,6 @@ pub enum Cell<'a> {
     /// A type that no column of a job has.
     Other,
 }
-
-/// A reason why a value cannot be written.
-pub type Unfit = &'static str;
 
 impl<'a> Cell<'a> {
     /// The column's values.

@@ -25,3 +25,6 @@ pub use types::{Column, ColumnType, Schema, TypeError};
 /// Why a value or record was refused: a short fixed word that reports count by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RejectCode(pub &'static str);
+
+/// A reason why a value cannot be written.
+pub type Unfit = &'static str;

@@ -30,6 +30,7 @@ mod quality;
 mod rejects;
 mod replay;
 mod report;
+mod restarts;
 mod resume;
 mod running;
 mod sample_tables;

@@ -43,7 +43,8 @@ fn own_tables(work: &Work) -> i64 {
 
 #[test]
 fn what_was_stored_and_is_gone_is_missed() {
-    let changes: [(&dyn Fn(&Work), &str); 4] = [
+    type Change<'a> = &'a dyn Fn(&Work);
+    let changes: [(Change<'_>, &str); 4] = [
         (
             &|work| {
                 for name in work.list("out").iter().filter(|name| name.starts_with("t.db")) {

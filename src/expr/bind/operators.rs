@@ -9,10 +9,11 @@ use crate::{
     batch::ColumnType,
     expr::{
         arithmetic::Operator,
+        common::{common_integer, is_unsigned},
         compare::Comparison,
         like::Pattern,
         node::{Kind, Node},
-        types::{self, adopt, coerce, common_integer, is_unsigned},
+        types::{self, adopt, coerce},
     },
 };
 

@@ -266,7 +266,7 @@ impl Parameter {
             Parameter::TextOrList => is_text || is_list,
             Parameter::List => is_list,
             Parameter::Item => match first {
-                ColumnType::List(item) => super::types::common(item, given).is_some(),
+                ColumnType::List(item) => super::common::common(item, given).is_some(),
                 _ => true,
             },
             Parameter::Integer => given.is_integer(),
@@ -309,7 +309,7 @@ impl Parameter {
             (Parameter::Item, given) => match first {
                 // No type holds a `uint64` and a signed integer: they are compared as they are.
                 ColumnType::List(item) if item.is_integer() && *given == ColumnType::UInt64 => ColumnType::UInt64,
-                ColumnType::List(item) => super::types::common(item, given).unwrap_or_else(|| given.clone()),
+                ColumnType::List(item) => super::common::common(item, given).unwrap_or_else(|| given.clone()),
                 _ => given.clone(),
             },
             _ => given.clone(),

@@ -87,7 +87,8 @@ impl JsonColumn {
         if !first {
             self.truncate(rows);
         }
-        if scanner.token() == b'n' && !(matches!(self.builder.values, Store::Json(_)) && !self.builder.is_nullable()) {
+        let may_be_null = self.builder.is_nullable() || !matches!(self.builder.values, Store::Json(_));
+        if scanner.token() == b'n' && may_be_null {
             scanner.word("null")?;
             return if self.push_null() { Ok(first) } else { Err(self.explain(scanner, Bad::Null)) };
         }

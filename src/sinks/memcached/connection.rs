@@ -18,7 +18,7 @@ use super::{
     server::Ack,
     stream::{BARRIER, MetaStream, Replies},
 };
-use crate::service::{ErrorClass, ServiceError};
+use crate::service::{ErrorClass, ServiceError, Tries};
 
 /// The connection to one server.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub(super) open: bool,
     /// Attempts made for the part.
     pub(super) attempts: u32,
+    /// Those of them that failed.
+    pub(super) tries: Tries,
     /// What was sent without a barrier and can no longer be confirmed.
     pub(super) lost: Lost,
     stream: Option<MetaStream>,
@@ -127,6 +129,7 @@ impl Connection {
         self.error = None;
         self.open = false;
         self.attempts = 0;
+        self.tries = Tries::default();
     }
 
     /// Adds a set to the part; `options` is what stands behind the length, line end included.

@@ -26,7 +26,7 @@ mod worker;
 
 use std::{
     hash::RandomState,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time,
 };
 
@@ -106,22 +106,13 @@ fn default_max_value_bytes() -> Bytes {
 
 /// What the workers share of a sound spec.
 fn shared(spec: &Spec) -> Shared {
-    let server = |(name, address): (&String, &String)| Server {
-        name: name.clone(),
-        address: address.clone(),
-        down: OnceLock::new(),
-    };
-    let limit = |wait: Duration| Duration(wait.0.min(Retry::LONGEST_WAIT));
+    let server = |(name, address): (&String, &String)| Server::new(name, address, &spec.retry);
     let expire = spec.expire.0;
     Shared {
         servers: spec.servers.iter().map(server).collect(),
         routes: spec.servers.keys().cloned().zip(0..).collect(),
         ack: spec.ack,
-        retry: Retry {
-            attempts: spec.retry.attempts.max(1),
-            backoff: limit(spec.retry.backoff),
-            timeout: limit(spec.retry.timeout),
-        },
+        retry: spec.retry.clone(),
         expire: expire.as_secs() + u64::from(expire.subsec_nanos() > 0),
         flags: spec.flags,
         max_value_bytes: spec.max_value_bytes.0,

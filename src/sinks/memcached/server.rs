@@ -13,8 +13,9 @@ use serde::Deserialize;
 
 use super::identity::Identities;
 use crate::{
-    jobspec::{Duration, Retry},
-    service::Sample,
+    failure::Exit,
+    jobspec::{Duration, Retry, Share},
+    service::{Patience, Sample},
 };
 
 /// When a row counts as stored.
@@ -30,11 +31,18 @@ pub(super) enum Ack {
 }
 
 /// How to check what was stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Verify {
     /// How many keys to read back.
     pub(super) sample: u32,
+    /// The run fails where fewer of all keys can be there, by the upper end of the sample's 95 % interval.
+    #[serde(default = "default_min")]
+    pub(super) min: Share,
+}
+
+fn default_min() -> Share {
+    Share(0.99)
 }
 
 /// A server, and whether it is still worth trying.
@@ -43,11 +51,19 @@ pub(super) struct Server {
     pub(super) name: String,
     /// `host:port`
     pub(super) address: String,
+    /// How patiently it is tried.
+    pub(super) patience: Patience,
     /// Why it was given up for the rest of the run.
     pub(super) down: OnceLock<String>,
 }
 
 impl Server {
+    pub(super) fn new(name: &str, address: &str, retry: &Retry) -> Server {
+        let called = format!("memcached server `{name}` ({address})");
+        let patience = Patience::new(called, retry, Exit::InputMissing);
+        Server { name: name.to_owned(), address: address.to_owned(), patience, down: OnceLock::new() }
+    }
+
     /// Gives the server up, unless another worker has. Returns the reason that holds.
     pub(super) fn mark_down(&self, reason: String) -> String {
         let held = self.down.get_or_init(|| {
@@ -60,7 +76,7 @@ impl Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "memcached server `{}` ({})", self.name, self.address)
+        self.patience.fmt(f)
     }
 }
 
@@ -105,17 +121,16 @@ impl Shared {
     /// What `runner plan` says.
     pub(super) fn notes(&self) -> Vec<String> {
         let servers: Vec<String> = self.servers.iter().map(|s| format!("{} → {}", s.name, s.address)).collect();
-        let Retry { attempts, backoff, timeout } = &self.retry;
         let mut notes = vec![
             format!("servers {}", servers.join(", ")),
             match self.ack {
                 Ack::Batch => "every batch acknowledged".to_owned(),
                 Ack::None => "acknowledged once, at the end".to_owned(),
             },
-            format!("{attempts} attempts of {timeout}, backoff {backoff} doubling"),
+            self.retry.note(&format!("of {}", self.retry.timeout)),
         ];
         if let Some(verify) = self.verify {
-            notes.push(format!("verify a sample of {} keys", verify.sample));
+            notes.push(format!("verify a sample of {} keys, {} of them at least", verify.sample, verify.min));
         }
         if self.expire > 0 {
             notes.push(format!("values expire after {}", Duration(time::Duration::from_secs(self.expire))));

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     failure::{Exit, Failure},
     jobspec::Retry,
-    service::{Patience, Sample, Sampled, ServiceError, count, questions, verified},
+    service::{Patience, Sample, Sampled, ServiceError, questions, verified},
     stage::{Attempt, Verified},
 };
 
@@ -30,7 +30,7 @@ use crate::{
 ///
 /// # Errors
 /// A server cannot be read, after all attempts.
-pub(super) fn verify(Shared { servers, retry, sample, .. }: &Shared) -> Result<Option<Verified>, Failure> {
+pub(super) fn verify(Shared { servers, retry, sample, verify, .. }: &Shared) -> Result<Option<Verified>, Failure> {
     let sample = sample.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(sample) = &*sample else { return Ok(None) };
     let (mut all_found, mut checked) = (0, 0);
@@ -41,25 +41,15 @@ pub(super) fn verify(Shared { servers, retry, sample, .. }: &Shared) -> Result<O
             checked += keys.len() as u64;
         }
     }
-    Ok(Some(verified(all_found, checked)))
+    let required = verify.map_or(0.0, |verify| verify.min.0);
+    Ok(Some(verified(all_found, checked, required)))
 }
 
 fn found_with_retries(sample: &Sample, server: &Server, keys: &[&Sampled], retry: &Retry) -> Result<u64, Failure> {
-    let mut attempt = 1;
-    loop {
-        match found(sample, server, keys, retry.timeout.0) {
-            Ok(found) => return Ok(found),
-            Err(error) if attempt >= retry.attempts => {
-                let message = format!("cannot verify {server} after {}: {error}", count(attempt.into(), "attempt"));
-                return Err(Failure::new(Exit::Unavailable, message));
-            }
-            Err(error) => {
-                tracing::warn!(retries = %server, "verifying {server}, attempt {attempt} of {}: {error}", retry.attempts);
-                thread::sleep(retry.pause(attempt));
-                attempt += 1;
-            }
-        }
-    }
+    let patience = Patience::new(format!("cannot verify {server}"), retry, Exit::InputMissing);
+    patience.reached();
+    let lost = |error: MemcacheError| ServiceError::lost(error.to_string());
+    patience.persist(|| found(sample, server, keys, patience.timeout()).map_err(lost))
 }
 
 impl Shared {
@@ -79,7 +69,7 @@ impl Shared {
         let evictions = self.verify.is_none();
         for server in self.servers.iter().filter(|server| server.down.get().is_none()) {
             let Some(first) = met.get(&server.address) else { continue };
-            let patience = Patience::new(server.to_string(), &self.retry, Exit::InputMissing);
+            let patience = &server.patience;
             let now = patience.persist(|| {
                 let opened = MetaStream::open(&server.address, Instant::now() + patience.timeout());
                 opened.map(|stream| stream.identity()).map_err(|error| ServiceError::lost(error.to_string()))

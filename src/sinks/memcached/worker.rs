@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use arrow_array::{Array, StringViewArray};
@@ -16,7 +16,7 @@ use crate::{
     batch::{Batch, RejectCode, Rejects},
     failure::{Exit, Failure},
     keyed::{self, Refusal, Values},
-    service::{ErrorClass, Sample, ServiceError, count},
+    service::{ErrorClass, Sample, ServiceError, count, rest},
     stage::{Mode, Written},
 };
 
@@ -114,7 +114,7 @@ impl Core {
         let mut troubles = Vec::new();
         if self.shared.ack == Ack::None {
             for (connection, server) in self.connections.iter_mut().zip(&self.shared.servers) {
-                let Lost { rows, error_lines, why } = connection.confirm(self.shared.retry.timeout.0);
+                let Lost { rows, error_lines, why } = connection.confirm(server.patience.timeout());
                 let why = why.unwrap_or_default();
                 if rows > 0 {
                     let rows = count(rows, "row");
@@ -186,17 +186,18 @@ impl Core {
     /// work at the same time.
     fn deliver(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
-        let Shared { servers, retry, ack, .. } = &*shared;
+        let Shared { servers, ack, .. } = &*shared;
         let used = self.connections.iter_mut().zip(servers).filter(|(connection, _)| !connection.rows.is_empty());
         for (connection, server) in used {
             connection.error = server.down.get().map(ServiceError::lost);
             connection.open = connection.error.is_none();
         }
-        for attempt in 1..=retry.attempts {
+        loop {
             let open = self.connections.iter_mut().zip(servers).filter(|(connection, _)| connection.open);
             for (connection, server) in open {
-                connection.error = connection.send(&server.address, retry.timeout.0, *ack).err();
+                connection.error = connection.send(&server.address, server.patience.timeout(), *ack).err();
                 if let Some(now) = connection.met.take() {
+                    server.patience.reached();
                     shared.identities.meet(&server.to_string(), &server.address, now)?;
                 }
             }
@@ -206,36 +207,35 @@ impl Core {
                 }
                 connection.open = connection.error.is_some();
             }
-            if !self.connections.iter().any(|connection| connection.open) {
-                break;
+            match self.after() {
+                Some(pause) => rest(pause),
+                None => return Ok(()),
             }
-            self.after(attempt);
         }
-        Ok(())
     }
 
-    /// After an attempt that left parts open: says so, then waits, or gives the servers up.
-    fn after(&mut self, attempt: u32) {
-        let Shared { servers, retry, .. } = &*self.shared;
-        let last = attempt == retry.attempts;
+    /// After an attempt: gives servers up where that was the last one. Answers how long to wait before the next, where
+    /// parts are still open.
+    fn after(&mut self) -> Option<Duration> {
+        let Shared { servers, .. } = &*self.shared;
+        let mut next: Option<Duration> = None;
         for (connection, server) in self.connections.iter_mut().zip(servers).filter(|(connection, _)| connection.open) {
             let Some(error) = &mut connection.error else { continue };
-            if !last {
-                tracing::warn!(retries = %server, "{server}, attempt {attempt} of {}: {}", retry.attempts, error.message);
-                // Another worker may have given the server up meanwhile.
-                if let Some(down) = server.down.get() {
-                    *error = ServiceError::lost(down);
-                    connection.open = false;
-                }
+            let pause = server.patience.pause(&mut connection.tries, error);
+            connection.open = pause.is_some();
+            if let Some(down) = server.down.get() {
+                // Another worker has given the server up meanwhile.
+                *error = ServiceError::lost(down);
+                connection.open = false;
+            } else if let Some(pause) = pause {
+                next = Some(next.map_or(pause, |next| next.min(pause)));
             } else if error.class == ErrorClass::Reconnect {
-                let attempts = count(attempt.into(), "attempt");
+                let attempts = count(connection.attempts.into(), "attempt");
                 let message = format!("{server} is down, given up after {attempts}: {}", error.message);
                 error.message = server.mark_down(message);
             }
         }
-        if !last && self.connections.iter().any(|connection| connection.open) {
-            std::thread::sleep(retry.pause(attempt));
-        }
+        next
     }
 
     /// Accounts for every row that was to be sent.

@@ -161,16 +161,13 @@ impl Plan {
 
     /// What `runner plan` says.
     pub(super) fn notes(&self) -> Vec<String> {
-        let Retry { attempts, backoff, timeout } = &self.retry;
         let how = if self.copy { "by COPY" } else { "by INSERT" };
         let mut notes = vec![self.url.note()];
         notes.extend(self.layout.notes(""));
         notes.extend([
             format!("{how}, one connection per worker, one transaction per split"),
-            format!(
-                "{attempts} attempts, {timeout} to connect, {} for a statement, backoff {backoff} doubling",
-                self.statement_timeout
-            ),
+            self.retry
+                .note(&format!("of {} to connect, {} for a statement", self.retry.timeout, self.statement_timeout)),
         ]);
         for Written { column, .. } in &self.layout.columns {
             if holds_nanoseconds(&column.column_type) {

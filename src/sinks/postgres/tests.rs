@@ -167,7 +167,7 @@ fn the_plan_says_how_it_writes() {
         "PostgreSQL database `d` on `h:7`",
         "insert, unless it is there, into table `t`, made anew: `id`, `name`, `note`, `at`, `n`",
         "by INSERT, one connection per worker, one transaction per split",
-        "3 attempts, 3s to connect, 1m for a statement, backoff 20ms doubling",
+        "attempts of 3s to connect, 1m for a statement, 30s in all, backoff 20ms doubling",
         "`at` is stored to the microsecond",
     ];
     assert_eq!(notes, expected);

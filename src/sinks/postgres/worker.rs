@@ -19,7 +19,7 @@ use crate::{
     failure::{Exit, Failure},
     postgres::{Param, Raw, Server, Session, Values},
     receipt::{Answers, Part, Refused},
-    service::{ErrorClass, ServiceError},
+    service::{ErrorClass, ServiceError, Tries},
 };
 
 /// Rows of an open split are kept up to so many bytes, to write them again should the transaction be lost.
@@ -134,8 +134,8 @@ impl Worker {
         }
     }
 
-    /// After trouble on attempt number `attempt`: a pause before the next one, or the failure.
-    fn after(&mut self, attempt: u32, trouble: &ServiceError) -> Result<(), Failure> {
+    /// After trouble: a pause before the next try, or the failure.
+    fn after(&mut self, tries: &mut Tries, trouble: &ServiceError) -> Result<(), Failure> {
         self.abandon(trouble);
         if self.split.partly && trouble.is_transient() {
             let Split { rows, .. } = self.split;
@@ -147,20 +147,19 @@ impl Worker {
             );
             return Err(Failure::new(Exit::Unavailable, format!("{}: {}: {message}", self.server, trouble.message)));
         }
-        self.server.after(attempt, trouble)
+        self.server.after(tries, trouble)
     }
 
     /// Stores rows, or finds out which are refused; tries again what can heal.
     fn store(&mut self, encoded: &Encoded, rows: &[u32]) -> Result<Stored, Failure> {
-        let mut attempt = 1;
+        let mut tries = Tries::default();
         loop {
             let mut stored = Stored::default();
             let done = self.ready().and_then(|()| self.part(encoded, rows, &mut stored));
             match done {
                 Ok(()) => return Ok(stored),
-                Err(trouble) => self.after(attempt, &trouble)?,
+                Err(trouble) => self.after(&mut tries, &trouble)?,
             }
-            attempt += 1;
         }
     }
 
@@ -224,11 +223,11 @@ impl Worker {
 
     /// Makes durable what the split has stored.
     fn finish(&mut self) -> Result<(), Failure> {
-        let mut attempt = 1;
+        let mut tries = Tries::default();
         while self.split.rows > 0 || !self.split.parts.is_empty() || self.split.noted.is_some() {
             match self.try_finish() {
                 Ok(()) => break,
-                Err(Unfinished::Lost(trouble)) => self.after(attempt, &trouble)?,
+                Err(Unfinished::Lost(trouble)) => self.after(&mut tries, &trouble)?,
                 Err(Unfinished::TakenOver) => {
                     self.undo_transaction();
                     return Err(self.taken_over());
@@ -247,7 +246,7 @@ impl Worker {
                     let known = self.ledger.is_some();
                     if known && !self.split.partly {
                         // Should it be committed after all, doing it again meets its receipt.
-                        self.after(attempt, &trouble)?;
+                        self.after(&mut tries, &trouble)?;
                     } else if known && self.is_committed(&trouble)? {
                         break;
                     } else {
@@ -259,7 +258,6 @@ impl Worker {
                     }
                 }
             }
-            attempt += 1;
         }
         // A split of which no row was accepted may have left a transaction with nothing in it: it serves the next.
         self.split = Split::default();
@@ -341,16 +339,15 @@ impl Worker {
             return Ok(false);
         };
         self.abandon(trouble);
-        let mut attempt = 1;
+        let mut tries = Tries::default();
         loop {
             match self.find_part(&place) {
                 Ok(found) => return Ok(found.is_some()),
                 Err(trouble) => {
                     self.abandon(&trouble);
-                    self.server.after(attempt, &trouble)?;
+                    self.server.after(&mut tries, &trouble)?;
                 }
             }
-            attempt += 1;
         }
     }
 
@@ -389,7 +386,9 @@ impl table::Connection for Worker {
                 self.split.parts.clear();
                 self.split.noted = Some(place);
             }
-            Err(Unfinished::Lost(trouble) | Unfinished::Unknown(trouble)) => self.after(u32::MAX, &trouble)?,
+            Err(Unfinished::Lost(trouble) | Unfinished::Unknown(trouble)) => {
+                self.after(&mut Tries::default(), &trouble)?;
+            }
             Err(Unfinished::Twice | Unfinished::TakenOver) => {
                 let message = "the split was committed meanwhile, by a run that had been taken for dead";
                 return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));
@@ -399,13 +398,12 @@ impl table::Connection for Worker {
     }
 
     fn load(&mut self, place: Place) -> Result<Option<Vec<u8>>, Failure> {
-        let mut attempt = 1;
+        let mut tries = Tries::default();
         loop {
             match self.find_part(&place) {
                 Ok(found) => return Ok(found),
-                Err(trouble) => self.after(attempt, &trouble)?,
+                Err(trouble) => self.after(&mut tries, &trouble)?,
             }
-            attempt += 1;
         }
     }
 

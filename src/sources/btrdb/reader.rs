@@ -14,7 +14,7 @@ use super::{
 use crate::{
     batch::{Batch, Rejects},
     failure::Failure,
-    service::{ErrorClass, ServiceError},
+    service::{ErrorClass, ServiceError, Tries},
     stage::SplitReader,
 };
 
@@ -27,7 +27,7 @@ pub(super) struct PointReader<'a> {
     /// Most rows of a batch.
     most: usize,
     /// Failed attempts since the last points.
-    attempt: u32,
+    tries: Tries,
     answer: Option<Pieces<RawValuesResponse>>,
     place: Place,
     /// The points of a piece that are not in a batch yet.
@@ -87,7 +87,7 @@ impl<'a> PointReader<'a> {
     pub(super) fn new(link: &'a mut Link, rows: Rows<'a>, span: Span, most: usize) -> PointReader<'a> {
         let place = Place::start(&span);
         let piece = Vec::new().into_iter();
-        PointReader { link, rows, span, most, attempt: 0, answer: None, place, piece, is_over: false }
+        PointReader { link, rows, span, most, tries: Tries::default(), answer: None, place, piece, is_over: false }
     }
 
     /// The next piece of the answer, from the place on where there is none yet.
@@ -123,9 +123,8 @@ impl<'a> PointReader<'a> {
                 Err(trouble) => {
                     // The answer belonged to a connection that is closed now.
                     self.answer = None;
-                    self.attempt += 1;
                     let server = Arc::clone(&self.link.server);
-                    server.after(self.attempt, &trouble)?;
+                    server.after(&mut self.tries, &trouble)?;
                 }
             }
         }
@@ -156,7 +155,7 @@ impl<'a> PointReader<'a> {
             })
         });
         if !points.is_empty() {
-            self.attempt = 0;
+            self.tries = Tries::default();
         }
         wrong.map_or(Ok(Some(points)), Err)
     }

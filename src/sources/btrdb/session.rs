@@ -20,7 +20,7 @@ use super::{
 use crate::{
     failure::{Exit, Failure},
     jobspec::{self, Retry},
-    service::{ClientRuntime, Patience, ServiceError},
+    service::{ClientRuntime, Patience, ServiceError, Tries},
 };
 
 /// Pieces of answers larger than this are refused. The server's pieces have 5,000 points, but how many streams a
@@ -59,6 +59,7 @@ impl Server {
     pub(super) fn try_connect(&self) -> Result<Session, ServiceError> {
         let runtime = ClientRuntime::new()?;
         let channel = runtime.wait(self.patience.timeout(), self.endpoint.connect())?;
+        self.patience.reached();
         let grpc = Grpc::new(channel).accept_compressed(CompressionEncoding::Gzip).max_decoding_message_size(MAX_PIECE);
         Ok(Session { runtime, grpc, authorization: self.authorization.clone(), timeout: self.timeout })
     }
@@ -72,12 +73,12 @@ impl Server {
         self.patience.persist(call)
     }
 
-    /// After attempt number `attempt` failed: waits, or gives up.
+    /// After a try has failed: waits, or gives up.
     ///
     /// # Errors
     /// It was the last one, or the error does not pass.
-    pub(super) fn after(&self, attempt: u32, error: &ServiceError) -> Result<(), Failure> {
-        self.patience.after(attempt, error)
+    pub(super) fn after(&self, tries: &mut Tries, error: &ServiceError) -> Result<(), Failure> {
+        self.patience.after(tries, error)
     }
 }
 

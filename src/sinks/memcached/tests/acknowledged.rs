@@ -173,7 +173,7 @@ fn nothing_larger_than_the_default_limit_fits() {
 #[test]
 fn a_rehearsal_shows_and_refuses_but_touches_no_network() {
     let spec = spec(&[("a", &unused_address()), ("b", &unused_address())]);
-    let shared = Arc::new(shared(&Spec { verify: Some(Verify { sample: 5 }), ..spec.clone() }));
+    let shared = Arc::new(shared(&Spec { verify: Some(Verify { sample: 5, min: Share(0.99) }), ..spec.clone() }));
     let mut core = Core::new(Arc::clone(&shared), Mode::Rehearse);
     let long: Vec<u8> = (0..32).collect();
     let good: Row<'_> = (Some("k"), Some(&long), Some("b"));

@@ -39,12 +39,12 @@ fn a_full_server_fails_what_it_cannot_store() {
 fn a_server_that_has_room_again_is_healed_by_a_retry() {
     let server = TestServer::start(&["-m", "2", "-M"]);
     let mut spec = spec(&[("a", &server.address)]);
-    spec.retry = Retry { attempts: 5, backoff: millis(300), timeout: millis(10_000) };
+    spec.retry = Retry { attempts: Some(5), backoff: millis(300), timeout: millis(10_000), ..Retry::default() };
     let mut core = core(&spec);
     let value = vec![b'x'; 10_000];
     let keys: Vec<String> = (0..400).map(|i| format!("k{i}")).collect();
     let fill = batch(&keys.iter().map(|key| -> Row<'_> { (Some(key), Some(&value), Some("a")) }).collect::<Vec<_>>());
-    spec.retry.attempts = 1;
+    spec.retry.attempts = Some(1);
     assert!(write(&mut super::rig::core(&spec), &fill).failed > 0);
     let client = server.client();
     let flush = thread::spawn(move || {
@@ -60,7 +60,7 @@ fn a_server_that_has_room_again_is_healed_by_a_retry() {
 fn a_flood_of_errors_does_not_block() {
     let server = TestServer::start(&["-m", "2", "-M"]);
     let mut spec = spec(&[("a", &server.address)]);
-    spec.retry.attempts = 1;
+    spec.retry.attempts = Some(1);
     let value = [b'x'; 90];
     let keys: Vec<String> = (0..150_000).map(|i| format!("key-of-some-length-{i}")).collect();
     let rows: Vec<Row<'_>> = keys.iter().map(|key| (Some(&**key), Some(&value[..]), Some("a"))).collect();

@@ -2,6 +2,7 @@
 
 mod acknowledged;
 mod faults;
+mod identity;
 mod rig;
 mod spec;
 mod unacknowledged;

@@ -18,6 +18,7 @@ use super::super::{
 pub(super) use crate::{
     batch::RejectCode,
     failure::Exit,
+    jobspec::Share,
     testing::{cutting_proxy, listen, unused_address},
 };
 use crate::{
@@ -37,12 +38,14 @@ pub(super) struct TestServer {
 
 impl TestServer {
     pub(super) fn start(args: &[&str]) -> TestServer {
-        let daemon = Daemon::start(|port| {
-            let mut command = Command::new("memcached");
-            command.args(["-u", "nobody", "-l", "127.0.0.1", "-t", "1", "-U", "0", "-p", port]).args(args);
-            command
-        });
+        let daemon = Daemon::start(|port| command(port, args));
         TestServer { address: daemon.address.clone(), daemon }
+    }
+
+    /// Another process at the same address, after [`TestServer::kill`].
+    pub(super) fn start_again(&self) -> TestServer {
+        let daemon = Daemon::at(&self.address, |port| command(port, &[])).expect("the port is still free");
+        TestServer { address: self.address.clone(), daemon }
     }
 
     pub(super) fn kill(&mut self) {
@@ -77,6 +80,12 @@ impl TestServer {
     }
 }
 
+fn command(port: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("memcached");
+    command.args(["-u", "nobody", "-l", "127.0.0.1", "-t", "1", "-U", "0", "-p", port]).args(args);
+    command
+}
+
 /// Reads the greeting and answers it as memcached does.
 pub(super) fn greet(stream: &mut TcpStream) -> io::Result<()> {
     stream.read_exact(&mut [0; 4])?;
@@ -104,7 +113,7 @@ pub(super) fn spec(servers: &[(&str, &str)]) -> Spec {
         order: Order::Input,
         ack: Ack::Batch,
         verify: None,
-        retry: Retry { attempts: 3, backoff: millis(5), timeout: millis(10_000) },
+        retry: Retry { attempts: Some(3), backoff: millis(5), timeout: millis(10_000), ..Retry::default() },
         expire: default_expire(),
         flags: 0,
         max_value_bytes: default_max_value_bytes(),
@@ -113,7 +122,10 @@ pub(super) fn spec(servers: &[(&str, &str)]) -> Spec {
 
 /// The same with a short timeout, for servers that are silent.
 pub(super) fn impatient(servers: &[(&str, &str)], attempts: u32) -> Spec {
-    Spec { retry: Retry { attempts, backoff: millis(5), timeout: millis(250) }, ..spec(servers) }
+    Spec {
+        retry: Retry { attempts: Some(attempts), backoff: millis(5), timeout: millis(250), ..Retry::default() },
+        ..spec(servers)
+    }
 }
 
 pub(super) fn core(spec: &Spec) -> Core {

@@ -103,7 +103,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(shared.max_value_bytes, 1_048_516);
     assert_eq!(
         shared.notes(),
-        ["servers only → h:1", "every batch acknowledged", "3 attempts of 3s, backoff 20ms doubling"]
+        ["servers only → h:1", "every batch acknowledged", "attempts of 3s, 30s in all, backoff 20ms doubling"]
     );
 }
 
@@ -118,8 +118,8 @@ fn a_plan_tells_of_every_option() {
     let notes = [
         "servers b → h:2, a → h:1",
         "acknowledged once, at the end",
-        "5 attempts of 2s, backoff 1s doubling",
-        "verify a sample of 9 keys",
+        "5 attempts of 2s, 30s in all, backoff 1s doubling",
+        "verify a sample of 9 keys, 99% of them at least",
         "values expire after 1m30s",
     ];
     assert_eq!(shared.notes(), notes);

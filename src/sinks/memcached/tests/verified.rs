@@ -11,7 +11,7 @@ impl Run {
     fn new(sample: u32) -> Run {
         let servers = [TestServer::start(&[]), TestServer::start(&[])];
         let spec = spec(&[("a", &servers[0].address), ("b", &servers[1].address)]);
-        let shared = Arc::new(shared(&Spec { verify: Some(Verify { sample }), ..spec }));
+        let shared = Arc::new(shared(&Spec { verify: Some(Verify { sample, min: Share(0.99) }), ..spec }));
         Run { servers, shared }
     }
 
@@ -33,7 +33,7 @@ fn all_is_found_where_all_is_there() {
     for prefix in ["x", "y"] {
         run.write(&numbered(prefix, 2000, &["a", "b"]));
     }
-    let Verified { checked, found, low, high } = run.verify();
+    let Verified { checked, found, low, high, .. } = run.verify();
     assert_eq!((checked, found, high), (1000, 1000, 1.0));
     assert!((low - 0.99617).abs() < 1e-5, "{low}");
 }
@@ -49,7 +49,7 @@ fn fewer_keys_than_the_sample_are_all_looked_for() {
 fn nothing_written_is_nothing_known() {
     let run = Run::new(10);
     run.write(&numbered("k", 0, &["a", "b"]));
-    assert_eq!(run.verify(), Verified { checked: 0, found: 0, low: 0.0, high: 1.0 });
+    assert_eq!(run.verify(), Verified { checked: 0, found: 0, low: 0.0, high: 1.0, required: 0.99 });
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn what_is_gone_or_changed_is_not_found() {
         assert!(run.servers[i % 2].client().delete(&format!("k{i}")).expect("the server answers"));
     }
     run.servers[0].client().set("k98", "something else", 0).expect("the server answers");
-    let Verified { checked, found, low, high } = run.verify();
+    let Verified { checked, found, low, high, .. } = run.verify();
     assert_eq!((checked, found), (100, 95));
     assert!((low - 0.8882).abs() < 5e-5 && (high - 0.9785).abs() < 5e-5, "{low} to {high}");
 }
@@ -87,8 +87,10 @@ fn the_same_key_on_two_servers_is_two_keys() {
 #[test]
 fn rows_that_failed_are_not_looked_for() {
     let server = TestServer::start(&[]);
-    let spec =
-        Spec { verify: Some(Verify { sample: 50 }), ..spec(&[("gone", &unused_address()), ("a", &server.address)]) };
+    let spec = Spec {
+        verify: Some(Verify { sample: 50, min: Share(0.99) }),
+        ..spec(&[("gone", &unused_address()), ("a", &server.address)])
+    };
     let shared = Arc::new(shared(&spec));
     let mut core = Core::new(Arc::clone(&shared), Mode::Write);
     assert_eq!(write(&mut core, &numbered("k", 20, &["gone", "a"])).failed, 10);
@@ -103,7 +105,7 @@ fn a_server_that_cannot_be_read_is_a_failure() {
     run.write(&numbered("k", 10, &["a"]));
     run.servers[0].kill();
     let shared = Arc::get_mut(&mut run.shared).expect("no worker is left");
-    shared.retry = Retry { attempts: 2, backoff: millis(1), timeout: millis(200) };
+    shared.retry = Retry { attempts: Some(2), backoff: millis(1), timeout: millis(200), ..Retry::default() };
     let failure = verify::verify(&run.shared).expect_err("the server is gone");
     assert_eq!(failure.exit, Exit::Unavailable);
     assert!(failure.message.starts_with("cannot verify memcached server `a`"), "{}", failure.message);
@@ -131,7 +133,7 @@ fn a_server_that_trickles_does_not_hold_up_the_end() {
     });
     let shared = Arc::get_mut(&mut run.shared).expect("no worker is left");
     shared.servers[0].address = proxy;
-    shared.retry = Retry { attempts: 1, backoff: millis(1), timeout: millis(300) };
+    shared.retry = Retry { attempts: Some(1), backoff: millis(1), timeout: millis(300), ..Retry::default() };
     let failure =
         within(time::Duration::from_secs(5), || verify::verify(&run.shared)).expect_err("the server is too slow");
     assert!(failure.message.ends_with("after 1 attempt: no answer within the timeout"), "{}", failure.message);

@@ -1,0 +1,61 @@
+//! The last question to every sink: is what it acknowledged still there?
+
+use super::Coordinator;
+use crate::{
+    batch::SplitId,
+    event::StageId,
+    exec::{LedgerUse, resume::leading_to},
+    failure::{Exit, Failure},
+    plan::Role,
+    stage::Mode,
+};
+
+impl Coordinator<'_> {
+    /// Asks every sink whether it still has what it was given. Of one that has not, the splits are forgotten whose rows
+    /// lead to it, and the run fails: the same command sends them again.
+    pub(super) fn nothing_is_lost(&mut self) -> bool {
+        if self.options.mode == Mode::Rehearse || self.run.gauges.is_empty() {
+            return true;
+        }
+        let mut whole = true;
+        for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {
+            let checked = self.aside(stage, move |plan| match &plan.stages[stage].role {
+                Role::Sink(sink) => sink.check(None),
+                _ => unreachable!("it is among the sinks"),
+            });
+            match checked {
+                Ok(None) => {}
+                Ok(Some(loss)) => {
+                    whole = false;
+                    self.forget_splits_of(stage, &loss);
+                }
+                Err(failure) => {
+                    whole = false;
+                    self.note(self.named(stage, &failure));
+                }
+            }
+        }
+        whole
+    }
+
+    fn forget_splits_of(&mut self, stage: StageId, loss: &str) {
+        let behind = leading_to(self.plan, stage);
+        let splits = (0..self.run.splits.len() as u32).map(SplitId);
+        let lost: Vec<SplitId> = splits.filter(|split| behind.contains(&self.run.source_of(*split))).collect();
+        let (acted, left): (Vec<SplitId>, Vec<SplitId>) =
+            lost.into_iter().partition(|split| self.log.has_acted(*split));
+        let forgotten = self.journal.forget_splits(&left);
+        let again = match (acted.first(), self.options.ledger == LedgerUse::Off) {
+            (Some(split), _) => format!(
+                "the `done` action of its input has run, of `{}` first: undo that and start over with `--fresh`",
+                self.split(*split).name
+            ),
+            (None, true) => "run the job again".to_owned(),
+            (None, false) => "the same command sends it again".to_owned(),
+        };
+        self.note(self.named(stage, &Failure::new(Exit::Unavailable, format!("{loss}; {again}"))));
+        if let Err(failure) = forgotten {
+            self.fail(failure);
+        }
+    }
+}

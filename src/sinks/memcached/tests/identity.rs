@@ -1,0 +1,89 @@
+//! A server that was restarted or flushed has lost what it held: that is seen at the next connection, at the end of the
+//! run, and when the run is resumed.
+
+use super::{super::*, rig::*};
+use crate::testing::Folder;
+
+fn attempt(folder: &Folder, stored: bool) -> Attempt {
+    Attempt { again: stored, stored, ..Attempt::of("0123456789abcdef", "cache", folder.path("job.run")) }
+}
+
+fn shared_at(address: &str) -> Arc<Shared> {
+    Arc::new(shared(&spec(&[("a", address)])))
+}
+
+#[test]
+fn a_server_that_still_holds_everything_has_lost_nothing() {
+    let server = TestServer::start(&[]);
+    let shared = shared_at(&server.address);
+    let mut core = Core::new(Arc::clone(&shared), Mode::Write);
+    assert_eq!(shared.check(None), Ok(None), "nobody was met");
+    assert_eq!(write(&mut core, &numbered("k", 10, &["a"])).accepted, 10);
+    assert_eq!(shared.check(None), Ok(None));
+}
+
+#[test]
+fn a_restart_is_seen_at_the_end_of_the_run_and_at_the_next_connection() {
+    let mut server = TestServer::start(&[]);
+    let shared = shared_at(&server.address);
+    let mut core = Core::new(Arc::clone(&shared), Mode::Write);
+    assert_eq!(write(&mut core, &numbered("k", 10, &["a"])).accepted, 10);
+    server.kill();
+    let again = server.start_again();
+    let said = format!("memcached server `a` ({}) was restarted and has lost what it held", again.address);
+    assert_eq!(shared.check(None), Ok(Some(said.clone())));
+    // The connection breaks; the new one shows who is there now.
+    let batch = numbered("n", 10, &["a"]);
+    let column = |index: usize| arrow_array::cast::AsArray::as_string_view(batch.records.column(index));
+    let rows = Rows { keys: column(0), values: Values::Text(column(0)), routes: Some(column(2)) };
+    let failure = core.write(&batch, rows, |_| false).expect_err("what was acknowledged is gone");
+    assert_eq!((failure.exit, failure.message), (Exit::Unavailable, said.clone()));
+    assert_eq!(shared.check(None), Ok(Some(said)));
+}
+
+#[test]
+fn a_flush_is_a_loss() {
+    let server = TestServer::start(&[]);
+    let shared = shared_at(&server.address);
+    let mut core = Core::new(Arc::clone(&shared), Mode::Write);
+    assert_eq!(write(&mut core, &numbered("k", 10, &["a"])).accepted, 10);
+    server.client().flush().expect("the server answers");
+    let said = shared.check(None).expect("it answers").expect("a loss");
+    assert!(said.ends_with("was flushed and has lost what it held"), "{said}");
+}
+
+#[test]
+fn what_was_pushed_out_is_a_loss_unless_a_sample_is_read_back() {
+    let server = TestServer::start(&["-m", "2"]);
+    for (verify, lost) in [(None, true), (Some(Verify { sample: 10, min: Share(0.0) }), false)] {
+        let shared = Arc::new(shared(&Spec { verify, ..spec(&[("a", &server.address)]) }));
+        let mut core = Core::new(Arc::clone(&shared), Mode::Write);
+        let value = vec![b'x'; 10_000];
+        let keys: Vec<String> = (0..800).map(|i| format!("k{i}")).collect();
+        let rows: Vec<Row<'_>> = keys.iter().map(|key| -> Row<'_> { (Some(key), Some(&value), Some("a")) }).collect();
+        assert_eq!(write(&mut core, &batch(&rows)).accepted, 800);
+        let said = shared.check(None).expect("it answers");
+        assert_eq!(said.is_some_and(|said| said.contains("pushed")), lost);
+    }
+}
+
+#[test]
+fn a_later_attempt_knows_the_servers_of_earlier_ones() {
+    let folder = Folder::new("memcached-identity");
+    let mut server = TestServer::start(&[]);
+    let first = shared_at(&server.address);
+    first.identities.begin(&attempt(&folder, false)).expect("there is nothing yet");
+    let mut core = Core::new(Arc::clone(&first), Mode::Write);
+    assert_eq!(write(&mut core, &numbered("k", 10, &["a"])).accepted, 10);
+    let second = shared_at(&server.address);
+    assert_eq!(second.check(Some(&attempt(&folder, true))), Ok(None));
+    server.kill();
+    let again = server.start_again();
+    let said = second.check(Some(&attempt(&folder, true))).expect("it answers").expect("a loss");
+    assert!(said.contains(&again.address) && said.contains("was restarted"), "{said}");
+    // Once nothing counts as stored any more, the new process is the one to compare with.
+    second.identities.begin(&attempt(&folder, false)).expect("it can be removed");
+    let mut core = Core::new(Arc::clone(&second), Mode::Write);
+    assert_eq!(write(&mut core, &numbered("k", 10, &["a"])).accepted, 10);
+    assert_eq!(second.check(None), Ok(None));
+}

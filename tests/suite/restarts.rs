@@ -1,0 +1,78 @@
+//! Servers that lose what they held, and samples that show it: exit 0 means that everything can be read back.
+
+use crate::{servers::Memcached, work::Work};
+
+const JOB: &str = r#"
+name = "prices"
+
+[sources.lines]
+type = "files"
+path = ["a.csv", "b.csv"]
+format = "csv"
+columns = ["k string", "n int64"]
+
+[sinks.cache]
+type = "memcached"
+input = "lines"
+key = "k"
+value = "cast(n as string)"
+servers = { only = "SERVER" }
+"#;
+
+fn work(server: &Memcached) -> Work {
+    let work = Work::new();
+    work.file("prices.toml", JOB.replace("SERVER", &server.address));
+    work
+}
+
+#[test]
+fn what_a_flushed_server_lost_is_sent_again_by_the_same_command() {
+    let server = Memcached::start(&[]);
+    let work = work(&server);
+    work.file("a.csv", "k,n\none,1\ntwo,2\n");
+    work.file("b.csv", "k,n\nthree,3\nfour,no number\n");
+    // The first file is stored and noted; the second has a record too many that is no number.
+    work.expect(65, &["prices.toml", "--quiet"]);
+    assert_eq!(server.get("one"), Some(b"1".to_vec()));
+    server.flush();
+    let ran = work.expect(0, &["prices.toml", "--set", "limits.rejects=1"]);
+    assert!(ran.stderr.contains("was flushed and has lost what it held; it is sent again"), "{}", ran.stderr);
+    for (key, value) in [("one", "1"), ("two", "2"), ("three", "3")] {
+        assert_eq!(server.get(key), Some(value.as_bytes().to_vec()), "{key}");
+    }
+}
+
+#[test]
+fn what_is_still_there_is_not_sent_again() {
+    let server = Memcached::start(&[]);
+    let work = work(&server);
+    work.file("a.csv", "k,n\none,1\ntwo,2\n");
+    work.file("b.csv", "k,n\nthree,3\nfour,no number\n");
+    work.expect(65, &["prices.toml", "--quiet"]);
+    // Another client's value: it stays, as the split of that key is stored.
+    memcache::connect(format!("memcache://{}?protocol=ascii", server.address))
+        .unwrap()
+        .set("one", "theirs", 0)
+        .unwrap();
+    let ran = work.expect(0, &["prices.toml", "--set", "limits.rejects=1"]);
+    assert!(!ran.stderr.contains("lost"), "{}", ran.stderr);
+    assert_eq!((server.get("one"), server.get("three")), (Some(b"theirs".to_vec()), Some(b"3".to_vec())));
+}
+
+#[test]
+fn values_pushed_out_fail_the_run_or_its_sample() {
+    let server = Memcached::start(&["-m", "2"]);
+    let work = work(&server);
+    let job = JOB.replace("SERVER", &server.address).replace("n int64", "n string").replace("cast(n as string)", "n");
+    work.file("prices.toml", job);
+    work.file("a.csv", "k,n\n");
+    let long = "x".repeat(5000);
+    let lines: String = (0..3000).map(|i| format!("key-{i},{long}\n")).collect();
+    work.file("b.csv", format!("k,n\n{lines}"));
+    let ran = work.expect(69, &["prices.toml"]);
+    assert!(ran.stderr.contains("values out to make room"), "{}", ran.stderr);
+    let args = ["prices.toml", "--fresh", "--set", "sinks.cache.verify.sample=500"];
+    let ran = work.expect(74, &args);
+    assert!(ran.stderr.contains("`verify` requires 99 %"), "{}", ran.stderr);
+    work.expect(0, &[&args[..], &["--set", "sinks.cache.verify.min=1%"]].concat());
+}
