@@ -18,7 +18,7 @@ Exit codes:
    74  reading or writing failed
    75  try again: locked by another run, or stopped with work left
    77  permission denied
-   78  the job spec is invalid, or has changed since the run that broke off
+   78  the job spec is invalid, or it or a target has changed since the run that broke off
   130  aborted by a second SIGINT
   143  aborted by a second SIGTERM";
 

@@ -27,12 +27,16 @@
 //! ledger says so. So each sink guards itself, under the run's name ([`Attempt`](crate::stage::Attempt)): SQLite and PostgreSQL keep a
 //! receipt of every split in the same transaction as its rows ([`receipt`](crate::receipt)), files appear under
 //! their names only when all of them are complete, and are the same bytes each time, and what is plainly set under
-//! a key may be set again. Receipts go at the end of the run, or with the job's next run that writes to the same
-//! database. A run that is given up with `--fresh` leaves them in a database that the spec does not name any more.
+//! a key may be set again. Receipts go at the end of the run, and nobody removes those of another ledger.
+//!
+//! A ledger has a name of its own, and notes where each sink wrote to. When a run is resumed, each target is asked what it
+//! has ([`Sink::inspect`](crate::stage::Sink::inspect)), and what the ledger says is stored must be there. A target that
+//! knows of an unfinished run of the job that no ledger knows here stops the job, until somebody says whether that run is
+//! taken over or left beside.
 //!
 //! A run that fails, and is not killed, may store splits after one that it could not read. Where rows take the place
-//! of others ([`Sink::needs_order`](crate::stage::Sink::needs_order)) it does not: they would be gone over by older
-//! ones. Of several workers each looks to its own splits; between them there is no order to keep.
+//! of others ([`Guarantee::replaces`](crate::stage::Guarantee::replaces)) it does not: they would be gone over by older
+//! ones.
 
 mod frozen;
 mod record;
