@@ -138,9 +138,10 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Records one more. One that is already there is not recorded twice. Nor is what follows from a variable without a
-    /// value: what a text says that is not known cannot be right or wrong.
+    /// value: what a text says that is not known cannot be right or wrong. Only a whole job cannot be one.
     pub fn push(&mut self, problem: Problem) {
-        let at = problem.place.path();
+        let whole = Path::default();
+        let at = problem.place.path().filter(|path| **path != whole);
         let unknown = |known: &Problem| known.code == VARIABLE && at.is_some() && known.place.path() == at;
         let follows = problem.code != VARIABLE && self.0.iter().any(unknown);
         if !follows && !self.0.contains(&problem) {

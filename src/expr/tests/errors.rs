@@ -62,7 +62,7 @@ fn errors_are_underlined_and_named() {
         ("date '2020-02-30'", "date '2020-02-30'", "`2020-02-30` is not a date", ""),
         ("i in (1, 'x')", "'x'", "cannot compare `int32` with `string`", ""),
         ("i in (l)", "l", "lists cannot be compared", "`list_contains(list, value)` looks into a list"),
-        ("s + 1", "s", "`+` needs numbers, not `string`", ""),
+        ("s + 1", "s", "`+` needs numbers, not `string`", "`||` joins texts"),
         ("-s", "s", "`-` needs a number, not `string`", ""),
         ("not s", "s", "`not` needs a boolean, not `string`", "compare it with something"),
         ("b and i", "i", "`and` needs a boolean, not `int32`", "compare it with something"),

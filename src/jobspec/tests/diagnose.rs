@@ -107,7 +107,7 @@ error: unknown key `x`
 2 | x = 1
   | ^
   |
-  = help: legal here: `name`, `description`, `seed`, `limits`, `rejects`, `report`, `state`, `definitions`, `sources`, `transforms`, `sinks`
+  = help: legal here: `name`, `description`, `seed`, `limits`, `rejects`, `report`, `state`, `on_lost_state`, `definitions`, `sources`, `transforms`, `sinks`
 
 error: expected a number of records, or a share such as `1%`
  --> command line:1:22

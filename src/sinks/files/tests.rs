@@ -349,8 +349,9 @@ fn csv_has_quotes_where_they_are_needed() {
             assert_eq!(text(&mut rejects), ["column `s`: `` means null, but the column is not nullable"]);
             assert_eq!(decoded.records.slice(0, 1), batch.records.slice(1, 1));
         } else {
-            assert_eq!(text(&mut rejects), ["column `s`: `NA` means null, but the column is not nullable"]);
-            assert_eq!(decoded.records.slice(0, 4), batch.records.slice(0, 4));
+            // The text that stands for null was written in quotes.
+            assert_eq!(text(&mut rejects), [""; 0]);
+            assert_eq!(decoded.records, batch.records);
         }
     }
 }
