@@ -17,6 +17,7 @@ pub mod csv;
 pub mod header;
 pub mod lines;
 pub mod ndjson;
+mod newline;
 pub mod parquet;
 mod records;
 pub mod tsv;
