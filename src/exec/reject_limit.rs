@@ -122,8 +122,6 @@ impl RejectCounter {
     pub(super) fn last(&self) -> Option<RecordKey> {
         match (&self.records, room(self.limit, self.kept)) {
             (Records::First(first), Some(room)) if first.len() as u64 > room => first.last().copied(),
-            // What earlier attempts have counted is too much already.
-            (Records::First(_), None) => Some((SplitId(0), 0)),
             _ => None,
         }
     }

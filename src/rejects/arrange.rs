@@ -78,7 +78,7 @@ impl RejectFile {
         for by in lines.iter().filter(|place| behind(place)).filter_map(|place| place.by) {
             *dropped.entry(by).or_default() += 1;
         }
-        if *unsorted || !dropped.is_empty() {
+        if *unsorted || lines.iter().any(behind) {
             let (mut stay, mut go): (Vec<Place>, Vec<Place>) =
                 std::mem::take(lines).into_iter().partition(|place| !behind(place));
             stay.sort_by_key(Place::key);

@@ -8,9 +8,11 @@ mod arrange;
 mod kept;
 
 use std::{
+    collections::HashSet,
     ffi::OsString,
     fs::{self, File},
-    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    hash::{BuildHasher, RandomState},
+    io::{self, BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -125,26 +127,35 @@ impl RejectFile {
         }
         let to = Destination::of(path).map_err(|error| Failure::creating(path, &error))?;
         let temporary = beside(to.path(), kept.run);
+        let (state, both) = (RandomState::new(), kept.behind.exists());
         let filter = || {
             let mut out = BufWriter::new(to.create(&temporary)?);
-            let behind: Box<dyn io::Read> = match File::open(kept.behind) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Box::new(io::empty()),
-                opened => Box::new(opened?),
-            };
-            let mut lines = BufReader::new(File::open(path)?.chain(behind));
-            let mut line = Vec::new();
             let mut index = Index::default();
-            while lines.read_until(b'\n', &mut line)? > 0 {
-                if let Some(record) = stays(&line, kept) {
-                    out.write_all(&line)?;
-                    index.add(record, None, line.len());
+            let mut seen = HashSet::new();
+            // A kill may have left lines in both files. Each is read by itself: the first may end within a line.
+            for file in [path, kept.behind] {
+                let mut lines = match File::open(file) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    opened => BufReader::new(opened?),
+                };
+                let mut line = Vec::new();
+                while lines.read_until(b'\n', &mut line)? > 0 {
+                    if let Some(record) = stays(&line, kept)
+                        && (!both || seen.insert(state.hash_one(&line)))
+                    {
+                        out.write_all(&line)?;
+                        index.add(record, None, line.len());
+                    }
+                    line.clear();
                 }
-                line.clear();
             }
             fail::fail_point!("reject-keep", |_| Err(io::ErrorKind::StorageFull.into()));
             let file = out.into_inner()?;
             file.sync_all()?;
             to.take(&temporary)?;
+            if both {
+                fs::remove_file(kept.behind)?;
+            }
             Ok((file, index))
         };
         let opened = filter().map_err(|error: io::Error| Failure::creating(path, &error))?;

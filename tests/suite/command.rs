@@ -243,7 +243,7 @@ fn the_schema_refuses_what_the_program_refuses() {
         ("otherwise = \"reject\"", "otherwise = 1"),
         ("message = \"UserApps\"", "massage = \"UserApps\""),
         ("ack = \"batch\"", "ack = \"each\""),
-        ("attempts = 3", "attempts = \"many\""),
+        ("sample = 1000", "sample = \"many\""),
     ] {
         let spec = memc.replacen(part, bad, 1);
         assert!(spec != memc, "{part}");
@@ -292,7 +292,7 @@ const EXIT_CODES: &str = "    0  done; rejects, if any, within the limit
    74  reading or writing failed
    75  try again: locked by another run, or stopped with work left
    77  permission denied
-   78  the job spec is invalid, or has changed since the run that broke off
+   78  the job spec is invalid, or it or a target has changed since the run that broke off
   130  aborted by a second SIGINT
   143  aborted by a second SIGTERM";
 

@@ -255,7 +255,7 @@ fn every_bad_line_is_a_reject_and_its_neighbours_are_stored() {
     assert_eq!(servers.items().iter().sum::<usize>(), good.len() + 2);
     assert_eq!(work.list(DATA), [".mixed.tsv.gz"]);
     assert!(ran.stderr.contains("  rejected by cache: 4 × bad_key, such as: "), "{}", ran.stderr);
-    assert!(ran.stderr.contains("  rejects are in out/memc.rejects.ndjson"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("  rejects: out/memc.rejects.ndjson"), "{}", ran.stderr);
     let report = report(&work);
     assert_eq!(rows(&report, "installs"), [30, 24, 6, 0, 0]);
     assert_eq!(rows(&report, "known"), [24, 22, 2, 0, 0]);
@@ -355,7 +355,8 @@ fn a_truncated_file_is_loaded_as_far_as_it_goes_and_left_where_it_is() {
 
     let ran = work.expect(74, &job(&[]));
 
-    assert_eq!(work.list(DATA), [".part-0.tsv.gz", ".part-2.tsv.gz", "part-1.tsv.gz"]);
+    // A row of the second file, sent later, would replace one of the third: that counts as stored only behind it.
+    assert_eq!(work.list(DATA), [".part-0.tsv.gz", "part-1.tsv.gz", "part-2.tsv.gz"]);
     let report = report(&work);
     let message = report["failures"][0]["message"].as_str().unwrap();
     let loaded: usize = message
@@ -365,15 +366,13 @@ fn a_truncated_file_is_loaded_as_far_as_it_goes_and_left_where_it_is() {
         .unwrap_or_else(|| panic!("{message}"));
     assert!((200..300).contains(&loaded), "{message}");
     assert_eq!(report["failures"], json!([{ "exit_code": 74, "message": message }]));
-    assert!(ran.stderr.contains("memc: failed with exit code 74, 1 of 3 splits left: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("memc: failed with exit code 74, 2 of 3 splits left: "), "{}", ran.stderr);
     assert!(errors(&ran).contains(&format!("memc: {message}").as_str()), "{}", ran.stderr);
     let state = |i: usize, state: &str| (format!("{DATA}/part-{i}.tsv.gz"), state.to_owned());
-    assert_eq!(splits(&report), [state(0, "done"), state(1, "failed"), state(2, "done")]);
+    assert_eq!(splits(&report), [state(0, "done"), state(1, "failed"), state(2, "stored")]);
     assert_eq!(rows(&report, "cache")[1], 600 + loaded as u64);
     assert_eq!(servers.items().iter().sum::<usize>(), 600 + loaded);
     assert_eq!(held(&servers, &two[..loaded]), [""; 0]);
-    let times = [0, 2].map(|i| changed(&work, &format!("{DATA}/.part-{i}.tsv.gz")));
-    assert!(times.is_sorted(), "{times:?}");
 }
 
 #[test]
@@ -421,7 +420,7 @@ fn a_server_that_is_down_hangs_or_hangs_up_costs_only_its_own_records() {
         let (ran, report, items) = gaid_is_lost(&address, &["--set", "sinks.cache.retry.timeout=200ms"]);
         assert_eq!(items, [100, 0, 100, 100]);
         assert_eq!(rows(&report, "cache"), [400, 300, 0, 0, 100], "{}", ran.stderr);
-        let start = format!("memcached server `gaid` ({address}) is down, given up after 3 attempts: ");
+        let start = format!("memcached server `gaid` ({address}) is down, given up after ");
         let failures = report["failures"].as_array().unwrap();
         let message = failures[0]["message"].as_str().unwrap();
         assert!(message.starts_with(&start) && message.contains(why), "{message}");
@@ -529,7 +528,7 @@ fn what_the_server_pushed_out_is_not_found_again() {
     let all: Vec<App> = (0..60).map(big).collect();
     let (work, _servers) = folder(&[("part-0.tsv.gz", gzip(text(&all, "\n").as_bytes()))]);
     let work = work.env("MEMC_GAID", &small.address);
-    work.expect(0, &brisk(&["--set", "sources.installs.batch.rows=5"]));
+    work.expect(0, &brisk(&["--set", "sources.installs.batch.rows=5", "--set", "sinks.cache.verify.min=0%"]));
     let report = report(&work);
     assert_eq!(rows(&report, "cache"), [60, 60, 0, 0, 0], "acknowledged all the same");
     let [checked, found] = ["checked", "found"].map(|key| report["verified"][0][key].as_u64().unwrap());

@@ -354,7 +354,7 @@ fn who_may_not_in_is_told_so_and_no_password_is_printed() {
         (format!("postgres://guarded@{at}"), 77, 77, "password missing"),
         (format!("postgres://guarded:tango@{at}?sslmode=require"), 78, 78, "TLS is not built in"),
         (format!("postgres://runner:walnut@{}/no_such_db", at.split('/').next().unwrap()), 73, 66, "does not exist"),
-        (format!("postgres://runner:walnut@{}/x?connect_timeout=1", nobody()), 69, 69, "given up after 3 attempts"),
+        (format!("postgres://runner:walnut@{}/x?connect_timeout=1", nobody()), 69, 69, "given up after "),
         ("walnut".to_owned(), 78, 78, "expected `postgres://user@host:port/database`"),
     ];
     for (url, sink, source, message) in cases {

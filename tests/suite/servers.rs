@@ -213,10 +213,16 @@ fn forward(mut client: TcpStream, behind: &str, open: &(Mutex<bool>, Condvar), b
     let mut server = TcpStream::connect(behind).ok()?;
     let mut first = vec![0; 1 << 16];
     let mut len = client.read(&mut first).ok()?;
-    if &first[..len] == b"mn\r\n" {
-        server.write_all(b"mn\r\n").ok()?;
-        server.read_exact(&mut first[..4]).ok()?;
-        client.write_all(&first[..4]).ok()?;
+    // A greeting asks who the server is, and ends with what answers `MN`.
+    while matches!(&first[..len], b"mn\r\n" | b"stats\r\n" | b"stats\r\nmn\r\n") {
+        let end: &[u8] = if first[..len].ends_with(b"mn\r\n") { b"MN\r\n" } else { b"END\r\n" };
+        server.write_all(&first[..len]).ok()?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(end) {
+            let read = server.read(&mut first).ok().filter(|read| *read > 0)?;
+            answer.extend_from_slice(&first[..read]);
+        }
+        client.write_all(&answer).ok()?;
         len = client.read(&mut first).ok()?;
     }
     bytes.fetch_add(len, Ordering::SeqCst);

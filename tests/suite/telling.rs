@@ -121,7 +121,7 @@ fn four_servers_that_are_down_are_four_lines() {
         for (line, server) in told.iter().zip(["idfa", "gaid", "adid", "dvid"]) {
             let begin = format!("error: memc: memcached server `{server}` (127.0.0.1:");
             assert!(timeless(line).starts_with(&begin), "{said}");
-            assert!(line.contains(") is down, given up after 3 attempts: "), "{said}");
+            assert!(line.contains(") is down, given up after "), "{said}");
         }
         assert_eq!(said.lines().count() == 4, args.len() == 2, "{said}");
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     running::Running,
     servers::{hangs_up, nobody, silent},
-    work::{Ran, Work, oracle, stage},
+    work::{Ran, Work, errors, oracle, stage},
 };
 
 /// Keys of a source that is not patient.
@@ -62,7 +62,7 @@ fn a_stray_point_makes_no_million_of_splits() {
 fn a_server_that_is_not_there_is_given_up_after_all_attempts() {
     let keys = format!("{EDGES}\n{HASTY}");
     let given_up = "given up after 3 attempts";
-    ends(&run(&nobody(), &keys), 69, &[given_up, "attempt 1 of 3", "attempt 2 of 3", "refused"]);
+    ends(&run(&nobody(), &keys), 69, &[given_up, "refused"]);
     ends(&run(&hangs_up(), &keys), 69, &[given_up]);
     let (_listener, address) = silent();
     ends(&run(&address, &keys), 69, &[given_up, "no answer within the timeout"]);
@@ -111,7 +111,7 @@ fn a_read_that_breaks_off_goes_on_where_it_was() {
         let keys = "concurrency = 2\nbatch = { rows = 500 }\nretry = { attempts = 3, backoff = '1ms' }\ntimeout = '2s'";
         work.file("job.toml", job(&format!("{EDGES}\n{keys}")));
         let ran = work.expect(0, &["job.toml"]);
-        assert_eq!(ran.stderr.matches(" of 3: ").count(), 8, "{}", ran.stderr);
+        assert_eq!(errors(&ran), [""; 0], "what heals in time is not told");
         let said = oracle(&work, "btrdb_read.py", &["raw", "staging/edges", "rows.ndjson"]);
         assert_eq!((said.code, said.stderr.as_str()), (0, ""));
     }
