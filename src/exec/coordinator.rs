@@ -378,7 +378,10 @@ impl<'a> Coordinator<'a> {
         self.answer_late();
         self.judge_rejects(true);
         if self.nothing_is_lost() {
-            self.log.run_ended();
+            // What went to a stream counts only with a run of which nothing is missing.
+            if !self.run.shared.partial.load(Ordering::SeqCst) {
+                self.log.run_ended();
+            }
             self.save(true);
         }
         // The last actions.

@@ -28,7 +28,8 @@ pub(super) struct Index {
     /// Bytes of all lines.
     end: u64,
     unsorted: bool,
-    overflown: bool,
+    /// There are too many lines, or one could not be written: the file stays as it is.
+    unknown: bool,
 }
 
 #[derive(Debug)]
@@ -46,15 +47,21 @@ impl Index {
         let offset = self.end;
         self.end += len as u64;
         if self.lines.len() == MOST {
-            self.overflown = true;
-            self.lines = Vec::new();
+            self.give_up();
         }
-        if self.overflown {
+        if self.unknown {
             return;
         }
         let place = Place { record, by, offset, len };
         self.unsorted |= self.lines.last().is_some_and(|last| last.key() > place.key());
         self.lines.push(place);
+    }
+}
+
+impl Index {
+    /// Keeps no places any more.
+    pub(super) fn give_up(&mut self) {
+        *self = Index { unknown: true, ..Index::default() };
     }
 }
 

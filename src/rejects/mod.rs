@@ -206,7 +206,13 @@ impl RejectFile {
             self.index.add((reject.split, reject.position.record), Some((place, reject.code)), line.len());
             self.out.write_all(&line)
         });
-        written.map_err(|error| Failure::writing(&self.path, &error))
+        written.map_err(|error| self.failed(&error))
+    }
+
+    /// Where the lines are is not known any more.
+    fn failed(&mut self, error: &io::Error) -> Failure {
+        self.index.give_up();
+        Failure::writing(&self.path, error)
     }
 
     /// Makes what was written so far durable: before a split is called done.
@@ -217,7 +223,7 @@ impl RejectFile {
             Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
             synced => synced,
         });
-        synced.map_err(|error| Failure::writing(&self.path, &error))
+        synced.map_err(|error| self.failed(&error))
     }
 }
 

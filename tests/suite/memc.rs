@@ -436,7 +436,8 @@ fn a_server_that_is_killed_on_the_way_loses_the_rest_and_a_rerun_stores_it() {
     // While idfa is held, the first batch waits: gaid has got its 25 rows of it and gets no more.
     let idfa = Hold::before(&servers.0[0]);
     let work = work.env("MEMC_IDFA", &idfa.address);
-    let running = Running::start(&work, &brisk(&["--set", "sinks.cache.retry.timeout=30s"]));
+    let patience = ["--set", "sinks.cache.retry.timeout=30s", "--set", "sinks.cache.retry.attempts=3"];
+    let running = Running::start(&work, &brisk(&patience));
     idfa.wait();
     until("gaid has its part of the first batch", || servers.0[1].items() == 25);
     servers.0[1].kill();
