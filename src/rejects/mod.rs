@@ -51,6 +51,8 @@ pub struct RejectFile {
     index: Index,
     /// Where lines behind the reject at which the job fails go, for the next attempt: their splits may be stored.
     behind: Option<PathBuf>,
+    /// A line could not be written: no split may be called stored any more.
+    broken: Option<Failure>,
 }
 
 /// What of an earlier attempt's rejects stays.
@@ -164,7 +166,7 @@ impl RejectFile {
 
     fn of(path: &Path, job: &str, run: Option<&str>, (file, index): (File, Index)) -> Self {
         let (job, run) = (job.to_owned(), run.map(str::to_owned));
-        RejectFile { path: path.to_owned(), job, run, out: BufWriter::new(file), index, behind: None }
+        RejectFile { path: path.to_owned(), job, run, out: BufWriter::new(file), index, behind: None, broken: None }
     }
 
     /// Names the file for lines behind the reject at which the job fails. Without one they are dropped.
@@ -209,15 +211,19 @@ impl RejectFile {
         written.map_err(|error| self.failed(&error))
     }
 
-    /// Where the lines are is not known any more.
+    /// A line is missing, and where the others are is not known any more.
     fn failed(&mut self, error: &io::Error) -> Failure {
         self.index.give_up();
-        Failure::writing(&self.path, error)
+        let failure = Failure::writing(&self.path, error);
+        self.broken.get_or_insert(failure).clone()
     }
 
     /// Makes what was written so far durable: before a split is called done.
     pub fn sync(&mut self) -> Result<(), Failure> {
         fail::fail_point!("reject-sync", |_| Err(Failure::writing(&self.path, &io::ErrorKind::StorageFull.into())));
+        if let Some(failure) = &self.broken {
+            return Err(failure.clone());
+        }
         let synced = self.out.flush().and_then(|()| match self.out.get_ref().sync_data() {
             // A device or pipe, such as `/dev/null`, has nothing to make durable.
             Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
