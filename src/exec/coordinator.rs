@@ -403,9 +403,10 @@ impl<'a> Coordinator<'a> {
     /// Clears up after a run that has nothing left to do; one that left nothing behind is forgotten.
     fn close(&mut self, failed: bool) {
         let plan = self.plan;
-        let closed = if self.outcome.unfinished == 0 && !self.outcome.too_many_rejects {
+        // After a failure what targets keep of the run stays, too: the next attempt asks them what they have.
+        let closed = if self.outcome.unfinished == 0 && !self.outcome.too_many_rejects && !failed {
             let finished = self.journal.finish(plan, |stage, call| guard(plan, stage, call));
-            self.outcome.complete = finished.is_ok() && !failed;
+            self.outcome.complete = finished.is_ok();
             finished
         } else if self.is_blank() {
             self.journal.forget()
