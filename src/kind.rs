@@ -191,6 +191,11 @@ impl Context<'_> {
         !steps.into_iter().any(|n| matches!(self.table.get(&Path(path.0[..n].to_vec())), Some(Value::Unknown)))
     }
 
+    /// The same for a key, dotted where it stands in a table of the stage's.
+    pub fn knows(&self, key: &str) -> bool {
+        self.is_known(&key.split('.').fold(Path::default(), |path, step| path.key(step)))
+    }
+
     /// Records a problem with the value at `key`.
     pub fn problem(&mut self, key: &str, code: &'static str, message: impl Into<String>) {
         self.problems.push(Problem::new(code, Place::value(self.path.key(key)), message));

@@ -58,14 +58,6 @@ pub(crate) fn quoted(name: &str) -> Result<String, String> {
     Ok(format!("\"{}\"", name.replace('"', "\"\"")))
 }
 
-/// Does a value at a key of the stage's table stand there, or only when the job runs?
-pub(crate) fn is_known(table: &jobspec::Value, key: &str) -> bool {
-    match table {
-        jobspec::Value::Table(table) => table.get(key) != Some(&jobspec::Value::Unknown),
-        _ => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

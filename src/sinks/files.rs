@@ -42,7 +42,7 @@ use crate::{
         parquet::ParquetStyle,
         tsv::TsvEncoder,
     },
-    jobspec::{Bytes, Place, Problem, Value},
+    jobspec::{Bytes, Place, Problem},
     kind::{Compiled, Context, Kind, Workers},
     replace::Destination,
     stage::{Attempt, Guarantee, Mode, Reads, Sink, SinkProperties, SinkWorker},
@@ -145,19 +145,16 @@ fn build(spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn Sink
 
 /// Records what is wrong with keys by themselves.
 fn check(spec: &FilesSpec, context: &mut Context<'_>) {
-    let known = |key: &str| match context.table {
-        Value::Table(table) => table.get(key) != Some(&Value::Unknown),
-        _ => true,
-    };
-    let path_known = known("path");
+    let path_known = context.knows("path");
     if path_known && (spec.path.ends_with('/') || Path::new(&spec.path).file_name().is_none()) {
         context.problem("path", "path", format!("`{}` names no file", spec.path));
     }
-    if known("list_separator") && spec.list_separator.as_ref().is_some_and(|text| !columns::is_separator(text)) {
+    if context.knows("list_separator") && spec.list_separator.as_ref().is_some_and(|text| !columns::is_separator(text))
+    {
         let message = "a `list_separator` is one ASCII character, but no letter, digit, tab or line end";
         context.problem("list_separator", "separator", message);
     }
-    if known("separator") && spec.separator.as_ref().is_some_and(|text| !csv::is_separator(text)) {
+    if context.knows("separator") && spec.separator.as_ref().is_some_and(|text| !csv::is_separator(text)) {
         context.problem("separator", "separator", csv::SEPARATOR_RULE);
     }
     check_format(spec, context);

@@ -20,7 +20,6 @@ use crate::{
     batch::{Batch, ColumnType, RejectCode, Rejects},
     expr::Expr,
     failure::Failure,
-    jobspec::Path,
     keyed::{self, Evaluation, Refused, text},
     kind::{Compiled, Context, Kind, Order, Workers},
     service::count,
@@ -77,7 +76,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     // The executor divides the rows by the key, and the worker needs it, too.
     let divide = key.as_ref().and_then(|_| context.expr("key", &spec.key));
     let value = context.typed("value", &spec.value, &[ColumnType::Json, ColumnType::String]);
-    let empty = spec.path.is_empty() && context.is_known(&Path::default().key("path"));
+    let empty = spec.path.is_empty() && context.knows("path");
     if empty {
         context.problem("path", "path", "`path` names nothing");
     }

@@ -11,7 +11,7 @@ use crate::{
     expr,
     jobspec::{Duration, Retry, bounds},
     kind::{Context, Order, Workers},
-    postgres::{STATEMENT_TIMEOUT, TableName, Url, is_known, quoted, wire_type},
+    postgres::{STATEMENT_TIMEOUT, TableName, Url, quoted, wire_type},
 };
 
 /// Workers, and so connections, unless the spec says otherwise.
@@ -194,7 +194,7 @@ fn table(text: &str, context: &mut Context<'_>) -> Option<TableName> {
     match TableName::parse(text) {
         Ok(table) => Some(table),
         Err(message) => {
-            if is_known(context.table, "table") {
+            if context.knows("table") {
                 context.problem("table", "table", message);
             }
             None

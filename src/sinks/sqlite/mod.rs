@@ -38,7 +38,7 @@ use super::table::{Create, Dialect, Keys, Layout, ReceiptsKey, Returning, TableW
 use crate::{
     batch::{Column, ColumnType},
     failure::Failure,
-    jobspec::{Duration, Value, bounds},
+    jobspec::{Duration, bounds},
     kind::{Compiled, Context, Kind, Order, Workers},
     sqlite::quote,
     stage::{Attempt, Inspection, Mode, Sink, SinkProperties, SinkWorker},
@@ -123,13 +123,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     Some(Compiled { stage, output, workers, notes })
 }
 
-/// Is the value at a key known? While a spec is only checked, one from the environment may not be.
-fn is_known(context: &Context<'_>, key: &str) -> bool {
-    context.table.as_table().is_none_or(|table| table.get(key) != Some(&Value::Unknown))
-}
-
 fn check_names(spec: &SqliteSpec, context: &mut Context<'_>) {
-    if is_known(context, "database") {
+    if context.knows("database") {
         match spec.database.as_str() {
             "" => context.problem("database", "database", "no file is named"),
             ":memory:" => {
@@ -141,7 +136,7 @@ fn check_names(spec: &SqliteSpec, context: &mut Context<'_>) {
             _ => {}
         }
     }
-    if is_known(context, "table") {
+    if context.knows("table") {
         let table = &spec.table;
         if table.is_empty() || table.contains('\0') {
             context.problem("table", "table", "no table is named");

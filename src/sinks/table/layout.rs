@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Create, Keys, RECEIPTS, ReceiptsKey, Returning, WriteMode};
 use crate::{
     batch::{Column, ColumnType, Schema},
-    jobspec::{Place, Problem, Value, nearest},
+    jobspec::{Place, Problem, nearest},
     kind::{Context, Order},
     stage::Guarantee,
 };
@@ -74,11 +74,6 @@ pub(in crate::sinks) struct Returned {
     pub(in crate::sinks) made: bool,
     /// The place in the input of a column of that name and type.
     pub(in crate::sinks) place: Option<usize>,
-}
-
-/// Is the value at a key known? While a spec is only checked, one from the environment may not be.
-fn is_known(context: &Context<'_>, key: &str) -> bool {
-    context.table.as_table().is_none_or(|table| table.get(key) != Some(&Value::Unknown))
 }
 
 impl Layout {
@@ -213,7 +208,7 @@ fn returned<D: Dialect>(keys: &Keys, columns: &[Written], context: &mut Context<
     for (i, returning) in returning.iter().enumerate() {
         let name = &returning.name;
         let wrong = match name.is_empty() {
-            true if !is_known(context, "returning") => continue,
+            true if !context.knows("returning") => continue,
             true => "no column is named".to_owned(),
             false if found.iter().any(|other| other.column.name == *name) => format!("column `{name}` is named twice"),
             false => match one_returned::<D>(returning, columns, context.input()) {

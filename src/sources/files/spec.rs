@@ -134,7 +134,7 @@ pub(super) fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         _ => {}
     }
     match spec.done.as_ref().and_then(Done::rule_broken) {
-        Some((key, message)) if is_known(context.table, key) => context.problem(key, "done", message),
+        Some((key, message)) if context.knows(key) => context.problem(key, "done", message),
         _ => {}
     }
 }
@@ -196,25 +196,9 @@ fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
     if format == Format::Lines && spec.columns().len() > 1 {
         context.problem("columns", "columns", "lines have one column");
     }
-    if spec.separator.as_ref().is_some_and(|text| !csv::is_separator(text)) && is_known(context.table, "separator") {
+    if spec.separator.as_ref().is_some_and(|text| !csv::is_separator(text)) && context.knows("separator") {
         context.problem("separator", "separator", csv::SEPARATOR_RULE);
     }
-}
-
-/// Is the value at a dotted key known? While a spec is only checked, one from the environment may not be.
-pub(super) fn is_known(table: &Value, key: &str) -> bool {
-    let mut value = table;
-    for step in key.split('.') {
-        match value {
-            Value::Unknown => return false,
-            Value::Table(table) => match table.get(step) {
-                Some(next) => value = next,
-                None => return true,
-            },
-            _ => return true,
-        }
-    }
-    *value != Value::Unknown
 }
 
 /// What `runner plan` says.

@@ -17,7 +17,7 @@ use crate::{
     failure::{Exit, Failure},
     jobspec::{BatchSize, Duration, Place, Problem, Retry, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
-    postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Url, gives, is_known, quoted, wire_type},
+    postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Url, gives, quoted, wire_type},
     service::ServiceError,
     stage::{Detail, Repeats, Source, SourceProperties, SourceWorker, Split, SplitReader},
     values::columns::{self, ColumnSpec},
@@ -132,7 +132,7 @@ fn from(spec: &Spec, context: &mut Context<'_>) -> Option<(String, String)> {
         (Some(text), None) => match TableName::parse(text) {
             Ok(table) => Some((format!("{} as q", table.quoted), format!("table `{}`", table.written))),
             Err(message) => {
-                if is_known(context.table, "table") {
+                if context.knows("table") {
                     context.problem("table", "table", message);
                 }
                 None
@@ -140,7 +140,7 @@ fn from(spec: &Spec, context: &mut Context<'_>) -> Option<(String, String)> {
         },
         (None, Some(query)) => {
             let query = query.trim().trim_end_matches(';').trim_end();
-            if query.is_empty() && is_known(context.table, "query") {
+            if query.is_empty() && context.knows("query") {
                 context.problem("query", "query", "the query is empty");
             }
             // A line of its own ends a comment at the query's end.

@@ -17,7 +17,7 @@ use self::reader::Reader;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
-    jobspec::{BatchSize, Duration, Place, Problem, Value, bounds, nearest},
+    jobspec::{BatchSize, Duration, Place, Problem, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
     sqlite::{self, TableColumn, quote, quoted},
     stage::{Detail, Repeats, Source, SourceProperties, SourceWorker, Split, SplitReader},
@@ -84,8 +84,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
 
 /// Records what is wrong with keys by themselves.
 fn check(spec: &SqliteSpec, context: &mut Context<'_>) {
-    let known = |key: &str| context.table.as_table().is_none_or(|table| table.get(key) != Some(&Value::Unknown));
-    if known("database") && (spec.database.is_empty() || spec.database.contains('\0')) {
+    if context.knows("database") && (spec.database.is_empty() || spec.database.contains('\0')) {
         context.problem("database", "database", "no file is named");
     }
     match (&spec.table, &spec.query) {

@@ -152,8 +152,9 @@ fn standard_input_is_a_split_without_size() {
 fn what_the_environment_does_not_tell_is_not_complained_of() {
     let rename: Table = [("rename".to_owned(), Value::Unknown)].into_iter().collect();
     let table = Value::Table([("done".to_owned(), Value::Table(rename))].into_iter().collect());
-    assert!(!super::super::spec::is_known(&table, "done.rename"));
-    assert!(super::super::spec::is_known(&table, "path"));
+    let mut problems = crate::jobspec::Problems::default();
+    let context = crate::kind::Context::of("sources.s", &table, None, &mut problems);
+    assert!(!context.knows("done.rename") && context.knows("done") && context.knows("path"));
     // A leading `./` is no part of a name either.
     assert_eq!(super::super::list::plain(std::path::Path::new("./a//b/./c")), std::path::Path::new("a/b/c"));
     let unknown = serde_json::from_value::<super::super::spec::Paths>(Json::Null).expect("stands for any path");
