@@ -11,14 +11,14 @@ Exit codes:
     0  done; rejects, if any, within the limit
    64  the command line is wrong
    65  more rejects than the job allows
-   66  an input is missing, or is not what the run that broke off began with
+   66  an input is missing, or is not what the interrupted run began with
    69  a service did not answer after all retries or for `limits.stall`, or `limits.memory` does not suffice
    70  a bug in runner
    73  an output cannot be created
    74  reading or writing failed
    75  try again: locked by another run, or stopped with work left
    77  permission denied
-   78  the job spec is invalid, or it or a target has changed since the run that broke off
+   78  the job spec is invalid, or it or a target has changed since the interrupted run
   130  aborted by a second SIGINT
   143  aborted by a second SIGTERM";
 
@@ -69,14 +69,14 @@ pub(super) struct Run {
     /// Read so many rows of every source, in order; run no `done` action
     #[arg(long, value_name = "ROWS")]
     pub(super) limit: Option<u64>,
-    /// Begin anew, even where a run broke off; what that has stored stays where it is
+    /// Start over, even where a run was interrupted; what that has stored stays where it is
     #[arg(long)]
     pub(super) fresh: bool,
     /// Resume a run that only a database knows of, as the state directory was lost or is another host's; what still
     /// writes for it is stopped at its next commit
     #[arg(long, conflicts_with_all = ["fresh", "no_ledger"])]
     pub(super) adopt: bool,
-    /// Keep nothing to go on with should the run break off, and leave alone what is kept of one that did
+    /// Do not record progress: an interrupted run cannot be resumed. What is recorded of one is left alone
     #[arg(long, conflicts_with = "fresh")]
     pub(super) no_ledger: bool,
     #[command(flatten)]

@@ -285,14 +285,14 @@ fn help_goes_to_standard_output_and_tells_the_exit_codes() {
 const EXIT_CODES: &str = "    0  done; rejects, if any, within the limit
    64  the command line is wrong
    65  more rejects than the job allows
-   66  an input is missing, or is not what the run that broke off began with
+   66  an input is missing, or is not what the interrupted run began with
    69  a service did not answer after all retries or for `limits.stall`, or `limits.memory` does not suffice
    70  a bug in runner
    73  an output cannot be created
    74  reading or writing failed
    75  try again: locked by another run, or stopped with work left
    77  permission denied
-   78  the job spec is invalid, or it or a target has changed since the run that broke off
+   78  the job spec is invalid, or it or a target has changed since the interrupted run
   130  aborted by a second SIGINT
   143  aborted by a second SIGTERM";
 
