@@ -414,13 +414,14 @@ fn gaid_is_lost(address: &str, more: &[&str]) -> (Ran, Value, [usize; 4]) {
 
 #[test]
 fn a_server_that_is_down_hangs_or_hangs_up_costs_only_its_own_records() {
+    const TRIES: [&str; 4] = ["--set", "sinks.cache.retry.timeout=200ms", "--set", "sinks.cache.retry.attempts=3"];
     let (_listener, hanging) = silent();
     let cases = [(nobody(), "Connection refused"), (hanging, "no answer within the timeout"), (hangs_up(), "")];
     for (address, why) in cases {
-        let (ran, report, items) = gaid_is_lost(&address, &["--set", "sinks.cache.retry.timeout=200ms"]);
+        let (ran, report, items) = gaid_is_lost(&address, &TRIES);
         assert_eq!(items, [100, 0, 100, 100]);
         assert_eq!(rows(&report, "cache"), [400, 300, 0, 0, 100], "{}", ran.stderr);
-        let start = format!("memcached server `gaid` ({address}) is down, given up after ");
+        let start = format!("memcached server `gaid` ({address}) is down, given up after 3 attempts: ");
         let failures = report["failures"].as_array().unwrap();
         let message = failures[0]["message"].as_str().unwrap();
         assert!(message.starts_with(&start) && message.contains(why), "{message}");
@@ -472,7 +473,7 @@ fn a_server_that_is_full_is_tried_again_and_its_records_count_as_not_stored() {
     let all: Vec<App> = (0..20).map(big).chain(apps("f", 100)).collect();
     let (work, servers) = folder(&[("part-0.tsv.gz", gzip(text(&all, "\n").as_bytes()))]);
     let work = work.env("MEMC_GAID", &full.address);
-    let ran = work.expect(69, &brisk(&[]));
+    let ran = work.expect(69, &brisk(&["--set", "sinks.cache.retry.attempts=3"]));
     let report = report(&work);
     let stored = full.items();
     let [_, out, _, _, failed] = rows(&report, "cache");

@@ -344,9 +344,10 @@ fn any_concurrency_stores_the_same() {
 
 #[test]
 fn who_may_not_in_is_told_so_and_no_password_is_printed() {
-    let database = with(&job(NAME, ""), &["a\n"]);
+    let tries = "retry = { attempts = 3 }\n";
+    let database = with(&job(NAME, tries), &["a\n"]);
     let source = "name = 'source'\n[sources.t]\ntype = 'postgres'\nurl = { env = 'DATABASE_URL' }\ntable = 't'\n\
-                  columns = ['name string']\n[sinks.none]\ntype = 'discard'\ninput = 't'\n";
+                  columns = ['name string']\nretry = { attempts = 3 }\n[sinks.none]\ntype = 'discard'\ninput = 't'\n";
     database.work.file("source.toml", source);
     let at = database.address();
     let cases = [
@@ -354,7 +355,7 @@ fn who_may_not_in_is_told_so_and_no_password_is_printed() {
         (format!("postgres://guarded@{at}"), 77, 77, "password missing"),
         (format!("postgres://guarded:tango@{at}?sslmode=require"), 78, 78, "TLS is not built in"),
         (format!("postgres://runner:walnut@{}/no_such_db", at.split('/').next().unwrap()), 73, 66, "does not exist"),
-        (format!("postgres://runner:walnut@{}/x?connect_timeout=1", nobody()), 69, 69, "given up after "),
+        (format!("postgres://runner:walnut@{}/x?connect_timeout=1", nobody()), 69, 69, "given up after 3 attempts"),
         ("walnut".to_owned(), 78, 78, "expected `postgres://user@host:port/database`"),
     ];
     for (url, sink, source, message) in cases {

@@ -128,8 +128,12 @@ fn memcached_behind_a_bad_line() {
             let address = before(&servers.0[0].address, trouble, bad);
             let work = servers.in_env(Work::with_memc()).env("MEMC_IDFA", &address);
             work.gzip("data/appsinstalled/part.tsv.gz", text(&all, "\n"));
-            let quick =
-                ["sinks.cache.retry.timeout=300ms", "sinks.cache.retry.backoff=5ms", "sources.installs.batch.rows=50"];
+            let quick = [
+                "sinks.cache.retry.timeout=300ms",
+                "sinks.cache.retry.backoff=5ms",
+                "sinks.cache.retry.attempts=3",
+                "sources.installs.batch.rows=50",
+            ];
             let args: Vec<&str> =
                 ["jobs/memc.toml"].into_iter().chain(quick.iter().flat_map(|set| ["--set", *set])).collect();
             let ran = ends(&work, &args);
