@@ -93,6 +93,8 @@
 //! - Rejects are judged in input order: which worker was faster does not show in where a job fails, nor in its reject
 //!   file. `now()` is one time for all attempts at a run.
 //! - A split is noted as stored when its rejects are durable, and its `done` action runs after that is durable.
+//!   Where a target may lose what it took (memcached), the action waits for the end of the run, and what was lost by then
+//!   is sent again by the same command.
 //! - A run in which nothing has moved for `limits.stall` ends there, says who waits for whom, and does not wait for
 //!   workers that never return.
 //! - The first SIGINT or SIGTERM, or the deadline, stops the sources and drains; a second signal aborts.

@@ -26,19 +26,20 @@ pub(super) fn replay(args: &args::Replay) -> Exit {
     if let Err(failure) = check_sets(std::slice::from_ref(&args.spec), &args.run.set) {
         return teller.refused(&args.spec, failure);
     }
-    let plan = match plan(args, &teller) {
+    let compiled = match plan(args, &teller) {
         Ok(plan) => plan,
         Err(exit) => return exit,
     };
-    if plan.stages.is_empty() {
+    if compiled.stages.is_empty() {
         let what = format!("`{}` holds no rejects", args.rejects.display());
-        teller.screen.begin(&plan.name);
+        teller.screen.begin(&compiled.name);
         teller.screen.say(Level::Info, &what, &[]);
         return Exit::Done;
     }
     // What is done of a replay is in its files, not in the ledger: that belongs to the runs of the whole job.
     let how = (None, LedgerUse::Off);
-    match run::carry_out(Arc::new(plan), &args.spec, &args.run, how, &teller) {
+    let again = || plan(args, &teller);
+    match run::carry_out(Arc::new(compiled), &again, &args.spec, &args.run, how, &teller) {
         Ok(ended) => ended.close(&teller.screen),
         Err(exit) => exit,
     }

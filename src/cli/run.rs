@@ -39,6 +39,9 @@ use crate::{
     stage::Mode,
 };
 
+/// Attempts of one command at a run whose targets lose what they have acknowledged.
+const ATTEMPTS: u32 = 3;
+
 /// Runs every spec; the first that fails stops the rest.
 pub(super) fn run(args: &Run) -> Exit {
     if args.specs.is_empty() {
@@ -182,18 +185,26 @@ fn one(spec: &Path, args: &Run, names: &mut Names, teller: &Teller) -> Result<En
         compiled.plan = None;
     }
     let Some(plan) = compiled.plan else { return Err(teller.invalid(spec, &compiled.document, &compiled.problems)) };
+    let plan = Arc::new(plan);
     let ledger = match (args.no_ledger, args.fresh, args.adopt) {
         (true, ..) => LedgerUse::Off,
         (_, true, _) => LedgerUse::Fresh,
         (.., true) => LedgerUse::Adopt,
         _ => LedgerUse::Resume,
     };
-    carry_out(Arc::new(plan), spec, &args.how, (args.limit, ledger), teller)
+    let again = || {
+        let since = ledger::interrupted_since(&plan.state, &plan.name).unwrap_or(plan.now);
+        let compiled = compile(since)?;
+        compiled.plan.ok_or_else(|| teller.invalid(spec, &compiled.document, &compiled.problems))
+    };
+    carry_out(Arc::clone(&plan), &again, spec, &args.how, (args.limit, ledger), teller)
 }
 
-/// Runs a plan and tells how it ended: so many rows of every source, with this use of the ledger.
+/// Runs a plan and tells how it ended: so many rows of every source, with this use of the ledger. `again` makes the
+/// plan of a further attempt.
 pub(super) fn carry_out(
     plan: Arc<Plan>,
+    again: &dyn Fn() -> Result<Plan, Exit>,
     spec: &Path,
     args: &How,
     (limit, ledger): (Option<u64>, LedgerUse),
@@ -214,11 +225,9 @@ pub(super) fn carry_out(
     screen.begin(&plan.name);
     let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
     let options = Options { mode, limit, ledger };
-    let mut progress = Progress::new(&plan, Style::of(screen), screen);
     let (started, start) = (now(), Instant::now());
-    let mut outcome = exec::run(&plan, &options, signals, &mut progress);
+    let (plan, mut outcome, tally) = attempts(plan, again, options, teller)?;
     let seconds = start.elapsed().as_secs_f64();
-    let tally = progress.finish();
     if outcome.aborted.is_none() {
         let bugs = tally.imbalances().into_iter().map(|what| Failure::new(Exit::Bug, what));
         outcome.failures.extend(bugs);
@@ -236,6 +245,35 @@ pub(super) fn carry_out(
     // Without its report the run is not over: the same command writes that, and stores nothing twice.
     outcome.complete &= exit == outcome.exit();
     Ok(Ended { plan, outcome, exit, _lock: lock })
+}
+
+/// Makes an attempt at a run, and another where a target has lost what it had acknowledged: with the plan that `again`
+/// gives, as stages know of the attempt that they were made for.
+fn attempts(
+    mut plan: Arc<Plan>,
+    again: &dyn Fn() -> Result<Plan, Exit>,
+    mut options: Options,
+    Teller { screen, signals, .. }: &Teller,
+) -> Result<(Arc<Plan>, Outcome, Tally), Exit> {
+    let start = Instant::now();
+    for attempt in 1.. {
+        let mut progress = Progress::new(&plan, Style::of(screen), screen);
+        let mut outcome = exec::run(&plan, &options, signals, &mut progress);
+        let tally = progress.finish();
+        let left = plan.limits.deadline.map(|deadline| deadline.0.saturating_sub(start.elapsed()));
+        if attempt == ATTEMPTS || !outcome.has_only_losses() || left.is_some_and(|left| left.is_zero()) {
+            outcome.give_up_what_is_lost();
+            return Ok((plan, outcome, tally));
+        }
+        for loss in &outcome.lost {
+            screen.say(Level::Warning, &format!("{loss}; it is sent again"), &[]);
+        }
+        let mut next = again()?;
+        next.limits.deadline = left.map(Duration);
+        plan = Arc::new(next);
+        options.ledger = LedgerUse::Resume;
+    }
+    unreachable!("the last attempt returns")
 }
 
 /// Keeps other runs of the job away, or waits for the end of one for as long as `wait` says. A signal ends that.

@@ -75,8 +75,9 @@ impl<'a> Coordinator<'a> {
         let outcome = Outcome { splits: run.splits.len(), run: journal.run(), ..Outcome::default() };
         let when = stored_when(plan);
         let splits = (0..run.splits.len()).map(|split| run.source_of(SplitId(split as u32)));
-        // A share of rejects is known only at the end of the input.
-        let act_at_end = matches!(plan.limits.rejects, RejectLimit::Share(_));
+        // A share of rejects is known only at the end of the input, and what a target has lost by then is read again.
+        let act_at_end = matches!(plan.limits.rejects, RejectLimit::Share(_))
+            || plan.sinks().any(|(_, sink)| sink.properties().may_lose);
         let log = SplitLog::new(splits.map(|source| when[&source]), act_at_end);
         let looked = Instant::now();
         let verdicts = Verdicts::new(plan, &run.workers);
@@ -389,7 +390,7 @@ impl<'a> Coordinator<'a> {
             self.fail(failure);
         }
         // Whoever runs the command again for a failure goes on with this run, and stores nothing twice.
-        let failed = !self.outcome.failures.is_empty();
+        let failed = !self.outcome.failures.is_empty() || !self.outcome.lost.is_empty();
         self.verify();
         for (stage, gauge) in &self.run.gauges {
             self.observer.on(&Event::Queue { stage: *stage, high: gauge.high() });
@@ -457,8 +458,9 @@ impl<'a> Coordinator<'a> {
 
     /// Reads back from sinks that are asked to. A server that could not be written to is not asked again.
     fn verify(&mut self) {
-        // Where nothing was left to read, nothing was written.
-        if self.options.mode == Mode::Rehearse || self.run.gauges.is_empty() {
+        // Where nothing was left to read, nothing was written; what was lost is sent again before a sample counts.
+        let unwritten = self.options.mode == Mode::Rehearse || self.run.gauges.is_empty();
+        if unwritten || !self.outcome.lost.is_empty() {
             return;
         }
         for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {

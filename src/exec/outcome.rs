@@ -22,6 +22,9 @@ pub struct Outcome {
     pub aborted: Option<Exit>,
     /// The run, where it can be gone on with.
     pub run: Option<Resumed>,
+    /// What targets have lost of that which they had acknowledged. It counts as not stored, and its input is there:
+    /// another attempt sends it again.
+    pub lost: Vec<Failure>,
     /// Nothing of it is left to do: once everybody has been told, [`close`](super::close) says so to its ledger.
     pub complete: bool,
 }
@@ -42,6 +45,21 @@ pub struct Resumed {
 }
 
 impl Outcome {
+    /// Is all well but for what targets have lost?
+    pub fn has_only_losses(&self) -> bool {
+        let ended = self.aborted.is_none() && self.stopped.is_none();
+        ended && self.failures.is_empty() && !self.too_many_rejects && !self.lost.is_empty()
+    }
+
+    /// There is no other attempt: what was lost is a failure.
+    pub fn give_up_what_is_lost(&mut self) {
+        for Failure { exit, message } in self.lost.drain(..) {
+            let failure = Failure::new(exit, format!("{message}; the same command sends it again"));
+            tracing::error!("{failure}");
+            self.failures.push(failure);
+        }
+    }
+
     /// The exit code: a bug before all else, then an abort, the first failure, too many rejects, work left.
     pub fn exit(&self) -> Exit {
         if self.failures.iter().any(|failure| failure.exit == Exit::Bug) {
@@ -50,7 +68,7 @@ impl Outcome {
         if let Some(exit) = self.aborted {
             return exit;
         }
-        if let Some(failure) = self.failures.first() {
+        if let Some(failure) = self.failures.first().or(self.lost.first()) {
             return failure.exit;
         }
         if self.too_many_rejects {

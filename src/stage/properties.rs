@@ -62,18 +62,21 @@ pub struct SinkProperties {
     /// What two runs must not write at once, by path: it is locked while a run lasts. A part of something that others
     /// may write is named by a path of its own, as a table is by that of its database and its name.
     pub targets: Vec<PathBuf>,
+    /// May the target lose what it has acknowledged while the run goes on, as one that keeps it in memory? Then `done`
+    /// actions wait for the last [`Sink::check`](super::Sink::check): until then the input may be needed again.
+    pub may_lose: bool,
 }
 
 impl SinkProperties {
     /// Of a sink that writes these files as a whole.
     pub fn of_files(guarantee: Guarantee, files: Vec<PathBuf>) -> Self {
-        SinkProperties { guarantee, targets: files.clone(), files }
+        SinkProperties { targets: files.clone(), files, ..guarantee.into() }
     }
 }
 
 impl From<Guarantee> for SinkProperties {
     fn from(guarantee: Guarantee) -> Self {
-        SinkProperties { guarantee, files: Vec::new(), targets: Vec::new() }
+        SinkProperties { guarantee, files: Vec::new(), targets: Vec::new(), may_lose: false }
     }
 }
 

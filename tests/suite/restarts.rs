@@ -1,6 +1,10 @@
 //! Servers that lose what they held, and samples that show it: exit 0 means that everything can be read back.
 
-use crate::{servers::Memcached, work::Work};
+use crate::{
+    running::Running,
+    servers::Memcached,
+    work::{Work, soon},
+};
 
 const JOB: &str = r#"
 name = "prices"
@@ -57,6 +61,55 @@ fn what_is_still_there_is_not_sent_again() {
     let ran = work.expect(0, &["prices.toml", "--set", "limits.rejects=1"]);
     assert!(!ran.stderr.contains("lost"), "{}", ran.stderr);
     assert_eq!((server.get("one"), server.get("three")), (Some(b"theirs".to_vec()), Some(b"3".to_vec())));
+}
+
+/// A job of so many records that something can happen meanwhile.
+fn long(server: &Memcached) -> Work {
+    let work = work(server);
+    let done = "done = { rename = \".{name}\" }\nbatch = { rows = 100 }\n\n[sinks";
+    work.file("prices.toml", JOB.replace("SERVER", &server.address).replacen("\n[sinks", done, 1));
+    for file in ["a", "b"] {
+        let lines: String = (0..LONG / 2).map(|n| format!("{file}-{n},{n}\n")).collect();
+        work.file(&format!("{file}.csv"), format!("k,n\n{lines}"));
+    }
+    work
+}
+
+const LONG: usize = 100_000;
+
+#[test]
+fn what_is_lost_on_the_way_is_sent_again_before_the_run_ends() {
+    let server = Memcached::start(&[]);
+    let work = long(&server);
+    let run = Running::start(&work, &["prices.toml"]);
+    assert!(soon(|| server.get("a-9999").is_some()));
+    server.flush();
+    let ran = run.end();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("was flushed and has lost what it held; it is sent again"), "{}", ran.stderr);
+    assert_eq!(server.items(), LONG);
+    assert_eq!((work.path(".a.csv").exists(), work.path(".b.csv").exists()), (true, true));
+    let report: serde_json::Value = serde_json::from_str(&work.read(".runner/prices.report.json")).unwrap();
+    assert_eq!((&report["failures"], &report["run"]["attempt"]), (&serde_json::json!([]), &serde_json::json!(2)));
+}
+
+#[test]
+fn a_server_that_loses_everything_again_and_again_ends_the_run() {
+    let server = Memcached::start(&[]);
+    let work = long(&server);
+    let run = Running::start(&work, &["prices.toml"]);
+    for _ in 0..3 {
+        assert!(soon(|| server.get("a-9999").is_some()));
+        server.flush();
+    }
+    let ran = run.end();
+    assert_eq!(ran.code, 69, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("it is sent again").count(), 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("has lost what it held; the same command sends it again"), "{}", ran.stderr);
+    // The input waits for that command.
+    assert_eq!((work.path("a.csv").exists(), work.path("b.csv").exists()), (true, true));
+    work.expect(0, &["prices.toml"]);
+    assert_eq!(server.items(), LONG);
 }
 
 #[test]

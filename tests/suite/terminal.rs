@@ -90,7 +90,8 @@ impl Terminal {
     /// Ctrl-C, and what stays.
     fn interrupt(&self) -> Vec<String> {
         self.tmux(&["send-keys", "C-c"]);
-        until("the job has ended", || self.lines().iter().any(|line| line.starts_with("Pane is dead")));
+        // Its line "Pane is dead" waits for a signal that some environments keep from tmux.
+        until("the job has ended", || self.tmux(&["list-panes", "-F", "#{pane_dead}"]).trim() == "1");
         let lines = self.captured(&["capture-pane", "-p", "-J", "-S", "-"]);
         lines.iter().filter(|line| !line.starts_with("Pane is dead")).map(|line| without_numbers(line)).collect()
     }

@@ -12,7 +12,7 @@ use crate::{
 
 impl Coordinator<'_> {
     /// Asks every sink whether it still has what it was given. Of one that has not, the splits are forgotten whose rows
-    /// lead to it, and the run fails: the same command sends them again.
+    /// lead to it: the next attempt sends them again.
     pub(super) fn nothing_is_lost(&mut self) -> bool {
         if self.options.mode == Mode::Rehearse || self.run.gauges.is_empty() {
             return true;
@@ -45,15 +45,19 @@ impl Coordinator<'_> {
         let (acted, left): (Vec<SplitId>, Vec<SplitId>) =
             lost.into_iter().partition(|split| self.log.has_acted(*split));
         let forgotten = self.journal.forget_splits(&left);
-        let again = match (acted.first(), self.options.ledger == LedgerUse::Off) {
-            (Some(split), _) => format!(
-                "the `done` action of its input has run, of `{}` first: undo that and start over with `--fresh`",
-                self.split(*split).name
-            ),
-            (None, true) => "run the job again".to_owned(),
-            (None, false) => "the same command sends it again".to_owned(),
-        };
-        self.note(self.named(stage, &Failure::new(Exit::Unavailable, format!("{loss}; {again}"))));
+        let failure = |what: String| Failure::new(Exit::Unavailable, what);
+        match acted.first() {
+            Some(split) => {
+                let name = &self.split(*split).name;
+                let undo = format!("the `done` action of its input has run, of `{name}` first");
+                let what = format!("{loss}; {undo}: undo that and start over with `--fresh`");
+                self.note(self.named(stage, &failure(what)));
+            }
+            None if self.options.ledger == LedgerUse::Off => {
+                self.note(self.named(stage, &failure(format!("{loss}; run the job again"))));
+            }
+            None => self.outcome.lost.push(self.named(stage, &failure(loss.to_owned()))),
+        }
         if let Err(failure) = forgotten {
             self.fail(failure);
         }

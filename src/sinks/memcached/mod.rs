@@ -199,7 +199,7 @@ struct Columns {
 
 impl Sink for Memcached {
     fn properties(&self) -> SinkProperties {
-        self.order.guarantee().into()
+        SinkProperties { may_lose: true, ..self.order.guarantee().into() }
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {

@@ -173,7 +173,7 @@ impl Sink for Sqlite {
         let Plan { database, layout, .. } = &*self.plan;
         let mut table = database.clone().into_os_string();
         table.push(format!(".{}", layout.table));
-        SinkProperties { guarantee: layout.guarantee(), files: Vec::new(), targets: vec![table.into()] }
+        SinkProperties { targets: vec![table.into()], ..layout.guarantee().into() }
     }
 
     fn inspect(&self, attempt: &Attempt) -> Result<Inspection, Failure> {

@@ -17,7 +17,6 @@ use crate::{
         compression::{Codec, InFile, Input},
         too_long,
     },
-    pulse,
     stage::{Detail, Split, SplitReader},
 };
 
@@ -225,10 +224,9 @@ impl<'a> FileReader<'a> {
     }
 }
 
-/// Opens a file. A pipe opens once another program writes to it, however long that takes.
+/// Opens a file. A pipe opens once another program writes to it: where none does for `limits.stall`, the run ends.
 fn open(path: &Path) -> io::Result<(File, fs::Metadata)> {
-    let is_file = fs::metadata(path)?.is_file();
-    let file = if is_file { File::open(path)? } else { pulse::patiently(|| File::open(path))? };
+    let file = File::open(path)?;
     let metadata = file.metadata()?;
     Ok((file, metadata))
 }
