@@ -113,7 +113,21 @@ fn a_server_that_loses_everything_again_and_again_ends_the_run() {
 }
 
 #[test]
-fn values_pushed_out_fail_the_run_or_its_sample() {
+fn what_a_restarted_server_lost_is_sent_again_before_the_run_ends() {
+    let mut server = Memcached::start(&[]);
+    let work = long(&server);
+    let run = Running::start(&work, &["prices.toml"]);
+    assert!(soon(|| server.get("a-9999").is_some()));
+    server.restart();
+    let ran = run.end();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("was restarted and has lost what it held; it is sent again"), "{}", ran.stderr);
+    assert_eq!((server.items(), server.get("a-0")), (LONG, Some(b"0".to_vec())));
+    assert!(work.path(".b.csv").exists());
+}
+
+#[test]
+fn values_pushed_out_are_told_and_a_sample_says_whether_they_were_ours() {
     let server = Memcached::start(&["-m", "2"]);
     let work = work(&server);
     let job = JOB.replace("SERVER", &server.address).replace("n int64", "n string").replace("cast(n as string)", "n");
@@ -122,10 +136,18 @@ fn values_pushed_out_fail_the_run_or_its_sample() {
     let long = "x".repeat(5000);
     let lines: String = (0..3000).map(|i| format!("key-{i},{long}\n")).collect();
     work.file("b.csv", format!("k,n\n{lines}"));
-    let ran = work.expect(69, &["prices.toml"]);
-    assert!(ran.stderr.contains("values out to make room"), "{}", ran.stderr);
-    let args = ["prices.toml", "--fresh", "--set", "sinks.cache.verify.sample=500"];
-    let ran = work.expect(74, &args);
+    let ran = work.expect(74, &["prices.toml"]);
+    assert!(ran.stderr.contains("values out to make room: a sample is read back"), "{}", ran.stderr);
     assert!(ran.stderr.contains("`verify` requires 99 %"), "{}", ran.stderr);
+    let args = ["prices.toml", "--fresh", "--set", "sinks.cache.verify.sample=500"];
+    work.expect(74, &args);
     work.expect(0, &[&args[..], &["--set", "sinks.cache.verify.min=1%"]].concat());
+    // A full cache makes room for what is new: what is pushed out then is older than the run.
+    work.file(
+        "b.csv",
+        format!("k,n\n{}", lines.lines().take(20).map(|line| format!("new-{line}\n")).collect::<String>()),
+    );
+    let ran = work.expect(0, &["prices.toml", "--fresh"]);
+    assert!(ran.stderr.contains("values out to make room: a sample is read back"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("20 of 20 found"), "{}", ran.stderr);
 }

@@ -26,7 +26,7 @@ mod worker;
 
 use std::{
     hash::RandomState,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time,
 };
 
@@ -120,6 +120,7 @@ fn shared(spec: &Spec) -> Shared {
         identities: Identities::default(),
         random: RandomState::new(),
         sample: Mutex::new(None),
+        pushed_out: AtomicU64::new(0),
     }
 }
 
