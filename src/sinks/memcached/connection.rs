@@ -6,7 +6,8 @@
 //! more with a barrier after every record, and every error stands before the barrier of its record.
 //!
 //! A later attempt sends the part's tail from the first record on that is still open: what the server has answered
-//! for before stays answered, and no record is overtaken by one that stood before it.
+//! for before stays answered, and no record is overtaken by one that stood before it. Once the tail is sent again,
+//! earlier answers to its records are void: an older record may be put over a newer one that was stored before.
 
 use std::{
     io,
@@ -187,6 +188,7 @@ impl Connection {
                     stream
                 }
             };
+            connection.answers.iter_mut().skip(connection.settled).for_each(|answer| *answer = Answer::Open);
             let tail = connection.start(connection.settled) + connection.settled * BARRIER.len();
             let open = if connection.answers.is_empty() { &connection.part } else { &connection.spaced[tail..] };
             stream.send(open, deadline, &mut connection.replies)?;
@@ -367,11 +369,10 @@ mod tests {
         let error = |reply: &ErrorReply| Answer::Error(reply.line.clone());
         let expected = [error(&refused), Answer::Stored, error(&later(2)), Answer::Stored, Answer::Open];
         assert_eq!((connection.settled, &connection.answers[..]), (2, &expected[..]));
-        // The tail is sent, and one barrier comes back before the connection breaks.
-        connection.replies = Replies { barriers: 1, ..Replies::default() };
-        connection.settle();
-        assert_eq!(connection.settled, 4);
-        assert_eq!(connection.answers[2..], [Answer::Stored, Answer::Stored, Answer::Open]);
+        // The next attempt cannot even connect: nothing is sent, and every answer stands.
+        let timeout = Duration::from_secs(10);
+        connection.send(&crate::testing::unused_address(), timeout, Ack::Batch).expect_err("nobody is there");
+        assert_eq!((connection.settled, &connection.answers[..]), (2, &expected[..]));
     }
 
     #[test]

@@ -309,3 +309,57 @@ fn what_was_acknowledged_stays_so_when_the_server_is_lost() {
     assert_eq!((written.accepted, written.rejects.len(), written.failed), (4, 1, 5), "{}", message(&written));
     assert!(message(&written).contains("is down, given up after 3 attempts"), "{}", message(&written));
 }
+
+/// Writes an older and a newer row of one key behind another row. The server has no room for the older one at first.
+/// When it is sent again, and the newer one behind it, the server stores it over the newer one of before, and hangs up
+/// before it takes the newer one. After that it is as before, or `gone` for good. Answers what was stored, in order.
+fn older_over_newer(gone: bool) -> (Vec<String>, Written) {
+    let stored = Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    let seen = Arc::clone(&stored);
+    let address = listen(move |number, mut stream| {
+        if number > 0 && gone {
+            return Ok(());
+        }
+        greet(&mut stream)?;
+        let mut reader = io::BufReader::new(stream.try_clone()?);
+        let (mut line, mut sets) = (String::new(), 0);
+        while io::BufRead::read_line(&mut reader, &mut line)? > 0 {
+            if line.starts_with("mn") {
+                stream.write_all(b"MN\r\n")?;
+            } else {
+                let mut value = String::new();
+                io::BufRead::read_line(&mut reader, &mut value)?;
+                sets += 1;
+                match sets {
+                    // Once in one go, once with a barrier behind each.
+                    2 | 5 if number == 0 => stream.write_all(b"SERVER_ERROR out of memory storing object\r\n")?,
+                    8 if number == 0 => {
+                        // The answer to the older row must not be lost: it ends in order, with nothing left unread.
+                        stream.shutdown(std::net::Shutdown::Write)?;
+                        return io::copy(&mut reader, &mut io::sink()).map(drop);
+                    }
+                    _ => seen.lock().expect("no test fails here").push(format!("{number}:{}", value.trim_end())),
+                }
+            }
+            line.clear();
+        }
+        Ok(())
+    });
+    let mut core = core(&spec(&[("a", &address)]));
+    let row = |key, value: &'static str| -> Row<'_> { (Some(key), Some(value.as_bytes()), Some("a")) };
+    let written = write(&mut core, &batch(&[row("a", "1"), row("k", "older"), row("k", "newer")]));
+    let stored = stored.lock().expect("nobody panicked").clone();
+    (stored, written)
+}
+
+#[test]
+fn a_row_that_is_sent_again_opens_those_behind_it() {
+    let (stored, written) = older_over_newer(false);
+    assert_eq!(stored, ["0:1", "0:newer", "0:1", "0:newer", "0:older", "1:newer"]);
+    assert_eq!((written.accepted, written.failed), (3, 0), "{}", message(&written));
+    // What was stored and may have been overwritten since is not acknowledged.
+    let (stored, written) = older_over_newer(true);
+    assert_eq!(stored.last().map(String::as_str), Some("0:older"));
+    assert_eq!((written.accepted, written.failed), (2, 1), "{}", message(&written));
+    assert!(message(&written).contains("is down, given up after"), "{}", message(&written));
+}
