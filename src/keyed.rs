@@ -21,6 +21,16 @@ pub(crate) fn key(keys: &StringViewArray, row: usize) -> Result<&str, Refusal> {
     }
 }
 
+/// The value of a row; it is refused where the value is null.
+pub(crate) fn value<'a>(values: Values<'a>, row: usize) -> Result<&'a [u8], Refusal> {
+    values.get(row).ok_or_else(|| null("value"))
+}
+
+/// The refusal of a row of which `what` is null.
+pub(crate) fn null(what: &str) -> Refusal {
+    (RejectCode("null_value"), format!("`{what}` is null"))
+}
+
 /// Evaluates a stage's expressions for one batch.
 pub(crate) struct Evaluation<'a> {
     batch: &'a Batch,

@@ -392,6 +392,11 @@ pub struct Written {
     pub output: Option<Batch>,
 }
 
+impl Written {
+    /// So many samples a rehearsal shows of a batch.
+    pub const SAMPLES: usize = 3;
+}
+
 /// What reading back showed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verified {

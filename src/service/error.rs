@@ -72,6 +72,13 @@ impl ServiceError {
     }
 }
 
+impl From<std::io::Error> for ServiceError {
+    /// Of a connection: it is lost.
+    fn from(error: std::io::Error) -> Self {
+        ServiceError::lost(error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

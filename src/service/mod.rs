@@ -1,19 +1,24 @@
 //! What every client of a server shares: what an error means and who deals with it, how patiently a server is
-//! tried, how a thread waits for an asynchronous client, and what a read-back sample says of a whole run.
+//! tried, a connection with a deadline, which rows of a batch are sent again, how a thread waits for an asynchronous
+//! client, and what a read-back sample says of a whole run.
 //!
 //! A kind that talks to a server brings its own protocol and a function from its client's errors to a
 //! [`ServiceError`]; everything that follows from the class of the error is here.
 
 mod address;
 mod error;
+mod line;
 mod patience;
+mod requests;
 mod runtime;
 mod sample;
 
 pub(crate) use self::{
     address::port,
     error::{ErrorClass, ServiceError},
+    line::Line,
     patience::{Patience, Tries, rest},
+    requests::{Answer, Requests},
     runtime::ClientRuntime,
     sample::{Sample, Sampled, questions, verified},
 };

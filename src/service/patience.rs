@@ -2,12 +2,15 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use super::{ServiceError, count};
+use super::{ErrorClass, ServiceError, count};
 use crate::{
     failure::{Exit, Failure},
     jobspec::{self, Retry},
@@ -21,6 +24,8 @@ pub(crate) struct Patience {
     retry: Retry,
     missing: Exit,
     reached: AtomicBool,
+    /// Why it was given up for the rest of the run.
+    down: OnceLock<Failure>,
 }
 
 /// The tries of one request.
@@ -41,7 +46,7 @@ impl Patience {
             timeout: jobspec::Duration(Patience::limit(retry.timeout)),
             total: limit(retry.total),
         };
-        Patience { server, retry, missing, reached: AtomicBool::new(false) }
+        Patience { server, retry, missing, reached: AtomicBool::new(false), down: OnceLock::new() }
     }
 
     /// A limit for a wait: at least a millisecond, and short enough that sums of such do not overflow.
@@ -73,6 +78,33 @@ impl Patience {
         }
     }
 
+    /// Why the server is down for the rest of the run.
+    pub(crate) fn down(&self) -> Option<&Failure> {
+        self.down.get()
+    }
+
+    /// The failure after the last try. A server that answered so may take the next batch; any other is down for the rest
+    /// of the run, for all workers: each would only learn the same, and wait as long for it.
+    pub(crate) fn give_up(&self, tries: &Tries, error: &ServiceError) -> Failure {
+        if error.class == ErrorClass::Retry {
+            return self.given_up("", tries, error);
+        }
+        let down = self.down.get_or_init(|| {
+            let failure = match error.is_transient() {
+                true => self.given_up(" is down", tries, error),
+                false => self.failure(error),
+            };
+            tracing::error!("{}", failure.message);
+            failure
+        });
+        down.clone()
+    }
+
+    fn given_up(&self, state: &str, tries: &Tries, error: &ServiceError) -> Failure {
+        let what = format!("{self}{state}, given up after {}", count(tries.failed.into(), "attempt"));
+        error.failure(self.missing, &what)
+    }
+
     /// After a try has failed: waits, or gives up.
     ///
     /// # Errors
@@ -82,10 +114,7 @@ impl Patience {
             return Err(self.failure(error));
         }
         match self.pause(tries, error) {
-            None => {
-                let what = format!("{self}, given up after {}", count(tries.failed.into(), "attempt"));
-                Err(error.failure(self.missing, &what))
-            }
+            None => Err(self.given_up("", tries, error)),
             Some(pause) => {
                 rest(pause);
                 Ok(())
@@ -93,8 +122,12 @@ impl Patience {
         }
     }
 
-    /// After a try has failed: says so, and how long to wait before the next one. `None` where that was the last one.
+    /// After a try has failed: says so, and how long to wait before the next one. `None` where that was the last one, or
+    /// the error does not pass.
     pub(crate) fn pause(&self, tries: &mut Tries, error: &ServiceError) -> Option<Duration> {
+        if !error.is_transient() {
+            return None;
+        }
         tries.failed = tries.failed.saturating_add(1);
         let since = *tries.since.get_or_insert_with(Instant::now);
         if self.retry.attempts.is_some_and(|attempts| tries.failed >= attempts) {
@@ -134,7 +167,7 @@ impl fmt::Display for Patience {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::ErrorClass, *};
+    use super::*;
 
     fn patience(attempts: u32) -> Patience {
         let backoff = jobspec::Duration(Duration::from_millis(1));
@@ -162,6 +195,27 @@ mod tests {
         assert_eq!(persisted(0, &[Reconnect]).0, Err("a server, given up after 1 attempt: why".to_owned()));
         for class in [Denied, Permanent] {
             assert_eq!(persisted(3, &[Retry, class]), (Err("a server: why".to_owned()), 2));
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_given_up_is_down_unless_it_answered() {
+        let cases = [
+            (ErrorClass::Retry, "a server, given up after 2 attempts: why", false),
+            (ErrorClass::Reconnect, "a server is down, given up after 2 attempts: why", true),
+            (ErrorClass::Denied, "a server: why", true),
+        ];
+        for (class, said, down) in cases {
+            let (patience, mut tries) = (patience(2), Tries::default());
+            let error = ServiceError::silent(class, "why");
+            while patience.pause(&mut tries, &error).is_some() {
+                assert!(patience.down().is_none());
+            }
+            let failure = patience.give_up(&tries, &error);
+            assert_eq!((&*failure.message, patience.down().is_some()), (said, down));
+            // The first reason holds for all.
+            let other = patience.give_up(&tries, &ServiceError::lost("another"));
+            assert_eq!(other.message == said, down);
         }
     }
 

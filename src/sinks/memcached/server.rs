@@ -3,7 +3,7 @@
 use std::{
     fmt,
     hash::RandomState,
-    sync::{Mutex, OnceLock, PoisonError, atomic::AtomicU64},
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
     time,
 };
 
@@ -48,32 +48,21 @@ fn default_min() -> Share {
     Share(0.99)
 }
 
-/// A server, and whether it is still worth trying.
+/// A server.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) name: String,
     /// `host:port`
     pub(super) address: String,
-    /// How patiently it is tried.
+    /// How patiently it is tried, and whether it is still worth that.
     pub(super) patience: Patience,
-    /// Why it was given up for the rest of the run.
-    pub(super) down: OnceLock<String>,
 }
 
 impl Server {
     pub(super) fn new(name: &str, address: &str, retry: &Retry) -> Server {
         let called = format!("memcached server `{name}` ({address})");
         let patience = Patience::new(called, retry, Exit::InputMissing);
-        Server { name: name.to_owned(), address: address.to_owned(), patience, down: OnceLock::new() }
-    }
-
-    /// Gives the server up, unless another worker has. Returns the reason that holds.
-    pub(super) fn mark_down(&self, reason: String) -> String {
-        let held = self.down.get_or_init(|| {
-            tracing::error!("{reason}");
-            reason
-        });
-        held.clone()
+        Server { name: name.to_owned(), address: address.to_owned(), patience }
     }
 }
 

@@ -1,26 +1,19 @@
-//! One TCP stream that speaks memcached's meta protocol: bytes out, reply lines in, and a deadline over
-//! both. It knows nothing of records: what is sent was encoded before, and replies are told apart only by
-//! the barrier (`MN`) they came before.
+//! One line that speaks memcached's meta protocol: bytes out, reply lines in. It knows nothing of records: what is sent
+//! was encoded before, and replies are told apart only by the barrier (`MN`) they came before.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
-    net::{TcpStream, ToSocketAddrs},
-    time::{Duration, Instant},
+    io::{self, ErrorKind, Read},
+    time::Instant,
 };
 
 use super::identity::Identity;
+use crate::service::Line;
 
 /// The command whose reply says that everything before it has been answered.
 pub(super) const BARRIER: &[u8] = b"mn\r\n";
 
 /// Asks for the server's statistics.
 const STATISTICS: &[u8] = b"stats\r\nmn\r\n";
-
-/// A write that makes no headway for so long may be held up by replies that nobody reads: time to read them.
-const STALL: Duration = Duration::from_millis(20);
-
-/// How long to wait for replies that may not be there.
-const GLANCE: Duration = Duration::from_millis(1);
 
 /// No reply of memcached's is longer than this.
 const LONGEST_LINE: usize = 4096;
@@ -79,7 +72,7 @@ impl Replies {
 /// An open stream. After an error it is of no more use: which replies are still to come is unknown.
 #[derive(Debug)]
 pub(super) struct MetaStream {
-    stream: TcpStream,
+    line: Line,
     /// Bytes read; the first `filled` are an unfinished line.
     input: Box<[u8]>,
     filled: usize,
@@ -89,37 +82,26 @@ pub(super) struct MetaStream {
 
 impl MetaStream {
     /// Connects to `host:port` and makes sure that a server which knows the meta protocol is there: another
-    /// one would take the values for commands. Resolving a host name is the system's own and heeds no deadline.
+    /// one would take the values for commands.
     pub(super) fn open(address: &str, deadline: Instant) -> io::Result<MetaStream> {
         fail::fail_point!("memcached-connect", |_| Err(ErrorKind::ConnectionRefused.into()));
-        let mut last = io::Error::new(ErrorKind::NotFound, "the host name has no address");
-        for resolved in address.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&resolved, remaining(deadline)?) {
-                Ok(stream) => return MetaStream::greet(stream, deadline),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    fn greet(stream: TcpStream, deadline: Instant) -> io::Result<MetaStream> {
-        stream.set_nodelay(true)?;
+        let line = Line::open(address, deadline)?;
         let mut opened =
-            MetaStream { stream, input: vec![0; 4 * LONGEST_LINE].into(), filled: 0, identity: Identity::default() };
+            MetaStream { line, input: vec![0; 4 * LONGEST_LINE].into(), filled: 0, identity: Identity::default() };
         let mut replies = Replies::default();
-        opened.send(BARRIER, deadline, &mut replies)?;
-        opened.receive(1, deadline, &mut replies)?;
+        opened.send(BARRIER, &mut replies)?;
+        opened.receive(1, &mut replies)?;
         match replies.errors.pop() {
-            None => opened.ask_identity(deadline),
+            None => opened.ask_identity(),
             Some(error) => Err(io::Error::other(format!("the server answers `{}`", error.line))),
         }
     }
 
     /// Asks the server who it is.
-    fn ask_identity(mut self, deadline: Instant) -> io::Result<MetaStream> {
+    fn ask_identity(mut self) -> io::Result<MetaStream> {
         let mut replies = Replies { statistics: Some(Vec::new()), ..Replies::default() };
-        self.send(STATISTICS, deadline, &mut replies)?;
-        self.receive(1, deadline, &mut replies)?;
+        self.send(STATISTICS, &mut replies)?;
+        self.receive(1, &mut replies)?;
         let lines = replies.statistics.unwrap_or_default();
         self.identity = Identity::read(lines.iter().map(String::as_str));
         Ok(self)
@@ -130,25 +112,29 @@ impl MetaStream {
         self.identity
     }
 
+    /// Sets the deadline of the next attempt.
+    pub(super) fn until(&mut self, deadline: Instant) {
+        self.line.until(deadline);
+    }
+
     /// Sends all of `bytes`. Replies that hold the server up meanwhile are taken into `replies`.
-    pub(super) fn send(&mut self, mut bytes: &[u8], deadline: Instant, replies: &mut Replies) -> io::Result<()> {
-        while !bytes.is_empty() {
-            self.stream.set_write_timeout(Some(remaining(deadline)?.min(STALL)))?;
-            match self.stream.write(bytes) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(sent) => bytes = &bytes[sent..],
-                Err(error) if is_timeout(&error) => self.drain(deadline, replies)?,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    pub(super) fn send(&mut self, mut bytes: &[u8], replies: &mut Replies) -> io::Result<()> {
+        while !self.line.send_some(&mut bytes)? {
+            loop {
+                match self.line.glance(&mut self.input[self.filled..])? {
+                    0 => break,
+                    read => self.take(read, replies)?,
+                }
             }
         }
         Ok(())
     }
 
     /// Reads until `barriers` have been answered in all, and not a byte more is there.
-    pub(super) fn receive(&mut self, barriers: usize, deadline: Instant, replies: &mut Replies) -> io::Result<()> {
+    pub(super) fn receive(&mut self, barriers: usize, replies: &mut Replies) -> io::Result<()> {
         while replies.barriers < barriers {
-            self.read(remaining(deadline)?, replies)?;
+            let read = self.line.read(&mut self.input[self.filled..])?;
+            self.take(read, replies)?;
         }
         match replies.barriers > barriers || self.filled > 0 {
             true => Err(io::Error::new(ErrorKind::InvalidData, "the server answers more than it was asked")),
@@ -156,21 +142,9 @@ impl MetaStream {
         }
     }
 
-    /// Reads what is there now.
-    fn drain(&mut self, deadline: Instant, replies: &mut Replies) -> io::Result<()> {
-        while self.read(remaining(deadline)?.min(GLANCE), replies)? {}
-        Ok(())
-    }
-
-    /// Reads once and takes in the lines that are whole. False where nothing came within `wait`.
-    fn read(&mut self, wait: Duration, replies: &mut Replies) -> io::Result<bool> {
-        self.stream.set_read_timeout(Some(wait))?;
-        match self.stream.read(&mut self.input[self.filled..]) {
-            Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection")),
-            Ok(read) => self.filled += read,
-            Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => return Ok(false),
-            Err(error) => return Err(error),
-        }
+    /// Takes in the lines that are whole, once `read` more bytes are there.
+    fn take(&mut self, read: usize, replies: &mut Replies) -> io::Result<()> {
+        self.filled += read;
         let mut start = 0;
         while let Some(length) = memchr::memchr(b'\n', &self.input[start..self.filled]) {
             let line = &self.input[start..start + length];
@@ -182,20 +156,8 @@ impl MetaStream {
         if self.filled > LONGEST_LINE {
             return Err(unexpected(&self.input[..self.filled]));
         }
-        Ok(true)
+        Ok(())
     }
-}
-
-/// Time until `deadline`, at least a millisecond: sockets take no timeout of zero.
-fn remaining(deadline: Instant) -> io::Result<Duration> {
-    match deadline.checked_duration_since(Instant::now()) {
-        Some(left) if !left.is_zero() => Ok(left.max(Duration::from_millis(1))),
-        _ => Err(io::Error::new(ErrorKind::TimedOut, "no answer within the timeout")),
-    }
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 fn unexpected(line: &[u8]) -> io::Error {

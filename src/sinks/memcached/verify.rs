@@ -39,7 +39,7 @@ pub(super) fn verify(shared: &Shared) -> Result<Option<Verified>, Failure> {
     let sample = sample.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(sample) = &*sample else { return Ok(None) };
     let (mut all_found, mut checked) = (0, 0);
-    for (index, server) in servers.iter().enumerate().filter(|(_, server)| server.down.get().is_none()) {
+    for (index, server) in servers.iter().enumerate().filter(|(_, server)| server.patience.down().is_none()) {
         let keys = sample.of(index);
         if !keys.is_empty() {
             all_found += found_with_retries(sample, server, &keys, retry)?;
@@ -71,12 +71,12 @@ impl Shared {
             Some(attempt) => Identities::of(attempt)?,
             None => self.identities.met(),
         };
-        for server in self.servers.iter().filter(|server| server.down.get().is_none()) {
+        for server in self.servers.iter().filter(|server| server.patience.down().is_none()) {
             let Some(first) = met.get(&server.address) else { continue };
             let patience = &server.patience;
             let now = patience.persist(|| {
                 let opened = MetaStream::open(&server.address, Instant::now() + patience.timeout());
-                opened.map(|stream| stream.identity()).map_err(|error| ServiceError::lost(error.to_string()))
+                opened.map(|stream| stream.identity()).map_err(ServiceError::from)
             })?;
             if let Some(loss) = first.lost(&now, attempt.is_some()) {
                 return Ok(Some(format!("{server} {loss}")));

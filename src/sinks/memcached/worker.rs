@@ -9,7 +9,7 @@ use std::{
 use arrow_array::{Array, StringViewArray};
 
 use super::{
-    connection::{Answer, Connection, Lost, Verdict, push_decimal, verdict},
+    connection::{Connection, Lost, push_decimal},
     server::{Ack, Shared},
 };
 use crate::{
@@ -25,9 +25,6 @@ const LONGEST_KEY: usize = 250;
 
 /// memcached takes a larger number of seconds for a point in time.
 const LONGEST_SPAN: u64 = 30 * 24 * 60 * 60;
-
-/// Lines that a rehearsal shows of every batch.
-const SHOWN: usize = 3;
 
 /// The columns of a batch that a record is made of.
 #[derive(Clone, Copy)]
@@ -73,19 +70,19 @@ impl Core {
         let mut written = Written { durable: true, ..Written::default() };
         self.connections.iter_mut().for_each(Connection::clear);
         self.set_options();
-        for row in (0..batch.rows() as u32).filter(|row| !skip(*row as usize)) {
+        for row in (0..batch.rows()).filter(|row| !skip(*row)) {
             match self.encode(row, rows) {
-                Ok(server) if self.mode == Mode::Rehearse && written.samples.len() < SHOWN => {
-                    written.samples.push(self.show(row as usize, rows, server));
+                Ok(server) if self.mode == Mode::Rehearse && written.samples.len() < Written::SAMPLES => {
+                    written.samples.push(self.show(row, rows, server));
                 }
                 Ok(_) => {}
-                Err((code, message)) => rejects.push(batch, row as usize, code, message),
+                Err((code, message)) => rejects.push(batch, row, code, message),
             }
         }
         match self.mode {
             Mode::Rehearse => {
-                written.accepted = self.connections.iter().map(|connection| connection.rows.len() as u64).sum();
-                written.bytes = self.connections.iter().map(Connection::all_bytes).sum();
+                written.accepted = self.connections.iter().map(|connection| connection.requests.len() as u64).sum();
+                written.bytes = self.connections.iter().map(|connection| connection.requests.bytes()).sum();
             }
             Mode::Write => {
                 // A server that has lost what it held takes what comes: the last check tells, and all is sent again.
@@ -146,16 +143,14 @@ impl Core {
     }
 
     /// Adds a row to the connection of its server, which is returned.
-    fn encode(&mut self, row: u32, rows: Rows<'_>) -> Result<usize, Refusal> {
-        let at = row as usize;
-        let null = |what: &str| (RejectCode("null_value"), format!("`{what}` is null"));
-        let key = keyed::key(rows.keys, at)?.as_bytes();
-        let value = rows.values.get(at).ok_or_else(|| null("value"))?;
+    fn encode(&mut self, row: usize, rows: Rows<'_>) -> Result<usize, Refusal> {
+        let key = keyed::key(rows.keys, row)?.as_bytes();
+        let value = keyed::value(rows.values, row)?;
         let server = match rows.routes {
             None => 0,
-            Some(routes) if routes.is_null(at) => return Err(null("route")),
-            Some(routes) => self.shared.route(routes.value(at)).ok_or_else(|| {
-                let message = format!("no server for `route` value `{}`", routes.value(at).escape_debug());
+            Some(routes) if routes.is_null(row) => return Err(keyed::null("route")),
+            Some(routes) => self.shared.route(routes.value(row)).ok_or_else(|| {
+                let message = format!("no server for `route` value `{}`", routes.value(row).escape_debug());
                 (RejectCode("no_route"), message)
             })?,
         };
@@ -183,9 +178,9 @@ impl Core {
     fn deliver(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
         let Shared { servers, ack, .. } = &*shared;
-        let used = self.connections.iter_mut().zip(servers).filter(|(connection, _)| !connection.rows.is_empty());
+        let used = self.connections.iter_mut().zip(servers).filter(|(connection, _)| !connection.requests.is_empty());
         for (connection, server) in used {
-            connection.error = server.down.get().map(ServiceError::lost);
+            connection.error = server.patience.down().map(|down| ServiceError::lost(&*down.message));
             connection.open = connection.error.is_none();
         }
         loop {
@@ -219,16 +214,14 @@ impl Core {
             let Some(error) = &mut connection.error else { continue };
             let pause = server.patience.pause(&mut connection.tries, error);
             connection.open = pause.is_some();
-            if let Some(down) = server.down.get() {
+            if let Some(down) = server.patience.down() {
                 // Another worker has given the server up meanwhile.
-                *error = ServiceError::lost(down);
+                *error = ServiceError::lost(&*down.message);
                 connection.open = false;
             } else if let Some(pause) = pause {
                 next = Some(next.map_or(pause, |next| next.min(pause)));
             } else if error.class == ErrorClass::Reconnect {
-                let attempts = count(connection.attempts.into(), "attempt");
-                let message = format!("{server} is down, given up after {attempts}: {}", error.message);
-                error.message = server.mark_down(message);
+                error.message = server.patience.give_up(&connection.tries, error).message;
             }
         }
         next
@@ -238,30 +231,16 @@ impl Core {
     fn account(&mut self, batch: &Batch, rows: Rows<'_>, rejects: &mut Rejects, written: &mut Written) {
         let mut failures = Vec::new();
         for (index, (connection, server)) in self.connections.iter().zip(&self.shared.servers).enumerate() {
-            let (mut failed, mut why) = (0, None);
-            for (record, &row) in connection.rows.iter().enumerate() {
-                let row = row as usize;
-                match connection.answer(record) {
-                    Answer::Stored => {
-                        written.accepted += 1;
-                        written.bytes += connection.bytes(record);
-                        self.sample.wrote(index, rows.keys.value(row), rows.values.get(row).unwrap_or_default());
-                    }
-                    Answer::Error(line) => match verdict(line) {
-                        Verdict::Reject(code) => {
-                            rejects.push(batch, row, RejectCode(code), format!("{server} answers `{line}`"));
-                        }
-                        Verdict::Later | Verdict::Failed => (failed, why) = (failed + 1, Some(line)),
-                    },
-                    Answer::Open => failed += 1,
-                }
-            }
-            written.failed += failed;
+            let before = written.failed;
+            let why = connection.requests.account(server, batch, rejects, written, |row| {
+                self.sample.wrote(index, rows.keys.value(row), rows.values.get(row).unwrap_or_default());
+            });
+            let failed = written.failed - before;
             match (&connection.error, why) {
                 (Some(error), _) if error.class == ErrorClass::Reconnect => failures.push(error.message.clone()),
                 (_, Some(why)) => {
                     let (rows, attempts) = (count(failed, "row"), count(connection.attempts.into(), "attempt"));
-                    failures.push(format!("{server} has not stored {rows} after {attempts}: `{why}`"));
+                    failures.push(format!("{server} has not stored {rows} after {attempts}: `{}`", why.message));
                 }
                 _ => {}
             }

@@ -13,9 +13,6 @@ use crate::{
     values::json,
 };
 
-/// Lines that are shown of every batch.
-const SHOWN: usize = 3;
-
 /// A worker that does all but write. In place of a generated id it gives the row's number in its split.
 pub(super) struct Rehearsal {
     pub(super) plan: Arc<Plan>,
@@ -34,7 +31,7 @@ impl SinkWorker for Rehearsal {
         let stored = batch.pick(rows);
         let shown = stored.records.project(&places).map_err(|error| Failure::new(Exit::Bug, error.to_string()))?;
         let line = |row| format!("insert into {} {}", plan.table.written, json::row(&shown, row));
-        let samples = (0..stored.rows().min(SHOWN)).map(line).collect();
+        let samples = (0..stored.rows().min(Written::SAMPLES)).map(line).collect();
         let columns = plan.layout.returned.iter().zip(&plan.wires);
         let columns = columns.map(|(returned, wire)| stand_in(returned, wire, &stored)).collect();
         let output = Some(plan.layout.with_returned(stored, columns)?);

@@ -187,5 +187,5 @@ fn a_rehearsal_shows_and_refuses_but_touches_no_network() {
     assert_eq!(written.samples, [shown.clone(), format!("set l → a ({}), 1 bytes: 0a", spec.servers["a"]), shown]);
     assert_eq!(core.commit(), Ok(()));
     assert_eq!(verify::verify(&shared), Ok(None));
-    assert!(shared.servers.iter().all(|server| server.down.get().is_none()));
+    assert!(shared.servers.iter().all(|server| server.patience.down().is_none()));
 }
