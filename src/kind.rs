@@ -89,6 +89,15 @@ impl Order {
         }
     }
 
+    /// The workers of a sink without transactions whose rows replace earlier ones of their key: so many unless the spec
+    /// says otherwise.
+    pub fn workers(self, key: Expr, default: usize) -> Workers {
+        match self {
+            Order::Input => Workers::Keyed(key, default),
+            Order::Any => Workers::Default(default),
+        }
+    }
+
     /// What `runner plan` says of it.
     pub fn note(self) -> &'static str {
         match self {
@@ -184,6 +193,12 @@ impl Context<'_> {
         None
     }
 
+    /// The expression at `key`, a string, twice: for the worker, and for the executor, which divides the rows by it.
+    pub fn keyed(&mut self, key: &str, text: &str) -> Option<(Expr, Expr)> {
+        let worker = self.typed(key, text, &[ColumnType::String])?;
+        Some((worker, self.expr(key, text)?))
+    }
+
     /// Does the value at `path` of the stage's table stand in the spec? Else it, or a table it stands in, is known
     /// only when the job runs.
     pub fn is_known(&self, path: &Path) -> bool {
@@ -194,6 +209,24 @@ impl Context<'_> {
     /// The same for a key, dotted where it stands in a table of the stage's.
     pub fn knows(&self, key: &str) -> bool {
         self.is_known(&key.split('.').fold(Path::default(), |path, step| path.key(step)))
+    }
+
+    /// Records what is wrong with values: each a key, dotted where it stands in a table of the stage's, and what is
+    /// expected. A value that is known only when the job runs stands for something sound. Is nothing wrong?
+    pub fn sound(&mut self, found: &[(&str, &str)]) -> bool {
+        let known: Vec<_> = found.iter().filter(|(key, _)| self.knows(key)).collect();
+        known.iter().for_each(|(key, message)| self.problem(key, "value", *message));
+        known.is_empty()
+    }
+
+    /// Refuses limits of a wait that are 0, by their keys. Is there none?
+    pub fn limits(&mut self, limits: &[(&str, jobspec::Duration)]) -> bool {
+        let zero: Vec<_> = limits.iter().filter(|(key, wait)| wait.0.is_zero() && self.knows(key)).collect();
+        for (key, _) in &zero {
+            let name = key.rsplit('.').next().unwrap_or(key);
+            self.problem(key, "value", format!("nothing is done within a `{name}` of 0"));
+        }
+        zero.is_empty()
     }
 
     /// Records a problem with the value at `key`.

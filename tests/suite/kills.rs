@@ -4,7 +4,7 @@
 //! `RUNNER_KILLS` says how many kills the jobs of each test must survive, `RUNNER_SEED` where chance begins. With the feature
 //! `failpoints` half of the kills come at a named point of the program, not at a random time.
 
-mod case;
+pub mod case;
 pub mod left;
 
 use std::{fs, path::Path};

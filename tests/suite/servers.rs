@@ -19,7 +19,7 @@ use crate::work::{Work, is_root, until};
 pub const DEVICES: [(&str, &str); 4] =
     [("idfa", "MEMC_IDFA"), ("gaid", "MEMC_GAID"), ("adid", "MEMC_ADID"), ("dvid", "MEMC_DVID")];
 
-const ADVICE: &str = "run scripts/with-services memcached python btrdb postgres -- cargo test";
+const ADVICE: &str = "run scripts/with-services cargo test";
 
 /// The value of a variable that `scripts/with-services` sets.
 pub fn service(name: &str) -> String {
@@ -31,9 +31,49 @@ pub fn get(address: &str, key: &str) -> Option<Vec<u8>> {
     memcache::connect(format!("memcache://{address}?protocol=ascii&timeout=10")).unwrap().get(key).unwrap()
 }
 
+/// The program of a server of a test's own; it ends with the test.
+pub struct Server(Child);
+
+impl Server {
+    /// `program` as another user than root, and ended with the tests should they be killed. Where the system cannot do
+    /// that, it is given `as_root` if it would else run as root.
+    pub fn command(program: &str, as_root: &[&str]) -> Command {
+        let setpriv = Command::new("setpriv").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if setpriv.is_err() {
+            let mut command = Command::new(program);
+            command.args(as_root.iter().filter(|_| is_root()));
+            return command;
+        }
+        let mut command = Command::new("setpriv");
+        if is_root() {
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        }
+        command.args(["--pdeathsig", "TERM", program]);
+        command
+    }
+
+    /// Starts a command of [`Server::command`].
+    pub fn start(mut command: Command) -> Server {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Server(command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start, {error}: {ADVICE}")))
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 /// One memcached server; it ends with the test.
 pub struct Memcached {
-    child: Child,
+    server: Server,
     pub address: String,
 }
 
@@ -53,10 +93,10 @@ impl Memcached {
         let work = Work::new();
         fs::set_permissions(work.path(""), fs::Permissions::from_mode(0o777)).unwrap();
         let ports = work.path("ports");
-        let mut command = launcher();
+        let mut command = Server::command("memcached", &["-u", "nobody"]);
         command.args(["-l", "127.0.0.1", "-p", port, "-U", "0", "-t", "1"]).args(args);
-        command.env("MEMCACHED_PORT_FILENAME", &ports).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap_or_else(|error| panic!("memcached does not start, {error}: {ADVICE}"));
+        command.env("MEMCACHED_PORT_FILENAME", &ports);
+        let server = Server::start(command);
         let mut port = None;
         until("memcached says its port", || {
             let text = fs::read_to_string(&ports).unwrap_or_default();
@@ -65,13 +105,12 @@ impl Memcached {
         });
         let address = format!("127.0.0.1:{}", port.unwrap());
         until("memcached answers", || TcpStream::connect(&address).is_ok());
-        Memcached { child, address }
+        Memcached { server, address }
     }
 
     /// Ends it at once.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.server.kill();
     }
 
     pub fn get(&self, key: &str) -> Option<Vec<u8>> {
@@ -117,30 +156,6 @@ impl Memcached {
         let found = text.lines().find_map(|line| line.strip_prefix("STAT curr_items "));
         found.unwrap_or_else(|| panic!("no count in {text}")).trim().parse().unwrap()
     }
-}
-
-impl Drop for Memcached {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// memcached as another user than root, and ended with the tests should they be killed.
-fn launcher() -> Command {
-    let setpriv = Command::new("setpriv").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if setpriv.is_err() {
-        let mut command = Command::new("memcached");
-        if is_root() {
-            command.args(["-u", "nobody"]);
-        }
-        return command;
-    }
-    let mut command = Command::new("setpriv");
-    if is_root() {
-        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-    }
-    command.args(["--pdeathsig", "TERM", "memcached"]);
-    command
 }
 
 /// A server per device type, in the order of [`DEVICES`].

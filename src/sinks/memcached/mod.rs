@@ -45,7 +45,7 @@ use crate::{
     failure::Failure,
     jobspec::{Bytes, Duration, Path, Place, Problem, Retry, Text},
     keyed::{Evaluation, Values, text},
-    kind::{Compiled, Context, Kind, Order, Workers},
+    kind::{Compiled, Context, Kind, Order},
     service::port,
     stage::{Attempt, Mode, Sink, SinkProperties, SinkWorker, Verified, Written},
 };
@@ -127,9 +127,7 @@ fn shared(spec: &Spec) -> Shared {
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let spec: Spec = context.decode()?;
     let sound = check(&spec, context);
-    let key = context.typed("key", &spec.key, &[ColumnType::String]);
-    // The executor divides the rows by the key, and the worker needs it, too.
-    let divide = key.as_ref().and_then(|_| context.expr("key", &spec.key));
+    let key = context.keyed("key", &spec.key);
     let value = context.typed("value", &spec.value, &[ColumnType::Binary, ColumnType::String]);
     let route = match &spec.route {
         Some(route) => context.typed("route", route, &[ColumnType::String]).map(Some),
@@ -141,40 +139,35 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let shared = Arc::new(shared(&spec));
     let mut notes = shared.notes();
     notes.push(spec.order.note().to_owned());
-    let columns = Arc::new(Columns { key: key?, value: value?, route: route? });
-    let workers = match spec.order {
-        Order::Input => Workers::Keyed(divide?, WORKERS),
-        Order::Any => Workers::Default(WORKERS),
-    };
+    let (key, divide) = key?;
+    let columns = Arc::new(Columns { key, value: value?, route: route? });
+    let workers = spec.order.workers(divide, WORKERS);
     let memcached = Memcached { columns, shared, order: spec.order };
     Some(Compiled { stage: Box::new(memcached), output: None, workers, notes })
 }
 
 /// Checks all but the expressions. What is not known while checking stands for something sound.
 fn check(spec: &Spec, context: &mut Context<'_>) -> bool {
-    let mut found: Vec<(Path, &str)> = Vec::new();
-    let mut problem = |path: Path, message| found.push((path, message));
-    let root = Path::default();
+    let mut found = Vec::new();
     if spec.servers.is_empty() {
-        problem(root.entry("servers"), "`servers` names no server");
-    }
-    for (name, _) in spec.servers.iter().filter(|(_, address)| port(address).is_err()) {
-        problem(root.entry("servers").entry(name), "expected `host:port`, an IPv6 address in brackets");
+        found.push(("servers", "`servers` names no server"));
     }
     if spec.verify.is_some_and(|verify| verify.sample == 0) {
-        problem(root.key("verify.sample"), "a sample of 0 keys verifies nothing");
-    }
-    if spec.retry.timeout.0.is_zero() {
-        problem(root.key("retry.timeout"), "nothing is done within a `timeout` of 0");
+        found.push(("verify.sample", "a sample of 0 keys verifies nothing"));
     }
     if spec.expire.0 > time::Duration::from_secs(LONGEST_EXPIRE) {
-        problem(root.key("expire"), "memcached keeps no value longer than ten years");
+        found.push(("expire", "memcached keeps no value longer than ten years"));
     }
-    found.retain(|(path, _)| context.is_known(path));
-    let mut sound = found.is_empty();
-    for (path, message) in found {
-        let place = Place::value(Path(context.path.0.iter().cloned().chain(path.0).collect()));
-        context.problems.push(Problem::new("value", place, message));
+    let mut sound = context.sound(&found) & context.limits(&[("retry.timeout", spec.retry.timeout)]);
+    for (name, address) in &spec.servers {
+        let path = Path::default().entry("servers").entry(name);
+        if let Err(expected) = port(address)
+            && context.is_known(&path)
+        {
+            let place = Place::value(Path(context.path.0.iter().cloned().chain(path.0).collect()));
+            context.problems.push(Problem::new("value", place, expected));
+            sound = false;
+        }
     }
     if spec.route.is_none() && spec.servers.len() > 1 {
         let message = format!("missing key `route`: it picks one of the {} servers", spec.servers.len());

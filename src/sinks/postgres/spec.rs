@@ -207,12 +207,7 @@ fn combinations(spec: &Spec, context: &mut Context<'_>) {
     if spec.method == Method::Copy && (spec.mode != WriteMode::Insert || spec.returning.is_some()) {
         context.problem("method", "method", "`copy` can only insert, and gives nothing back");
     }
-    if spec.retry.timeout.0.is_zero() {
-        context.problem("retry.timeout", "value", "nothing is done within a `timeout` of 0");
-    }
-    if spec.statement_timeout.0.is_zero() {
-        context.problem("statement_timeout", "value", "nothing is done within a `statement_timeout` of 0");
-    }
+    context.limits(&[("retry.timeout", spec.retry.timeout), ("statement_timeout", spec.statement_timeout)]);
 }
 
 #[cfg(test)]

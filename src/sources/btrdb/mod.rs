@@ -165,11 +165,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
         let message = "a collection has a name; for those of all collections, write `prefix = true`";
         context.problem("collection", "value", message);
     }
-    for (key, wait) in [("timeout", spec.timeout), ("retry.timeout", spec.retry.timeout)] {
-        if wait.0.is_zero() {
-            context.problem(key, "value", "nothing is done within a `timeout` of 0");
-        }
-    }
+    context.limits(&[("timeout", spec.timeout), ("retry.timeout", spec.retry.timeout)]);
     if context.problems.iter().count() > before {
         return None;
     }

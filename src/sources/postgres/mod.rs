@@ -93,12 +93,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let schema = columns::schema(&spec.columns, &context.path.key("columns"), context.problems);
     check_columns(&spec, context);
     let key = key(&spec, context);
-    if spec.retry.timeout.0.is_zero() {
-        context.problem("retry.timeout", "value", "nothing is done within a `timeout` of 0");
-    }
-    if spec.statement_timeout.0.is_zero() {
-        context.problem("statement_timeout", "value", "nothing is done within a `statement_timeout` of 0");
-    }
+    context.limits(&[("retry.timeout", spec.retry.timeout), ("statement_timeout", spec.statement_timeout)]);
     if context.problems.iter().count() > before {
         return None;
     }

@@ -85,9 +85,7 @@ const WORKERS: usize = 2;
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     use ColumnType::{Int64, Json, String as Text};
     let spec: ChangelogSpec = context.decode()?;
-    let key = context.typed("key", &spec.key, &[Text]);
-    // The executor divides the rows by the key, and the worker needs it, too.
-    let divide = key.as_ref().and_then(|_| context.expr("key", &spec.key));
+    let key = context.keyed("key", &spec.key);
     let op = context.typed("op", &spec.op, &[Text]);
     let id = match &spec.id {
         Some(text) => context.typed("id", text, &[Int64]).map(Some),
@@ -99,8 +97,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         Some(store) => store_of(context, store, name.as_deref()).map(Some),
         None => Some(None),
     };
-    let (name, divide, address) = (name?, divide?, address?);
-    let columns = Arc::new(Columns { key: key?, op: op?, id: id?, record: record?, auto_id: spec.auto_id });
+    let (name, (key, divide), address) = (name?, key?, address?);
+    let columns = Arc::new(Columns { key, op: op?, id: id?, record: record?, auto_id: spec.auto_id });
     let schema = schema(&name, spec.emit);
     let shared = Shared {
         columns,

@@ -3,6 +3,7 @@
 use super::{super::*, rig::*};
 use crate::{
     jobspec::{Problems, Severity, Value},
+    kind::Workers,
     stage::Guarantee,
     testing::{schema, table},
 };
@@ -52,8 +53,8 @@ fn each_bad_value_is_a_problem_in_its_place() {
             "servers = { a = 'h:1' }\nverify = { sample = 0 }\nretry = { timeout = '0s' }\nexpire = '3651d'",
             &[
                 "value at sinks.cache.verify.sample: a sample of 0 keys verifies nothing",
-                "value at sinks.cache.retry.timeout: nothing is done within a `timeout` of 0",
                 "value at sinks.cache.expire: memcached keeps no value longer than ten years",
+                "value at sinks.cache.retry.timeout: nothing is done within a `timeout` of 0",
             ],
         ),
     ] {
