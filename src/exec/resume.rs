@@ -1,8 +1,10 @@
 //! The beginning of a run: a new one, or one that broke off and is gone on with.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use super::{LedgerUse, Options, split_log::StoredWhen, targets::Targets, worker::guard};
 use crate::{
@@ -214,6 +216,15 @@ fn parts(plan: &Plan) -> BTreeMap<String, String> {
         }
     }
     parts
+}
+
+/// When the run began that is to be adopted; `None` where there is none, or nobody can be asked: the attempt itself says
+/// why. What `now()` was in that run it must be in the plan that goes on with it.
+pub fn adopted_since(plan: &Plan) -> Option<SystemTime> {
+    let beside = ledger::beside(&plan.state, &plan.name);
+    let run = Run::new("", plan.now, parts(plan), std::iter::empty());
+    let targets = Targets::inspect(plan, &attempts(plan, &run, false, "")).ok()?;
+    targets.unknown_since(|other| beside.contains(&(other.ledger.clone(), other.run.clone())))
 }
 
 /// Is everything of the run done, or is none of it stored and nothing of it seen before its end?
