@@ -32,6 +32,13 @@ impl Targets {
         Ok(Targets(found))
     }
 
+    /// Is it known that nothing of the run is where it has written to?
+    pub(super) fn is_untouched(&self, plan: &Plan, stage: StageId, run: &Run) -> bool {
+        let Some(Inspection { target, run: kept, untouched, .. }) = self.0.get(&stage) else { return false };
+        let is_same = target.is_some() && run.targets.get(&plan.stages[stage].name) == target.as_ref();
+        *untouched || (is_same && kept.as_ref().is_none_or(|kept| kept.rows == 0 && kept.stored.is_empty()))
+    }
+
     /// What each sink writes to, by the sink's name.
     pub(super) fn names(&self, plan: &Plan) -> BTreeMap<String, String> {
         let target =

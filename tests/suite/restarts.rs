@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use crate::{
     running::Running,
-    servers::Memcached,
+    servers::{Memcached, nobody},
     work::{Work, soon},
 };
 
@@ -152,6 +152,24 @@ fn values_pushed_out_are_told_and_a_sample_says_whether_they_were_ours() {
     let ran = work.expect(0, &["prices.toml", "--fresh"]);
     assert!(ran.stderr.contains("values out to make room: a sample is read back"), "{}", ran.stderr);
     assert!(ran.stderr.contains("20 of 20 found"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_address_is_corrected_without_a_word_where_nothing_was_stored() {
+    let server = Memcached::start(&[]);
+    let work = work(&server);
+    work.file("a.csv", "k,n\none,1\n");
+    work.file("b.csv", "k,n\ntwo,2\n");
+    let wrong = format!("sinks.cache.servers.only={}", nobody());
+    work.expect(69, &["prices.toml", "--set", &wrong, "--set", "sinks.cache.retry.attempts=1"]);
+    let ran = work.expect(0, &["prices.toml"]);
+    assert!(ran.stderr.contains("was interrupted with nothing stored: a new run takes its place"), "{}", ran.stderr);
+    assert_eq!(server.items(), 2);
+    // A row that may have been stored is told.
+    work.file("b.csv", "k,n\ntwo,2\nthree,no number\n");
+    work.expect(65, &["prices.toml"]);
+    let ran = work.expect(78, &["prices.toml", "--set", &wrong]);
+    assert!(ran.stderr.contains("was interrupted with 2 of 2 splits stored; undo that to resume it"), "{}", ran.stderr);
 }
 
 /// A store that was removed or put back from before the run is not what the run has written to; one that is gives back

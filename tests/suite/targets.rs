@@ -145,8 +145,7 @@ fn a_run_that_only_the_target_knows_of_is_not_started_over_unasked() {
 
 #[test]
 fn now_is_the_same_in_a_run_that_is_adopted() {
-    let timed =
-        "[transforms.timed]\ntype = 'select'\ninput = 'rows'\ncolumns = { n = 'n', at = 'cast(now() as string)' }\n[sinks";
+    let timed = "[transforms.timed]\ntype = 'select'\ninput = 'rows'\ncolumns = { n = 'n', at = 'cast(now() as string)' }\n[sinks";
     let work =
         interrupted(&JOB.replace("[sinks", timed).replace("input = 'rows'\ndatabase", "input = 'timed'\ndatabase"));
     lose_state(&work, 100);
