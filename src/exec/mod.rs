@@ -47,6 +47,7 @@ use std::sync::{
 };
 
 pub use outcome::{Outcome, Resumed};
+pub use resume::adopted_since;
 
 use aside::Aside;
 use coordinator::Coordinator;
