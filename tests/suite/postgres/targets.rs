@@ -263,14 +263,14 @@ fn a_table_that_grows_is_read_in_the_ranges_that_the_run_began_with() {
 }
 
 /// A pool that hands every transaction to whichever of two connections is free.
-struct Pool {
+pub struct Pool {
     child: Child,
     _folder: Work,
-    url: String,
+    pub url: String,
 }
 
 impl Pool {
-    fn before(database: &Database) -> Pool {
+    pub fn before(database: &Database) -> Pool {
         let folder = Work::new();
         fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o777)).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
