@@ -76,6 +76,8 @@ struct Trial<'a> {
     elsewhere: bool,
     flags: Vec<&'static str>,
     put_back: bool,
+    /// Is everything stored and noted?
+    over: bool,
     /// What was done, and what came of it.
     log: String,
 }
@@ -123,14 +125,17 @@ impl Trial<'_> {
         if self.there { "state-there" } else { ".runner" }
     }
 
-    /// The run that the ledger knows, and whether it is over.
-    fn run(&self) -> (Option<String>, bool) {
+    /// The run that the ledger knows, whether everything of it is stored and noted, and whether it is finished.
+    fn run(&self) -> (Option<String>, [bool; 2]) {
         let spec = self.work.path("job.toml").display().to_string();
         let output = self.command(&["status", &spec, "--format", "json"]).output().unwrap();
         let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
             self.fail(&format!("no status: {error}: {}", String::from_utf8_lossy(&output.stderr)))
         });
-        (status["run"].as_str().map(str::to_owned), status["state"] == "finished")
+        let sources = status["sources"].as_array().into_iter().flatten();
+        let mut left = sources.map(|source| source["splits"] != source["done"]).peekable();
+        let over = left.peek().is_some() && left.all(|left| !left);
+        (status["run"].as_str().map(str::to_owned), [over, status["state"] == "finished"])
     }
 
     fn found(&self) -> Found {
@@ -171,7 +176,7 @@ impl Trial<'_> {
         let code = match killing {
             Some((killed, time)) if !other_files => {
                 let points = if self.target == Target::Postgres { POSTGRES_POINTS } else { POINTS };
-                killed.kill(command, (&stderr, points), time, self.chance, &mut |_| ())
+                killed.kill(command, (&stderr, points), time.mul_f64(0.6), self.chance, &mut |_| ())
             }
             _ => {
                 let output = command.stdin(Stdio::null()).output().unwrap();
@@ -181,7 +186,7 @@ impl Trial<'_> {
         };
         self.target.settle(self.database);
         let now = self.found();
-        let (run, finished) = self.run();
+        let (run, [over, finished]) = self.run();
         let (said, flags) = (self.work.read("stderr"), self.flags.join(" "));
         let where_ = match (self.there, self.elsewhere, pool.is_some()) {
             (true, ..) => " on the other host",
@@ -211,14 +216,16 @@ impl Trial<'_> {
                 self.aside = None;
             }
         }
-        let done = code == Some(0) || (code.is_none() && finished && last != self.model.run || finished);
+        let done = code == Some(0) || over;
         if let Err(why) = self.model.check(&now, done) {
             self.fail(&why);
         }
         // Asked for again until there is a new run.
         self.flags.retain(|flag| *flag == "--fresh" && last == self.model.run);
         self.elsewhere = false;
-        if done { Some(0) } else { code }
+        self.over = over;
+        // Killed between its last word and its end, it has finished all the same.
+        if finished { Some(0) } else { code }
     }
 
     /// Has the job been done in the other directory, where its files are others? Then all of it is there.
@@ -400,7 +407,8 @@ impl Trial<'_> {
                 }
                 None => {}
             }
-            if !last && self.flags.is_empty() && self.chance.below(4) > 0 {
+            // What is over now needs no target any more: it may be another's by the time of the next attempt.
+            if !last && !self.over && self.flags.is_empty() && self.chance.below(4) > 0 {
                 self.change();
             }
         }
@@ -478,6 +486,7 @@ impl Ways<'_> {
                 elsewhere: false,
                 flags: Vec::new(),
                 put_back: false,
+                over: false,
                 log: name + &job,
             };
             let copy = trial.copy();

@@ -1,6 +1,6 @@
 //! Where the rows go: a table that gives them ids, and one that keeps keys and ids. And how an operator loses it.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::{Path, PathBuf}};
 
 use rusqlite::Connection;
 
@@ -66,28 +66,14 @@ impl Target {
     /// What is in the tables; `out` is the folder of the files.
     pub fn found(self, work: &Work, database: Option<&Database>, out: &str) -> Found {
         let (main, lookup) = ("select id, k, v from t order by id", "select k, id from l order by k, id");
-        let ask = |file: &str, table: &str, sql: &str| -> Vec<Vec<i64>> {
-            if self == Target::Postgres {
-                let database = database.unwrap();
-                if database.ask(&format!("select to_regclass('{table}') is null")) == "t" {
-                    return Vec::new();
-                }
-                let numbers = |line: &str| line.split('|').map(|number| number.parse().unwrap()).collect();
-                return database.ask(sql).lines().map(numbers).collect();
-            }
-            let path = work.path(out).join(file);
-            if !path.exists() {
-                return Vec::new();
-            }
-            let connection = Connection::open(path).unwrap();
-            let Ok(mut statement) = connection.prepare(sql) else { return Vec::new() };
-            let columns = statement.column_count();
-            let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
-            statement.query_map([], row).unwrap().map(Result::unwrap).collect()
+        let [main, lookup] = match database.filter(|_| self == Target::Postgres) {
+            Some(database) => asked(database, &[("t", main), ("l", lookup)]).try_into().unwrap(),
+            None => [("main.db", main), (self.lookup_file(), lookup)]
+                .map(|(file, sql)| looked_up(&work.path(out).join(file), sql)),
         };
         Found {
-            main: ask("main.db", "t", main).iter().map(|row| (row[0], row[1], row[2])).collect(),
-            lookup: ask(self.lookup_file(), "l", lookup).iter().map(|row| (row[0], row[1])).collect(),
+            main: main.iter().map(|row| (row[0], row[1], row[2])).collect(),
+            lookup: lookup.iter().map(|row| (row[0], row[1])).collect(),
         }
     }
 
@@ -243,6 +229,34 @@ impl Target {
         );
         crate::work::until("the server has done with the dead", || database.ask(&sql) == "0");
     }
+}
+
+/// The rows of an SQLite table of whole numbers; none where it is not there.
+fn looked_up(path: &Path, sql: &str) -> Vec<Vec<i64>> {
+    if !path.exists() {
+        return Vec::new();
+    }
+    let connection = Connection::open(path).unwrap();
+    let Ok(mut statement) = connection.prepare(sql) else { return Vec::new() };
+    let columns = statement.column_count();
+    let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
+    statement.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
+/// The same of PostgreSQL tables, by one call of its client.
+fn asked(database: &Database, tables: &[(&str, &str)]) -> Vec<Vec<Vec<i64>>> {
+    let rows = |(table, sql): &(&str, &str)| {
+        format!(
+            "select case when to_regclass('{table}') is null then '' \
+             else query_to_xml('select string_agg(x::text, '' '') from ({sql}) x', false, true, '')::text end"
+        )
+    };
+    let sql: Vec<String> = tables.iter().map(rows).collect();
+    let answers = database.ask(&format!("{}; select '<end>'", sql.join("; select '<next>'; ")));
+    let answers = answers.replace("<end>", "");
+    let number = |number: &str| number.parse().unwrap();
+    let row = |row: &str| row.split_once(')').unwrap().0.split(',').map(number).collect();
+    answers.split("<next>").map(|answer| answer.split('(').skip(1).map(row).collect()).collect()
 }
 
 fn paths(work: &Work, files: &[&str]) -> Vec<PathBuf> {
