@@ -18,7 +18,7 @@ fn stop_at() -> Option<()> {
 
     let wanted = std::env::var("STOP_AT").ok()?;
     let (point, passes) = wanted.split_once('=')?;
-    let (name, passes, passed) = (point.to_owned(), passes.parse().ok()?, AtomicU64::new(0));
+    let (name, passes, passed) = (point.to_owned(), passes.parse::<u64>().ok()?, AtomicU64::new(0));
     let stop = move || {
         if passed.fetch_add(1, Ordering::SeqCst) == passes {
             eprintln!("stopped at {name}");

@@ -72,15 +72,7 @@ impl Case<'_> {
     }
 
     /// Kills attempts at one run until it ends.
-    fn torment(
-        &self,
-        work: &Work,
-        time: Duration,
-        chance: &mut Chance,
-        killed: &mut Killed,
-        kills: usize,
-        seed: u64,
-    ) {
+    fn torment(&self, work: &Work, time: Duration, chance: &mut Chance, killed: &mut Killed, kills: usize, seed: u64) {
         let enough = kills.min(killed.count() + PER_RUN);
         // One that made what was there before.
         let before = self.finished(work);

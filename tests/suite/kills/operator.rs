@@ -3,10 +3,12 @@
 //! with the right rows, or says why not and leaves no row twice and no wrong id.
 
 mod input;
+mod memory;
 mod model;
 mod target;
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     io::Write as _,
@@ -34,8 +36,9 @@ const PER_RUN: usize = 4;
 const ATTEMPTS: usize = 60;
 
 const POINTS: &[Point] = &[
-    ("ledger-note", 6),
-    ("ledger-noted", 6),
+    ("ledger-note", 0),
+    ("ledger-note", 1),
+    ("ledger-noted", 1),
     ("run-stored", 0),
     ("run-cleared", 0),
     ("sqlite-commit", 8),
@@ -43,8 +46,9 @@ const POINTS: &[Point] = &[
 ];
 
 const POSTGRES_POINTS: &[Point] = &[
-    ("ledger-note", 6),
-    ("ledger-noted", 6),
+    ("ledger-note", 0),
+    ("ledger-note", 1),
+    ("ledger-noted", 1),
     ("run-stored", 0),
     ("run-cleared", 0),
     ("postgres-commit", 8),
@@ -78,6 +82,8 @@ struct Trial<'a> {
     put_back: bool,
     /// Is everything stored and noted?
     over: bool,
+    /// How often the operator did what.
+    acts: &'a mut BTreeMap<String, usize>,
     /// What was done, and what came of it.
     log: String,
 }
@@ -91,6 +97,13 @@ fn has_hosts() -> bool {
 impl Trial<'_> {
     fn note(&mut self, what: &str) {
         let _ = writeln!(self.log, "{what}");
+    }
+
+    /// Notes what the operator does, and counts it.
+    fn act(&mut self, what: &str) {
+        self.note(what);
+        let kind: String = what.chars().map(|c| if c.is_ascii_digit() { 'N' } else { c }).collect();
+        *self.acts.entry(kind.replace("NN", "N").replace("NN", "N")).or_default() += 1;
     }
 
     /// The program where the operator is now.
@@ -252,7 +265,7 @@ impl Trial<'_> {
     fn change(&mut self) {
         let (work, database) = (self.work, self.database);
         if self.moved {
-            self.note("the state directory is moved back");
+            self.act("the state directory is moved back");
             self.moved = false;
             let _ = fs::remove_dir_all(work.path(self.state()));
             fs::rename(work.path("moved"), work.path(self.state())).unwrap();
@@ -301,7 +314,7 @@ impl Trial<'_> {
             }
             _ => "nothing is changed".to_owned(),
         };
-        self.note(&what);
+        self.act(&what);
     }
 
     fn change_input(&mut self) {
@@ -323,7 +336,7 @@ impl Trial<'_> {
                 format!("key {some} is updated")
             }
         };
-        self.note(&what);
+        self.act(&what);
         self.input.set(self.work, self.database, &self.model.input, &rows);
         self.model.set(rows);
     }
@@ -374,7 +387,7 @@ impl Trial<'_> {
             78 if says("put it back to resume") || says("--fresh") => self.start_over(),
             _ => self.fail(&format!("nobody knows what to do after {code}")),
         };
-        self.note(&what);
+        self.act(&what);
     }
 
     fn start_over(&mut self) -> String {
@@ -433,7 +446,7 @@ impl Ways<'_> {
         }
         let mut chance = Chance(seed);
         let (mut killed, mut runs, start) = (Killed::default(), 0, Instant::now());
-        let mut time = None;
+        let (mut time, mut acts) = (None, BTreeMap::new());
         while killed.count() < kills {
             let folder = Work::new();
             let work = self.database.map_or(&folder, |database| &database.work);
@@ -487,6 +500,7 @@ impl Ways<'_> {
                 flags: Vec::new(),
                 put_back: false,
                 over: false,
+                acts: &mut acts,
                 log: name + &job,
             };
             let copy = trial.copy();
@@ -495,6 +509,8 @@ impl Ways<'_> {
             runs += 1;
         }
         killed.tell(self.name, runs, start, seed);
+        let acts: Vec<String> = acts.iter().map(|(act, times)| format!("{act} {times}")).collect();
+        let _ = writeln!(std::io::stderr(), "operator: {}", acts.join(", "));
     }
 }
 

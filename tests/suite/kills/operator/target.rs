@@ -1,6 +1,10 @@
 //! Where the rows go: a table that gives them ids, and one that keeps keys and ids. And how an operator loses it.
 
-use std::{collections::BTreeMap, fs, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::Connection;
 
