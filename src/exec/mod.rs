@@ -41,9 +41,13 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fs,
+    io::ErrorKind,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 pub use outcome::{Outcome, Resumed};
@@ -113,9 +117,17 @@ pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mu
 /// The ledger cannot be written.
 pub fn close(plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
     match &outcome.run {
-        Some(run) if outcome.complete => ledger::finish(&plan.state, &plan.name, &run.id),
-        _ => Ok(()),
+        Some(run) if outcome.complete => ledger::finish(&plan.state, &plan.name, &run.id)?,
+        _ => return Ok(()),
     }
+    // Until now it says whether what was stored is still there. What cannot be removed goes with the next run.
+    let folder = ledger::folder(&plan.state, &plan.name);
+    if let Err(error) = fs::remove_dir_all(&folder)
+        && error.kind() != ErrorKind::NotFound
+    {
+        tracing::warn!("{}", Failure::writing(&folder, &error));
+    }
+    Ok(())
 }
 
 /// Why a run has not begun.

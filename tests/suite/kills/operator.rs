@@ -41,8 +41,8 @@ const POINTS: &[Point] = &[
     ("ledger-noted", 1),
     ("run-stored", 0),
     ("run-cleared", 0),
-    ("sqlite-commit", 8),
-    ("sqlite-committed", 8),
+    ("sqlite-commit", 6),
+    ("sqlite-committed", 6),
 ];
 
 const POSTGRES_POINTS: &[Point] = &[
@@ -51,8 +51,8 @@ const POSTGRES_POINTS: &[Point] = &[
     ("ledger-noted", 1),
     ("run-stored", 0),
     ("run-cleared", 0),
-    ("postgres-commit", 8),
-    ("postgres-committed", 8),
+    ("postgres-commit", 4),
+    ("postgres-committed", 4),
 ];
 
 /// A job, its folder, and what has happened to it.

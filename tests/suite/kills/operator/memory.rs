@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    fs,
     io::{BufRead, BufReader, Write as _},
     net::TcpStream,
     process::Command,
@@ -131,12 +132,17 @@ fn torment(
 ) -> String {
     let enough = kills.min(killed.count() + PER_RUN);
     let mut log = format!("{name}, see {}\n", work.path("").display());
+    let mut fresh = false;
     for _ in 0..60 {
         let mut args = vec!["job.toml".to_owned()];
         for (key, values) in
             [("sources.lines.batch.rows", ["7", "50", "333"]), ("sinks.cache.concurrency", ["1", "2", "3"])]
         {
             args.extend(["--set".to_owned(), format!("{key}={}", values[chance.below(3) as usize])]);
+        }
+        if fresh {
+            args.push("--fresh".to_owned());
+            fresh = false;
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         // Until it has connected once more, nobody has asked the server again.
@@ -166,12 +172,11 @@ fn torment(
         match code {
             Some(0) if lost.is_empty() || server.connections() > asked => return log,
             // Lost after the server had been asked for the last time: that is for the next run, which is a new one.
-            Some(0) => {
-                for file in 0..FILES {
-                    let (from, to) = (work.path(&format!("in/.{file}.tsv")), work.path(&format!("in/{file}.tsv")));
-                    let _ = std::fs::rename(from, to);
-                }
-                continue;
+            Some(0) => input_back(work),
+            Some(78) => {
+                assert!(said.contains("put it back and start over with `--fresh`"), "{log}");
+                input_back(work);
+                fresh = true;
             }
             Some(69) => assert!(said.contains("the same command sends it again"), "{log}"),
             Some(code) => panic!("{code}: {log}"),
@@ -184,4 +189,13 @@ fn torment(
         }
     }
     panic!("no end is in sight: {log}")
+}
+
+/// Files that are done with get their names again.
+fn input_back(work: &Work) {
+    for name in work.list("in") {
+        if let Some(old) = name.strip_prefix('.') {
+            fs::rename(work.path("in").join(&name), work.path("in").join(old)).unwrap();
+        }
+    }
 }
