@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use signal_hook::{
@@ -176,7 +176,7 @@ fn one(spec: &Path, args: &Run, names: &mut Names, teller: &Teller) -> Result<En
     let mut compiled = compile(clock::now())?;
     let resumes = !args.no_ledger && !args.fresh && args.limit.is_none() && !args.how.dry_run;
     let interrupted = compiled.plan.as_ref().filter(|_| resumes);
-    if let Some(since) = interrupted.and_then(|plan| ledger::interrupted_since(&plan.state, &plan.name)) {
+    if let Some(since) = interrupted.and_then(|plan| interrupted_since(plan, args.adopt)) {
         // What `now()` was when the run began it still is.
         compiled = compile(since)?;
     }
@@ -198,6 +198,12 @@ fn one(spec: &Path, args: &Run, names: &mut Names, teller: &Teller) -> Result<En
         compiled.plan.ok_or_else(|| teller.invalid(spec, &compiled.document, &compiled.problems))
     };
     carry_out(Arc::clone(&plan), &again, spec, &args.how, (args.limit, ledger), teller)
+}
+
+/// When the run began that this one goes on with.
+fn interrupted_since(plan: &Plan, adopt: bool) -> Option<SystemTime> {
+    let known = ledger::interrupted_since(&plan.state, &plan.name);
+    known.or_else(|| (adopt || plan.adopts).then(|| exec::adopted_since(plan)).flatten())
 }
 
 /// Runs a plan and tells how it ended: so many rows of every source, with this use of the ledger. `again` makes the

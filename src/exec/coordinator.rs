@@ -410,7 +410,7 @@ impl<'a> Coordinator<'a> {
             self.outcome.complete = finished.is_ok();
             finished
         } else if self.is_blank() {
-            self.journal.forget()
+            self.journal.forget(plan, |stage, call| guard(plan, stage, call))
         } else {
             Ok(())
         };

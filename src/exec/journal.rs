@@ -16,6 +16,7 @@ use crate::{
     ledger::Stored,
     plan::{Plan, Role},
     rejects::{RecordKey, RejectFile},
+    stage::Attempt,
 };
 
 /// The reject file and the ledger of a run under way.
@@ -86,15 +87,11 @@ impl Journal {
     pub(super) fn finish(
         &mut self,
         plan: &Plan,
-        guard: impl Fn(StageId, &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure>,
+        guard: impl Fn(StageId, Call<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Some(Durable { attempts, .. }) = self.durable.take() else { return Ok(()) };
         fail::fail_point!("run-stored");
-        for (stage, attempt) in &attempts {
-            if let Role::Sink(sink) = &plan.stages[*stage].role {
-                guard(*stage, &mut || sink.end(attempt))?;
-            }
-        }
+        end_sinks(plan, &attempts, guard)?;
         fail::fail_point!("run-cleared");
         Ok(())
     }
@@ -104,8 +101,28 @@ impl Journal {
         self.durable.as_mut().map_or(Ok(()), |durable| durable.ledger.forget_splits(splits))
     }
 
-    /// Nothing was stored: there is nothing to resume.
-    pub(super) fn forget(&mut self) -> Result<(), Failure> {
-        self.durable.take().map_or(Ok(()), |durable| durable.ledger.forget())
+    /// Nothing was stored: there is nothing to resume, and nothing of it stays in the targets.
+    pub(super) fn forget(
+        &mut self,
+        plan: &Plan,
+        guard: impl Fn(StageId, Call<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Some(Durable { ledger, attempts, .. }) = self.durable.take() else { return Ok(()) };
+        end_sinks(plan, &attempts, guard)?;
+        ledger.forget()
     }
+}
+
+/// A call of a stage, to be made where a panic is caught.
+type Call<'a> = &'a mut dyn FnMut() -> Result<(), Failure>;
+
+fn end_sinks(
+    plan: &Plan,
+    attempts: &BTreeMap<StageId, Attempt>,
+    guard: impl Fn(StageId, Call<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    attempts.iter().try_for_each(|(stage, attempt)| match &plan.stages[*stage].role {
+        Role::Sink(sink) => guard(*stage, &mut || sink.end(attempt)),
+        _ => Ok(()),
+    })
 }

@@ -51,6 +51,7 @@ use std::{
 };
 
 pub use outcome::{Outcome, Resumed};
+pub use resume::adopted_since;
 
 use aside::Aside;
 use coordinator::Coordinator;

@@ -1,8 +1,10 @@
 //! The beginning of a run: a new one, or one that broke off and is gone on with.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use super::{LedgerUse, Options, split_log::StoredWhen, targets::Targets, worker::guard};
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
     ledger::{self, Entry, Ledger, Run, State},
     plan::{Intake, Plan, Role},
     rejects::{Kept, RejectFile},
-    stage::{Attempt, Detail, Guarantee, Mode, Split},
+    stage::{Attempt, Detail, Guarantee, Mode, Sink, Split},
 };
 
 /// Differences named one by one at most.
@@ -112,7 +114,9 @@ impl Beginning {
     /// one which has lost some: they are read again.
     fn check_sinks(&mut self, plan: &Plan) -> Result<(), Failure> {
         let Some(durable) = &mut self.durable else { return Ok(()) };
-        for (stage, sink) in plan.sinks() {
+        // Of a run that has nothing left to do the targets may have forgotten all; what a server holds is asked of it.
+        let over = durable.run.splits.iter().all(|entry| entry.state == State::Done);
+        for (stage, sink) in plan.sinks().filter(|(_, sink)| !over || sink.properties().may_lose) {
             if self.kept.is_empty() {
                 break;
             }
@@ -212,11 +216,33 @@ fn parts(plan: &Plan) -> BTreeMap<String, String> {
     parts
 }
 
-/// Is everything of the run done, or is none of it stored and nothing of it seen before its end?
+/// When the run began that is to be adopted; `None` where there is none, or nobody can be asked: the attempt itself says
+/// why. What `now()` was in that run it must be in the plan that goes on with it.
+pub fn adopted_since(plan: &Plan) -> Option<SystemTime> {
+    let beside = ledger::beside(&plan.state, &plan.name);
+    let run = Run::new("", plan.now, parts(plan), std::iter::empty());
+    let targets = Targets::inspect(plan, &attempts(plan, &run, false, "")).ok()?;
+    targets.unknown_since(|other| beside.contains(&(other.ledger.clone(), other.run.clone())))
+}
+
+/// Is everything of the run done, or is nothing of it anywhere, as the ledger and every target say?
 fn is_harmless(plan: &Plan, run: &Run) -> bool {
     let all = |state| run.splits.iter().all(|entry| entry.state == state);
-    all(State::Done)
-        || (all(State::Left) && plan.sinks().all(|(_, sink)| sink.properties().guarantee == Guarantee::AllOrNothing))
+    if all(State::Done) {
+        return true;
+    }
+    let harmless = all(State::Left) && {
+        // What is whole or absent is absent.
+        let by_split = |sink: &dyn Sink| sink.properties().guarantee != Guarantee::AllOrNothing;
+        let asked: Vec<StageId> = plan.sinks().filter(|(_, sink)| by_split(*sink)).map(|(stage, _)| stage).collect();
+        let targets = || Targets::inspect(plan, &attempts(plan, run, true, "")).ok();
+        let untouched = |targets: Targets| asked.iter().all(|stage| targets.is_untouched(plan, *stage, run));
+        asked.is_empty() || targets().is_some_and(untouched)
+    };
+    if harmless {
+        tracing::warn!("run {} was interrupted with nothing stored: a new run takes its place", run.id);
+    }
+    harmless
 }
 
 /// What is left of a run that broke off.
@@ -235,13 +261,18 @@ fn same_spec(run: &Run, parts: &BTreeMap<String, String>) -> Result<(), Failure>
     }
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let have = if names.len() == 1 { "has" } else { "have" };
-    Err(Failure::new(Exit::Spec, format!("{} {have} changed since {}", listing(&names), broke_off(run))))
+    Err(Failure::new(Exit::Spec, format!("{} {have} changed since {}", listing(&names), interrupted(run))))
 }
 
-/// What to do about a run that cannot be gone on with.
-fn broke_off(run: &Run) -> String {
+/// What to do about a run that cannot be resumed.
+fn interrupted(run: &Run) -> String {
     let (id, started) = (&run.id, crate::rejects::stamp(run.started));
-    format!("run {id} of {started} broke off; undo that to go on with it, or begin a new run with `--fresh`")
+    let stored = run.splits.iter().filter(|entry| entry.state >= State::Stored).count();
+    let splits = run.splits.len();
+    format!(
+        "run {id} of {started} was interrupted with {stored} of {splits} splits stored; undo that to resume it, or start \
+         over with `--fresh`, which leaves what is stored where it is"
+    )
 }
 
 fn listing(names: &[String]) -> String {
@@ -281,7 +312,7 @@ fn list_again(plan: &Plan, run: &Run) -> Result<Again, Failure> {
     if differences.is_empty() {
         return Ok((listed, kept));
     }
-    let message = format!("the input has changed: {}; {}", listing(&differences), broke_off(run));
+    let message = format!("the input has changed: {}; {}", listing(&differences), interrupted(run));
     Err(Failure::new(Exit::InputMissing, message))
 }
 

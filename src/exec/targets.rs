@@ -1,7 +1,10 @@
 //! What the targets of a job say of its run, compared with what its ledger says: is what was stored still there, and
 //! does a target know of a run that the ledger does not?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use super::{LedgerUse, Options, worker::guard};
 use crate::{
@@ -29,6 +32,13 @@ impl Targets {
         Ok(Targets(found))
     }
 
+    /// Is it known that nothing of the run is where it has written to?
+    pub(super) fn is_untouched(&self, plan: &Plan, stage: StageId, run: &Run) -> bool {
+        let Some(Inspection { target, run: kept, untouched, .. }) = self.0.get(&stage) else { return false };
+        let is_same = target.is_some() && run.targets.get(&plan.stages[stage].name) == target.as_ref();
+        *untouched || (is_same && kept.as_ref().is_none_or(|kept| kept.rows == 0 && kept.stored.is_empty()))
+    }
+
     /// What each sink writes to, by the sink's name.
     pub(super) fn names(&self, plan: &Plan) -> BTreeMap<String, String> {
         let target =
@@ -48,9 +58,7 @@ impl Targets {
         ledger: &mut Ledger,
         resumes: bool,
     ) -> Result<Option<Run>, Failure> {
-        let mut unknown: Vec<(StageId, &OtherRun)> =
-            self.0.iter().flat_map(|(stage, found)| found.others.iter().map(move |other| (*stage, other))).collect();
-        unknown.retain(|(_, other)| !ledger.is_beside(&other.ledger, &other.run));
+        let mut unknown = self.unknown(|other| ledger.is_beside(&other.ledger, &other.run));
         // One without rows leaves nothing to trip over, unless its process is about to write some.
         let own = ledger.id().to_owned();
         let alive = |other: &OtherRun| other.ledger != own && other.is_alive();
@@ -99,6 +107,22 @@ impl Targets {
                 Err(Failure::new(Exit::Spec, message))
             }
         }
+    }
+
+    /// Runs that targets have receipts of, but those that a run was begun beside, which `is_beside` tells.
+    fn unknown(&self, is_beside: impl Fn(&OtherRun) -> bool) -> Vec<(StageId, &OtherRun)> {
+        let others = self.0.iter().flat_map(|(stage, found)| found.others.iter().map(move |other| (*stage, other)));
+        others.filter(|(_, other)| !is_beside(other)).collect()
+    }
+
+    /// When the run began that would be resumed in place of a new one; `None` where it is not just one.
+    pub(super) fn unknown_since(&self, is_beside: impl Fn(&OtherRun) -> bool) -> Option<SystemTime> {
+        let unknown = self.unknown(is_beside);
+        let stored: Vec<&OtherRun> =
+            unknown.into_iter().map(|(_, other)| other).filter(|other| other.splits > 0).collect();
+        let first = stored.first()?;
+        let is_one = stored.iter().all(|other| other.run == first.run);
+        is_one.then(|| Run::of_record(&first.record)).flatten().map(|run| run.started)
     }
 
     /// Marks the splits as stored that all sinks have which they reach. Where one of these keeps nothing of runs, or

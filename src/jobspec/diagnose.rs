@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Document, Problem, Problems, Severity,
     locate::{Located, line_and_column, locate},
+    secret::masked,
 };
 
 /// Lines wider than this are cut around the place that matters.
@@ -65,8 +66,9 @@ pub fn render(document: &Document, problems: &Problems, color: bool) -> String {
             Severity::Error => Level::ERROR,
             Severity::Note => Level::NOTE,
         };
-        let group = level.primary_title(problem.message.as_str()).element(snippet(&located));
-        let help = problem.help.as_deref().map(|help| Element::from(Level::HELP.message(help)));
+        let (message, text) = (masked(&problem.message), masked(located.text));
+        let group = level.primary_title(message).element(snippet(&located, &text));
+        let help = problem.help.as_deref().map(|help| Element::from(Level::HELP.message(masked(help))));
         out.push_str(&renderer.render(&[group.elements(help)]));
         out.push_str("\n\n");
     }
@@ -90,8 +92,8 @@ pub fn machine(document: &Document, problems: &Problems) -> Vec<Finding> {
             end_line,
             end_column,
             path: problem.place.path().map(ToString::to_string).unwrap_or_default(),
-            message: problem.message.clone(),
-            help: problem.help.clone(),
+            message: masked(&problem.message).into_owned(),
+            help: problem.help.as_deref().map(|help| masked(help).into_owned()),
         }
     };
     in_order(document, problems).into_iter().map(finding).collect()
@@ -108,10 +110,9 @@ fn in_order<'a>(document: &'a Document, problems: &'a Problems) -> Vec<(&'a Prob
     all
 }
 
-fn snippet<'a>(located: &Located<'a>) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-    Snippet::source(located.text)
-        .path(located.name.to_string())
-        .annotation(AnnotationKind::Primary.span(located.range.clone()))
+/// `text` is what is shown of the file; bytes are where they are in it.
+fn snippet<'a>(located: &Located<'_>, text: &'a str) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    Snippet::source(text).path(located.name.to_string()).annotation(AnnotationKind::Primary.span(located.range.clone()))
 }
 
 /// `2 errors, 1 note in jobs/memc.toml`

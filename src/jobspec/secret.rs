@@ -1,6 +1,6 @@
 //! Secrets: a spec says where they are, never what they are.
 
-use std::{fmt, path::PathBuf};
+use std::{borrow::Cow, fmt, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -47,6 +47,28 @@ impl Revealed {
     }
 }
 
+/// A text that is about to be shown, with stars in place of each byte of the passwords in URLs: from the colon behind the
+/// user's name to the last `@` of the line, as whoever forgot to encode a password may have any character in it.
+pub(super) fn masked(text: &str) -> Cow<'_, str> {
+    if !text.contains("://") {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.split_inclusive('\n').map(masked_line).collect())
+}
+
+fn masked_line(line: &str) -> String {
+    let password = || {
+        let scheme = line.find("://")? + 3;
+        let end = scheme + line[scheme..].rfind('@')?;
+        let start = scheme + line[scheme..end].find(':')? + 1;
+        Some(start..end)
+    };
+    match password() {
+        Some(range) => format!("{}{}{}", &line[..range.start], "*".repeat(range.len()), &line[range.end..]),
+        None => line.to_owned(),
+    }
+}
+
 macro_rules! hidden {
     ($($trait:ident for $type:ident),*) => {$(
         impl fmt::$trait for $type {
@@ -67,6 +89,18 @@ mod tests {
     fn written(key: &str, value: &str) -> Secret {
         let table = Table::from([(key.to_owned(), Value::Text(value.to_owned()))]);
         decode(&Value::Table(table), &Path::default(), &[], &mut Problems::default()).unwrap()
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_shown_as_stars() {
+        for password in ["tango", "p@ss#w%rd", "a/b?c", "x:y\\z", "with space", "quo\"te", "日本"] {
+            let stars = "*".repeat(password.len());
+            let shown = format!("url = \"postgres://u:{stars}@h:5432/d\"\nnext: line@all");
+            assert_eq!(masked(&shown.replace(&stars, password)), shown);
+        }
+        for plain in ["postgres://u@h/d", "http://h:80/a", "no url: a@b", "", "://:@"] {
+            assert_eq!(masked(plain), plain);
+        }
     }
 
     #[test]

@@ -372,6 +372,13 @@ pub fn interrupted_since(state: &Path, job: &str) -> Option<SystemTime> {
     Ledger::at(&path).ok()?.broken().map(|run| run.started)
 }
 
+/// The ledgers and names of runs that targets have receipts of, and that this job's were begun beside.
+pub fn beside(state: &Path, job: &str) -> BTreeSet<(String, String)> {
+    let path = path(state, job);
+    let ledger = path.exists().then(|| Ledger::at(&path).ok()).flatten();
+    ledger.map(|ledger| ledger.beside).unwrap_or_default()
+}
+
 /// Notes that a run has ended well: the next one is a new one.
 ///
 /// # Errors

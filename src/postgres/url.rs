@@ -26,6 +26,9 @@ pub(crate) enum Url {
 
 const FORM: &str = "expected `postgres://user@host:port/database`";
 
+const ENCODE: &str = "`@`, `#`, `%`, `/`, `?` and `:` in a user's name or a password are written as `%40`, `%23`, `%25`, \
+                      `%2F`, `%3F` and `%3A`";
+
 impl Url {
     /// Records what is wrong with a URL that stands in the spec itself, at the key `url`. What a variable put
     /// there is looked at when the run starts, and may hold a password.
@@ -88,6 +91,14 @@ pub(super) fn describe(config: &Config) -> String {
 
 /// The settings in a URL. The message never repeats the text: it may hold a password.
 fn parse(text: &str) -> Result<Config, &'static str> {
+    if let Some((_, rest)) = text.split_once("://") {
+        let before = rest.split('?').next().unwrap_or_default();
+        let percents = || rest.split('%').skip(1);
+        let is_hex = |code: &str| code.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+        if before.matches('@').count() > 1 || rest.contains('#') || !percents().all(is_hex) {
+            return Err(ENCODE);
+        }
+    }
     let config: Config = text.parse().map_err(|_| FORM)?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err("it names no host; expected `postgres://user@host:port/database`");
@@ -162,6 +173,11 @@ mod tests {
             ("postgres://u:tango@h", Ok("PostgreSQL database `u` on `h:5432`")),
             ("postgres://u@h/d?sslmode=require", Err("TLS is not built in")),
             ("postgres://u:tango@h:port/d", Err("expected `postgres://")),
+            ("postgres://u:tango@x@h/d", Err("are written as `%40`")),
+            ("postgres://u:tango#1@h/d", Err("are written as `%40`")),
+            ("postgres://u:tango%rd@h/d", Err("are written as `%40`")),
+            ("postgres://u:tango/1@h/d", Ok("PostgreSQL database `d` on `h:5432`")),
+            ("postgres://u:t%40ng%23@h/d", Ok("PostgreSQL database `d` on `h:5432`")),
             ("tango", Err("expected `postgres://")),
             ("", Err("no host")),
             ("postgres://h/d", Err("no user")),

@@ -189,7 +189,10 @@ fn splits(text: &mut String, tally: &Tally, outcome: &Outcome) {
             SplitState::Failed(why) => format!("failed: {why}"),
             SplitState::Incomplete | SplitState::Open => "not wholly stored".to_owned(),
             SplitState::Stopped => "read in part".to_owned(),
-            SplitState::Stored => "stored, but its `done` action has not run".to_owned(),
+            SplitState::Stored if tally.has_action(split.stage) => {
+                "stored, but its `done` action has not run".to_owned()
+            }
+            SplitState::Stored => "all of it was written; it counts when the job succeeds".to_owned(),
             SplitState::Waiting | SplitState::Done => continue,
         };
         named += 1;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crate::{
     batch::{RejectCode, SplitId},
     event::{Closed, Event, HighWater, Observer, Rows, StageId, StopReason},
-    plan::Plan,
+    plan::{Plan, Role},
     stage::{Detail, Split, Verified},
 };
 
@@ -90,6 +90,11 @@ impl Tally {
     /// Records rejected by all stages, up to the one at which the job failed.
     pub fn rejected(&self) -> u64 {
         self.stages.iter().map(|stage| stage.rows.rejected - stage.behind_cutoff).sum()
+    }
+
+    /// Has this source `done` actions?
+    pub(super) fn has_action(&self, source: StageId) -> bool {
+        matches!(&self.plan.stages[source].role, Role::Source(source) if source.properties().has_action)
     }
 
     /// Rows that sinks did not store although they should have.

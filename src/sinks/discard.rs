@@ -8,7 +8,7 @@ use crate::{
     batch::Batch,
     failure::Failure,
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Guarantee, Mode, Sink, SinkProperties, SinkWorker, Written},
+    stage::{Attempt, Guarantee, Inspection, Mode, Sink, SinkProperties, SinkWorker, Written},
 };
 
 /// The `discard` kind.
@@ -30,6 +30,10 @@ struct Discard;
 impl Sink for Discard {
     fn properties(&self) -> SinkProperties {
         Guarantee::AnyOrder.into()
+    }
+
+    fn inspect(&self, _attempt: &Attempt) -> Result<Inspection, Failure> {
+        Ok(Inspection { untouched: true, ..Inspection::default() })
     }
 
     fn worker(&self, _mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {

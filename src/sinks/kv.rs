@@ -129,6 +129,16 @@ impl Sink for Kv {
         self.store.begin(&attempt.run)
     }
 
+    fn check(&self, attempt: Option<&Attempt>) -> Result<Option<String>, Failure> {
+        let Some(attempt) = attempt else { return Ok(None) };
+        let known = self.store.is_of(&attempt.run)?;
+        Ok((!known).then(|| format!("`{}` is not what run {} has written to", self.path.display(), attempt.run)))
+    }
+
+    fn end(&self, _attempt: &Attempt) -> Result<(), Failure> {
+        self.store.end()
+    }
+
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
         let session = match mode {
             Mode::Write => Some(self.store.session(Access::Write)?),

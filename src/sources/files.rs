@@ -36,7 +36,7 @@ use crate::{
     },
     jobspec::BatchSize,
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Detail, Reads, Rereader, Source, SourceWorker, Split, SplitReader},
+    stage::{Detail, Reads, Rereader, Source, SourceProperties, SourceWorker, Split, SplitReader},
     values::columns::{self, ColumnSpec},
 };
 
@@ -111,6 +111,10 @@ struct Files {
 }
 
 impl Source for Files {
+    fn properties(&self) -> SourceProperties {
+        SourceProperties { has_action: self.plan.spec.done.is_some(), ..SourceProperties::default() }
+    }
+
     fn splits(&self) -> Result<Vec<Split>, Failure> {
         self.splits_again(&[], &[])
     }

@@ -144,6 +144,8 @@ pub struct Inspection {
     pub run: Option<Kept>,
     /// Runs of this job that are not over, other than this one.
     pub others: Vec<OtherRun>,
+    /// Is it known that nothing of this run is there, though the target cannot be told from others?
+    pub untouched: bool,
 }
 
 /// What a target keeps of the run.

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct SourceProperties {
     /// What reading a split a second time gives.
     pub repeats: Repeats,
+    /// Is there a `done` action for each split that is stored?
+    pub has_action: bool,
 }
 
 /// What reading a split a second time gives, where nobody has changed the input.

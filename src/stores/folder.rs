@@ -31,6 +31,9 @@ const FEW: usize = 4;
 /// The folder of files that have no name yet.
 const TEMPORARY: &str = ".tmp";
 
+/// The file that names the run which is writing.
+const MARKER: &str = ".writing";
+
 /// What is this old in there was left by a process that was killed.
 const LEFT_BEHIND: Duration = Duration::from_secs(60 * 60);
 
@@ -88,7 +91,32 @@ impl Store for Folder {
             }
         }
         self.inner.run.get_or_init(|| run.to_owned());
-        Ok(())
+        self.inner.writable.get_or_init(|| self.inner.prepare()).clone()?;
+        let marker = self.inner.root.join(MARKER);
+        let mark = || {
+            let mut file = File::create(&marker)?;
+            file.write_all(run.as_bytes())?;
+            file.sync_all()?;
+            File::open(&self.inner.root)?.sync_all()
+        };
+        mark().map_err(|error| Failure::creating(&marker, &error))
+    }
+
+    fn is_of(&self, run: &str) -> Result<bool, Failure> {
+        let marker = self.inner.root.join(MARKER);
+        match fs::read(&marker) {
+            Ok(found) => Ok(found == run.as_bytes()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Failure::reading(&marker, &error)),
+        }
+    }
+
+    fn end(&self) -> Result<(), Failure> {
+        let marker = self.inner.root.join(MARKER);
+        match fs::remove_file(&marker) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::writing(&marker, &error)),
+            _ => Ok(()),
+        }
     }
 
     fn place(&self, key: &str) -> String {

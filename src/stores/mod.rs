@@ -53,13 +53,24 @@ pub trait Store: Send + Sync {
     fn parts(&self) -> Result<Vec<Part>, Failure>;
 
     /// Those who write are of this run from now on: what its earlier attempts were writing when they were killed
-    /// goes.
+    /// goes, and a marker of the run is kept in the store, by which it is known again.
+    ///
+    /// # Errors
+    /// Nothing can be written there, or removed.
+    fn begin(&self, run: &str) -> Result<(), Failure>;
+
+    /// Is this the store that the run has begun to write to? One that was removed, made anew, or put back from before
+    /// the run has no marker of it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn is_of(&self, run: &str) -> Result<bool, Failure>;
+
+    /// The run is over: its marker goes.
     ///
     /// # Errors
     /// It cannot be removed.
-    fn begin(&self, _run: &str) -> Result<(), Failure> {
-        Ok(())
-    }
+    fn end(&self) -> Result<(), Failure>;
 
     /// What people call the place of a key's document.
     fn place(&self, key: &str) -> String;

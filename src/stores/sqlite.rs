@@ -31,6 +31,8 @@ const PUT: &str = "INSERT INTO kv (key, document) VALUES (?1, ?2) \
 const DELETE: &str = "DELETE FROM kv WHERE key = ?1";
 const GET: &str = "SELECT CAST(document AS BLOB) FROM kv WHERE key = ?1";
 const KEYS: &str = "SELECT key FROM kv WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) ORDER BY key";
+const MARK: &str = "DROP TABLE IF EXISTS _runner_writing; CREATE TABLE _runner_writing (run TEXT NOT NULL);";
+const IS_OF: &str = "SELECT 1 FROM _runner_writing WHERE run = ?1";
 const MARKS: &str = "SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) - 1 AS place FROM kv) \
                      WHERE place > 0 AND place % ?1 = 0 ORDER BY key";
 
@@ -94,12 +96,46 @@ impl Store for Sqlite {
         Ok(from.zip(to).map(|(from, to)| Part { name: name(&from), from, to }).collect())
     }
 
+    fn begin(&self, run: &str) -> Result<(), Failure> {
+        self.inner.mark(&format!("{MARK} INSERT INTO _runner_writing VALUES ('{run}');"))
+    }
+
+    fn is_of(&self, run: &str) -> Result<bool, Failure> {
+        if !self.inner.path.exists() {
+            return Ok(false);
+        }
+        let reader = self.inner.reader()?;
+        let found = reader.query_row(IS_OF, [run], |_| Ok(()));
+        match found.optional() {
+            Err(Error::SqliteFailure(error, _)) if error.code == ErrorCode::Unknown => Ok(false),
+            found => found.map(|found| found.is_some()).map_err(|error| self.inner.reading(&error)),
+        }
+    }
+
+    fn end(&self) -> Result<(), Failure> {
+        match self.inner.path.exists() {
+            true => self.inner.mark("DROP TABLE IF EXISTS _runner_writing;"),
+            false => Ok(()),
+        }
+    }
+
     fn place(&self, key: &str) -> String {
         format!("{}, key `{key}`", self.inner.path.display())
     }
 }
 
 impl Inner {
+    /// Makes or removes the marker of a run, in one transaction. The connection goes, unless somebody writes already.
+    fn mark(&self, statements: &str) -> Result<(), Failure> {
+        let mut writer = self.writer()?;
+        let connection = writer.as_ref().expect("opened by whoever asks for it");
+        let marked = connection.execute_batch(&format!("BEGIN IMMEDIATE; {statements} COMMIT;"));
+        if self.writers.load(Ordering::SeqCst) == 0 {
+            drop(writer.take());
+        }
+        marked.map_err(|error| Failure::new(exit(&error, Exit::Io), self.says("write", &error)))
+    }
+
     /// A connection that cannot write and sees what was committed last.
     fn reader(&self) -> Result<Connection, Failure> {
         // SQLite itself does not tell a missing file from one that cannot be opened.

@@ -119,7 +119,7 @@ fn what_has_changed_is_named_and_a_fresh_run_begins_anew() {
             assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
         }
         if code != 0 {
-            assert!(ran.stderr.contains("broke off; undo that to go on with it, or begin a new run with `--fresh`"));
+            assert!(ran.stderr.contains("splits stored; undo that to resume it, or start over with `--fresh`"));
             work.expect(0, &[&args[..], &["--fresh"]].concat());
             assert_eq!(status(&work)["attempts"], 1);
         }

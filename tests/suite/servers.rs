@@ -39,11 +39,22 @@ pub struct Memcached {
 
 impl Memcached {
     pub fn start(args: &[&str]) -> Memcached {
+        Memcached::start_at("-1", args)
+    }
+
+    /// It is killed, and another one is there in its place, with nothing in it.
+    pub fn restart(&mut self) {
+        self.kill();
+        let port = self.address.rsplit(':').next().unwrap().to_owned();
+        *self = Memcached::start_at(&port, &[]);
+    }
+
+    fn start_at(port: &str, args: &[&str]) -> Memcached {
         let work = Work::new();
         fs::set_permissions(work.path(""), fs::Permissions::from_mode(0o777)).unwrap();
         let ports = work.path("ports");
         let mut command = launcher();
-        command.args(["-l", "127.0.0.1", "-p", "-1", "-U", "0", "-t", "1"]).args(args);
+        command.args(["-l", "127.0.0.1", "-p", port, "-U", "0", "-t", "1"]).args(args);
         command.env("MEMCACHED_PORT_FILENAME", &ports).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| panic!("memcached does not start, {error}: {ADVICE}"));
         let mut port = None;

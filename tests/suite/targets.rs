@@ -179,6 +179,19 @@ fn a_run_that_has_stored_nothing_does_not_go_on_beside_another() {
 }
 
 #[test]
+fn now_is_the_same_in_a_run_that_is_adopted() {
+    let timed = "[transforms.timed]\ntype = 'select'\ninput = 'rows'\ncolumns = { n = 'n', at = 'cast(now() as string)' }\n[sinks";
+    let work =
+        interrupted(&JOB.replace("[sinks", timed).replace("input = 'rows'\ndatabase", "input = 'timed'\ndatabase"));
+    lose_state(&work, 100);
+    let ran = work.expect(0, &[&REST[..], &["--adopt"]].concat());
+    let connection = rusqlite::Connection::open(work.path("out/t.db")).unwrap();
+    let sql = "select count(*), count(distinct at) from t";
+    let counts: (i64, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(counts, (3, 1), "{}", ran.stderr);
+}
+
+#[test]
 fn what_is_left_beside_trips_nobody_up() {
     let work = interrupted(JOB);
     lose_state(&work, 100);

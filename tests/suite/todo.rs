@@ -58,7 +58,9 @@ fn operations(work: &Work, files: usize, count: usize, lists: u64) -> Vec<String
 /// All documents in the folder store, by their files.
 fn documents(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
-    for shard in fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()) {
+    // Beside them stands the marker of a run that is not over.
+    let folders = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    for shard in folders {
         for file in fs::read_dir(&shard).unwrap().map(|entry| entry.unwrap().path()) {
             found.insert(file.strip_prefix(root).unwrap().to_owned(), fs::read_to_string(&file).unwrap());
         }

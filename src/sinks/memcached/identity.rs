@@ -57,7 +57,7 @@ impl Identity {
 
     /// What has been lost since the server said `self`, if it says `now`. Values pushed out count where `evictions`
     /// says so.
-    fn lost(&self, now: &Identity, evictions: bool) -> Option<String> {
+    pub(super) fn lost(&self, now: &Identity, evictions: bool) -> Option<String> {
         if self.pid != now.pid || self.started.abs_diff(now.started) > CLOCK {
             return Some("was restarted and has lost what it held".to_owned());
         }
@@ -67,7 +67,7 @@ impl Identity {
         let pushed_out = now.evictions.saturating_sub(self.evictions);
         (evictions && pushed_out > 0).then(|| {
             let values = crate::service::count(pushed_out, "value");
-            format!("has pushed {values} out to make room: give it more memory (`-m`), or `verify` a sample instead")
+            format!("has pushed {values} out to make room")
         })
     }
 }
@@ -144,11 +144,6 @@ impl Identities {
             Some(file) => write(file, &known.first).map_err(|error| Failure::writing(file, &error)),
             None => Ok(()),
         }
-    }
-
-    /// What a server that was met before has lost.
-    pub(super) fn loss(first: &Identity, server: &str, now: &Identity, evictions: bool) -> Option<String> {
-        first.lost(now, evictions).map(|loss| format!("{server} {loss}"))
     }
 
     /// The first loss that a connection showed.

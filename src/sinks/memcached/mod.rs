@@ -26,7 +26,7 @@ mod worker;
 
 use std::{
     hash::RandomState,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time,
 };
 
@@ -47,7 +47,7 @@ use crate::{
     keyed::{Evaluation, Values, text},
     kind::{Compiled, Context, Kind, Order, Workers},
     service::port,
-    stage::{Attempt, Mode, Sink, SinkProperties, SinkWorker, Verified, Written},
+    stage::{Attempt, Inspection, Mode, Sink, SinkProperties, SinkWorker, Verified, Written},
 };
 
 /// The kind `memcached`.
@@ -120,6 +120,7 @@ fn shared(spec: &Spec) -> Shared {
         identities: Identities::default(),
         random: RandomState::new(),
         sample: Mutex::new(None),
+        pushed_out: AtomicU64::new(0),
     }
 }
 
@@ -205,6 +206,11 @@ impl Sink for Memcached {
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
         let core = Core::new(Arc::clone(&self.shared), mode);
         Ok(Box::new(Worker { columns: Arc::clone(&self.columns), core }))
+    }
+
+    fn inspect(&self, attempt: &Attempt) -> Result<Inspection, Failure> {
+        let untouched = Identities::of(attempt)?.is_empty();
+        Ok(Inspection { untouched, ..Inspection::default() })
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use std::{
     io::{self, ErrorKind},
     sync::{
         PoisonError,
+        atomic::Ordering,
         mpsc::{self, Receiver},
     },
     thread,
@@ -21,16 +22,20 @@ use super::{
 use crate::{
     failure::{Exit, Failure},
     jobspec::Retry,
-    service::{Patience, Sample, Sampled, ServiceError, questions, verified},
+    service::{Patience, Sample, Sampled, ServiceError, count, questions, verified},
     stage::{Attempt, Verified},
 };
 
-/// Reads the sample back, if there is one. A server that was given up while writing is not asked: the run has
-/// failed because of it, and every attempt would take its whole time.
+/// Reads the sample back, if the spec asks for it or a server has pushed values out. A server that was given up while
+/// writing is not asked: the run has failed because of it, and every attempt would take its whole time.
 ///
 /// # Errors
 /// A server cannot be read, after all attempts.
-pub(super) fn verify(Shared { servers, retry, sample, verify, .. }: &Shared) -> Result<Option<Verified>, Failure> {
+pub(super) fn verify(shared: &Shared) -> Result<Option<Verified>, Failure> {
+    let Shared { servers, retry, sample, .. } = shared;
+    if shared.verify.is_none() && shared.pushed_out.load(Ordering::Relaxed) == 0 {
+        return Ok(None);
+    }
     let sample = sample.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(sample) = &*sample else { return Ok(None) };
     let (mut all_found, mut checked) = (0, 0);
@@ -41,8 +46,7 @@ pub(super) fn verify(Shared { servers, retry, sample, verify, .. }: &Shared) -> 
             checked += keys.len() as u64;
         }
     }
-    let required = verify.map_or(0.0, |verify| verify.min.0);
-    Ok(Some(verified(all_found, checked, required)))
+    Ok(Some(verified(all_found, checked, shared.verification().min.0)))
 }
 
 fn found_with_retries(sample: &Sample, server: &Server, keys: &[&Sampled], retry: &Retry) -> Result<u64, Failure> {
@@ -53,8 +57,9 @@ fn found_with_retries(sample: &Sample, server: &Server, keys: &[&Sampled], retry
 }
 
 impl Shared {
-    /// Asks every server that took rows in this run whether it still holds them: all it was given, unless a sample is
-    /// read back, which counts what was pushed out. An earlier attempt's servers are asked where `attempt` is given.
+    /// Asks every server that took rows in this run whether it still holds them. Values that it has pushed out to make
+    /// room may be anybody's: a sample tells of those at the end, while nothing tells of those of an earlier attempt,
+    /// whose servers are asked where `attempt` is given: they count as lost.
     ///
     /// # Errors
     /// A server does not answer.
@@ -66,7 +71,6 @@ impl Shared {
             Some(attempt) => Identities::of(attempt)?,
             None => self.identities.met(),
         };
-        let evictions = self.verify.is_none();
         for server in self.servers.iter().filter(|server| server.down.get().is_none()) {
             let Some(first) = met.get(&server.address) else { continue };
             let patience = &server.patience;
@@ -74,8 +78,16 @@ impl Shared {
                 let opened = MetaStream::open(&server.address, Instant::now() + patience.timeout());
                 opened.map(|stream| stream.identity()).map_err(|error| ServiceError::lost(error.to_string()))
             })?;
-            if let Some(loss) = Identities::loss(first, &server.to_string(), &now, evictions) {
-                return Ok(Some(loss));
+            if let Some(loss) = first.lost(&now, attempt.is_some()) {
+                return Ok(Some(format!("{server} {loss}")));
+            }
+            let values = now.evictions.saturating_sub(first.evictions);
+            if values > 0 {
+                tracing::warn!(
+                    "{server} has pushed {} out to make room: a sample is read back",
+                    count(values, "value")
+                );
+                self.pushed_out.fetch_add(values, Ordering::Relaxed);
             }
         }
         Ok(None)

@@ -48,7 +48,7 @@ pub(super) struct Core {
     connections: Vec<Connection>,
     /// What stands behind the length in every set of a batch.
     options: Vec<u8>,
-    sample: Option<Sample>,
+    sample: Sample,
 }
 
 impl Core {
@@ -88,10 +88,8 @@ impl Core {
                 written.bytes = self.connections.iter().map(Connection::all_bytes).sum();
             }
             Mode::Write => {
+                // A server that has lost what it held takes what comes: the last check tells, and all is sent again.
                 self.deliver()?;
-                if let Some(loss) = self.shared.identities.lost() {
-                    return Err(Failure::new(Exit::Unavailable, loss));
-                }
                 self.account(batch, rows, &mut rejects, &mut written);
                 written.durable = self.shared.ack == Ack::Batch;
             }
@@ -108,9 +106,7 @@ impl Core {
         if self.mode == Mode::Rehearse {
             return Ok(());
         }
-        if let Some(sample) = self.sample.take() {
-            self.shared.merge(sample);
-        }
+        self.shared.merge(std::mem::replace(&mut self.sample, self.shared.empty_sample()));
         let mut troubles = Vec::new();
         if self.shared.ack == Ack::None {
             for (connection, server) in self.connections.iter_mut().zip(&self.shared.servers) {
@@ -249,9 +245,7 @@ impl Core {
                     Answer::Stored => {
                         written.accepted += 1;
                         written.bytes += connection.bytes(record);
-                        if let Some(sample) = &mut self.sample {
-                            sample.wrote(index, rows.keys.value(row), rows.values.get(row).unwrap_or_default());
-                        }
+                        self.sample.wrote(index, rows.keys.value(row), rows.values.get(row).unwrap_or_default());
                     }
                     Answer::Error(line) => match verdict(line) {
                         Verdict::Reject(code) => {

@@ -295,7 +295,7 @@ impl Source for Postgres {
     }
 
     fn properties(&self) -> SourceProperties {
-        SourceProperties { repeats: Repeats::AnyOrder }
+        SourceProperties { repeats: Repeats::AnyOrder, ..SourceProperties::default() }
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {

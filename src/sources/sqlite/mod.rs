@@ -167,7 +167,7 @@ impl Source for Sqlite {
             Input::Table { .. } => Repeats::InOrder,
             Input::Query(_) => Repeats::AnyOrder,
         };
-        SourceProperties { repeats }
+        SourceProperties { repeats, ..SourceProperties::default() }
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {

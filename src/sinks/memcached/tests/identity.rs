@@ -33,11 +33,7 @@ fn a_restart_is_seen_at_the_end_of_the_run_and_at_the_next_connection() {
     let said = format!("memcached server `a` ({}) was restarted and has lost what it held", again.address);
     assert_eq!(shared.check(None), Ok(Some(said.clone())));
     // The connection breaks; the new one shows who is there now.
-    let batch = numbered("n", 10, &["a"]);
-    let column = |index: usize| arrow_array::cast::AsArray::as_string_view(batch.records.column(index));
-    let rows = Rows { keys: column(0), values: Values::Text(column(0)), routes: Some(column(2)) };
-    let failure = core.write(&batch, rows, |_| false).expect_err("what was acknowledged is gone");
-    assert_eq!((failure.exit, failure.message), (Exit::Unavailable, said.clone()));
+    assert_eq!(write(&mut core, &numbered("n", 10, &["a"])).accepted, 10);
     assert_eq!(shared.check(None), Ok(Some(said)));
 }
 
@@ -53,18 +49,24 @@ fn a_flush_is_a_loss() {
 }
 
 #[test]
-fn what_was_pushed_out_is_a_loss_unless_a_sample_is_read_back() {
+fn what_was_pushed_out_shows_in_a_sample_and_is_lost_to_a_later_attempt() {
     let server = TestServer::start(&["-m", "2"]);
-    for (verify, lost) in [(None, true), (Some(Verify { sample: 10, min: Share(0.0) }), false)] {
-        let shared = Arc::new(shared(&Spec { verify, ..spec(&[("a", &server.address)]) }));
-        let mut core = Core::new(Arc::clone(&shared), Mode::Write);
-        let value = vec![b'x'; 10_000];
-        let keys: Vec<String> = (0..800).map(|i| format!("k{i}")).collect();
-        let rows: Vec<Row<'_>> = keys.iter().map(|key| -> Row<'_> { (Some(key), Some(&value), Some("a")) }).collect();
-        assert_eq!(write(&mut core, &batch(&rows)).accepted, 800);
-        let said = shared.check(None).expect("it answers");
-        assert_eq!(said.is_some_and(|said| said.contains("pushed")), lost);
-    }
+    let folder = Folder::new("memcached-evictions");
+    let shared = shared_at(&server.address);
+    shared.identities.begin(&attempt(&folder, false)).expect("there is nothing yet");
+    let mut core = Core::new(Arc::clone(&shared), Mode::Write);
+    assert_eq!(write(&mut core, &numbered("k", 10, &["a"])).accepted, 10);
+    assert_eq!((shared.check(None), verify::verify(&shared)), (Ok(None), Ok(None)));
+    let value = vec![b'x'; 10_000];
+    let keys: Vec<String> = (0..800).map(|i| format!("k{i}")).collect();
+    let rows: Vec<Row<'_>> = keys.iter().map(|key| -> Row<'_> { (Some(key), Some(&value), Some("a")) }).collect();
+    assert_eq!(write(&mut core, &batch(&rows)).accepted, 800);
+    core.commit().expect("all is acknowledged");
+    assert_eq!(shared.check(None), Ok(None));
+    let verified = verify::verify(&shared).expect("it answers").expect("values were pushed out");
+    assert!(verified.checked == 800 && verified.found < 800 && verified.failure().is_some(), "{verified}");
+    let said = shared_at(&server.address).check(Some(&attempt(&folder, true))).expect("it answers").expect("a loss");
+    assert!(said.contains("has pushed"), "{said}");
 }
 
 #[test]
