@@ -6,7 +6,7 @@ use super::{super::killing::Chance, model::Rows};
 use crate::{postgres::Database, work::Work};
 
 /// Rows of one file.
-const PER_FILE: i64 = 40;
+const PER_FILE: i64 = 20;
 
 /// Rows of an input at first.
 pub const ROWS: i64 = 200;
@@ -37,14 +37,14 @@ impl Input {
         let keys = match self {
             Input::Files => format!("type = 'files'\npath = '{folder}in/*.tsv'\nformat = 'tsv'"),
             Input::Table => {
-                format!("type = 'sqlite'\ndatabase = '{folder}in/rows.db'\ntable = 'people'\nsplit_rows = 40")
+                format!("type = 'sqlite'\ndatabase = '{folder}in/rows.db'\ntable = 'people'\nsplit_rows = 20")
             }
             Input::Query => {
                 format!("type = 'sqlite'\ndatabase = '{folder}in/rows.db'\nquery = 'select k, v from people'")
             }
             Input::Keyed => format!(
                 "type = 'postgres'\nurl = {{ env = 'DATABASE_URL' }}\ntable = '{schema}.people'\nkey = 'k'\n\
-                 split_rows = 40"
+                 split_rows = 20"
             ),
             Input::Heap => {
                 format!("type = 'postgres'\nurl = {{ env = 'DATABASE_URL' }}\ntable = '{schema}.people'")
