@@ -3,7 +3,7 @@
 //! Splits are noted in groups: the coordinator comes by several times a second, and everything that was stored
 //! since then costs one wait for the disk. Only when that is over do `done` actions run.
 
-use std::{collections::BTreeMap, fs, io::ErrorKind};
+use std::collections::BTreeMap;
 
 use super::{
     outcome::Resumed,
@@ -13,7 +13,7 @@ use crate::{
     batch::{Reject, RejectCode, Schema, SplitId},
     event::StageId,
     failure::Failure,
-    ledger::{self, Stored},
+    ledger::Stored,
     plan::{Plan, Role},
     rejects::{RecordKey, RejectFile},
     stage::Attempt,
@@ -83,7 +83,7 @@ impl Journal {
         self.durable.as_ref().is_some_and(|durable| durable.run.attempts == 1)
     }
 
-    /// Everything is stored and done: what was kept under the run's name goes.
+    /// Everything is stored and done: what targets keep under the run's name goes.
     pub(super) fn finish(
         &mut self,
         plan: &Plan,
@@ -93,11 +93,7 @@ impl Journal {
         fail::fail_point!("run-stored");
         end_sinks(plan, &attempts, guard)?;
         fail::fail_point!("run-cleared");
-        let folder = ledger::folder(&plan.state, &plan.name);
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::writing(&folder, &error)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// These splits are not stored any more: the next attempt reads them again.

@@ -41,9 +41,13 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fs,
+    io::ErrorKind,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 pub use outcome::{Outcome, Resumed};
@@ -102,7 +106,7 @@ pub struct Signals {
 pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mut dyn Observer) -> Outcome {
     match begin(plan, options, signals, observer) {
         Ok(coordinator) => coordinator.run(),
-        Err(Unbegun::Aborted(outcome)) => outcome,
+        Err(Unbegun::Aborted(outcome)) => *outcome,
         Err(Unbegun::Failed(failure)) => Outcome { failures: vec![failure], ..Outcome::default() },
     }
 }
@@ -114,16 +118,24 @@ pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mu
 /// The ledger cannot be written.
 pub fn close(plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
     match &outcome.run {
-        Some(run) if outcome.complete => ledger::finish(&plan.state, &plan.name, &run.id),
-        _ => Ok(()),
+        Some(run) if outcome.complete => ledger::finish(&plan.state, &plan.name, &run.id)?,
+        _ => return Ok(()),
     }
+    // Until now it says whether what was stored is still there. What cannot be removed goes with the next run.
+    let folder = ledger::folder(&plan.state, &plan.name);
+    if let Err(error) = fs::remove_dir_all(&folder)
+        && error.kind() != ErrorKind::NotFound
+    {
+        tracing::warn!("{}", Failure::writing(&folder, &error));
+    }
+    Ok(())
 }
 
 /// Why a run has not begun.
 enum Unbegun {
     Failed(Failure),
     /// It is not waited for any longer.
-    Aborted(Outcome),
+    Aborted(Box<Outcome>),
 }
 
 impl From<Failure> for Unbegun {
@@ -170,12 +182,14 @@ fn open(
                 let failure = watchdog.diagnosis(plan, &[]);
                 let aborted = Some(failure.exit);
                 tracing::error!("{failure}");
-                return Err(Unbegun::Aborted(Outcome { failures: vec![failure], aborted, ..Outcome::default() }));
+                let outcome = Outcome { failures: vec![failure], aborted, ..Outcome::default() };
+                return Err(Unbegun::Aborted(Box::new(outcome)));
             }
             Err(_) => {}
         }
         if let Some(exit) = signals.abort() {
-            return Err(Unbegun::Aborted(Outcome { aborted: Some(exit), ..Outcome::default() }));
+            let outcome = Outcome { aborted: Some(exit), ..Outcome::default() };
+            return Err(Unbegun::Aborted(Box::new(outcome)));
         }
         if signals.any() {
             // Nothing has been read: there is nothing to wait for.

@@ -114,11 +114,9 @@ impl Beginning {
     /// one which has lost some: they are read again.
     fn check_sinks(&mut self, plan: &Plan) -> Result<(), Failure> {
         let Some(durable) = &mut self.durable else { return Ok(()) };
-        // Of a run that has nothing left to do the targets may have forgotten all.
-        if durable.run.splits.iter().all(|entry| entry.state == State::Done) {
-            return Ok(());
-        }
-        for (stage, sink) in plan.sinks() {
+        // Of a run that has nothing left to do the targets may have forgotten all; what a server holds is asked of it.
+        let over = durable.run.splits.iter().all(|entry| entry.state == State::Done);
+        for (stage, sink) in plan.sinks().filter(|(_, sink)| !over || sink.properties().may_lose) {
             if self.kept.is_empty() {
                 break;
             }

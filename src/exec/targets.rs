@@ -74,8 +74,10 @@ impl Targets {
             );
             return Err(Failure::new(Exit::TryAgain, message));
         }
-        // A run that is resumed stores nothing twice, whatever others have left beside it.
-        if resumes {
+        // A run that has rows of its own stores nothing twice, whatever others have left beside it. One that has none
+        // would store all that the other has stored already.
+        let has_rows = |found: &Inspection| found.run.as_ref().is_some_and(|kept| kept.rows > 0);
+        if resumes && self.0.values().any(has_rows) {
             return Ok(None);
         }
         if options.ledger == LedgerUse::Fresh {

@@ -72,15 +72,13 @@ const WORKERS: usize = 2;
 
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let spec: KvSpec = context.decode()?;
-    let key = context.typed("key", &spec.key, &[ColumnType::String]);
-    // The executor divides the rows by the key, and the worker needs it, too.
-    let divide = key.as_ref().and_then(|_| context.expr("key", &spec.key));
+    let keyed = context.keyed("key", &spec.key);
     let value = context.typed("value", &spec.value, &[ColumnType::Json, ColumnType::String]);
     let empty = spec.path.is_empty() && context.knows("path");
     if empty {
         context.problem("path", "path", "`path` names nothing");
     }
-    let (key, divide, value) = (key?, divide?, value?);
+    let ((key, divide), value) = (keyed?, value?);
     if empty {
         return None;
     }

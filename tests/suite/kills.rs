@@ -5,12 +5,15 @@
 //! `failpoints` half of the kills come at a named point of the program, not at a random time.
 
 pub mod case;
+mod killing;
 pub mod left;
+mod operator;
 
 use std::{fs, path::Path};
 
 use self::{
-    case::{Case, Chance},
+    case::Case,
+    killing::Chance,
     left::{Left, database, files, rejects},
 };
 use crate::{

@@ -3,7 +3,7 @@
 
 pub mod database;
 mod faults;
-mod targets;
+pub mod targets;
 
 use std::thread;
 

@@ -49,6 +49,31 @@ fn what_a_flushed_server_lost_is_sent_again_by_the_same_command() {
 }
 
 #[test]
+fn a_run_that_lacks_its_report_alone_is_asked_for_what_it_has_stored() {
+    let server = Memcached::start(&[]);
+    let work = work(&server);
+    work.file("a.csv", "k,n\none,1\ntwo,2\n");
+    work.file("b.csv", "k,n\nthree,3\n");
+    let no_report = ["prices.toml", "--report", "prices.toml/report.json"];
+    assert_ne!(work.run(&no_report).code, 0);
+    assert_eq!(server.items(), 3);
+    server.flush();
+    let ran = work.expect(0, &["prices.toml"]);
+    assert!(ran.stderr.contains("was flushed and has lost what it held; it is sent again"), "{}", ran.stderr);
+    for (key, value) in [("one", "1"), ("two", "2"), ("three", "3")] {
+        assert_eq!(server.get(key), Some(value.as_bytes().to_vec()), "{key}");
+    }
+    assert!(!work.path(".runner/prices.run").exists());
+    // Where the input is done with, somebody has to put it back.
+    let job = work.read("prices.toml").replacen("\n[sinks", "done = { rename = \".{name}\" }\n\n[sinks", 1);
+    work.file("prices.toml", job);
+    assert_ne!(work.run(&no_report).code, 0);
+    server.flush();
+    let ran = work.expect(78, &["prices.toml"]);
+    assert!(ran.stderr.contains("input that it came from is gone after its `done` action"), "{}", ran.stderr);
+}
+
+#[test]
 fn what_is_still_there_is_not_sent_again() {
     let server = Memcached::start(&[]);
     let work = work(&server);

@@ -144,6 +144,41 @@ fn a_run_that_only_the_target_knows_of_is_not_started_over_unasked() {
 }
 
 #[test]
+fn a_run_that_has_stored_nothing_does_not_go_on_beside_another() {
+    // Two hosts in turn: the first one's run was interrupted before anything was stored, the second one's after that.
+    let two_hosts = || {
+        let work = Work::new();
+        work.file("job.toml", JOB);
+        ["1\n2\n", "x\nx\nx\n", "3\n"].iter().zip(0..).for_each(|(text, n)| work.file(&format!("in/{n}.tsv"), text));
+        fs::create_dir(work.path("out")).unwrap();
+        run_sql(
+            &work,
+            "create table t (n integer); \
+             create trigger no before insert on t begin select raise(rollback, 'not now'); end",
+        );
+        assert_ne!(work.run(&["job.toml"]).code, 65);
+        run_sql(&work, "drop trigger no; update _runner_receipts set beat = beat - 100");
+        work.expect(65, &["job.toml", "--set", "state.path=second"]);
+        assert!(numbers(&work).starts_with(&[1, 2]));
+        work.expect(75, &REST);
+        run_sql(&work, "update _runner_receipts set beat = beat - 100");
+        work
+    };
+    let work = two_hosts();
+    let ran = work.expect(78, &REST);
+    for words in ["of this job, which the state directory does not know", "--adopt", "--fresh"] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    work.expect(0, &[&REST[..], &["--adopt"]].concat());
+    assert_eq!(numbers(&work), [1, 2, 3]);
+    let work = two_hosts();
+    let stored = numbers(&work).len();
+    let ran = work.expect(0, &[&REST[..], &["--fresh"]].concat());
+    assert!(ran.stderr.contains("`table` keeps what run "), "{}", ran.stderr);
+    assert_eq!(numbers(&work).len(), stored + 3);
+}
+
+#[test]
 fn now_is_the_same_in_a_run_that_is_adopted() {
     let timed = "[transforms.timed]\ntype = 'select'\ninput = 'rows'\ncolumns = { n = 'n', at = 'cast(now() as string)' }\n[sinks";
     let work =

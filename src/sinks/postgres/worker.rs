@@ -282,6 +282,7 @@ impl Worker {
         let session = self.session().map_err(Unfinished::Lost)?;
         let committed = session.run("commit");
         self.open = false;
+        fail::fail_point!("postgres-committed");
         committed
             .map_err(|trouble| if trouble.answered { Unfinished::Lost(trouble) } else { Unfinished::Unknown(trouble) })
     }

@@ -262,15 +262,15 @@ fn a_table_that_grows_is_read_in_the_ranges_that_the_run_began_with() {
     assert_eq!(database.ask("select count(*), max(id), min(id) from ev2"), "1002|1001|-7");
 }
 
-/// A pool that hands every transaction to whichever of two connections is free.
-struct Pool {
+/// A pool that hands every transaction to whichever of its connections is free.
+pub struct Pool {
     child: Child,
     _folder: Work,
-    url: String,
+    pub url: String,
 }
 
 impl Pool {
-    fn before(database: &Database) -> Pool {
+    pub fn before(database: &Database, connections: usize) -> Pool {
         let folder = Work::new();
         fs::set_permissions(folder.path(""), fs::Permissions::from_mode(0o777)).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -282,7 +282,7 @@ impl Pool {
             format!(
                 "[databases]\n{name} = host={host} port={server} dbname={name} user=runner\n\
                  [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
-                 pool_mode = transaction\ndefault_pool_size = 3\nserver_reset_query =\n\
+                 pool_mode = transaction\ndefault_pool_size = {connections}\nserver_reset_query =\n\
                  server_round_robin = 1\n"
             ),
         );
@@ -309,7 +309,7 @@ impl Drop for Pool {
 #[test]
 fn a_pool_of_transactions_may_stand_between() {
     let database = Database::new();
-    let pool = Pool::before(&database);
+    let pool = Pool::before(&database, 3);
     let schema = &database.schema;
     let texts = ["a", "b", "c", "d"].map(|prefix| lines(prefix, 500));
     let ways = [
