@@ -2,8 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::ErrorKind,
     sync::Arc,
     time::SystemTime,
 };
@@ -159,14 +157,6 @@ impl Beginning {
     pub(super) fn begin_stages(&mut self, plan: &Plan) -> Result<(), Failure> {
         self.check_sinks(plan)?;
         let Some(durable) = &self.durable else { return Ok(()) };
-        if durable.run.attempts == 0 {
-            // A run that was killed between its last word and its end has left its own.
-            let folder = ledger::folder(&plan.state, &plan.name);
-            match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(Failure::writing(&folder, &error)),
-                _ => {}
-            }
-        }
         durable.attempts.iter().try_for_each(|(stage, attempt)| match &plan.stages[*stage].role {
             Role::Source(_) => Ok(()),
             Role::Transform(transform) => transform.begin(attempt),

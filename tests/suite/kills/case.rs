@@ -66,7 +66,7 @@ impl Case<'_> {
                 }
             }
             let mut litter = litter(&work.path(""));
-            // What a finished run has no more time to remove goes when the next one begins.
+            // What a finished run has no more time to remove goes with the next one.
             litter.retain(|path| !at_end || path.extension().is_none_or(|extension| extension != "run"));
             assert!(litter.is_empty(), "{} with RUNNER_SEED={seed} leaves {litter:?}", self.name);
         }
