@@ -1,4 +1,4 @@
-//! Documents as they were before a run changed them: so a run that broke off can be gone on with from its first
+//! Documents as they were before a run changed them: so an interrupted run can be resumed from its first
 //! operation, whatever it has stored already.
 //!
 //! A document is put in here, durably, before the run changes it in its store. One that is not in here is in the

@@ -92,6 +92,10 @@ impl Store for Folder {
         }
         self.inner.run.get_or_init(|| run.to_owned());
         self.inner.writable.get_or_init(|| self.inner.prepare()).clone()?;
+        // A later attempt leaves the marker alone: a kill while it is written would make the store look like another.
+        if self.is_of(run)? {
+            return Ok(());
+        }
         let marker = self.inner.root.join(MARKER);
         let mark = || {
             let mut file = File::create(&marker)?;

@@ -31,7 +31,8 @@ const PUT: &str = "INSERT INTO kv (key, document) VALUES (?1, ?2) \
 const DELETE: &str = "DELETE FROM kv WHERE key = ?1";
 const GET: &str = "SELECT CAST(document AS BLOB) FROM kv WHERE key = ?1";
 const KEYS: &str = "SELECT key FROM kv WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) ORDER BY key";
-const MARK: &str = "DROP TABLE IF EXISTS _runner_writing; CREATE TABLE _runner_writing (run TEXT NOT NULL);";
+const UNMARK: &str = "DROP TABLE IF EXISTS _runner_writing";
+const MARK: &str = "CREATE TABLE _runner_writing AS SELECT ?1 AS run";
 const IS_OF: &str = "SELECT 1 FROM _runner_writing WHERE run = ?1";
 const MARKS: &str = "SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) - 1 AS place FROM kv) \
                      WHERE place > 0 AND place % ?1 = 0 ORDER BY key";
@@ -72,7 +73,7 @@ impl Store for Sqlite {
         };
         // A database of another program may have no such table: it is there, but no store.
         let reader = match reader {
-            Some(reader) if !inner.has_table(&reader)? => match access {
+            Some(reader) if !inner.has_table(&reader, "kv")? => match access {
                 Access::ReadIfThere => None,
                 _ => return Err(inner.no_table()),
             },
@@ -97,7 +98,7 @@ impl Store for Sqlite {
     }
 
     fn begin(&self, run: &str) -> Result<(), Failure> {
-        self.inner.mark(&format!("{MARK} INSERT INTO _runner_writing VALUES ('{run}');"))
+        self.inner.mark(Some(run))
     }
 
     fn is_of(&self, run: &str) -> Result<bool, Failure> {
@@ -105,16 +106,16 @@ impl Store for Sqlite {
             return Ok(false);
         }
         let reader = self.inner.reader()?;
-        let found = reader.query_row(IS_OF, [run], |_| Ok(()));
-        match found.optional() {
-            Err(Error::SqliteFailure(error, _)) if error.code == ErrorCode::Unknown => Ok(false),
-            found => found.map(|found| found.is_some()).map_err(|error| self.inner.reading(&error)),
+        if !self.inner.has_table(&reader, "_runner_writing")? {
+            return Ok(false);
         }
+        let found = reader.query_row(IS_OF, [run], |_| Ok(()));
+        found.optional().map(|found| found.is_some()).map_err(|error| self.inner.reading(&error))
     }
 
     fn end(&self) -> Result<(), Failure> {
         match self.inner.path.exists() {
-            true => self.inner.mark("DROP TABLE IF EXISTS _runner_writing;"),
+            true => self.inner.mark(None),
             false => Ok(()),
         }
     }
@@ -125,11 +126,17 @@ impl Store for Sqlite {
 }
 
 impl Inner {
-    /// Makes or removes the marker of a run, in one transaction. The connection goes, unless somebody writes already.
-    fn mark(&self, statements: &str) -> Result<(), Failure> {
+    /// Leaves the marker of this run, or none. The connection goes, unless somebody writes already.
+    fn mark(&self, run: Option<&str>) -> Result<(), Failure> {
         let mut writer = self.writer()?;
-        let connection = writer.as_ref().expect("opened by whoever asks for it");
-        let marked = connection.execute_batch(&format!("BEGIN IMMEDIATE; {statements} COMMIT;"));
+        let connection = writer.as_mut().expect("opened by whoever asks for it");
+        let mark = |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute(UNMARK, [])?;
+            run.map(|run| transaction.execute(MARK, [run])).transpose()?;
+            transaction.commit()
+        };
+        let marked = mark(connection);
         if self.writers.load(Ordering::SeqCst) == 0 {
             drop(writer.take());
         }
@@ -151,8 +158,8 @@ impl Inner {
         open().map_err(|error| self.reading(&error))
     }
 
-    fn has_table(&self, reader: &Connection) -> Result<bool, Failure> {
-        let found = reader.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'kv'", [], |_| Ok(()));
+    fn has_table(&self, reader: &Connection, name: &str) -> Result<bool, Failure> {
+        let found = reader.query_row("SELECT 1 FROM sqlite_schema WHERE name = ?1", [name], |_| Ok(()));
         found.optional().map(|found| found.is_some()).map_err(|error| self.reading(&error))
     }
 
