@@ -83,6 +83,8 @@ struct Known {
     /// By the server's address.
     first: BTreeMap<String, Identity>,
     lost: Option<String>,
+    /// Have earlier attempts stored something?
+    resumed: bool,
 }
 
 /// Where the servers of a stage are kept.
@@ -109,7 +111,7 @@ impl Identities {
                 BTreeMap::new()
             }
         };
-        *self.known() = Known { file: Some(file), first, lost: None };
+        *self.known() = Known { file: Some(file), first, lost: None, resumed: attempt.stored };
         Ok(())
     }
 
@@ -144,6 +146,11 @@ impl Identities {
             Some(file) => write(file, &known.first).map_err(|error| Failure::writing(file, &error)),
             None => Ok(()),
         }
+    }
+
+    /// Have earlier attempts stored something, of which no sample was kept?
+    pub(super) fn is_resumed(&self) -> bool {
+        self.known().resumed
     }
 
     /// The first loss that a connection showed.

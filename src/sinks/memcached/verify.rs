@@ -57,9 +57,9 @@ fn found_with_retries(sample: &Sample, server: &Server, keys: &[&Sampled], retry
 }
 
 impl Shared {
-    /// Asks every server that took rows in this run whether it still holds them. Values that it has pushed out to make
-    /// room may be anybody's: a sample tells of those at the end, while nothing tells of those of an earlier attempt,
-    /// whose servers are asked where `attempt` is given: they count as lost.
+    /// Asks every server that took rows in this run whether it still holds them; before an attempt at a run that is
+    /// resumed, which `attempt` is then, and at the end. Values that a server has pushed out to make room may be anybody's:
+    /// a sample tells of those that this attempt has stored. No sample tells of an earlier attempt's: they count as lost.
     ///
     /// # Errors
     /// A server does not answer.
@@ -78,7 +78,7 @@ impl Shared {
                 let opened = MetaStream::open(&server.address, Instant::now() + patience.timeout());
                 opened.map(|stream| stream.identity()).map_err(ServiceError::from)
             })?;
-            if let Some(loss) = first.lost(&now, attempt.is_some()) {
+            if let Some(loss) = first.lost(&now, attempt.is_some() || self.identities.is_resumed()) {
                 return Ok(Some(format!("{server} {loss}")));
             }
             let values = now.evictions.saturating_sub(first.evictions);
