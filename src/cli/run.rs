@@ -64,7 +64,7 @@ pub(super) fn run(args: &Run) -> Exit {
     for spec in &args.specs {
         match one(spec, args, &mut names, &teller) {
             Ok(run) if run.exit == Exit::Done => ended.push(run),
-            // The same command goes on with this job, and with those before it, which find nothing left to do.
+            // The same command resumes this job, and with those before it, which find nothing left to do.
             Ok(run) => return run.close(&teller.screen),
             Err(exit) => return exit,
         }
@@ -200,7 +200,7 @@ fn one(spec: &Path, args: &Run, names: &mut Names, teller: &Teller) -> Result<En
     carry_out(Arc::clone(&plan), &again, spec, &args.how, (args.limit, ledger), teller)
 }
 
-/// When the run began that this one goes on with.
+/// When the run began that this attempt resumes.
 fn interrupted_since(plan: &Plan, adopt: bool) -> Option<SystemTime> {
     let known = ledger::interrupted_since(&plan.state, &plan.name);
     known.or_else(|| (adopt || plan.adopts).then(|| exec::adopted_since(plan)).flatten())
@@ -234,10 +234,6 @@ pub(super) fn carry_out(
     let (started, start) = (now(), Instant::now());
     let (plan, mut outcome, tally) = attempts(plan, again, options, teller)?;
     let seconds = start.elapsed().as_secs_f64();
-    if outcome.aborted.is_none() {
-        let bugs = tally.imbalances().into_iter().map(|what| Failure::new(Exit::Bug, what));
-        outcome.failures.extend(bugs);
-    }
     let facts = RunFacts {
         spec: spec.display().to_string(),
         started,
@@ -261,12 +257,16 @@ fn attempts(
     mut options: Options,
     Teller { screen, signals, .. }: &Teller,
 ) -> Result<(Arc<Plan>, Outcome, Tally), Exit> {
-    let start = Instant::now();
-    for attempt in 1.. {
+    let (start, deadline, mut attempt) = (Instant::now(), plan.limits.deadline, 1);
+    loop {
         let mut progress = Progress::new(&plan, Style::of(screen), screen);
         let mut outcome = exec::run(&plan, &options, signals, &mut progress);
         let tally = progress.finish();
-        let left = plan.limits.deadline.map(|deadline| deadline.0.saturating_sub(start.elapsed()));
+        if outcome.aborted.is_none() {
+            let bugs = tally.imbalances().into_iter().map(|what| Failure::new(Exit::Bug, what));
+            outcome.failures.extend(bugs);
+        }
+        let left = deadline.map(|deadline| deadline.0.saturating_sub(start.elapsed()));
         if attempt == ATTEMPTS || !outcome.has_only_losses() || left.is_some_and(|left| left.is_zero()) {
             outcome.give_up_what_is_lost();
             return Ok((plan, outcome, tally));
@@ -278,8 +278,8 @@ fn attempts(
         next.limits.deadline = left.map(Duration);
         plan = Arc::new(next);
         options.ledger = LedgerUse::Resume;
+        attempt += 1;
     }
-    unreachable!("the last attempt returns")
 }
 
 /// Keeps other runs of the job away, or waits for the end of one for as long as `wait` says. A signal ends that.
