@@ -124,3 +124,29 @@ fn a_preview_needs_no_sink_and_nothing_that_comes_later() {
     assert!(ran.stderr.contains("error: there is no column `nosuch`"), "{}", ran.stderr);
     assert!(work.expect(64, &["preview", "begun.toml", "nosuch"]).stderr.contains("there is no stage named `nosuch`"));
 }
+
+/// Whatever is wrong with a URL, what stands where a password stands is shown nowhere.
+#[test]
+fn a_password_in_a_spec_is_shown_nowhere() {
+    const JOB: &str = "name = 'job'\n[sources.t]\ntype = 'postgres'\nurl = 'postgres://u:PASSWORD@h/d'\ntable = 't'\n\
+                       columns = ['n int64']\n[sinks.none]\ntype = 'discard'\ninput = 't'\n";
+    for password in ["canary", "ca@nary", "ca#nary", "ca%nary", "ca/nary", "ca?nary", "ca\"nary", "ca nary"] {
+        let work = Work::new();
+        work.file("job.toml", JOB.replace("PASSWORD", password));
+        let set = format!("sources.t.url=postgres://u:{password}@h/d");
+        let json = ["--format", "json"];
+        let commands = [
+            vec!["check", "job.toml"],
+            ["check", "job.toml"].into_iter().chain(json).collect(),
+            vec!["job.toml"],
+            ["job.toml"].into_iter().chain(json).collect(),
+            vec!["plan", "job.toml", "--set", &set],
+        ];
+        for args in commands {
+            let ran = work.expect(78, &args);
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(!said.contains("nary"), "{password}, {args:?}: {said}");
+            assert!(said.contains("password"), "{password}, {args:?}: {said}");
+        }
+    }
+}

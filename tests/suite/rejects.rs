@@ -113,3 +113,24 @@ fn a_record_that_two_sinks_refuse_counts_once() {
         }
     }
 }
+
+#[test]
+fn a_split_is_said_to_lack_its_action_only_where_it_has_one() {
+    const JOB: &str = "name = 'job'\n[sources.rows]\ntype = 'files'\npath = 'in/*.csv'\nformat = 'csv'\n\
+                       columns = ['n int64']\nDONE\n[sinks.out]\ntype = 'files'\ninput = 'rows'\npath = '-'\n\
+                       format = 'ndjson'\n";
+    let cases = [
+        ("", "in/a.csv: all of it was written; it counts when the job succeeds"),
+        ("done = 'delete'", "in/a.csv: stored, but its `done` action has not run"),
+    ];
+    for (done, said) in cases {
+        let work = Work::new();
+        work.file("job.toml", JOB.replace("DONE", done));
+        work.file("in/a.csv", "n\n1\n");
+        work.file("in/b.csv", "n\nx\n");
+        let ran = work.expect(65, &["job.toml"]);
+        assert!(ran.stderr.contains(said), "{done}: {}", ran.stderr);
+        assert_eq!(ran.stderr.contains("`done` action"), !done.is_empty(), "{}", ran.stderr);
+        assert!(work.path("in/a.csv").exists());
+    }
+}
