@@ -181,7 +181,7 @@ pub struct Rows {
     pub filtered: u64,
     /// Kept by a stage that puts something out only at the end, or the second input of a join.
     pub gathered: u64,
-    /// Rows that a stage made without one of its input: what it put out at the end, or of a list's items.
+    /// Rows that a stage made without one of its input: what it emitted at the end, or a list's items.
     pub made: u64,
     /// Not stored although they should have been.
     pub failed: u64,

@@ -15,7 +15,7 @@ pub enum Exit {
     Usage = 64,
     /// More rejects than `limits.rejects` allows.
     Rejects = 65,
-    /// An input does not exist, or is not what the run that broke off began with.
+    /// An input does not exist, or is not what the interrupted run began with.
     InputMissing = 66,
     /// A service did not answer, or refused, after all retries, or not for `limits.stall`; or a stage needs more
     /// memory than it may use.
@@ -30,7 +30,7 @@ pub enum Exit {
     TryAgain = 75,
     /// A service or the file system refused the permission.
     NoPermission = 77,
-    /// The job spec is invalid, or has changed since the run that broke off.
+    /// The job spec is invalid, or has changed since the interrupted run.
     Spec = 78,
     /// Aborted by a second SIGINT.
     Interrupted = 130,

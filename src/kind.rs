@@ -89,8 +89,8 @@ impl Order {
         }
     }
 
-    /// The workers of a sink without transactions whose rows replace earlier ones of their key: so many unless the spec
-    /// says otherwise.
+    /// The workers of a sink without transactions whose rows replace earlier ones of their key; `default` of them unless the
+    /// spec says otherwise.
     pub fn workers(self, key: Expr, default: usize) -> Workers {
         match self {
             Order::Input => Workers::Keyed(key, default),

@@ -25,7 +25,7 @@
 //! - A **failure** is what stops a split, a stage or the job, with the exit code that says so.
 //! - An **acknowledgement** belongs to a batch. A split is settled when everything that came of it has been
 //!   answered for by every sink it reaches. Only then does the source's `done` action run, in split order.
-//! - A **run** may take several **attempts**: one that broke off is gone on with by the next command, under its
+//! - A **run** may take several **attempts**: an interrupted one is resumed by the next command, under its
 //!   name, from what the **ledger** says is stored. [`ledger`] tells how.
 //!
 //! # The rooms, in reading order

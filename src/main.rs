@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     ExitCode::from(runner::cli::main(std::env::args_os()).code())
 }
 
-/// `STOP_AT=POINT=PASSES`: whoever comes to the point after so many passes says so, and stays there until the process is
+/// `STOP_AT=POINT=PASSES`: a thread that comes to the point after PASSES passes says so, and stays there until the process is
 /// killed.
 #[cfg(feature = "failpoints")]
 #[expect(clippy::print_stderr, reason = "a test waits for the line")]

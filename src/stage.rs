@@ -200,7 +200,7 @@ pub trait Transform: Send + Sync {
         TransformProperties::default()
     }
 
-    /// Called before the first worker is made, where the run can be gone on with should it break off.
+    /// Called before the first worker is made, where the run can be resumed should it be interrupted.
     ///
     /// # Errors
     /// What an earlier attempt has left cannot be used.
@@ -239,14 +239,14 @@ pub trait TransformWorker: Send {
     /// The stage cannot go on at all.
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure>;
 
-    /// What a gathering transform puts out after its last input, a batch at a time; called until it answers
+    /// What a gathering transform emits after its last input, a batch at a time; called until it answers
     /// `None`. Not called where something is missing from the input: then there is no right answer.
     fn finish(&mut self) -> Result<Option<Made>, Failure> {
         Ok(None)
     }
 }
 
-/// What a gathering transform puts out at the end.
+/// What a gathering transform emits at the end.
 #[derive(Debug)]
 pub struct Made {
     /// The rows.
@@ -289,7 +289,7 @@ pub trait Sink: Send + Sync {
     /// What the sources of the job read: where only rows tell what it writes, it must refuse these.
     fn avoid(&self, _reads: Vec<Reads>) {}
 
-    /// Called before the first worker is made, where the run can be gone on with should it break off. A sink that
+    /// Called before the first worker is made, where the run can be resumed should it be interrupted. A sink that
     /// promises to hold every row once guards itself from then on: it keeps, under the run's name, what it needs to
     /// know its rows again.
     ///
@@ -393,7 +393,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// So many samples a rehearsal shows of a batch.
+    /// How many samples a rehearsal shows of a batch, at most.
     pub const SAMPLES: usize = 3;
 }
 

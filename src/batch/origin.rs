@@ -78,7 +78,7 @@ impl Origin {
         Origin::new(split, seq, Block { first_record: 1, ..Block::default() }, len)
     }
 
-    /// The origin of one of the batches that a gathering stage puts out: its rows are counted from `first` on.
+    /// The origin of one of the batches that a gathering stage emits: its rows are counted from `first` on.
     pub fn made(split: SplitId, seq: u64, first: u64, len: usize) -> Self {
         Origin::new(split, seq, Block { first_record: first, ..Block::default() }, len)
     }

@@ -69,9 +69,9 @@ fn shown(plan: &Plan, collector: &Collector, refused: &Refused) -> String {
     let width = width.filter(|_| console::Term::stdout().is_term());
     let names: Vec<&str> = ends.iter().map(|end| plan.stages[*end].name.as_str()).collect();
     let mut text = table(schema, &rows.parts, width);
-    let more = if rows.count >= collector.wanted { ", as many as were asked for" } else { ", and no more" };
+    let (first, all) = if rows.count >= collector.wanted { ("first ", "") } else { ("", " in all") };
     let plural = |count: usize| if count == 1 { "" } else { "s" };
-    let _ = writeln!(text, "\n{} row{} of {}{more}", rows.count, plural(rows.count), names.join(", "));
+    let _ = writeln!(text, "\n{first}{} row{} of {}{all}", rows.count, plural(rows.count), names.join(", "));
     if refused.count > 0 {
         let _ = writeln!(text, "{} record{} rejected on the way", refused.count, plural(refused.count));
         refused.told.iter().for_each(|line| {

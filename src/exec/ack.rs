@@ -62,7 +62,7 @@ impl Tracker {
 #[must_use = "dropping it marks the split incomplete"]
 pub(super) struct Ack {
     split: SplitId,
-    /// `None` for what a stage puts out at the end: no split of the input stands behind it.
+    /// `None` for what a stage emits at the end: no split of the input stands behind it.
     tracker: Option<Arc<Tracker>>,
     answered: bool,
 }

@@ -290,7 +290,7 @@ impl<'a> Coordinator<'a> {
             }
         }
         let name = &self.plan.stages[stage].name;
-        Err(Failure::new(Exit::Unavailable, format!("`{name}` was not waited for any longer")))
+        Err(Failure::new(Exit::Unavailable, format!("`{name}` did not answer before the run was aborted")))
     }
 
     fn split(&self, split: SplitId) -> &Split {
@@ -389,7 +389,7 @@ impl<'a> Coordinator<'a> {
         if let Err(failure) = self.journal.save(&[]).and_then(|()| self.arrange_rejects()) {
             self.fail(failure);
         }
-        // Whoever runs the command again for a failure goes on with this run, and stores nothing twice.
+        // Whoever runs the command again for a failure resumes this run, and stores nothing twice.
         let failed = !self.outcome.failures.is_empty() || !self.outcome.lost.is_empty();
         self.verify();
         for (stage, gauge) in &self.run.gauges {

@@ -129,7 +129,7 @@ impl Prepared {
     }
 }
 
-/// For every worker of a pool that gathers, its stage: what it puts out at the end is a split of its own.
+/// For every worker of a pool that gathers, its stage: what it emits at the end is a split of its own.
 fn gathering(plan: &Plan) -> impl Iterator<Item = StageId> {
     let pools = plan.pools.iter().filter(|pool| plan.stages[pool.head].role.is_breaker());
     pools.flat_map(|pool| std::iter::repeat_n(pool.head, pool.workers))
@@ -306,7 +306,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The splits of what a stage puts out at the end, one per worker.
+    /// The splits of what a stage emits at the end, one per worker.
     fn own_splits(&self, stage: StageId) -> impl Iterator<Item = SplitId> + use<> {
         let all = self.shared.source_of.clone().into_iter().enumerate();
         all.filter(move |(_, source)| *source == stage).map(|(split, _)| SplitId(split as u32))

@@ -81,10 +81,10 @@ pub struct Options {
 /// What becomes of the job's ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LedgerUse {
-    /// It is left alone: nothing of the run is kept to go on with.
+    /// It is left alone: no progress is recorded.
     #[default]
     Off,
-    /// A run that broke off is gone on with; else a new one begins.
+    /// An interrupted run is resumed; else a new one begins.
     Resume,
     /// The same; and a run that only the targets know of is taken over.
     Adopt,
@@ -112,7 +112,7 @@ pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mu
 }
 
 /// Marks a run finished, where it is: the next one is a new one. To be called when everything else has been done, as a
-/// process that is killed before this goes on with the run, and finds nothing left to do.
+/// process that is killed before this leaves a run to resume, with nothing left to do.
 ///
 /// # Errors
 /// The ledger cannot be written.
@@ -134,7 +134,7 @@ pub fn close(plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
 /// Why a run has not begun.
 enum Unbegun {
     Failed(Failure),
-    /// It is not waited for any longer.
+    /// It was aborted while something did not answer.
     Aborted(Box<Outcome>),
 }
 

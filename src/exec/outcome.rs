@@ -20,7 +20,7 @@ pub struct Outcome {
     pub splits: usize,
     /// The run was ended at once: by a second signal, or because nothing moved any more.
     pub aborted: Option<Exit>,
-    /// The run, where it can be gone on with.
+    /// The run, where it can be resumed.
     pub run: Option<Resumed>,
     /// What targets have lost of that which they had acknowledged. It counts as not stored, and its input is there:
     /// another attempt sends it again.
@@ -29,7 +29,7 @@ pub struct Outcome {
     pub complete: bool,
 }
 
-/// A run that can be gone on with, and what earlier attempts have done of it.
+/// A run that can be resumed, and what earlier attempts have done of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resumed {
     /// The run's name.

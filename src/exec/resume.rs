@@ -1,4 +1,4 @@
-//! The beginning of a run: a new one, or one that broke off and is gone on with.
+//! The beginning of a run: a new one, or an interrupted one that is resumed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ pub(super) struct Beginning {
     pub(super) listed: Vec<(StageId, Vec<Split>)>,
     /// Those that an earlier attempt has stored.
     pub(super) kept: BTreeMap<SplitId, KeptSplit>,
-    /// Where it can be gone on with.
+    /// Where it can be resumed.
     pub(super) durable: Option<Durable>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct KeptSplit {
     pub(super) action: Option<String>,
 }
 
-/// A run that can be gone on with.
+/// A run that can be resumed.
 pub(super) struct Durable {
     pub(super) ledger: Ledger,
     pub(super) run: Run,
@@ -50,7 +50,7 @@ pub(super) struct Durable {
 }
 
 impl Beginning {
-    /// Lists the splits, or finds out what is left of a run that broke off.
+    /// Lists the splits, or finds out what is left of an interrupted run.
     pub(super) fn new(plan: &Plan, options: &Options) -> Result<Beginning, Failure> {
         if !options.uses_ledger() {
             return Ok(Beginning { listed: list(plan)?, kept: BTreeMap::new(), durable: None });
@@ -60,7 +60,7 @@ impl Beginning {
         let parts = parts(plan);
         let broken = ledger.broken().filter(|_| !fresh).cloned();
         let again = match broken.as_ref().map(|run| go_on(plan, run, &parts)).transpose() {
-            // Nothing of it is left to do, or to lose: it need not be gone on with.
+            // Nothing of it is left to do, or to lose: it need not be resumed.
             Err(_) if broken.as_ref().is_some_and(|run| is_harmless(plan, run)) => None,
             again => again?.zip(broken),
         };
@@ -170,7 +170,7 @@ impl Beginning {
         let behind = ledger::folder(&plan.state, &plan.name).join("rejects");
         let file = match self.durable.as_ref().map(|durable| &durable.run) {
             Some(run) if run.attempts > 0 => {
-                // Where all is stored, so is what stages have put out at the end: splits of no source.
+                // Where all is stored, so is what stages have emitted at the end: splits of no source.
                 let all = run.all_stored();
                 let stored = |split| all || self.kept.contains_key(&SplitId(split));
                 let kept = Kept { run: &run.id, behind: &behind, stored: &stored };
@@ -181,7 +181,7 @@ impl Beginning {
         Ok(Some(if self.durable.is_some() { file.keep_behind(behind) } else { file }))
     }
 
-    /// Notes the attempt, durably: from now on there is a run to go on with.
+    /// Notes the attempt, durably: from now on there is a run to resume.
     pub(super) fn note(&mut self) -> Result<(), Failure> {
         let Some(Durable { ledger, run, .. }) = &mut self.durable else { return Ok(()) };
         ledger.begin(run)?;
@@ -191,7 +191,7 @@ impl Beginning {
 }
 
 impl Options {
-    /// Can the run be gone on with? Not a rehearsal, nor input that is read in part.
+    /// Can the run be resumed? Not a rehearsal, nor input that is read in part.
     fn uses_ledger(&self) -> bool {
         self.ledger != LedgerUse::Off && self.settles()
     }
@@ -217,7 +217,7 @@ fn parts(plan: &Plan) -> BTreeMap<String, String> {
 }
 
 /// When the run began that is to be adopted; `None` where there is none, or nobody can be asked: the attempt itself says
-/// why. What `now()` was in that run it must be in the plan that goes on with it.
+/// why. What `now()` was in that run it must be in the plan that resumes it.
 pub fn adopted_since(plan: &Plan) -> Option<SystemTime> {
     let beside = ledger::beside(&plan.state, &plan.name);
     let run = Run::new("", plan.now, parts(plan), std::iter::empty());
@@ -245,7 +245,7 @@ fn is_harmless(plan: &Plan, run: &Run) -> bool {
     harmless
 }
 
-/// What is left of a run that broke off.
+/// What is left of an interrupted run.
 fn go_on(plan: &Plan, run: &Run, parts: &BTreeMap<String, String>) -> Result<Again, Failure> {
     same_spec(run, parts)?;
     list_again(plan, run)

@@ -1,4 +1,4 @@
-//! The loop of a pool of transforms: take a message, apply, pass on; at the end, put out what was gathered.
+//! The loop of a pool of transforms: take a message, apply, pass on; at the end, emit what was gathered.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -29,7 +29,7 @@ pub(super) struct Worker {
     pub(super) batch: Option<BatchSize>,
     pub(super) chain: Chain,
     pub(super) outlet: Outlet,
-    /// The split that what it puts out at the end belongs to.
+    /// The split of the rows that it emits at the end.
     pub(super) own: SplitId,
     /// Where there is a second input: what the workers wait for.
     pub(super) ready: Option<Latch>,

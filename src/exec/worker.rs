@@ -42,7 +42,7 @@ pub(super) struct Shared {
     pub(super) stop: AtomicBool,
     /// Something is missing from the input or was lost on the way: what is whole or absent must stay absent.
     pub(super) partial: AtomicBool,
-    /// The source of every split; behind them, for what gathering stages put out at the end, those stages.
+    /// The source of every split; behind them, for what gathering stages emit at the end, those stages.
     pub(super) source_of: Vec<StageId>,
     /// Acknowledgements of input that was gathered: they are given when the whole run is stored.
     pub(super) late: Mutex<BTreeMap<SplitId, Ack>>,
@@ -130,7 +130,7 @@ pub(super) struct Chain {
     links: Vec<Link>,
     /// The columns behind the last link, for batches that were lost on the way.
     empty: Option<RecordBatch>,
-    /// Rows that the first transform has put out at the end so far.
+    /// Rows that the first transform has emitted at the end so far.
     made: u64,
 }
 
@@ -198,7 +198,7 @@ impl Chain {
         }
     }
 
-    /// The next batch of what the first transform puts out at the end, run through the others.
+    /// The next batch of what the first transform emits at the end, run through the others.
     pub(super) fn finish(&mut self, shared: &Shared, split: SplitId, seq: u64) -> Option<Result<Batch, Batch>> {
         let link = self.links.first_mut().filter(|link| !link.broken)?;
         let start = Instant::now();

@@ -155,7 +155,7 @@ impl Writer {
         }
     }
 
-    /// What this sink puts out of a batch of which it stores nothing.
+    /// What this sink emits of a batch of which it stores nothing.
     fn nothing_of(&self, batch: &Batch) -> Batch {
         let schema = self.shared.plan.stages[self.stage].output.as_ref().map(Schema::arrow);
         let records = RecordBatch::new_empty(schema.unwrap_or_else(|| batch.records.schema()));

@@ -1,4 +1,4 @@
-//! The ledger: what of a job's run is done, durably, so that a run that broke off can be gone on with.
+//! The ledger: what of a job's run is done, durably, so that an interrupted run can be resumed.
 //!
 //! One small SQLite file per job in the state directory, `NAME.ledger`. It holds one run: a name of its own, what
 //! of the spec must not change, the list of its splits as it was when the run began, and of each split whether
@@ -10,15 +10,15 @@
 //! every split done ─▶ stages clear what they kept for the run ─▶ report ─▶ [run: finished]
 //! ```
 //!
-//! A run whose ledger is not finished is gone on with by the next command, under its name: splits that are stored
-//! are not read again. What it is gone on with must be the same: another spec (but for speed, limits and places
+//! A run whose ledger is not finished is resumed by the next command, under its name: splits that are stored
+//! are not read again. What it is resumed with must be the same: another spec (but for speed, limits and places
 //! of reports) or another input is named, and needs `--fresh`, which begins a new run. Of a run in which nothing
-//! was stored nothing is left. Where one command runs several jobs, they are finished together: gone on with, the
+//! was stored nothing is left. Where one command runs several jobs, they are finished together: resumed, the
 //! command does not begin with the first of them anew.
 //!
 //! A split is stored when every sink it reaches has it durably and none of them will ever have to see it again.
 //! Where a sink's output is whole or absent, or a stage's answer depends on rows it has seen before, all splits
-//! are stored at once, at the end: until then a run that broke off reads them all again.
+//! are stored at once, at the end: until then an interrupted run reads them all again.
 //!
 //! The last that a command does is to note that its runs are finished. Killed after that and before its end, it has
 //! done its work, though the shell hears of a kill: the next command begins a new run, as after any other.
@@ -186,7 +186,7 @@ pub fn path(state: &Path, job: &str) -> PathBuf {
     state.join(format!("{job}.ledger"))
 }
 
-/// Where the stages of a job put aside what they need to go on with a run.
+/// Where the stages of a job keep what they need to resume a run.
 pub fn folder(state: &Path, job: &str) -> PathBuf {
     state.join(format!("{job}.run"))
 }
@@ -278,7 +278,7 @@ impl Ledger {
         })
     }
 
-    /// The run that broke off, if one has.
+    /// The interrupted run, if there is one.
     pub fn broken(&self) -> Option<&Run> {
         self.broken.as_ref()
     }

@@ -23,7 +23,7 @@ fn what_was_noted_is_there_for_the_next_one() {
     ledger.note(&[], &[(SplitId(2), Some("renamed".into()))]).expect("written");
     drop(ledger);
     let mut ledger = Ledger::open(&state, "job", false).expect("it is there");
-    let broken = ledger.broken().expect("a run that broke off").clone();
+    let broken = ledger.broken().expect("an interrupted run").clone();
     let states: Vec<_> = broken.splits.iter().map(|s| (s.state, s.read, s.rejected, s.action.as_deref())).collect();
     assert_eq!(states, [(State::Stored, 10, 2, None), (State::Left, 0, 0, None), (State::Done, 5, 0, Some("renamed"))]);
     assert_eq!((&broken.id, &broken.parts, broken.attempts), (&begun.id, &begun.parts, 1));

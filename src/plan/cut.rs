@@ -1,4 +1,4 @@
-//! A plan cut short: what leads to some stages, and a sink of the caller's that takes what these put out.
+//! A plan cut short: what leads to some stages, and a sink of the caller's that takes what these emit.
 
 use std::collections::BTreeMap;
 

@@ -83,7 +83,7 @@ pub struct Stage {
     pub inputs: Vec<StageId>,
     /// Its second input, which it takes whole before the first: the `with` of a join.
     pub side: Option<StageId>,
-    /// The columns it puts out.
+    /// The columns it emits.
     pub output: Option<Schema>,
     /// Short phrases about it.
     pub notes: Vec<String>,

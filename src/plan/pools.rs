@@ -111,7 +111,7 @@ fn connect(stages: &[Stage], pools: &mut [Pool]) {
 }
 
 /// How many messages leave a pool per batch of each source: a keyed one divides every message, and one that
-/// gathers is a source of its own for what it puts out at the end.
+/// gathers is a source of its own for what it emits at the end.
 fn arrivals_behind(stages: &[Stage], pool: &Pool) -> BTreeMap<StageId, u32> {
     let parts = if matches!(pool.intake, Intake::Keyed(_)) { pool.workers as u32 } else { 1 };
     let own = stages[pool.head].role.is_breaker().then_some((pool.head, 1));

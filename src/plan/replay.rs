@@ -151,7 +151,7 @@ impl Graft {
         self.main = useful;
     }
 
-    /// Would anything that is put out be wrong?
+    /// Would anything that is emitted be wrong?
     fn check(&self, stages: &[Stage]) -> Result<(), Failure> {
         let refuse = |message: String| Err(Failure::new(Exit::Usage, format!("cannot replay: {message}")));
         for id in &self.main {

@@ -41,7 +41,7 @@ pub const NOT_REPLAYABLE: RejectCode = RejectCode("not_replayable");
 pub const OWN: &str = ".rejects";
 
 /// A reject file under way. It holds the rejects of the last run, of all its attempts: a new run makes it anew, and
-/// one that is gone on with keeps the lines of splits that are stored.
+/// one that is resumed keeps the lines of splits that are stored.
 #[derive(Debug)]
 pub struct RejectFile {
     path: PathBuf,
@@ -78,7 +78,7 @@ struct Origin {
 struct Line<'a> {
     time: String,
     job: &'a str,
-    /// Absent where the run cannot be gone on with.
+    /// Absent where the run cannot be resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<&'a str>,
     stage: &'a str,
@@ -303,14 +303,14 @@ mod tests {
         fs::write(&path, text).expect("written");
         let behind = folder.path("behind");
         let kept = Kept { run: "a", behind: &behind, stored: &|split| split != 1 };
-        let mut second = RejectFile::go_on(&path, "job", &kept).expect("gone on with");
+        let mut second = RejectFile::go_on(&path, "job", &kept).expect("resumed");
         assert_eq!(numbers(&path), [(0, 1), (0, 2), (2, 1)]);
         second.write((0, "s"), None, "f", &reject(1, 1)).expect("written");
         second.sync().expect("synced");
         assert_eq!(numbers(&path), [(0, 1), (0, 2), (2, 1), (1, 1)]);
         assert_eq!(folder.names(), ["r.ndjson"]);
         // The lines of another run are of no use.
-        RejectFile::go_on(&path, "job", &Kept { run: "b", behind: &behind, stored: &|_| true }).expect("gone on with");
+        RejectFile::go_on(&path, "job", &Kept { run: "b", behind: &behind, stored: &|_| true }).expect("resumed");
         assert_eq!(numbers(&path), []);
         RejectFile::go_on(&folder.path("new/r"), "job", &kept).expect("there was none");
         RejectFile::go_on(Path::new("/dev/null"), "job", &kept).expect("a device keeps nothing");

@@ -34,7 +34,7 @@ pub struct Report {
     pub plan: String,
     /// Version of the program.
     pub runner: String,
-    /// The run, where it can be gone on with should it break off. All other numbers are of this attempt alone.
+    /// The run, where it can be resumed should it be interrupted. All other numbers are of this attempt alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunReport>,
     /// When this attempt at it began, UTC, RFC 3339.
@@ -128,7 +128,7 @@ pub struct StageReport {
     pub filtered: u64,
     /// Rows kept by a stage that puts something out only at the end, or the second input of a join.
     pub gathered: u64,
-    /// Rows made without one of the input: put out at the end, or items of lists.
+    /// Rows made without one of the input: emitted at the end, or items of lists.
     pub made: u64,
     /// Rows not stored although they should have been.
     pub failed: u64,

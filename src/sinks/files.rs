@@ -243,7 +243,7 @@ struct Files {
     packing: Packing,
     /// `limits.memory`
     memory: usize,
-    /// Where the run can be gone on with.
+    /// Where the run can be resumed.
     attempt: Mutex<Option<Attempt>>,
     /// What the job reads.
     inputs: Mutex<Vec<Reads>>,

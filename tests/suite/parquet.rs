@@ -118,7 +118,7 @@ fn columns_that_nobody_declared_are_shown() {
     assert!(plan.contains("id string, number int64, name string, tags list<string>, sound bool, day date"), "{plan}");
     assert!(plan.contains("parquet from `data/*.parquet`"), "{plan}");
     let preview = work.expect(0, &["preview", "read.toml", "points"]).stdout;
-    assert!(preview.contains("3 rows of points, and no more"), "{preview}");
+    assert!(preview.contains("3 rows of points in all"), "{preview}");
     let plan = work.expect(0, &["plan", "make.toml"]).stdout;
     assert!(plan.contains("parquet to `data/made.parquet`") && plan.contains("zstd, level 3"), "{plan}");
 }

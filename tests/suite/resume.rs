@@ -1,4 +1,4 @@
-//! Runs that broke off and are gone on with: what is read again, what is not, and what must not have changed.
+//! Interrupted runs that are resumed: what is read again, what is not, and what must not have changed.
 
 use std::{fs, thread, time::Duration};
 

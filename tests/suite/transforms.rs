@@ -142,7 +142,7 @@ string  list<string>
 t1      [\"n1\",\"n2\"]
 t2      null
 
-2 rows of crew, as many as were asked for
+first 2 rows of crew
 ";
     assert_eq!(preview(&work, &["crew", "--rows", "2", "--limit", "2"]), crew);
     let counted = "\
@@ -153,7 +153,7 @@ Ann               2  t6
 Bob               2  t4
 Cleo, Queen       2  t6
 
-3 rows of counted, and no more
+3 rows of counted in all
 1 record rejected on the way
   crew: field_count: expected 2 fields, found 3 (data/crew2.tsv:2)
 ";
@@ -173,7 +173,7 @@ fn preview_says_what_is_wrong() {
     let work = crews("[sinks.again]\ntype = \"discard\"\ninput = \"each\"\n");
     let ran = work.expect(64, &["preview", "job.toml", "nmed"]);
     assert!(ran.stderr.contains("there is no stage named `nmed`; did you mean `named`?"), "{}", ran.stderr);
-    assert!(preview(&work, &["again"]).contains("7 rows of each, and no more"));
+    assert!(preview(&work, &["again"]).contains("7 rows of each in all"));
     work.expect(64, &["preview", "job.toml", "each", "--rows", "0"]);
     work.expect(66, &["preview", "--set", "sources.names.path=gone.tsv", "job.toml"]);
     let ran = work.expect(78, &["preview", "job.toml", "--set", "transforms.each.column=director"]);
@@ -210,7 +210,7 @@ fn preview_stops_before_the_first_sink() {
         returning = ["id"]
     "#,
     );
-    let rows = "name\nstring\n──────\nAnn\nBob\n\n2 rows of rows, and no more\n";
+    let rows = "name\nstring\n──────\nAnn\nBob\n\n2 rows of rows in all\n";
     assert_eq!(preview(&work, &["main"]), rows);
     assert_eq!(preview(&work, &[]), rows, "`lookup` stands first, but reads `main`");
     let ran = work.expect(64, &["preview", "job.toml", "lookup"]);
@@ -226,7 +226,7 @@ fn preview_stops_when_it_has_enough() {
         work.file(&format!("data/crew{file}.tsv"), &lines);
     }
     let text = preview(&work, &["each", "--rows", "3"]);
-    assert!(text.contains("3 rows of each, as many as were asked for"), "{text}");
+    assert!(text.contains("first 3 rows of each"), "{text}");
     let all = preview(&work, &["counted", "--limit", "1000"]);
     assert!(all.contains("Ann       1000  t999\n"), "{all}");
     assert_eq!(json!(all.lines().count()), 6);

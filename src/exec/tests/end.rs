@@ -139,7 +139,7 @@ fn an_ordered_transform_has_its_input_in_order() {
         let rejects: Vec<(u64, String)> = ran.rejects.iter().map(|r| (r.position.record, r.message.clone())).collect();
         let expected: Vec<(u64, String)> =
             (0..240).filter(|n| n % 7 == 0).map(|n| (n + 1, format!("{n} divides by 7"))).collect();
-        assert_eq!(rejects, expected, "rows that are put out are counted on over the batches");
+        assert_eq!(rejects, expected, "rows that are emitted are counted on over the batches");
     }
 }
 

@@ -129,7 +129,7 @@ struct Build {
     /// The sources that the rows of a stage come from.
     origins: Vec<BTreeSet<usize>>,
     expected: Expected,
-    /// Splits so far; what gathering stages put out has numbers behind all of these.
+    /// Splits so far; what gathering stages emit has numbers behind all of these.
     splits: usize,
 }
 
@@ -244,7 +244,7 @@ impl Build {
         all
     }
 
-    /// What a gathering stage puts out: in batches of a hundred, each worker's behind those of the one before.
+    /// What a gathering stage emits: in batches of a hundred, each worker's behind those of the one before.
     fn gathered(&mut self, input: Stream, workers: usize) -> Stream {
         let mut held: Vec<Vec<i64>> = vec![Vec::new(); workers];
         for (i, lane) in input.values().flat_map(|lanes| lanes.iter().enumerate()) {

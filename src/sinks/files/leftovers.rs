@@ -23,7 +23,7 @@ fn place(attempt: &Attempt) -> PathBuf {
 }
 
 impl Leftovers {
-    /// No notes yet. Where the run cannot be gone on with none are made.
+    /// No notes yet. Where the run cannot be resumed none are made.
     pub(super) fn new(attempt: Option<&Attempt>) -> Self {
         match attempt {
             Some(attempt) => Leftovers { tag: attempt.run.clone(), notes: Some((place(attempt), None)) },

@@ -74,7 +74,7 @@ struct Postgres {
     plan: Arc<Plan>,
     /// Made by the first worker of a run: the table exists and fits.
     ready: Mutex<Option<Ready>>,
-    /// Where the run can be gone on with.
+    /// Where the run can be resumed.
     attempt: Mutex<Option<Attempt>>,
     /// Counts the workers.
     workers: AtomicU32,

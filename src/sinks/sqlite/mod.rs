@@ -164,7 +164,7 @@ struct Plan {
 
 struct Sqlite {
     plan: Arc<Plan>,
-    /// Where the run can be gone on with.
+    /// Where the run can be resumed.
     attempt: Mutex<Option<Attempt>>,
 }
 

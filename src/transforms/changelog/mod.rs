@@ -11,7 +11,7 @@
 //! finish changes nothing. With `emit = "change"` documents are stored while the run goes on: `document` of a
 //! row is the key's document with all operations of the row's batch applied, one text for all of the rows.
 //!
-//! No operation is applied twice: where the run can be gone on with should it break off, a document is put aside as it
+//! No operation is applied twice: where the run can be resumed should it be interrupted, a document is put aside as it
 //! was when its key is first met, durably before anything is put out that could change it in the store. An attempt
 //! that goes on begins from those, with the first operation.
 
@@ -200,7 +200,7 @@ struct Shared {
     store: Option<Arc<dyn Store>>,
     /// The sink that it belongs to.
     sink: String,
-    /// Documents as they were when the run began, where it can be gone on with.
+    /// Documents as they were when the run began, where it can be resumed.
     before: Mutex<Option<Arc<Before>>>,
     /// Bytes that the documents of all workers may take.
     memory: usize,
