@@ -89,7 +89,7 @@ impl Writer {
         if let Guarantee::ExactlyOnce { replaces } = self.guarantee {
             let complete = !message.ack.is_incomplete() && !self.behind;
             self.behind |= replaces && !complete;
-            self.settle_split(message.place.split, complete);
+            self.settle_split(&message.ack, complete);
         }
         if self.held.output.is_empty() {
             return self.pass_on(message);
@@ -100,8 +100,9 @@ impl Writer {
     }
 
     /// The sink commits a split of which nothing is missing, and keeps nothing of another.
-    fn settle_split(&mut self, split: SplitId, complete: bool) {
+    fn settle_split(&mut self, ack: &Ack, complete: bool) {
         let Some(worker) = &mut self.worker else { return };
+        let split = ack.split();
         let settled = guard(&self.shared.plan, self.stage, || match complete {
             true => worker.commit_split(split),
             false => worker.discard_split(split).map(|()| false),
@@ -113,6 +114,7 @@ impl Writer {
             Err(failure) => {
                 self.worker = None;
                 self.shared.fail(self.stage, failure);
+                ack.mark_incomplete();
                 self.withdraw();
             }
         }
@@ -134,11 +136,12 @@ impl Writer {
     /// What was held will not be stored. Its messages go on empty: order is kept by them.
     fn withdraw(&mut self) {
         let Held { acks, output, rows } = std::mem::take(&mut self.held);
+        // Before any of them leaves: who takes the end of a split that is whole commits it.
+        drop(acks);
         for message in output {
             let batch = message.batch.as_ref().map(|batch| self.nothing_of(batch));
             self.outlet.send(&self.shared, Message { batch, ..message });
         }
-        drop(acks);
         if rows > 0 {
             self.shared.partial.store(true, Ordering::SeqCst);
             self.shared.send(Event::Withdrawn { stage: self.stage, rows });

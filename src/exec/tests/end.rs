@@ -288,6 +288,39 @@ fn output_of_rows_that_are_taken_back_never_leaves() {
     assert!(count.done.lock().expect("no panic").is_empty());
 }
 
+/// What was accepted of split 0 waits for the commit of split 1, which fails.
+#[test]
+fn no_reader_keeps_a_split_whose_rows_are_taken_back() {
+    let (mut main, mut lookup) = (Collect::new(Delivery::BySplit), Collect::new(Delivery::Ordered));
+    (main.durable, main.fails_to_end) = (false, Some(1));
+    (lookup.durable, lookup.ends_splits) = (false, true);
+    let count = Count::new(2, 3, 5);
+    let mut job = Job::new();
+    let source = job.source(&count, 1);
+    let middle = job.sink(&main, &[source], Common { concurrency: Some(1), ..Common::default() }, None);
+    // With room for one message, the first split ends at the reader before the last has left.
+    let narrow = Common { queue: Some(1), ..Common::default() };
+    job.sink(&lookup, &[middle], narrow, None);
+    let ran = job.run();
+    assert_eq!((lookup.all(), ran.outcome.exit()), (vec![], Exit::Io));
+    assert_eq!(*lookup.ended.lock().expect("no panic"), ["drop 0", "drop 1"]);
+    assert!(count.done.lock().expect("no panic").is_empty());
+}
+
+/// All rows of a split are refused, and then it cannot be committed.
+#[test]
+fn a_split_without_accepted_rows_whose_end_fails_is_not_done() {
+    let (mut sink, count) = (Collect::new(Delivery::Ordered), Count::new(2, 1, 5));
+    (sink.durable, sink.ends_splits, sink.fails_to_end) = (false, true, Some(1));
+    let mut job = Job::new();
+    let source = job.source(&count, 1);
+    let sift = job.sift(&[source], 0, |n| if n < 5 { Fate::Keep } else { Fate::Refuse });
+    job.sink(&sink, &[sift], Common::default(), None);
+    let ran = job.run();
+    assert_eq!((sink.all(), ran.outcome.exit()), ((0..5).collect(), Exit::Io));
+    assert_eq!(*count.done.lock().expect("no panic"), [0]);
+}
+
 #[test]
 fn a_split_that_is_not_whole_is_not_kept() {
     for (lost, fails_at) in [(None, Some((1, 1))), (Some(12), None)] {

@@ -171,6 +171,8 @@ pub(super) struct Collect {
     pub(super) durable: bool,
     /// Does the end of a split make its rows durable? Noted in `ended`.
     pub(super) ends_splits: bool,
+    /// The end of this split fails.
+    pub(super) fails_to_end: Option<u32>,
     pub(super) needs_order: bool,
     pub(super) ended: Arc<Mutex<Vec<String>>>,
     /// Was `commit` called?
@@ -187,6 +189,7 @@ impl Collect {
             before: Arc::new(|_| Ok(())),
             durable: true,
             ends_splits: false,
+            fails_to_end: None,
             needs_order: false,
             ended: Arc::default(),
             committed: Arc::default(),
@@ -231,6 +234,9 @@ impl SinkWorker for Collector {
     }
 
     fn commit_split(&mut self, split: SplitId) -> Result<bool, Failure> {
+        if self.of.fails_to_end == Some(split.0) {
+            return Err(Failure::new(Exit::Io, "disk full"));
+        }
         self.of.ended.lock().expect("no test panics here").push(format!("end {}", split.0));
         Ok(self.of.ends_splits)
     }
