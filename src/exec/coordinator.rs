@@ -406,11 +406,11 @@ impl<'a> Coordinator<'a> {
         let plan = self.plan;
         // After a failure what targets keep of the run stays, too: the next attempt asks them what they have.
         let closed = if self.outcome.unfinished == 0 && !self.outcome.too_many_rejects && !failed {
-            let finished = self.journal.finish(plan, |stage, call| guard(plan, stage, call));
-            self.outcome.complete = finished.is_ok();
-            finished
+            fail::fail_point!("run-stored");
+            self.outcome.complete = true;
+            Ok(())
         } else if self.is_blank() {
-            self.journal.forget(plan, |stage, call| guard(plan, stage, call))
+            self.journal.forget(plan)
         } else {
             Ok(())
         };

@@ -7,16 +7,15 @@ use std::collections::BTreeMap;
 
 use super::{
     outcome::Resumed,
-    resume::{Beginning, Durable, KeptSplit},
+    resume::{Beginning, Durable, KeptSplit, end_sinks},
 };
 use crate::{
     batch::{Reject, RejectCode, Schema, SplitId},
     event::StageId,
     failure::Failure,
     ledger::Stored,
-    plan::{Plan, Role},
+    plan::Plan,
     rejects::{RecordKey, RejectFile},
-    stage::Attempt,
 };
 
 /// The reject file and the ledger of a run under way.
@@ -83,46 +82,15 @@ impl Journal {
         self.durable.as_ref().is_some_and(|durable| durable.run.attempts == 1)
     }
 
-    /// Everything is stored and done: what targets keep under the run's name goes.
-    pub(super) fn finish(
-        &mut self,
-        plan: &Plan,
-        guard: impl Fn(StageId, Call<'_>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let Some(Durable { attempts, .. }) = self.durable.take() else { return Ok(()) };
-        fail::fail_point!("run-stored");
-        end_sinks(plan, &attempts, guard)?;
-        fail::fail_point!("run-cleared");
-        Ok(())
-    }
-
     /// These splits are not stored any more: the next attempt reads them again.
     pub(super) fn forget_splits(&mut self, splits: &[SplitId]) -> Result<(), Failure> {
         self.durable.as_mut().map_or(Ok(()), |durable| durable.ledger.forget_splits(splits))
     }
 
     /// Nothing was stored: there is nothing to resume, and nothing of it stays in the targets.
-    pub(super) fn forget(
-        &mut self,
-        plan: &Plan,
-        guard: impl Fn(StageId, Call<'_>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    pub(super) fn forget(&mut self, plan: &Plan) -> Result<(), Failure> {
         let Some(Durable { ledger, attempts, .. }) = self.durable.take() else { return Ok(()) };
-        end_sinks(plan, &attempts, guard)?;
+        end_sinks(plan, &attempts)?;
         ledger.forget()
     }
-}
-
-/// A call of a stage, to be made where a panic is caught.
-type Call<'a> = &'a mut dyn FnMut() -> Result<(), Failure>;
-
-fn end_sinks(
-    plan: &Plan,
-    attempts: &BTreeMap<StageId, Attempt>,
-    guard: impl Fn(StageId, Call<'_>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    attempts.iter().try_for_each(|(stage, attempt)| match &plan.stages[*stage].role {
-        Role::Sink(sink) => guard(*stage, &mut || sink.end(attempt)),
-        _ => Ok(()),
-    })
 }

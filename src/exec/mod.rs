@@ -41,13 +41,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs,
-    io::ErrorKind,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 pub use outcome::{Outcome, Resumed};
@@ -62,7 +58,7 @@ use watchdog::Watchdog;
 use crate::{
     event::Observer,
     failure::{Exit, Failure},
-    ledger,
+    ledger::Ledger,
     plan::Plan,
     stage::Mode,
 };
@@ -112,21 +108,22 @@ pub fn run(plan: &Arc<Plan>, options: &Options, signals: &Signals, observer: &mu
 }
 
 /// Marks a run finished, where it is: the next one is a new one. To be called when everything else has been done, as a
-/// process that is killed before this leaves a run to resume, with nothing left to do.
+/// process that is killed before this leaves a run to resume: its targets are asked whether everything is still there.
+/// What targets keep under the run's name goes after that; what of it cannot be removed goes when the next run begins.
 ///
 /// # Errors
 /// The ledger cannot be written.
 pub fn close(plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
-    match &outcome.run {
-        Some(run) if outcome.complete => ledger::finish(&plan.state, &plan.name, &run.id)?,
-        _ => return Ok(()),
-    }
-    // Until now it says whether what was stored is still there. What cannot be removed goes with the next run.
-    let folder = ledger::folder(&plan.state, &plan.name);
-    if let Err(error) = fs::remove_dir_all(&folder)
-        && error.kind() != ErrorKind::NotFound
-    {
-        tracing::warn!("{}", Failure::writing(&folder, &error));
+    let Some(Resumed { id, .. }) = outcome.run.as_ref().filter(|_| outcome.complete) else { return Ok(()) };
+    let mut ledger = Ledger::open(&plan.state, &plan.name, false)?;
+    let finished = ledger.finish(id)?;
+    fail::fail_point!("run-finished");
+    if finished.is_some_and(|run| resume::clear_up(plan, &run)) {
+        fail::fail_point!("run-cleared");
+        // What is not noted is done again when the next run begins, and nothing is there to be removed.
+        if let Err(failure) = ledger.cleared(id) {
+            tracing::warn!("{failure}");
+        }
     }
     Ok(())
 }

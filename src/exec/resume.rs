@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    io::ErrorKind,
     sync::Arc,
     time::SystemTime,
 };
@@ -57,12 +59,20 @@ impl Beginning {
         }
         let fresh = options.ledger == LedgerUse::Fresh;
         let mut ledger = Ledger::open(&plan.state, &plan.name, fresh)?;
+        if let Some(run) = ledger.uncleared() {
+            clear_up(plan, run);
+        }
         let parts = parts(plan);
         let broken = ledger.broken().filter(|_| !fresh).cloned();
         let again = match broken.as_ref().map(|run| go_on(plan, run, &parts)).transpose() {
-            // Nothing of it is left to do, or to lose: it need not be resumed.
-            Err(_) if broken.as_ref().is_some_and(|run| is_harmless(plan, run)) => None,
-            again => again?.zip(broken),
+            Err(failure) => {
+                // Nothing of it is left to do, or to lose: it need not be resumed.
+                let harmless = broken.as_ref().filter(|run| is_harmless(plan, run)).ok_or(failure)?;
+                ledger.leave_beside(&harmless.ledger, &harmless.id)?;
+                clear_up(plan, harmless);
+                None
+            }
+            Ok(again) => again.zip(broken),
         };
         let (mut listed, mut kept, mut run) = match again {
             Some(((listed, kept), run)) => (listed, kept, run),
@@ -80,11 +90,6 @@ impl Beginning {
             return Ok(Beginning { listed, kept, durable: None });
         }
         let token = ledger::new_id();
-        // Of a run that has nothing left to do the targets may have forgotten all.
-        if run.attempts > 0 && run.splits.iter().all(|entry| entry.state == State::Done) {
-            let attempts = attempts(plan, &run, true, &token);
-            return Ok(Beginning { listed, kept, durable: Some(Durable { ledger, run, attempts }) });
-        }
         let mut targets = Targets::inspect(plan, &attempts(plan, &run, run.attempts > 0, &token))?;
         let adopted = targets.lost_run(plan, options, &mut ledger, run.attempts > 0)?;
         let resumed = run.attempts > 0 || adopted.is_some();
@@ -114,14 +119,7 @@ impl Beginning {
     /// one which has lost some: they are read again.
     fn check_sinks(&mut self, plan: &Plan) -> Result<(), Failure> {
         let Some(durable) = &mut self.durable else { return Ok(()) };
-        // Of a run that has nothing left to do the targets may have forgotten all; what a server holds is asked of it.
-        let over = durable.run.splits.iter().all(|entry| entry.state == State::Done);
-        for (stage, sink) in plan.sinks().filter(|(_, sink)| !over || sink.properties().may_lose) {
-            if self.kept.is_empty() {
-                break;
-            }
-            let Some(attempt) = durable.attempts.get(&stage) else { continue };
-            let Some(loss) = guard(plan, stage, || sink.check(Some(attempt)))? else { continue };
+        for (stage, sink) in plan.sinks() {
             let behind = leading_to(plan, stage);
             let sources = self.listed.iter().flat_map(|(source, splits)| std::iter::repeat_n(*source, splits.len()));
             let lost: Vec<SplitId> = (0..)
@@ -130,6 +128,8 @@ impl Beginning {
                 .filter(|(split, source)| behind.contains(source) && self.kept.contains_key(split))
                 .map(|(split, _)| split)
                 .collect();
+            let Some(attempt) = durable.attempts.get(&stage).filter(|_| !lost.is_empty()) else { continue };
+            let Some(loss) = guard(plan, stage, || sink.check(Some(attempt)))? else { continue };
             for split in &lost {
                 if self.kept.get(split).is_some_and(|kept| kept.gone) {
                     let name = &plan.stages[stage].name;
@@ -223,6 +223,30 @@ pub fn adopted_since(plan: &Plan) -> Option<SystemTime> {
     let run = Run::new("", plan.now, parts(plan), std::iter::empty());
     let targets = Targets::inspect(plan, &attempts(plan, &run, false, "")).ok()?;
     targets.unknown_since(|other| beside.contains(&(other.ledger.clone(), other.run.clone())))
+}
+
+/// A run is over: what targets keep under its name goes, and what stages have kept in the job's folder. Says whether all
+/// of it is gone; what is not is no reason to do anything again.
+pub(super) fn clear_up(plan: &Plan, run: &Run) -> bool {
+    let ended = end_sinks(plan, &attempts(plan, run, true, ""));
+    let folder = ledger::folder(&plan.state, &plan.name);
+    let removed = match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::writing(&folder, &error)),
+        _ => Ok(()),
+    };
+    let result = ended.and(removed);
+    if let Err(failure) = &result {
+        tracing::warn!("what was kept of run {} goes when the next one begins: {failure}", run.id);
+    }
+    result.is_ok()
+}
+
+/// Tells every sink that the run is over.
+pub(super) fn end_sinks(plan: &Plan, attempts: &BTreeMap<StageId, Attempt>) -> Result<(), Failure> {
+    attempts.iter().try_for_each(|(stage, attempt)| match &plan.stages[*stage].role {
+        Role::Sink(sink) => guard(plan, *stage, || sink.end(attempt)),
+        _ => Ok(()),
+    })
 }
 
 /// Is everything of the run done, or is nothing of it anywhere, as the ledger and every target say?

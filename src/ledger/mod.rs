@@ -7,7 +7,7 @@
 //! ```text
 //! begin ─▶ splits listed ─▶ [run, splits]   durable before the first record is read
 //! sinks durable ─▶ [split: stored, n rejects] ─▶ `done` action ─▶ [split: done]
-//! every split done ─▶ stages clear what they kept for the run ─▶ report ─▶ [run: finished]
+//! every split done ─▶ report ─▶ [run: finished] ─▶ stages clear what they kept for the run
 //! ```
 //!
 //! A run whose ledger is not finished is resumed by the next command, under its name: splits that are stored
@@ -20,8 +20,10 @@
 //! Where a sink's output is whole or absent, or a stage's answer depends on rows it has seen before, all splits
 //! are stored at once, at the end: until then an interrupted run reads them all again.
 //!
-//! The last that a command does is to note that its runs are finished. Killed after that and before its end, it has
-//! done its work, though the shell hears of a kill: the next command begins a new run, as after any other.
+//! The last that a command does for its jobs is to note that their runs are finished, and only then do targets forget
+//! them: as long as a run can be resumed, they can tell whether all of it is still there. Killed after the note, a command
+//! has done its work, though the shell hears of a kill: the next one begins a new run, as after any other, and first
+//! clears what the last one has left.
 //!
 //! The ledger alone makes nothing exactly once: a process may be killed after a sink has committed and before the
 //! ledger says so. So each sink guards itself, under the run's name ([`Attempt`](crate::stage::Attempt)): SQLite and PostgreSQL keep a
@@ -86,6 +88,7 @@ pub struct Ledger {
     connection: Connection,
     id: String,
     broken: Option<Run>,
+    uncleared: Option<Run>,
     beside: BTreeSet<(String, String)>,
 }
 
@@ -248,7 +251,7 @@ impl Ledger {
             }
             other => return Err(foreign(path, other)),
         }
-        let broken = read(&connection, path)?.filter(|(_, finished)| finished.is_none()).map(|(run, _)| run);
+        let last = read(&connection, path)?;
         let look = || {
             let id = connection.query_row("SELECT id FROM ledger", [], |row| row.get(0))?;
             let mut beside = connection.prepare("SELECT ledger, run FROM beside")?;
@@ -256,8 +259,15 @@ impl Ledger {
                 beside.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
             Ok((id, beside))
         };
-        let (id, beside) = look().map_err(|error| failed(&error))?;
-        Ok(Ledger { path: path.to_owned(), connection, id, broken, beside })
+        let (id, beside): (_, BTreeSet<_>) = look().map_err(|error| failed(&error))?;
+        let (broken, uncleared) = match last {
+            Some((run, None)) => (Some(run), None),
+            Some((run, Some(_))) => {
+                (None, Some(run).filter(|run| beside.contains(&(run.ledger.clone(), run.id.clone()))))
+            }
+            None => (None, None),
+        };
+        Ok(Ledger { path: path.to_owned(), connection, id, broken, uncleared, beside })
     }
 
     /// Its name, which no other ledger has.
@@ -281,6 +291,33 @@ impl Ledger {
     /// The interrupted run, if there is one.
     pub fn broken(&self) -> Option<&Run> {
         self.broken.as_ref()
+    }
+
+    /// Notes that the run of this name has ended well: the next one is a new one. What targets keep of it is its own
+    /// business until that is gone. Gives the run, if it is there.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn finish(&mut self, run: &str) -> Result<Option<Run>, Failure> {
+        let now = stamp(SystemTime::now());
+        self.write(|transaction| {
+            transaction.execute("INSERT OR IGNORE INTO beside SELECT ledger, id FROM run WHERE id = ?1", [run])?;
+            transaction.execute("UPDATE run SET finished = ?1 WHERE id = ?2", [now.as_str(), run]).map(drop)
+        })?;
+        Ok(self.broken.take().filter(|broken| broken.id == run))
+    }
+
+    /// The last run, if it is finished, and targets may keep something of it.
+    pub fn uncleared(&self) -> Option<&Run> {
+        self.uncleared.as_ref()
+    }
+
+    /// Targets keep nothing of this run any more.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn cleared(&mut self, run: &str) -> Result<(), Failure> {
+        self.write(|transaction| transaction.execute("DELETE FROM beside WHERE run = ?1", [run]).map(drop))
     }
 
     /// Notes that an attempt at a run begins; a new run takes the place of the last one.
@@ -377,18 +414,6 @@ pub fn beside(state: &Path, job: &str) -> BTreeSet<(String, String)> {
     let path = path(state, job);
     let ledger = path.exists().then(|| Ledger::at(&path).ok()).flatten();
     ledger.map(|ledger| ledger.beside).unwrap_or_default()
-}
-
-/// Notes that a run has ended well: the next one is a new one.
-///
-/// # Errors
-/// The ledger cannot be written.
-pub fn finish(state: &Path, job: &str, run: &str) -> Result<(), Failure> {
-    let mut ledger = Ledger::at(&path(state, job))?;
-    let now = stamp(SystemTime::now());
-    ledger.write(|transaction| {
-        transaction.execute("UPDATE run SET finished = ?1 WHERE id = ?2", [now.as_str(), run]).map(drop)
-    })
 }
 
 /// Removes a ledger that cannot be used.

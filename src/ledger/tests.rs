@@ -40,10 +40,16 @@ fn what_was_noted_is_there_for_the_next_one() {
     let ledger = Ledger::open(&state, "job", false).expect("it is there");
     assert!(ledger.broken().expect("not finished").all_stored());
     drop(ledger);
-    finish(&state, "job", "another run").expect("written");
-    assert!(Ledger::open(&state, "job", false).expect("it is there").broken().is_some());
-    finish(&state, "job", &begun.id).expect("written");
-    assert!(Ledger::open(&state, "job", false).expect("it is there").broken().is_none());
+    let open = || Ledger::open(&state, "job", false).expect("it is there");
+    assert_eq!(open().finish("another run").expect("written"), None);
+    assert!(open().broken().is_some());
+    assert_eq!(open().finish(&begun.id).expect("written").map(|run| run.id), Some(begun.id.clone()));
+    let mut ledger = open();
+    assert!(ledger.broken().is_none());
+    assert_eq!(ledger.uncleared().map(|run| &run.id), Some(&begun.id));
+    assert!(ledger.is_beside(&begun.ledger, &begun.id), "what targets keep of it stands in nobody's way");
+    ledger.cleared(&begun.id).expect("written");
+    assert_eq!((open().uncleared(), open().is_beside(&begun.ledger, &begun.id)), (None, false));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod leftovers;
 mod output;
 mod packing;
 mod parquet;
+mod published;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use self::{
     leftovers::Leftovers,
     packing::{Compression, Packing},
     parquet::GroupSize,
+    published::Published,
     target::{Target, numbered},
     writer::{Form, Order, Writer},
 };
@@ -301,6 +303,14 @@ impl Sink for Files {
         Ok(())
     }
 
+    fn check(&self, attempt: Option<&Attempt>) -> Result<Option<String>, Failure> {
+        match attempt {
+            Some(_) if self.is_stream() => Ok(Some(format!("what `{}` was given is not kept there", self.spec.path))),
+            Some(attempt) => Published::lost(attempt),
+            None => Ok(None),
+        }
+    }
+
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
         let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(Box::new(Writer::new(Order {
@@ -313,6 +323,7 @@ impl Sink for Files {
             mode,
             inputs: self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             leftovers: Leftovers::new(attempt.as_ref()),
+            published: Published::new(attempt.as_ref()),
         })?))
     }
 }

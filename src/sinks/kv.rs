@@ -133,8 +133,8 @@ impl Sink for Kv {
         Ok((!known).then(|| format!("`{}` is not what run {} has written to", self.path.display(), attempt.run)))
     }
 
-    fn end(&self, _attempt: &Attempt) -> Result<(), Failure> {
-        self.store.end()
+    fn end(&self, attempt: &Attempt) -> Result<(), Failure> {
+        self.store.end(&attempt.run)
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {

@@ -115,7 +115,10 @@ impl Store for Folder {
         }
     }
 
-    fn end(&self) -> Result<(), Failure> {
+    fn end(&self, run: &str) -> Result<(), Failure> {
+        if !self.is_of(run)? {
+            return Ok(());
+        }
         let marker = self.inner.root.join(MARKER);
         match fs::remove_file(&marker) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::writing(&marker, &error)),

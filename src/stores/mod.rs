@@ -66,11 +66,11 @@ pub trait Store: Send + Sync {
     /// It cannot be read.
     fn is_of(&self, run: &str) -> Result<bool, Failure>;
 
-    /// The run is over: its marker goes.
+    /// The run is over: its marker goes. Another run's stays.
     ///
     /// # Errors
     /// It cannot be removed.
-    fn end(&self) -> Result<(), Failure>;
+    fn end(&self, run: &str) -> Result<(), Failure>;
 
     /// What people call the place of a key's document.
     fn place(&self, key: &str) -> String;

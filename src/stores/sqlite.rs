@@ -113,8 +113,8 @@ impl Store for Sqlite {
         found.optional().map(|found| found.is_some()).map_err(|error| self.inner.reading(&error))
     }
 
-    fn end(&self) -> Result<(), Failure> {
-        match self.inner.path.exists() {
+    fn end(&self, run: &str) -> Result<(), Failure> {
+        match self.is_of(run)? {
             true => self.inner.mark(None),
             false => Ok(()),
         }

@@ -129,7 +129,9 @@ fn sample_tables_postgres() {
     let left = |work: &Work| {
         let mut left = Left::new();
         left.insert("rows".into(), server.ask("select name, town from sample_table order by name"));
-        left.insert("receipts".into(), server.ask("select to_regclass('_runner_receipts') is null"));
+        if server.ask("select to_regclass('_runner_receipts') is not null") == "t" {
+            left.insert("_runner_receipts".into(), "there".into());
+        }
         let mut tracked = Left::new();
         database(&mut tracked, work, "out/tracking.db");
         let main = server.ask("select id, town from sample_table order by id");

@@ -42,5 +42,6 @@ mod telling;
 mod terminal;
 mod todo;
 mod transforms;
+mod unfinished;
 mod values;
 mod work;

@@ -91,7 +91,10 @@ impl Case<'_> {
     }
 
     fn compare(&self, work: &Work, about: &str, ran: &Ran, expected: &Left) {
-        let found = (self.left)(work);
+        let mut found = (self.left)(work);
+        if ran.stderr.contains(CLEARED_LATER) {
+            found.retain(|name, _| !name.contains("_runner_") && !name.contains("/.writing"));
+        }
         for name in expected.keys().chain(found.keys()) {
             let [expected, found] = [expected, &found].map(|left| left.get(name).map_or("", |text| text));
             assert!(expected == found, "{about}: {name}: {}\n{}", difference(expected, found), ran.stderr);
@@ -99,6 +102,9 @@ impl Case<'_> {
         assert_eq!(litter(&work.path("")), [""; 0].map(std::path::PathBuf::from), "{about}");
     }
 }
+
+/// All is stored, and what targets have kept of the run could not be removed: so it says, and ends well.
+const CLEARED_LATER: &str = "goes when the next one begins";
 
 /// The files that are whole or absent, whatever happens.
 fn whole(work: &Work) -> Left {
@@ -146,6 +152,7 @@ fn files_of_all_kinds() {
         ("files-create", &[73]),
         ("files-write", &[74]),
         ("files-sync", &[74]),
+        ("files-note-published", &[73]),
         ("files-rename", &[74]),
         ("files-sync-folder", &[74]),
         ("done-rename", &[74]),

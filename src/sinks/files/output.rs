@@ -111,6 +111,11 @@ impl Suspended {
 pub(super) struct Finished(Temporary);
 
 impl Finished {
+    /// Its hidden name and the file that it becomes; `None` for what was written into at once.
+    pub(super) fn paths(&self) -> Option<(&Path, &Path)> {
+        self.0.path.as_deref().zip(self.0.to.as_ref().map(Destination::path))
+    }
+
     /// Gives it its name, durably.
     pub(super) fn publish(mut self) -> Result<(), Failure> {
         let file = &mut self.0;

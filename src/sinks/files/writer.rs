@@ -9,6 +9,7 @@ use super::{
     leftovers::Leftovers,
     output::{Finished, Packing, Suspended, Unfinished},
     parquet::{Pages, Parquet},
+    published::Published,
     target::{Target, numbered},
 };
 use crate::{
@@ -36,6 +37,7 @@ pub(super) struct Order {
     /// What the job reads.
     pub(super) inputs: Vec<Reads>,
     pub(super) leftovers: Leftovers,
+    pub(super) published: Published,
 }
 
 /// How rows become bytes.
@@ -334,6 +336,7 @@ impl SinkWorker for Writer {
         self.write_window(self.split.unwrap_or(SplitId(0)))?;
         self.end_all()?;
         self.finished.sort_by_key(|(target, part, _)| (*target, *part));
+        self.order.published.note(self.finished.iter().map(|(.., finished)| finished))?;
         for (_, _, finished) in self.finished.drain(..) {
             finished.publish()?;
             fail::fail_point!("files-published");

@@ -174,7 +174,7 @@ impl Store for Notes {
         Ok(true)
     }
 
-    fn end(&self) -> Result<(), Failure> {
+    fn end(&self, _run: &str) -> Result<(), Failure> {
         Ok(())
     }
 

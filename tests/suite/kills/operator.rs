@@ -2,6 +2,7 @@
 //! input, the target, the state directory, the host or the working directory is not what it was. Each attempt ends well
 //! with the right rows, or says why not and leaves no row twice and no wrong id.
 
+mod folder;
 mod input;
 mod memory;
 mod model;
@@ -40,6 +41,7 @@ const POINTS: &[Point] = &[
     ("ledger-note", 1),
     ("ledger-noted", 1),
     ("run-stored", 0),
+    ("run-finished", 0),
     ("run-cleared", 0),
     ("sqlite-commit", 3),
     ("sqlite-commit", 12),
@@ -52,6 +54,7 @@ const POSTGRES_POINTS: &[Point] = &[
     ("ledger-note", 1),
     ("ledger-noted", 1),
     ("run-stored", 0),
+    ("run-finished", 0),
     ("run-cleared", 0),
     ("postgres-commit", 3),
     ("postgres-commit", 12),
@@ -84,7 +87,7 @@ struct Trial<'a> {
     elsewhere: bool,
     flags: Vec<&'static str>,
     put_back: bool,
-    /// Is everything stored and noted?
+    /// Is everything stored and noted? Where the input is another one then, the next run is a new one.
     over: bool,
     /// How often the operator did what.
     acts: &'a mut BTreeMap<String, usize>,
@@ -96,6 +99,13 @@ struct Trial<'a> {
 fn has_hosts() -> bool {
     let status = Command::new("unshare").args(["--mount", "--uts", "true"]).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
+}
+
+/// The run that the ledger of `job.toml` knows last, if it is over.
+fn finished(work: &Work) -> Option<String> {
+    let status = work.expect(0, &["status", "job.toml", "--format", "json"]).stdout;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    (status["state"] == "finished").then(|| status["run"].as_str().unwrap().to_owned())
 }
 
 impl Trial<'_> {
@@ -233,7 +243,7 @@ impl Trial<'_> {
                 self.aside = None;
             }
         }
-        let done = code == Some(0) || over;
+        let done = code == Some(0) || finished;
         if let Err(why) = self.model.check(&now, done) {
             self.fail(&why);
         }
@@ -275,7 +285,8 @@ impl Trial<'_> {
             fs::rename(work.path("moved"), work.path(self.state())).unwrap();
             return;
         }
-        let what = match self.chance.below(11) {
+        let first = if self.over { 4 } else { 0 };
+        let what = match first + self.chance.below(11 - first) {
             0..=2 => return self.change_input(),
             3 => {
                 self.input.reorder(work, database, self.chance);
@@ -424,8 +435,7 @@ impl Trial<'_> {
                 }
                 None => {}
             }
-            // What is over now needs no target any more: it may be another's by the time of the next attempt.
-            if !last && !self.over && self.flags.is_empty() && self.chance.below(8) > 0 {
+            if !last && self.flags.is_empty() && self.chance.below(8) > 0 {
                 self.change();
             }
         }

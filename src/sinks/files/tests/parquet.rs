@@ -17,6 +17,7 @@ use crate::{
         leftovers::Leftovers,
         packing::{Codec, Packing},
         parquet::{GroupSize, Pages},
+        published::Published,
         target::Target,
         writer::{Form, Order, Writer},
     },
@@ -222,6 +223,7 @@ fn row_groups_under_way_stay_within_their_memory() {
         mode: Mode::Write,
         inputs: Vec::new(),
         leftovers: Leftovers::new(None),
+        published: Published::new(None),
     })
     .expect("a writer");
     let (mut most, mut rows) = (0, 0);

@@ -10,13 +10,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
-use super::super::killing::{Chance, Killed, Point, kills, seed};
+use super::{
+    super::killing::{Chance, Killed, Point, kills, seed},
+    finished,
+};
 use crate::{servers::Memcached, work::Work};
 
-const POINTS: &[Point] =
-    &[("ledger-note", 0), ("ledger-note", 2), ("ledger-noted", 2), ("done", 2), ("run-stored", 0), ("run-cleared", 0)];
+const POINTS: &[Point] = &[
+    ("ledger-note", 0),
+    ("ledger-note", 2),
+    ("ledger-noted", 2),
+    ("done", 2),
+    ("run-stored", 0),
+    ("run-finished", 0),
+    ("run-cleared", 0),
+];
 
 /// A run that was killed so often may end.
 const PER_RUN: usize = 4;
@@ -135,6 +143,8 @@ fn torment(
     let enough = kills.min(killed.count() + PER_RUN);
     let mut log = format!("{name}, see {}\n", work.path("").display());
     let mut fresh = false;
+    // The last run that was over before.
+    let mut before = None;
     for _ in 0..60 {
         let mut args = vec!["job.toml".to_owned()];
         for (key, values) in
@@ -168,7 +178,9 @@ fn torment(
             Some(ran.code)
         };
         // Killed at the very end it has done all the same.
-        let code = code.or_else(|| is_finished(work).then_some(0));
+        let run = finished(work);
+        let code = code.or_else(|| (run.is_some() && run != before).then_some(0));
+        before = run;
         let said = work.read("stderr");
         let _ = writeln!(log, "{lost} attempt: {code:?}\n{said}");
         let end = code.map_or("killed".to_owned(), |code| code.to_string());
@@ -193,12 +205,6 @@ fn torment(
         }
     }
     panic!("no end is in sight: {log}")
-}
-
-/// Does the ledger say that the last run is over?
-fn is_finished(work: &Work) -> bool {
-    let status = work.expect(0, &["status", "job.toml", "--format", "json"]).stdout;
-    serde_json::from_str::<Value>(&status).unwrap()["state"] == "finished"
 }
 
 /// Files that are done with get their names again.
