@@ -101,6 +101,10 @@ impl fmt::Display for Server {
 /// A value for a statement, and the type that it has there.
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// Why a transaction does not begin.
+const NO_CONNECTION_FREE: &str = "a pool before the server may have no connection free, as every worker of a `postgres` \
+     stage holds one; give the pool more, or the stages a lower `concurrency`";
+
 /// One open connection.
 pub(crate) struct Session {
     runtime: ClientRuntime,
@@ -136,7 +140,12 @@ impl Session {
     pub(crate) fn begin(&self, how: &str, also: &str) -> Result<(), ServiceError> {
         // What the client knows of types it asked by statements that may not be there any more.
         self.client.clear_type_cache();
-        self.run(&format!("begin {how}; {}{also}", self.settings))
+        let begun = self.run(&format!("begin {how}; {}{also}", self.settings));
+        begun.map_err(|error| match error.answered || self.is_closed() {
+            true => error,
+            // A server begins at once; a pool between makes a client wait until a connection is free.
+            false => ServiceError { message: format!("{}: {NO_CONNECTION_FREE}", error.message), ..error },
+        })
     }
 
     /// Is the connection gone?

@@ -306,6 +306,29 @@ impl Drop for Pool {
     }
 }
 
+/// What reads holds its transaction while what writes wants one, and the pool has one connection.
+#[test]
+fn a_pool_that_is_too_small_is_named() {
+    let database = Database::new();
+    let pool = Pool::before(&database, 1);
+    let schema = &database.schema;
+    database.ask("create table w (id bigint); insert into w select * from generate_series(1, 50000)");
+    database.work.file(
+        "job.toml",
+        format!(
+            "name = 'job'\n[sources.s]\ntype = 'postgres'\nurl = {{ env = 'DATABASE_URL' }}\ntable = '{schema}.w'\n\
+             columns = ['id int64']\nbatch = {{ rows = 100 }}\n\
+             [sinks.t]\nqueue = 1\ntype = 'postgres'\ninput = 's'\nurl = {{ env = 'DATABASE_URL' }}\n\
+             table = '{schema}.t'\nstatement_timeout = '1s'\nretry = {{ attempts = 2, backoff = '10ms' }}\n"
+        ),
+    );
+    let mut command = database.work.command(&["job.toml"]);
+    let output = command.env("DATABASE_URL", &pool.url).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(69), "{said}");
+    assert!(said.contains("a pool before the server may have no connection free"), "{said}");
+}
+
 #[test]
 fn a_pool_of_transactions_may_stand_between() {
     let database = Database::new();
