@@ -16,9 +16,10 @@ use super::{
     ack::Tracker,
     activity::{self, WorkerState},
     gate::Gate,
-    inbox::{Inbox, Ordered, Reorder},
+    inbox::Inbox,
+    order::{Reorder, ordered},
     partition::Partition,
-    queue::{Gauge, QueueReceiver, QueueSender, queue},
+    queue::{Gauge, QueueReceiver, queue},
     read::{Reader, Reading},
     reject_limit::Cutoff,
     resume::{Beginning, KeptSplit},
@@ -197,7 +198,8 @@ impl Builder<'_> {
             let outlet = Outlet(pool.next.iter().map(outgoing).collect());
             let (inbox, receivers) = self.intake(id, pool, &mut gauges);
             let side = self.plan.stages[pool.head].side.map(|_| queue(DEFAULT_QUEUE, self.queue_bytes()));
-            let (side_sender, side_receiver) = side.unzip();
+            let (side_sender, side_receiver) =
+                side.map(|(sender, receiver)| (sender, QueueReceiver::Any(receiver))).unzip();
             tasks.push(self.pool(id, pool, receivers, side_receiver, &outlet)?);
             inboxes.extend(inbox.map(|inbox| ((id, false), Arc::new(inbox))));
             inboxes.extend(side_sender.map(|sender| ((id, true), Arc::new(Inbox::Any(sender)))));
@@ -208,26 +210,28 @@ impl Builder<'_> {
 
     /// The queues of a pool: the way in, and each worker's end.
     fn intake(&self, id: PoolId, pool: &Pool, gauges: &mut Gauges) -> (Option<Inbox>, Vec<QueueReceiver>) {
-        let mut make = || {
-            let (sender, receiver) = queue(pool.queue, self.queue_bytes());
+        let bytes = self.queue_bytes();
+        let mut ordered = |order| {
+            let (sender, receiver) = ordered(order, pool.queue, bytes);
             gauges.push((pool.head, sender.gauge()));
-            (sender, receiver)
+            (sender, QueueReceiver::Ordered(receiver))
         };
         match pool.intake {
             Intake::Splits => (None, Vec::new()),
             Intake::Any => {
-                let (sender, receiver) = make();
-                (Some(Inbox::Any(sender)), vec![receiver; pool.workers])
+                let (sender, receiver) = queue(pool.queue, bytes);
+                gauges.push((pool.head, sender.gauge()));
+                let receivers = vec![receiver; pool.workers].into_iter().map(QueueReceiver::Any);
+                (Some(Inbox::Any(sender)), receivers.collect())
             }
             Intake::Ordered | Intake::BySplit => {
-                let (senders, receivers): (Vec<QueueSender>, _) = (0..pool.workers).map(|_| make()).unzip();
-                let ordered = |(worker, sender)| Ordered::new(self.reorder(pool, worker, pool.workers), Some(sender));
-                (Some(Inbox::Ordered(senders.into_iter().enumerate().map(ordered).collect())), receivers)
+                let worker = |worker| ordered(self.reorder(pool, worker, pool.workers));
+                let (senders, receivers) = (0..pool.workers).map(worker).unzip();
+                (Some(Inbox::Ordered(senders)), receivers)
             }
             Intake::Keyed(_) => {
-                let (senders, receivers): (Vec<QueueSender>, _) = (0..pool.workers).map(|_| make()).unzip();
-                let partition = Partition::new(Arc::clone(self.plan), id);
-                (Some(Inbox::Keyed(Ordered::new(self.reorder(pool, 0, 1), None), partition, senders)), receivers)
+                let (senders, receivers) = (0..pool.workers).map(|_| ordered(self.reorder(pool, 0, 1))).unzip();
+                (Some(Inbox::Keyed(Partition::new(Arc::clone(self.plan), id), senders)), receivers)
             }
         }
     }

@@ -11,7 +11,7 @@
 //!
 //! Every worker runs one loop in a pool of its stage's own, so blocking on a queue never starves another
 //! stage. A worker passes on one message for each it takes (`message`), which lets a stage put the input
-//! back in order (`inbox`) while the sources read ahead no further than their memory (`gate`). A split is
+//! back in order (`order`) while the sources read ahead no further than their memory (`gate`). A split is
 //! answered for when everything that came of it has been (`ack`); what follows from that, up to its `done` action, is
 //! one state machine (`split_log`), and `journal` writes it down.
 
@@ -24,6 +24,7 @@ mod inbox;
 mod journal;
 mod launch;
 mod message;
+mod order;
 mod outcome;
 mod partition;
 mod queue;

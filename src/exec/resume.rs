@@ -16,7 +16,7 @@ use crate::{
     ledger::{self, Entry, Ledger, Run, State},
     plan::{Intake, Plan, Role},
     rejects::{Kept, RejectFile},
-    stage::{Attempt, Detail, Guarantee, Mode, Sink, Split},
+    stage::{Attempt, Detail, Guarantee, Mode, Repeats, Sink, Split},
 };
 
 /// Differences named one by one at most.
@@ -405,12 +405,33 @@ fn attempts(plan: &Plan, run: &Run, again: bool, token: &str) -> BTreeMap<StageI
             folder: ledger::folder(&plan.state, &plan.name),
             divided: pool.is_some_and(|pool| matches!(pool.intake, Intake::Keyed(_))),
             workers: pool.map_or(1, |pool| pool.workers as u32),
+            in_order: come_in_order(plan, run, id),
             splits: Arc::clone(&splits),
             record: Arc::clone(&record),
         };
         (id, attempt)
     };
     plan.stages.iter().enumerate().filter(|(_, stage)| !matches!(stage.role, Role::Source(_))).map(attempt).collect()
+}
+
+/// Do the rows of a split come to a stage in the same order in every attempt? Sizes of batches and numbers of workers may
+/// be others then. So a batch must come by one way, undivided; and what was gathered comes out in an order of its own, as
+/// do the partners that a second input has for a row. Nor has what is read in one go, as a view is, an order that is known.
+fn come_in_order(plan: &Plan, run: &Run, stage: StageId) -> bool {
+    let mut behind = leading_to(plan, stage);
+    let read: Vec<StageId> = behind.iter().flat_map(|id| plan.stages[*id].reads()).collect();
+    let has_one_way = read.len() == read.iter().collect::<BTreeSet<_>>().len();
+    behind.remove(&stage);
+    let in_one_go =
+        |name: &str| run.splits.iter().any(|entry| entry.source == name && entry.split.detail == Detail::Whole);
+    let keeps_order = |id: &StageId| {
+        let (stage, pool) = (&plan.stages[*id], &plan.pools[plan.pool_of(*id)]);
+        match &stage.role {
+            Role::Source(source) => source.properties().repeats == Repeats::InOrder && !in_one_go(&stage.name),
+            role => !role.is_breaker() && stage.side.is_none() && !matches!(pool.intake, Intake::Keyed(_)),
+        }
+    };
+    has_one_way && behind.iter().all(keeps_order)
 }
 
 /// A stage and all stages whose rows lead to it.

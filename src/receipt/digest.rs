@@ -33,9 +33,11 @@ impl Digest {
         let (words, rest) = bytes.as_chunks::<8>();
         words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
         if !rest.is_empty() {
-            let mut last = [0; 8];
-            last[..rest.len()].copy_from_slice(rest);
-            self.word(u64::from_le_bytes(last));
+            self.word(match bytes.last_chunk() {
+                // The same as the rest by itself, without a copy of a length that the processor cannot foresee.
+                Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+                None => rest.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+            });
         }
     }
 
@@ -43,6 +45,16 @@ impl Digest {
         let (a, b) = (mix(self.0 ^ KEYS[1], KEYS[3]), mix(self.1 ^ KEYS[0], KEYS[2]));
         (u128::from(a) << 64) | u128::from(b)
     }
+}
+
+/// The digest of rows in their order: of those before, where it is `before`, and these. That of no rows is 0.
+pub(super) fn chain(before: u128, rows: &[u128]) -> u128 {
+    let (mut a, mut b) = ((before >> 64) as u64, before as u64);
+    for row in rows {
+        a = mix(a ^ (row >> 64) as u64, KEYS[0]).wrapping_add(KEYS[2]);
+        b = mix(b ^ *row as u64, KEYS[1]).wrapping_add(KEYS[3]);
+    }
+    (u128::from(a) << 64) | u128::from(b)
 }
 
 /// The digest of every row, of all its values.
@@ -58,11 +70,12 @@ pub(super) fn rows(records: &RecordBatch) -> Vec<u128> {
 fn add(field: &Field, column: &ArrayRef, digests: &mut [Digest]) {
     macro_rules! each {
         ($value:expr) => {
-            for (row, digest) in digests.iter_mut().enumerate() {
-                match column.is_null(row) {
+            match column.nulls().filter(|nulls| nulls.null_count() > 0) {
+                None => digests.iter_mut().enumerate().for_each(|(row, digest)| $value(row, digest)),
+                Some(nulls) => digests.iter_mut().enumerate().for_each(|(row, digest)| match nulls.is_null(row) {
                     true => digest.word(KEYS[2]),
                     false => $value(row, digest),
-                }
+                }),
             }
         };
     }

@@ -8,26 +8,41 @@
 //! A receipt is a few parts, each of so many consecutive rows of the split: which of them were refused and why, and
 //! of the others the values given back, as an Arrow IPC stream. Parts are compressed.
 //!
-//! Answers belong to rows, not to places: an `UPDATE` moves rows in a heap, an index changes a plan, and a query then
-//! gives the same rows in another order. So a receipt keeps, beside each value that was given back and each refusal, a
-//! digest of the row that came. As long as rows come in the order of the first time they are compared one by one; from the
-//! first difference on they are looked up, equal rows by occurrence. Of a part in which all rows were accepted, and
-//! nothing was given back, there is only their number and the sum of their digests. A split whose content is not what it was is found out
-//! before it is committed, so that none of its rows goes on.
+//! Answers belong to rows. How a receipt knows rows again depends on whether they can come in another order, which the
+//! engine says of each sink ([`Attempt::in_order`](crate::stage::Attempt::in_order)):
+//!
+//! - Where they cannot (a file, a table by its key, and nothing on the way that divides rows), the first answer is that
+//!   of the first row, and so on. Of each part there is one digest of its rows in their order. Where it is another in
+//!   the end, rows have changed, are missing, came twice or in another order, and the split fails.
+//! - Where they can, a place says nothing: an `UPDATE` moves rows in a heap, an index changes a plan, and a query then
+//!   gives the same rows in another order; rows that were divided by a key come together as the sizes of batches have it.
+//!   So there is, beside each value that was given back and each refusal, a digest of the row that came. As long as rows
+//!   come in the order of the first time they are compared one by one; from the first difference on they are looked up,
+//!   equal rows by occurrence. Of a part in which all rows were accepted, and nothing was given back, there is only their
+//!   number and the sum of their digests.
+//!
+//! A digest of each row cannot be compressed. It is larger than all else of a row's receipt, and is written to the
+//! database's log and to its file, which is why it is there only where it is needed.
+//!
+//! Either way a split whose content is not what it was is found out before it is committed, so that none of its rows goes
+//! on. A part says itself which of these it has: receipts that lie in a database are read as they were written.
 
 mod digest;
 mod index;
+mod recorder;
 
 #[cfg(test)]
 mod tests;
 
 use std::{collections::VecDeque, io::Cursor, sync::Arc};
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_ipc::reader::StreamReader;
 use arrow_schema::{ArrowError, SchemaRef};
-use arrow_select::concat::{concat, concat_batches};
+use arrow_select::concat::concat;
 use serde::{Deserialize, Serialize};
+
+pub use self::recorder::Recorder;
 
 use self::index::{Given, Index};
 use crate::{
@@ -35,12 +50,6 @@ use crate::{
     failure::{Exit, Failure},
 };
 
-/// Rows of a part, about.
-const ROWS: usize = 1 << 16;
-/// Bytes of the values of a part, about, before they are compressed.
-const BYTES: usize = 4 << 20;
-/// zstd level 1, the fastest standard level.
-const LEVEL: i32 = 1;
 /// Bytes of a digest.
 const DIGEST: usize = 16;
 
@@ -67,20 +76,6 @@ pub struct Part {
     pub bytes: Vec<u8>,
 }
 
-/// Writes the receipt of a split.
-#[derive(Debug)]
-pub struct Recorder {
-    schema: SchemaRef,
-    rows: usize,
-    bytes: usize,
-    refused: Vec<RefusedRow>,
-    returned: Vec<RecordBatch>,
-    /// Of all rows.
-    digests: Vec<u128>,
-    /// Of the accepted rows.
-    sum: u128,
-}
-
 /// A part, but for the digests and the values given back, which come behind it.
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -88,8 +83,12 @@ struct Head {
     /// Is there a digest of each row?
     single: bool,
     refused: Vec<RefusedRow>,
-    /// The digests of the accepted rows added up, in hexadecimal digits.
-    sum: String,
+    /// Where rows may come in another order: the digests of the accepted rows added up, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sum: Option<String>,
+    /// Where they may not: the digest of all rows in their order, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chain: Option<String>,
 }
 
 /// A row that was refused.
@@ -98,76 +97,6 @@ struct RefusedRow {
     row: u32,
     code: String,
     why: String,
-}
-
-impl Recorder {
-    /// An empty one; `schema` describes what is given back.
-    pub fn new(schema: SchemaRef) -> Self {
-        let (refused, returned, digests) = (Vec::new(), Vec::new(), Vec::new());
-        Recorder { schema, rows: 0, bytes: 0, refused, returned, digests, sum: 0 }
-    }
-
-    /// Notes the answers for the next rows of the split. Gives the part that is full, where one is.
-    ///
-    /// # Errors
-    /// What was given back is not what was declared.
-    pub fn add(&mut self, records: &RecordBatch, answers: &Answers) -> Result<Option<Part>, Failure> {
-        let digests = digest::rows(records);
-        let at = self.rows as u32;
-        for (row, code, why) in &answers.refused {
-            self.bytes += why.len();
-            self.refused.push(RefusedRow { row: at + row, code: code.0.to_owned(), why: why.clone() });
-        }
-        for row in &answers.accepted {
-            self.sum = self.sum.wrapping_add(digests[*row as usize]);
-        }
-        self.rows += digests.len();
-        if !self.schema.fields().is_empty() {
-            let options = RecordBatchOptions::new().with_row_count(Some(answers.accepted.len()));
-            let (schema, columns) = (Arc::clone(&self.schema), answers.returned.clone());
-            let columns = if answers.accepted.is_empty() {
-                RecordBatch::new_empty(Arc::clone(&schema)).columns().to_vec()
-            } else {
-                columns
-            };
-            let returned = RecordBatch::try_new_with_options(schema, columns, &options);
-            let returned = returned.map_err(|error| broken(&error))?;
-            self.bytes += returned.get_array_memory_size();
-            self.returned.push(returned);
-        }
-        self.digests.extend(digests);
-        if self.rows < ROWS && self.bytes < BYTES { Ok(None) } else { self.part().map(Some) }
-    }
-
-    /// The last part. A split without rows has one, too: it says that all of it was stored.
-    ///
-    /// # Errors
-    /// As [`Recorder::add`].
-    pub fn part(&mut self) -> Result<Part, Failure> {
-        let rows = std::mem::take(&mut self.rows);
-        let (refused, sum) = (std::mem::take(&mut self.refused), hex(std::mem::take(&mut self.sum)));
-        let accepted = (rows - refused.len()) as u64;
-        let single = !(self.schema.fields().is_empty() && refused.is_empty());
-        let mut part = serde_json::to_vec(&Head { rows, single, refused, sum }).unwrap_or_default();
-        part.push(b'\n');
-        for digest in self.digests.drain(..).filter(|_| single) {
-            part.extend_from_slice(&digest.to_be_bytes());
-        }
-        let returned = std::mem::take(&mut self.returned);
-        self.bytes = 0;
-        if !self.schema.fields().is_empty() {
-            let mut write = || {
-                let records = concat_batches(&self.schema, &returned)?;
-                let mut writer = StreamWriter::try_new(&mut part, &self.schema)?;
-                writer.write(&records)?;
-                writer.finish()
-            };
-            write().map_err(|error| broken(&error))?;
-        }
-        let bytes = zstd::bulk::compress(&part, LEVEL)
-            .map_err(|error| Failure::new(Exit::Bug, format!("a receipt cannot be compressed: {error}")))?;
-        Ok(Part { accepted, bytes })
-    }
 }
 
 /// Reads the receipt of a split.
@@ -182,6 +111,8 @@ pub struct Receipt {
     index: Option<Index>,
     /// The rows that came of a part of which there is only the sum.
     seen: Vec<u128>,
+    /// The digest of the rows that came of a part of which there is only that of all of them.
+    chain: u128,
     /// Rows of which only that is known that they were accepted: how many are still to come, and what their digests add
     /// up to.
     rest: (u64, u128),
@@ -191,14 +122,29 @@ pub struct Receipt {
 #[derive(Debug, Default)]
 struct Loaded {
     rows: usize,
-    single: bool,
+    known_by: KnownBy,
     refused: VecDeque<RefusedRow>,
-    sum: u128,
-    digests: Vec<u128>,
     returned: Option<RecordBatch>,
     /// Rows and accepted rows that were asked for already.
     row: usize,
     accepted: usize,
+}
+
+/// What there is of the rows of a part to know them again.
+#[derive(Debug)]
+enum KnownBy {
+    /// The digest of each.
+    Each(Vec<u128>),
+    /// The sum of the digests of the accepted rows: all of them.
+    Sum(u128),
+    /// The digest of all of them in their order.
+    Chain(u128),
+}
+
+impl Default for KnownBy {
+    fn default() -> Self {
+        KnownBy::Each(Vec::new())
+    }
 }
 
 /// What has been found of the rows of a batch.
@@ -214,7 +160,8 @@ struct Found {
 impl Receipt {
     /// A receipt whose parts are still to be loaded.
     pub fn new(schema: SchemaRef, codes: &'static [RejectCode]) -> Self {
-        Receipt { schema, codes, part: Loaded::default(), next: 0, index: None, seen: Vec::new(), rest: (0, 0) }
+        let part = Loaded::default();
+        Receipt { schema, codes, part, next: 0, index: None, seen: Vec::new(), chain: 0, rest: (0, 0) }
     }
 
     /// The answers for the next rows of the split. `load` gives a part by its number, from 0.
@@ -239,16 +186,22 @@ impl Receipt {
                 self.part = Loaded::read(&part, &self.schema)?;
                 self.next += 1;
                 self.seen.clear();
+                self.chain = 0;
                 continue;
             }
             let (left, coming) = (self.part.rows - self.part.row, &digests[row..]);
-            let same = match self.part.single {
-                true => self.part.digests[self.part.row..].iter().zip(coming).take_while(|(a, b)| a == b).count(),
-                false => left.min(coming.len()),
+            let possible = left.min(coming.len());
+            let same = match &self.part.known_by {
+                KnownBy::Each(all) => all[self.part.row..].iter().zip(coming).take_while(|(a, b)| a == b).count(),
+                KnownBy::Sum(_) => {
+                    self.seen.extend_from_slice(&coming[..possible]);
+                    possible
+                }
+                KnownBy::Chain(_) => {
+                    self.chain = digest::chain(self.chain, &coming[..possible]);
+                    possible
+                }
             };
-            if !self.part.single {
-                self.seen.extend_from_slice(&coming[..same]);
-            }
             self.in_order(row, same, &mut found)?;
             row += same;
             if row < digests.len() && self.part.row < self.part.rows {
@@ -261,10 +214,16 @@ impl Receipt {
         self.collect(found)
     }
 
-    /// Are the rows that came those of the part, where there is only their sum?
+    /// Are the rows that came those of the part, where they were not compared one by one?
     fn is_complete(&self) -> bool {
-        let sum = self.seen.iter().fold(0_u128, |sum, digest| sum.wrapping_add(*digest));
-        self.part.single || (self.seen.len() == self.part.rows && sum == self.part.sum)
+        match self.part.known_by {
+            KnownBy::Each(_) => true,
+            KnownBy::Sum(wanted) => {
+                let sum = self.seen.iter().fold(0_u128, |sum, digest| sum.wrapping_add(*digest));
+                self.seen.len() == self.part.rows && sum == wanted
+            }
+            KnownBy::Chain(wanted) => self.part.row == self.part.rows && self.chain == wanted,
+        }
     }
 
     /// The answers for so many rows from `row` on, which come in the order of the first time.
@@ -367,12 +326,19 @@ impl Loaded {
     fn read(part: &[u8], schema: &SchemaRef) -> Result<Loaded, Failure> {
         let part = zstd::decode_all(part).map_err(|_| damaged())?;
         let end = part.iter().position(|byte| *byte == b'\n').ok_or_else(damaged)?;
-        let Head { rows, single, refused, sum } = serde_json::from_slice(&part[..end]).map_err(|_| damaged())?;
-        let sum = u128::from_str_radix(&sum, 16).map_err(|_| damaged())?;
+        let Head { rows, single, refused, sum, chain } = serde_json::from_slice(&part[..end]).map_err(|_| damaged())?;
+        let number = |digits: &str| u128::from_str_radix(digits, 16).map_err(|_| damaged());
         let size = if single { rows.checked_mul(DIGEST) } else { Some(0) };
         let behind = size.and_then(|size| part[end + 1..].split_at_checked(size));
         let (bytes, values) = behind.ok_or_else(damaged)?;
-        let digests = bytes.as_chunks::<DIGEST>().0.iter().map(|digest| u128::from_be_bytes(*digest)).collect();
+        let known_by = match (single, sum, chain) {
+            (false, None, Some(chain)) => KnownBy::Chain(number(&chain)?),
+            (false, Some(sum), None) => KnownBy::Sum(number(&sum)?),
+            (true, Some(_), None) => {
+                KnownBy::Each(bytes.as_chunks::<DIGEST>().0.iter().map(|digest| u128::from_be_bytes(*digest)).collect())
+            }
+            _ => return Err(damaged()),
+        };
         let mut returned = None;
         if !schema.fields().is_empty() {
             let mut reader = StreamReader::try_new(Cursor::new(values), None).map_err(|_| damaged())?;
@@ -383,16 +349,22 @@ impl Loaded {
             }
             returned = Some(records);
         }
-        Ok(Loaded { rows, single, refused: refused.into(), sum, digests, returned, row: 0, accepted: 0 })
+        Ok(Loaded { rows, known_by, refused: refused.into(), returned, row: 0, accepted: 0 })
     }
 
     /// Gives what was not asked for yet to the index, or to the rest.
     fn give(self, index: &mut Index, rest: &mut (u64, u128)) -> Result<(), Failure> {
-        let Loaded { rows, single, mut refused, sum, digests, returned, row, accepted } = self;
-        if !single {
-            *rest = (rest.0 + rows as u64, rest.1.wrapping_add(sum));
-            return Ok(());
-        }
+        let Loaded { rows, known_by, mut refused, returned, row, accepted } = self;
+        let digests = match known_by {
+            KnownBy::Each(digests) => digests,
+            KnownBy::Sum(sum) => {
+                *rest = (rest.0 + rows as u64, rest.1.wrapping_add(sum));
+                return Ok(());
+            }
+            // They can only come in their order, and did not.
+            KnownBy::Chain(_) if rows > 0 => return Err(differs()),
+            KnownBy::Chain(_) => return Ok(()),
+        };
         let left = (rows - row).checked_sub(refused.len()).ok_or_else(damaged)?;
         let returned = match returned {
             Some(all) if accepted + left != all.num_rows() => return Err(damaged()),
@@ -408,10 +380,6 @@ impl Loaded {
         }
         Ok(())
     }
-}
-
-fn hex(digest: u128) -> String {
-    format!("{digest:032x}")
 }
 
 /// The word that the sink has for a reason.

@@ -1,4 +1,4 @@
-//! Receipts by themselves: the answers are the same whatever the batches, in whatever order rows come.
+//! Receipts by themselves: the answers are the same whatever the batches, and in whatever order rows come where they may.
 
 use arrow_array::{Int64Array, StringViewArray, UInt32Array, cast::AsArray, types::Int64Type};
 use arrow_schema::{DataType, Field, Schema};
@@ -26,8 +26,8 @@ fn input(start: usize, end: usize) -> RecordBatch {
 }
 
 /// A split in which every seventh row was refused, written in batches of one size.
-fn written(schema: &SchemaRef, rows: usize, batch: usize) -> Vec<Vec<u8>> {
-    let mut recorder = Recorder::new(Arc::clone(schema));
+fn written(schema: &SchemaRef, in_order: bool, rows: usize, batch: usize) -> Vec<Vec<u8>> {
+    let mut recorder = Recorder::new(Arc::clone(schema), in_order);
     let mut parts = Vec::new();
     for start in (0..rows).step_by(batch) {
         let (mut answers, mut ids) = (Answers::default(), Vec::new());
@@ -76,9 +76,9 @@ fn ask(receipt: &mut Receipt, parts: &[Vec<u8>], rows: &[usize]) {
 
 #[test]
 fn the_answers_are_the_same_whatever_the_batches() {
-    for schema in [schema(), nothing()] {
+    for (schema, in_order) in [(schema(), false), (schema(), true), (nothing(), false), (nothing(), true)] {
         for (rows, write, read) in [(1000, 1000, 1), (1000, 13, 7), (200_000, 1000, 70_001), (7, 100, 3), (0, 1, 1)] {
-            let parts = written(&schema, rows, write);
+            let parts = written(&schema, in_order, rows, write);
             let mut receipt = Receipt::new(Arc::clone(&schema), CODES);
             let all: Vec<usize> = (0..rows).collect();
             all.chunks(read).for_each(|rows| ask(&mut receipt, &parts, rows));
@@ -102,7 +102,7 @@ fn rows_that_come_in_another_order_get_their_own_answers() {
         },
     ];
     for (schema, rows) in [(schema(), 20_003), (nothing(), 20_003)] {
-        let parts = written(&schema, rows, 5000);
+        let parts = written(&schema, false, rows, 5000);
         for order in orders {
             let mut receipt = Receipt::new(Arc::clone(&schema), CODES);
             let rows: Vec<usize> = (0..20_003).map(order).collect();
@@ -114,7 +114,7 @@ fn rows_that_come_in_another_order_get_their_own_answers() {
 
 #[test]
 fn equal_rows_get_their_answers_by_occurrence() {
-    let mut recorder = Recorder::new(schema());
+    let mut recorder = Recorder::new(schema(), false);
     let twice = take_record_batch(&input(0, 2), &UInt32Array::from(vec![1, 0, 1, 1])).expect("rows");
     let returned: Vec<ArrayRef> =
         vec![Arc::new(Int64Array::from(vec![10, 20, 30])), Arc::new(StringViewArray::from(vec![None::<&str>; 3]))];
@@ -134,15 +134,15 @@ fn equal_rows_get_their_answers_by_occurrence() {
 
 #[test]
 fn other_rows_than_before_are_told_and_so_is_damage() {
-    for schema in [schema(), nothing()] {
-        let parts = written(&schema, 10, 5);
+    for (schema, in_order) in [(schema(), false), (schema(), true), (nothing(), false), (nothing(), true)] {
+        let parts = written(&schema, in_order, 10, 5);
         let load = |number: u32| Ok(parts.get(number as usize).cloned());
         let asked = |ranges: &[(usize, usize)]| {
             let mut receipt = Receipt::new(Arc::clone(&schema), CODES);
             let answered = ranges.iter().try_for_each(|(a, b)| receipt.answers(&input(*a, *b), load).map(drop));
             answered.and_then(|()| receipt.end(load))
         };
-        assert!(asked(&[(0, 10)]).is_ok() && asked(&[(5, 10), (0, 5)]).is_ok());
+        assert_eq!((asked(&[(0, 10)]).is_ok(), asked(&[(5, 10), (0, 5)]).is_ok()), (true, !in_order));
         // One less, one more, one other, one twice.
         for ranges in [&[(0, 9)][..], &[(0, 11)], &[(1, 11)], &[(0, 9), (8, 9)], &[]] {
             assert_eq!(asked(ranges).expect_err("other rows").exit, Exit::InputMissing, "{ranges:?}");
@@ -157,7 +157,7 @@ fn other_rows_than_before_are_told_and_so_is_damage() {
 
 #[test]
 fn where_all_was_accepted_only_their_number_and_sum_are_kept() {
-    let mut recorder = Recorder::new(nothing());
+    let mut recorder = Recorder::new(nothing(), false);
     let (mut parts, batch) = (Vec::new(), 40_000);
     for start in [0, batch, 2 * batch, 3 * batch, 4 * batch] {
         let mut answers = Answers { accepted: (0..batch as u32).collect(), ..Answers::default() };
@@ -186,4 +186,77 @@ fn where_all_was_accepted_only_their_number_and_sum_are_kept() {
     // It was said of the refused row that it was accepted: none of the split goes on.
     assert_eq!(asked(&[3 * batch, 0, batch, 2 * batch, 4 * batch]).expect_err("too late").exit, Exit::InputMissing);
     assert!(asked(&[0, batch, 2 * batch, 3 * batch, 3 * batch]).is_err() && asked(&[0, batch]).is_err());
+}
+
+/// Numbers of rows as a split may come the second time, and whether it is the same.
+fn asked(parts: &[Vec<u8>], schema: &SchemaRef, rows: &[usize], batch: usize) -> Result<(), Failure> {
+    let all = input(0, rows.iter().max().map_or(0, |max| max + 1));
+    let load = |number: u32| Ok(parts.get(number as usize).cloned());
+    let mut receipt = Receipt::new(Arc::clone(schema), CODES);
+    for rows in rows.chunks(batch) {
+        let indices: UInt32Array = rows.iter().map(|row| Some(*row as u32)).collect();
+        receipt.answers(&take_record_batch(&all, &indices).expect("rows that are there"), load)?;
+    }
+    receipt.end(load)
+}
+
+#[test]
+fn where_rows_come_in_order_any_difference_is_found_by_the_end_of_the_split() {
+    const ROWS: usize = 150_000;
+    type Change = fn(&mut Vec<usize>);
+    let changes: [(&str, Change); 9] = [
+        ("another row", |rows| rows[70_000] = ROWS),
+        ("the last is another", |rows| rows[ROWS - 1] = ROWS),
+        ("two neighbours change places", |rows| rows.swap(8, 9)),
+        ("so do two in different parts", |rows| rows.swap(5, ROWS - 1)),
+        ("one is missing", |rows| {
+            rows.remove(90_000);
+        }),
+        ("the last is missing", |rows| rows.truncate(ROWS - 1)),
+        ("one more at the end", |rows| rows.push(ROWS)),
+        ("one twice", |rows| rows.insert(10, 10)),
+        ("none", Vec::clear),
+    ];
+    for schema in [schema(), nothing()] {
+        let parts = written(&schema, true, ROWS, 1000);
+        assert!(parts.len() > 2, "{}", parts.len());
+        let same: Vec<usize> = (0..ROWS).collect();
+        for batch in [777, 65_536, ROWS] {
+            asked(&parts, &schema, &same, batch).expect("the same rows");
+            for (what, change) in changes {
+                let mut rows = same.clone();
+                change(&mut rows);
+                let failure = asked(&parts, &schema, &rows, batch).expect_err(what);
+                assert_eq!(failure.exit, Exit::InputMissing, "{what}: {failure}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_rows_come_in_order_there_is_no_digest_of_each() {
+    let [each, chain] = [false, true].map(|in_order| written(&schema(), in_order, 14_000, 1000).concat().len());
+    assert!(each - chain > 13_900 * DIGEST, "{each} and {chain}");
+}
+
+#[test]
+fn receipts_of_earlier_versions_are_read() {
+    // As they were before there was a digest of all rows in their order.
+    let digests = digest::rows(&input(0, 3));
+    let sum = digests[0].wrapping_add(digests[2]);
+    let refused = r#"[{"row":1,"code":"constraint","why":"no"}]"#;
+    let mut single =
+        format!("{{\"rows\":3,\"single\":true,\"refused\":{refused},\"sum\":\"{sum:032x}\"}}\n").into_bytes();
+    digests.iter().for_each(|digest| single.extend_from_slice(&digest.to_be_bytes()));
+    let sum = digest::rows(&input(3, 5)).into_iter().fold(0, u128::wrapping_add);
+    let of_all = format!("{{\"rows\":2,\"single\":false,\"refused\":[],\"sum\":\"{sum:032x}\"}}\n").into_bytes();
+    let parts = [single, of_all].map(|part| zstd::bulk::compress(&part, recorder::LEVEL).expect("compressed"));
+    let load = |number: u32| Ok(parts.get(number as usize).cloned());
+    let mut receipt = Receipt::new(nothing(), CODES);
+    let answers = receipt.answers(&input(0, 5), load).expect("the same rows");
+    assert_eq!(answers.refused, [(1, CODES[0], "no".to_owned())]);
+    receipt.end(load).expect("all of them");
+    for (rows, same) in [(&[4, 2, 0, 3, 1][..], true), (&[0, 1, 2, 3], false), (&[0, 1, 2, 3, 5], false)] {
+        assert_eq!(asked(&parts, &nothing(), rows, 2).is_ok(), same, "{rows:?}");
+    }
 }

@@ -41,6 +41,9 @@ pub struct Attempt {
     pub divided: bool,
     /// How many workers the stage has.
     pub workers: u32,
+    /// Do the rows of a split that come to one worker come in the same order in every attempt, whatever the sizes of
+    /// batches and the numbers of workers before it are then?
+    pub in_order: bool,
     /// The run's splits.
     pub splits: Arc<Splits>,
     /// All that it takes to resume the run where its ledger is lost: kept beside the receipts, and given back as it is.
@@ -85,6 +88,7 @@ impl Attempt {
             folder,
             divided: false,
             workers: 1,
+            in_order: true,
             splits: Arc::default(),
             record: Arc::new([]),
         }

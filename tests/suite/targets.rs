@@ -257,8 +257,12 @@ const PAIRS: &str = "name = 'pairs'\n\
 
 /// The ids have been given, and the pairs are not stored.
 fn half_done(names: &[&str]) -> Work {
+    half_done_of(PAIRS, names)
+}
+
+fn half_done_of(job: &str, names: &[&str]) -> Work {
     let work = Work::new();
-    work.file("job.toml", PAIRS);
+    work.file("job.toml", job);
     fill(&work, names);
     fs::create_dir(work.path("out")).unwrap();
     let lookup = rusqlite::Connection::open(work.path("out/l.db")).unwrap();
@@ -276,7 +280,12 @@ fn half_done(names: &[&str]) -> Work {
 
 fn fill(work: &Work, names: &[&str]) {
     let input = rusqlite::Connection::open(work.path("in.db")).unwrap();
-    input.execute_batch("drop table if exists people; create table people (name text)").unwrap();
+    input
+        .execute_batch(
+            "drop table if exists people; drop view if exists shown; \
+             create table people (name text); create view shown as select name from people",
+        )
+        .unwrap();
     for name in names {
         input.execute("insert into people values (?1)", [name]).unwrap();
     }
@@ -288,16 +297,77 @@ fn pairs(work: &Work, file: &str, table: &str) -> Vec<(String, i64)> {
     rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
 }
 
+/// The rows of a query have no order, nor do those of a view.
 #[test]
 fn rows_that_come_back_in_another_order_keep_their_ids() {
+    for source in ["query = 'select name from people'", "table = 'shown'"] {
+        let names = ["Ada", "Grace", "Ada", "Edsger", "Barbara"];
+        let work = half_done_of(&PAIRS.replace("query = 'select name from people'", source), &names);
+        assert_eq!((pairs(&work, "out/t.db", "t").len(), pairs(&work, "out/l.db", "l").len()), (5, 0));
+        fill(&work, &["Barbara", "Ada", "Edsger", "Ada", "Grace"]);
+        work.expect(0, &["job.toml"]);
+        let main = pairs(&work, "out/t.db", "t");
+        assert_eq!(main.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
+        assert_eq!(pairs(&work, "out/l.db", "l"), main);
+    }
+}
+
+/// A table's rows come in the order of their numbers: their answers go by place, whatever the batches are.
+#[test]
+fn rows_that_come_in_order_keep_their_ids_and_others_are_found_out() {
+    let job = PAIRS.replace("query = 'select name from people'", "table = 'people'");
     let names = ["Ada", "Grace", "Ada", "Edsger", "Barbara"];
-    let work = half_done(&names);
-    assert_eq!((pairs(&work, "out/t.db", "t").len(), pairs(&work, "out/l.db", "l").len()), (5, 0));
-    fill(&work, &["Barbara", "Ada", "Edsger", "Ada", "Grace"]);
-    work.expect(0, &["job.toml"]);
+    let work = half_done_of(&job, &names);
+    for others in [
+        &["Grace", "Ada", "Ada", "Edsger", "Barbara"][..],
+        &["Ada", "Grace", "Ada", "Linus", "Barbara"],
+        &["Ada", "Grace", "Ada", "Edsger", "Barbara "],
+    ] {
+        fill(&work, others);
+        let ran = work.expect(66, &["job.toml"]);
+        for words in ["of `people`, which `main` has stored", "its rows are not those that were stored"] {
+            assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+        }
+        assert_eq!((pairs(&work, "out/t.db", "t").len(), pairs(&work, "out/l.db", "l").len()), (5, 0));
+    }
+    let input = rusqlite::Connection::open(work.path("in.db")).unwrap();
+    for change in ["delete from people where rowid = 2", "update people set rowid = 2 where rowid = 3"] {
+        input.execute_batch(change).unwrap();
+        let ran = work.expect(66, &["job.toml"]);
+        assert!(ran.stderr.contains("its rows are not those that were stored"), "{}", ran.stderr);
+    }
+    assert_eq!(pairs(&work, "out/l.db", "l").len(), 0);
+    fill(&work, &names);
+    let others = ["sources.people.batch.rows=2", "sources.people.concurrency=3", "sinks.lookup.batch.rows=1"];
+    let settings: Vec<&str> = others.iter().flat_map(|other| ["--set", other]).collect();
+    work.expect(0, &[&["job.toml"], &settings[..]].concat());
     let main = pairs(&work, "out/t.db", "t");
     assert_eq!(main.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
     assert_eq!(pairs(&work, "out/l.db", "l"), main);
+}
+
+/// Rows that were divided by a key on their way come together as the batches have it, and so do those that come by two
+/// ways: with batches of other sizes and other numbers of workers they come in another order, from a source that repeats
+/// its own.
+#[test]
+fn rows_that_other_batches_put_in_another_order_keep_their_ids() {
+    let table = PAIRS.replace("query = 'select name from people'", "table = 'people'");
+    let divided = "[transforms.once]\ntype = 'dedup'\ninput = 'people'\nby = ['name']\nconcurrency = 1\n";
+    let two_ways = "[transforms.short]\ntype = 'filter'\ninput = 'people'\nwhere = 'length(name) < 6'\n\
+        [transforms.long]\ntype = 'filter'\ninput = 'people'\nwhere = 'length(name) >= 6'\n";
+    for (transforms, input) in [(divided, "'once'"), (two_ways, "['short', 'long']")] {
+        let job = table.replace("[sinks.main]", &format!("{transforms}[sinks.main]"));
+        let job = job.replace("input = 'people'\ndatabase", &format!("input = {input}\ndatabase"));
+        let names: Vec<String> = (0..40).map(|number| "x".repeat(number % 12) + &number.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let work = half_done_of(&job, &names);
+        let before = pairs(&work, "out/t.db", "t");
+        assert_eq!((before.len(), pairs(&work, "out/l.db", "l").len()), (40, 0));
+        let workers = if input == "'once'" { &["--set", "transforms.once.concurrency=3"][..] } else { &[] };
+        work.expect(0, &[&["job.toml", "--set", "sources.people.batch.rows=3"], workers].concat());
+        assert_eq!(pairs(&work, "out/t.db", "t"), before);
+        assert_eq!(pairs(&work, "out/l.db", "l"), before);
+    }
 }
 
 #[test]

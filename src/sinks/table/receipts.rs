@@ -117,7 +117,7 @@ impl WorkerReceipts {
         let key = attempt.key(split);
         let state = match stored.contains(&(key.clone(), self.worker)) {
             true => State::Replaying(Box::new(Receipt::new(Arc::clone(schema), codes))),
-            false => State::Recording(Recorder::new(Arc::clone(schema))),
+            false => State::Recording(Recorder::new(Arc::clone(schema), attempt.in_order)),
         };
         self.at = Some(At { split, key: key.into(), parts: 0, state });
     }
