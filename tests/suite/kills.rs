@@ -98,7 +98,12 @@ fn sample_tables() {
         [("sources.rows.concurrency", WORKERS), ("sources.rows.batch.rows", ROWS), ("sinks.lookup.queue", QUEUE)];
     let count = ["--set", "sources.rows.count=3000", "--set", "sources.rows.splits=9"];
     let replace = ["--set", "sinks.main.create=replace", "--set", "sinks.lookup.create=replace"];
-    let one_file = ["--set", "sinks.lookup.database=out/main.db"];
+    let one_file = [
+        ["--set", "sinks.lookup.database=out/main.db"],
+        ["--set", "sinks.main.journal_mode=delete"],
+        ["--set", "sinks.lookup.journal_mode=delete"],
+    ];
+    let one_file = one_file.concat();
     for (name, more) in [("sample_tables", &[][..]), ("sample_tables, replaced", &replace), ("in one file", &one_file)]
     {
         let args = [&[job][..], &count, more].concat();

@@ -195,6 +195,29 @@ fn a_lock_of_another_process_is_waited_for_and_then_nothing_is_lost() {
     assert_eq!(pairs(&work), "10000|10000|10000|10000|1|10000");
 }
 
+/// A database that others read stays as they know it, unless the spec says otherwise.
+#[test]
+fn the_mode_of_the_journal_stays_or_is_set() {
+    let mode = |work: &Work, path: &str| {
+        let connection = rusqlite::Connection::open(work.path(path)).unwrap();
+        connection.query_row("pragma journal_mode", [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    let cases = [(None, "keep", "wal"), (Some("delete"), "keep", "delete"), (Some("wal"), "keep", "wal")];
+    let more = [(Some("delete"), "wal", "wal"), (Some("wal"), "delete", "delete"), (None, "delete", "delete")];
+    for (before, key, after) in cases.into_iter().chain(more) {
+        let work = folder();
+        if let Some(before) = before {
+            work.file("out/main.db", "");
+            let connection = rusqlite::Connection::open(work.path("out/main.db")).unwrap();
+            connection.query_row(&format!("pragma journal_mode = {before}"), [], |_| Ok(())).unwrap();
+            connection.execute_batch("create table theirs (n integer)").unwrap();
+        }
+        work.expect(0, &job(&[&format!("sinks.main.journal_mode={key}")]));
+        assert_eq!(mode(&work, "out/main.db"), after, "{before:?}, {key}");
+        assert_eq!(pairs(&work), "5000|5000|5000|5000|1|5000", "{before:?}, {key}");
+    }
+}
+
 #[test]
 fn rows_that_violate_a_constraint_are_rejects_and_have_no_lookup_row() {
     let work = folder();

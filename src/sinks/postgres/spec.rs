@@ -45,6 +45,9 @@ pub(super) struct Spec {
     /// How rows are sent.
     #[serde(default)]
     method: Method,
+    /// When constraints are checked that the table declares deferrable.
+    #[serde(default)]
+    constraints: Constraints,
     /// How often and how patiently a connection and a transaction are tried; `timeout` is of connecting.
     #[serde(default)]
     retry: Retry,
@@ -66,6 +69,18 @@ enum Method {
     Insert,
 }
 
+/// When constraints are checked that the table declares deferrable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Constraints {
+    /// As the table declares them: those that are initially deferred when a split is committed. Where one is broken, none
+    /// of the split is stored.
+    #[default]
+    Declared,
+    /// At every row, so that the rows that break one are refused, and the others stored.
+    Immediate,
+}
+
 fn statement_timeout() -> Duration {
     STATEMENT_TIMEOUT
 }
@@ -78,6 +93,7 @@ pub(super) struct Plan {
     /// The types that statements cast the columns that come back to.
     pub(super) wires: Vec<String>,
     pub(super) copy: bool,
+    pub(super) constraints: Constraints,
     pub(super) retry: Retry,
     pub(super) statement_timeout: Duration,
 }
@@ -128,8 +144,8 @@ impl Plan {
             Method::Auto => mode == WriteMode::Insert && layout.returned.is_empty(),
         };
         let wires = layout.returned.iter().filter_map(|returned| wire_type(&returned.column.column_type)).collect();
-        let Spec { retry, statement_timeout, .. } = spec;
-        Some(Plan { url, table: table?, layout: Arc::new(layout), wires, copy, retry, statement_timeout })
+        let Spec { retry, statement_timeout, constraints, .. } = spec;
+        Some(Plan { url, table: table?, layout: Arc::new(layout), wires, copy, constraints, retry, statement_timeout })
     }
 
     /// How many workers there are, and what rows are divided among them by.
@@ -169,6 +185,9 @@ impl Plan {
             self.retry
                 .note(&format!("of {} to connect, {} for a statement", self.retry.timeout, self.statement_timeout)),
         ]);
+        if self.constraints == Constraints::Immediate {
+            notes.push("deferrable constraints are checked at every row".to_owned());
+        }
         for Written { column, .. } in &self.layout.columns {
             if holds_nanoseconds(&column.column_type) {
                 notes.push(format!("`{}` is stored to the microsecond", column.name));

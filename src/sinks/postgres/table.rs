@@ -36,6 +36,8 @@ struct Existing {
     cast: String,
     /// Are two texts in it equal only where they are the same?
     exact: bool,
+    /// Does the server make its values, and take others only where that is said?
+    always: bool,
 }
 
 /// Makes the table where that is asked for, checks it, and tries the statements on no rows.
@@ -59,10 +61,12 @@ pub(super) fn prepare(
     let existing = existing(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
     let refuse = |why: String| Failure::new(Exit::CantCreate, format!("{server}: table `{table}` {why}"));
     let casts = fit(plan, &existing).map_err(&refuse)?;
+    let written = |there: &Existing| plan.layout.columns.iter().any(|ours| ours.column.name == there.name);
+    let overriding = existing.iter().any(|there| there.always && written(there));
     let lasting = |trouble: &ServiceError| failure(trouble, "cannot look up table");
     session.begin("", "").map_err(|trouble| lasting(&trouble))?;
     types_fit(plan, session).map_err(|trouble| lasting(&trouble))?.map_err(&refuse)?;
-    let target = Target { undivided: undivided(plan, &existing), ..statements(plan, &casts) };
+    let target = Target { undivided: undivided(plan, &existing), ..statements(plan, &casts, overriding) };
     attempt(plan, &target, session).map_err(|trouble| failure(&trouble, "cannot write table"))?;
     session.run("rollback").map_err(|trouble| lasting(&trouble))?;
     if let Some(ledger) = ledger {
@@ -145,11 +149,18 @@ fn type_of(column_type: &ColumnType) -> String {
 fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, ServiceError> {
     // Without its modifier a cast never cuts a value short: that is left to the assignment, which refuses it.
     let sql = "select attname::text, format_type(atttypid, -1), \
-                      atttypid in ('text'::regtype, 'varchar'::regtype) and coalesce(collisdeterministic, true) \
+                      atttypid in ('text'::regtype, 'varchar'::regtype) and coalesce(collisdeterministic, true), \
+                      attidentity = 'a' \
                from pg_attribute left join pg_collation c on c.oid = attcollation \
                where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
     let rows = session.ask(sql, &[(&plan.table.quoted, Type::TEXT)])?;
-    Ok(rows.iter().map(|row| Existing { name: row.get(0), cast: row.get(1), exact: row.get(2) }).collect())
+    let existing = |row: &tokio_postgres::Row| Existing {
+        name: row.get(0),
+        cast: row.get(1),
+        exact: row.get(2),
+        always: row.get(3),
+    };
+    Ok(rows.iter().map(existing).collect())
 }
 
 /// The casts of the written columns, where the table has all that is needed.
@@ -199,14 +210,14 @@ fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, Servi
 }
 
 /// The statements for columns of these types.
-fn statements(plan: &Plan, casts: &[String]) -> Target {
+fn statements(plan: &Plan, casts: &[String], overriding: bool) -> Target {
     let layout = &plan.layout;
     let copy = plan.copy.then(|| format!("copy {} ({}) from stdin", plan.table.quoted, names(layout, |_| true)));
     let conflict = !layout.conflict.is_empty() && layout.mode != WriteMode::Insert;
     // A row that stayed is not among those that an insert returns; and of rows with one key only the last is
     // inserted. So they are looked up by key.
     let find = (conflict && !layout.returned.is_empty()).then(|| find(plan, casts));
-    Target { insert: insert(plan, casts, find.is_none()), copy, find, undivided: None }
+    Target { insert: insert(plan, casts, overriding, find.is_none()), copy, find, undivided: None }
 }
 
 fn names(layout: &Layout, which: impl Fn(usize) -> bool) -> String {
@@ -222,7 +233,7 @@ fn returned(plan: &Plan, of: &str) -> String {
 
 /// Each column is an array; the server puts rows together and keeps their order, so that ids ascend with it
 /// and come back in it.
-fn insert(plan: &Plan, casts: &[String], back: bool) -> String {
+fn insert(plan: &Plan, casts: &[String], overriding: bool, back: bool) -> String {
     let layout = &plan.layout;
     let list = |item: &dyn Fn(usize) -> String| (0..casts.len()).map(item).collect::<Vec<_>>().join(", ");
     let arrays = list(&|i| format!("${}::text[]", i + 1));
@@ -237,7 +248,10 @@ fn insert(plan: &Plan, casts: &[String], back: bool) -> String {
         );
     }
     let (columns, picked) = (names(layout, |_| true), list(&|i| format!("r.c{i}")));
-    let mut sql = format!("insert into {} ({columns}) select {picked} from ({rows}) r order by r.o", plan.table.quoted);
+    // COPY takes given values for identities that are generated always, without a word.
+    let overriding = if overriding { " overriding system value" } else { "" };
+    let table = &plan.table.quoted;
+    let mut sql = format!("insert into {table} ({columns}){overriding} select {picked} from ({rows}) r order by r.o");
     let key = names(layout, |at| layout.is_conflict(at));
     match layout.mode {
         WriteMode::Insert => {}

@@ -11,7 +11,7 @@ use super::{
     encode::Encoded,
     receipts::{Ledger, Noted},
     refuse::{code, sound},
-    spec::Plan,
+    spec::{Constraints, Plan},
     table::Target,
 };
 use crate::{
@@ -72,6 +72,8 @@ enum Unfinished {
     Lost(ServiceError),
     /// The connection broke while it was committed.
     Unknown(ServiceError),
+    /// A constraint that was deferred until then is broken.
+    Broken(ServiceError),
     /// Another attempt has begun: this one must not go on.
     TakenOver,
     /// Its receipt is there: another transaction with the same rows, that was taken for lost, has been committed.
@@ -103,8 +105,11 @@ impl Worker {
         if self.open {
             return Ok(());
         }
-        // What a constraint has against a row is to be known at the row, not at the end.
-        self.session()?.begin("", "; set constraints all immediate")?;
+        let also = match self.plan.constraints {
+            Constraints::Declared => "",
+            Constraints::Immediate => "; set constraints all immediate",
+        };
+        self.session()?.begin("", also)?;
         self.open = true;
         self.copy = self.target.copy.as_ref().map(|sql| self.session()?.prepare(sql)).transpose()?;
         for records in &self.split.kept {
@@ -232,6 +237,12 @@ impl Worker {
                     self.undo_transaction();
                     return Err(self.taken_over());
                 }
+                Err(Unfinished::Broken(trouble)) => {
+                    let (rows, split, why) = (self.split.rows, self.split.name(), &trouble.message);
+                    let what = format!("{split} cannot be committed, and none of its {rows} rows are stored: {why}");
+                    let help = "`constraints = \"immediate\"` checks every row, and refuses those that are wrong";
+                    return Err(Failure::new(Exit::Rejects, format!("{}: {what}; {help}", self.server)));
+                }
                 Err(Unfinished::Twice) => {
                     self.undo_transaction();
                     if self.plan.layout.returned.is_empty() {
@@ -283,8 +294,11 @@ impl Worker {
         let committed = session.run("commit");
         self.open = false;
         fail::fail_point!("postgres-committed");
-        committed
-            .map_err(|trouble| if trouble.answered { Unfinished::Lost(trouble) } else { Unfinished::Unknown(trouble) })
+        committed.map_err(|trouble| match trouble.answered {
+            true if trouble.concerns_row() => Unfinished::Broken(trouble),
+            true => Unfinished::Lost(trouble),
+            false => Unfinished::Unknown(trouble),
+        })
     }
 
     /// Keeps nothing of the open split.
@@ -390,7 +404,7 @@ impl table::Connection for Worker {
             Err(Unfinished::Lost(trouble) | Unfinished::Unknown(trouble)) => {
                 self.after(&mut Tries::default(), &trouble)?;
             }
-            Err(Unfinished::Twice | Unfinished::TakenOver) => {
+            Err(Unfinished::Twice | Unfinished::TakenOver | Unfinished::Broken(_)) => {
                 let message = "the split was committed meanwhile, by a run that had been taken for dead";
                 return Err(Failure::new(Exit::TryAgain, format!("{}: {message}", self.server)));
             }

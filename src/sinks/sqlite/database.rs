@@ -18,11 +18,26 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::{
     failure::{Exit, Failure},
     sqlite,
 };
+
+/// How a database keeps what is under way, so that a commit is there as a whole or not at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Journal {
+    /// As it does; one that the job makes has a log beside it, as with `wal`.
+    #[default]
+    Keep,
+    /// A log beside the file: the fastest. The file stays so for good, and who reads it must be able to write beside it.
+    Wal,
+    /// A journal that is removed at every commit.
+    Delete,
+}
 
 /// The databases that this process writes to, by canonical path.
 static OPEN: Mutex<BTreeMap<PathBuf, Weak<Database>>> = Mutex::new(BTreeMap::new());
@@ -64,8 +79,8 @@ pub(super) struct Member {
 
 impl Member {
     /// Opens the database, or joins those who have it open. `create` says whether a file that is not there
-    /// is made.
-    pub(super) fn open(path: &Path, busy: Duration, create: bool) -> Result<Member, Failure> {
+    /// is made, and `journal` how it keeps what is under way.
+    pub(super) fn open(path: &Path, busy: Duration, create: bool, journal: Journal) -> Result<Member, Failure> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let path = resolve(path, create)?;
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,7 +88,7 @@ impl Member {
         let database = match open.get(&path).and_then(Weak::upgrade) {
             Some(database) => database,
             None => {
-                let connection = connect(&path, busy, create)?;
+                let connection = connect(&path, busy, create, journal)?;
                 let (within, lost) = (BTreeSet::new(), BTreeMap::new());
                 let state = Mutex::new(State { connection, transaction: 0, within, lost, steps: 0 });
                 let database = Arc::new(Database { path: path.clone(), state, moved: Condvar::new() });
@@ -270,17 +285,40 @@ fn resolve(path: &Path, create: bool) -> Result<PathBuf, Failure> {
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
-fn connect(path: &Path, busy: Duration, create: bool) -> Result<Connection, Failure> {
+fn connect(path: &Path, busy: Duration, create: bool, journal: Journal) -> Result<Connection, Failure> {
     let failed = |error: &rusqlite::Error| sqlite::failure(path, "open", error, Exit::CantCreate);
     let more = if create { OpenFlags::SQLITE_OPEN_CREATE } else { OpenFlags::empty() };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
     sqlite::prepare(&connection, busy).map_err(|error| failed(&error))?;
-    // A commit is on disk when it returns. The mode of the journal stays with the file; changing it needs a
-    // lock that SQLite itself does not always wait for.
-    let set = || connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
-    patient(busy, set).map_err(|error| waited(failed(&error), &error, busy))?;
+    let mode = match journal {
+        // One of which nothing has been written yet.
+        Journal::Keep if fs::metadata(path).is_ok_and(|file| file.len() == 0) => Some("wal"),
+        Journal::Keep => None,
+        Journal::Wal => Some("wal"),
+        Journal::Delete => Some("delete"),
+    };
+    // Changing it needs a lock that SQLite itself does not always wait for.
+    let set = || set_journal(&connection, mode);
+    let found = patient(busy, set).map_err(|error| waited(failed(&error), &error, busy))?;
+    if let Some(mode) = mode.filter(|mode| *mode != found) {
+        let message = format!("database `{}` stays in journal mode `{found}` and not `{mode}`", path.display());
+        return Err(Failure::new(Exit::CantCreate, message));
+    }
     Ok(connection)
+}
+
+/// Sets the mode of the journal, or leaves it; gives the one that the database has now. A commit is on disk when it
+/// returns: where the journal is removed by it, that must be on disk, too.
+fn set_journal(connection: &Connection, mode: Option<&str>) -> rusqlite::Result<String> {
+    let pragma = mode.map_or("PRAGMA journal_mode".to_owned(), |mode| format!("PRAGMA journal_mode = {mode}"));
+    let found: String = connection.query_row(&pragma, [], |row| row.get(0))?;
+    connection.execute_batch(if found == "wal" {
+        "PRAGMA synchronous = FULL"
+    } else {
+        "PRAGMA synchronous = EXTRA"
+    })?;
+    Ok(found)
 }
 
 /// Begins to write, waiting for other processes.
@@ -291,7 +329,7 @@ pub(super) fn begin(connection: &Connection, path: &Path, busy: Duration) -> Res
 }
 
 /// Tries again until the time is over, where SQLite answers at once that the file is locked.
-fn patient(busy: Duration, mut attempt: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+fn patient<T>(busy: Duration, mut attempt: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     const PAUSE: Duration = Duration::from_millis(5);
     let start = Instant::now();
     loop {

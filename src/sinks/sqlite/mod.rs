@@ -33,7 +33,12 @@ use std::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::{database::Member, receipts::Ledger, rehearse::Rehearsal, worker::Writer};
+use self::{
+    database::{Journal, Member},
+    receipts::Ledger,
+    rehearse::Rehearsal,
+    worker::Writer,
+};
 use super::table::{Create, Dialect, Keys, Layout, ReceiptsKey, Returning, TableWorker, WriteMode};
 use crate::{
     batch::{Column, ColumnType},
@@ -73,6 +78,9 @@ struct SqliteSpec {
     order: Option<Order>,
     /// Where receipts of splits are kept.
     receipts: Option<ReceiptsKey>,
+    /// How the database keeps what is under way, so that a commit is there as a whole or not at all.
+    #[serde(default)]
+    journal_mode: Journal,
     /// How long another process that holds the file's lock is waited for.
     #[serde(default = "default_busy", deserialize_with = "bounds::wait")]
     busy_timeout: Duration,
@@ -109,15 +117,15 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let spec = context.decode::<SqliteSpec>()?;
     let before = context.problems.iter().count();
     check_names(&spec, context);
-    let SqliteSpec { database, table, create, columns, returning, mode, conflict, order, receipts, busy_timeout } =
-        spec;
+    let SqliteSpec { database, table, create, columns, returning, mode, conflict, order, receipts, .. } = spec;
+    let SqliteSpec { journal_mode: journal, busy_timeout, .. } = spec;
     let layout =
         Layout::new::<Sql>(Keys { table, create, columns, returning, mode, conflict, order, receipts }, context);
     if context.problems.iter().count() > before {
         return None;
     }
     let (output, notes) = (Some(layout.output.clone()), notes(&database, busy_timeout, &layout));
-    let plan = Plan { database: PathBuf::from(database), busy: busy_timeout.0, layout: Arc::new(layout) };
+    let plan = Plan { database: PathBuf::from(database), journal, busy: busy_timeout.0, layout: Arc::new(layout) };
     let workers = Workers::One("a database file has one writer");
     let stage = Box::new(Sqlite { plan: Arc::new(plan), attempt: Mutex::new(None) });
     Some(Compiled { stage, output, workers, notes })
@@ -158,6 +166,7 @@ fn notes(database: &str, busy: Duration, layout: &Layout) -> Vec<String> {
 #[derive(Debug)]
 struct Plan {
     database: PathBuf,
+    journal: Journal,
     busy: time::Duration,
     layout: Arc<Layout>,
 }
@@ -177,13 +186,13 @@ impl Sink for Sqlite {
     }
 
     fn inspect(&self, attempt: &Attempt) -> Result<Inspection, Failure> {
-        let Plan { database, busy, layout } = &*self.plan;
+        let Plan { database, busy, layout, .. } = &*self.plan;
         let Some((_, table)) = &layout.receipts else { return Ok(Inspection::default()) };
         let target = Some(format!("`{}`", database::real(database).display()));
         if !database.exists() {
             return Ok(Inspection { target, ..Inspection::default() });
         }
-        let member = Member::open(database, *busy, false)?;
+        let member = Member::open(database, *busy, false, Journal::Keep)?;
         let found = member.look(|connection, path| receipts::inspect(connection, path, table, attempt, layout))?;
         Ok(Inspection { target, ..found })
     }
@@ -196,9 +205,9 @@ impl Sink for Sqlite {
     }
 
     fn end(&self, attempt: &Attempt) -> Result<(), Failure> {
-        let Plan { database, busy, layout } = &*self.plan;
+        let Plan { database, busy, layout, .. } = &*self.plan;
         let Some((_, table)) = layout.receipts.as_ref().filter(|_| database.exists()) else { return Ok(()) };
-        let mut member = Member::open(database, *busy, false)?;
+        let mut member = Member::open(database, *busy, false, Journal::Keep)?;
         member.within(|connection, path| receipts::clear(connection, path, table, attempt))?;
         member.finish()
     }
@@ -209,7 +218,8 @@ impl Sink for Sqlite {
             return Ok(Box::new(Rehearsal::new(plan)));
         }
         let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut member = Member::open(&plan.database, plan.busy, plan.layout.create != Create::Never)?;
+        let create = plan.layout.create != Create::Never;
+        let mut member = Member::open(&plan.database, plan.busy, create, plan.journal)?;
         // The table is made, or not, as a whole.
         let (ways, ledger) = member.within(|connection, path| {
             let found = attempt.map(|attempt| Ledger::open(connection, path, attempt, &plan.layout)).transpose()?;
