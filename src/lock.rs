@@ -55,7 +55,10 @@ impl Lock {
     /// Exit 75 where another run holds it, naming its owner; 73 where the file cannot be made.
     pub fn take(state: &Path, job: &str) -> Result<Lock, Failure> {
         let path = state.join(format!("{job}.lock"));
-        let mut file = open(state, &path).map_err(|error| Failure::creating(&path, &error))?;
+        let mut file = open(state, &path).map_err(|error| {
+            let Failure { exit, message } = Failure::creating(&path, &error);
+            Failure::new(exit, format!("{message}; `--state DIR` keeps what is known of the job elsewhere"))
+        })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(held(&mut file, job)),

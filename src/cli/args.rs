@@ -28,6 +28,9 @@ Exit codes:
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
+    /// The state directory, whatever the spec says: locks, ledgers, reports. RUNNER_STATE names it, too
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(super) state: Option<PathBuf>,
     #[command(flatten)]
     pub(super) run: Run,
 }

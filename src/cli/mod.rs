@@ -20,6 +20,7 @@ use std::{
     ffi::OsString,
     io::Write,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use clap::{CommandFactory, Parser};
@@ -32,6 +33,12 @@ use crate::{
     report::printable,
 };
 
+/// Names the state directory where `--state` does not.
+const STATE_VARIABLE: &str = "RUNNER_STATE";
+
+/// The state directory of this process's jobs, where the command line or the environment names one.
+static STATE: OnceLock<PathBuf> = OnceLock::new();
+
 /// Runs the command that the arguments ask for.
 pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
     let args = match Args::try_parse_from(args) {
@@ -42,6 +49,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Exit {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done };
         }
     };
+    let named =
+        args.state.or_else(|| std::env::var_os(STATE_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from));
+    if let Some(state) = named {
+        let _ = STATE.set(state);
+    }
     match args.command {
         Some(Command::Run(run)) => run::run(&run),
         Some(Command::Replay(args)) => replay::replay(&args),
@@ -102,7 +114,10 @@ struct Compiled {
 fn compile(path: &Path, sets: &[String], mode: Mode) -> Result<Compiled, Failure> {
     let mut problems = Problems::default();
     let document = read(path, sets, mode, &mut problems)?;
-    let plan = crate::plan::compile(&document, &mut problems).filter(|_| !problems.any_error());
+    let mut plan = crate::plan::compile(&document, &mut problems).filter(|_| !problems.any_error());
+    if let (Some(plan), Some(state)) = (&mut plan, STATE.get()) {
+        plan.state.clone_from(state);
+    }
     Ok(Compiled { document, problems, plan })
 }
 

@@ -78,3 +78,38 @@ fn collect(from: impl std::io::Read + Send + 'static, text: Arc<Mutex<String>>) 
         }
     })
 }
+
+/// A spec may lie where nothing can be written.
+#[test]
+fn the_state_directory_may_be_elsewhere() {
+    let work = Work::new();
+    let job = "name = 'job'\n[state]\npath = 'of-spec'\n[sources.n]\ntype = 'files'\npath = 'in.csv'\nformat = 'csv'\n\
+               columns = ['n int64']\n[sinks.out]\ntype = 'files'\ninput = 'n'\npath = 'out.csv'\nformat = 'csv'\n";
+    work.file("in.csv", "n\n1\n");
+    work.file("job.toml", job.replace("[state]\npath = 'of-spec'\n", ""));
+    work.file(".runner", "a file stands where the directory would be");
+    let ran = work.expect(73, &["job.toml"]);
+    assert!(ran.stderr.contains("`--state DIR` keeps what is known of the job elsewhere"), "{}", ran.stderr);
+    assert!(!work.path("out.csv").exists());
+    let files = |dir: &str| work.list(dir).into_iter().filter(|name| !name.contains("-")).collect::<Vec<_>>();
+    let expected = ["job.ledger", "job.lock", "job.report.json"];
+    work.expect(0, &["job.toml", "--state", "a/b"]);
+    assert_eq!(files("a/b"), expected);
+    let state = |args: &[&str], env: &str| {
+        let output = work.command(args).env("RUNNER_STATE", env).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(state(&["status", "job.toml"], "none-yet"), "job: no run\n");
+    assert!(state(&["status", "job.toml"], "a/b").contains(", 1 attempt, finished "));
+    assert!(state(&["status", "job.toml", "--state", "a/b"], "none-yet").contains(", 1 attempt, finished "));
+    // The command line goes before the environment, and that before the spec.
+    work.file("job.toml", job);
+    state(&["run", "job.toml"], "of-env");
+    assert_eq!(files("of-env"), expected);
+    state(&["run", "--state", "of-line", "job.toml"], "of-env-2");
+    assert_eq!(files("of-line"), expected);
+    assert_eq!(["of-spec", "of-env-2"].map(|dir| work.path(dir).exists()), [false, false]);
+    work.expect(0, &["job.toml"]);
+    assert_eq!(files("of-spec"), expected);
+}

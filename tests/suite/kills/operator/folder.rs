@@ -106,7 +106,7 @@ fn change(work: &Work, chance: &mut Chance) -> &'static str {
 #[test]
 fn files_and_documents() {
     let name = "operator, files and documents";
-    let (kills, seed, start) = (kills(1), seed(), Instant::now());
+    let (kills, seed, start) = (kills(2), seed(), Instant::now());
     let mut chance = Chance(seed);
     let (mut killed, mut runs, mut acts) = (Killed::default(), 0, BTreeMap::<String, usize>::new());
     let expected = SINKS.map(|sink| {
