@@ -58,7 +58,7 @@ fn beside(root: &mut Value, stamp: &str) {
             _ => {}
         }
         if let Some(Value::Text(create)) = sink.get_mut("create")
-            && create == "replace"
+            && matches!(&**create, "replace" | "truncate")
         {
             *create = "if_missing".to_owned();
         }

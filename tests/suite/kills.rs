@@ -104,8 +104,9 @@ fn sample_tables() {
         ["--set", "sinks.lookup.journal_mode=delete"],
     ];
     let one_file = one_file.concat();
-    for (name, more) in [("sample_tables", &[][..]), ("sample_tables, replaced", &replace), ("in one file", &one_file)]
-    {
+    let empty = ["--set", "sinks.main.create=truncate", "--set", "sinks.lookup.create=truncate"];
+    let ways = [("sample_tables", &[][..]), ("replaced", &replace), ("emptied", &empty), ("in one file", &one_file)];
+    for (name, more) in ways {
         let args = [&[job][..], &count, more].concat();
         let left = |work: &Work| {
             if !work.path("out/tracking.db").exists() {
@@ -115,7 +116,7 @@ fn sample_tables() {
             }
             left(work)
         };
-        Case { name, args: &args, vary: &vary, folder: &folder, left: &left }.survives(3);
+        Case { name, args: &args, vary: &vary, folder: &folder, left: &left }.survives(4);
     }
 }
 

@@ -265,10 +265,21 @@ fn the_table_is_made_kept_or_made_anew() {
     let never = run("never");
     assert_eq!(never.code, 73, "{}", never.stderr);
     assert!(never.stderr.contains("table `t` does not exist"), "{}", never.stderr);
-    for (create, expected) in [("if_missing", "a"), ("if_missing", "a,a"), ("never", "a,a,a"), ("replace", "a")] {
+    for (create, expected) in [("truncate", "a"), ("if_missing", "a,a"), ("never", "a,a,a"), ("replace", "a")] {
         assert_eq!(run(create).code, 0, "{create}");
         assert_eq!(database.list("select v from t"), expected, "{create}");
     }
+    // What others have made of the table stays, but for its rows.
+    database.ask("alter table t add column w int default 7; create view seen as select v, w from t");
+    assert_eq!((run("if_missing").code, run("truncate").code), (0, 0));
+    assert_eq!(database.list("select v, w from seen"), "a|7");
+    database.ask(
+        "create table points (v text); alter table t add primary key (v); \
+                  alter table points add foreign key (v) references t (v)",
+    );
+    let refused = run("truncate");
+    assert_eq!(refused.code, 73, "{}", refused.stderr);
+    assert!(refused.stderr.contains("cannot truncate a table referenced in a foreign key"), "{}", refused.stderr);
     let elsewhere = database.work.run(&["job.toml", "--set", "sinks.main.table=nowhere.t"]);
     assert_eq!(elsewhere.code, 73, "{}", elsewhere.stderr);
     let qualified = format!("sinks.main.table={}.other", database.schema);

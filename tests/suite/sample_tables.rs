@@ -195,6 +195,22 @@ fn a_lock_of_another_process_is_waited_for_and_then_nothing_is_lost() {
     assert_eq!(pairs(&work), "10000|10000|10000|10000|1|10000");
 }
 
+#[test]
+fn a_table_may_be_emptied_and_stay_what_it_is() {
+    let work = folder();
+    let empty = ["sinks.main.create=truncate", "sinks.lookup.create=truncate"];
+    work.expect(0, &job(&empty));
+    ask(&work, "alter table main.sample_table add column extra integer default 7");
+    ask(&work, "create index main.by_town on sample_table (town)");
+    work.expect(0, &job(&empty));
+    assert_eq!(pairs(&work), "5000|5000|5000|5000|5001|10000", "the rows of the first run are gone, and ids go on");
+    let path = work.path("out/main.db");
+    let one =
+        |sql: &str| rusqlite::Connection::open(&path).unwrap().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(one("select sum(extra) from sample_table"), 35_000);
+    assert_eq!(one("select count(*) from sqlite_schema where name = 'by_town'"), 1);
+}
+
 /// A database that others read stays as they know it, unless the spec says otherwise.
 #[test]
 fn the_mode_of_the_journal_stays_or_is_set() {

@@ -75,7 +75,7 @@ pub(super) fn prepare(
     Ok(target)
 }
 
-/// Makes the table; one that this run has made before is not replaced.
+/// Makes the table; one that this run has made before is neither replaced nor emptied.
 fn create(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
     let table = &plan.table.quoted;
     match plan.layout.create {
@@ -85,10 +85,10 @@ fn create(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(),
             Err(trouble) if trouble.is_there_already() => replace(plan, ledger, session),
             made => made,
         },
-        Create::IfMissing => {
+        Create::IfMissing | Create::Truncate => {
             let found = session.ask("select to_regclass($1) is not null", &[(table, Type::TEXT)])?;
             if found.iter().any(|row| row.get(0)) {
-                return Ok(());
+                return if plan.layout.create == Create::Truncate { truncate(plan, ledger, session) } else { Ok(()) };
             }
             match session.run(&ddl(plan)) {
                 // Another run was faster.
@@ -100,13 +100,22 @@ fn create(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(),
 }
 
 fn replace(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
-    let table = &plan.table.quoted;
+    let make = format!("drop table if exists {}; {}", plan.table.quoted, ddl(plan));
+    once(plan, ledger, session, &make)
+}
+
+fn truncate(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
+    once(plan, ledger, session, &format!("truncate {}", plan.table.quoted))
+}
+
+/// Runs statements that remove rows, unless an earlier attempt at this run has done so.
+fn once(plan: &Plan, ledger: Option<&Ledger>, session: &Session, statements: &str) -> Result<(), ServiceError> {
     if ledger.map(|ledger| ledger.table_made(session)).transpose()? == Some(true) {
         return Ok(());
     }
     // Sent together, they are one transaction.
-    let note = ledger.map(|ledger| ledger.noting(table)).unwrap_or_default();
-    session.run(&format!("drop table if exists {table}; {}; {note}", ddl(plan)))
+    let note = ledger.map(|ledger| ledger.noting(&plan.table.quoted)).unwrap_or_default();
+    session.run(&format!("{statements}; {note}"))
 }
 
 /// The statement that makes the table.

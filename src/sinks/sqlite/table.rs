@@ -26,7 +26,7 @@ pub(super) struct Ways {
 }
 
 /// Makes the table where `create` says so, and finds out how rows can be written to it. One that this run has `made`
-/// before is not replaced.
+/// before is neither replaced nor emptied.
 ///
 /// # Errors
 /// The table is not there, or lacks a column, or has one of another type; or SQLite refuses the statement.
@@ -42,6 +42,10 @@ pub(super) fn prepare(connection: &Connection, path: &Path, layout: &Layout, mad
     if name.is_none() && layout.create != Create::Never {
         connection.execute_batch(&statement::create(layout)).map_err(|error| refused("create", &error))?;
         name = Some(layout.table.clone());
+    }
+    if let Some(name) = name.as_ref().filter(|_| layout.create == Create::Truncate && !made) {
+        let delete = format!("DELETE FROM {}", quote(name));
+        connection.execute_batch(&delete).map_err(|error| refused("empty", &error))?;
     }
     let Some(name) = name else {
         let tables = sqlite::tables(connection).map_err(|error| refused("look up", &error))?;

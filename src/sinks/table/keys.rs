@@ -32,6 +32,8 @@ pub(in crate::sinks) enum Create {
     IfMissing,
     /// It must be there.
     Never,
+    /// It is emptied, or made if it is not there. Its columns, keys, indexes and privileges stay.
+    Truncate,
     /// It is dropped and made anew.
     Replace,
 }

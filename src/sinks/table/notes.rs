@@ -20,6 +20,7 @@ impl Layout {
         let create = match self.create {
             Create::IfMissing => "made if missing",
             Create::Never => "which must be there",
+            Create::Truncate => "emptied, or made if missing",
             Create::Replace => "made anew",
         };
         let columns = ticked(self.columns.iter().map(|written| written.column.name.as_str()));
