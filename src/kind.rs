@@ -47,7 +47,7 @@ impl<S: ?Sized + 'static> Kind<S> {
 pub struct Compiled<S: ?Sized> {
     /// The live stage.
     pub stage: Box<S>,
-    /// The columns it puts out; a sink without output has none.
+    /// The columns it emits; a sink without output has none.
     pub output: Option<Schema>,
     /// How many workers it gets where the spec does not say.
     pub workers: Workers,

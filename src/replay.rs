@@ -47,7 +47,7 @@ pub(crate) enum How {
 }
 
 impl Feed {
-    /// `schema` are the columns that the source puts out or the stage reads.
+    /// `schema` are the columns that the source emits or the stage reads.
     pub(crate) fn new(kept: &Arc<KeptRejects>, stage: &str, how: How, schema: Schema) -> Feed {
         Feed { kept: Arc::clone(kept), stage: stage.to_owned(), how, schema }
     }

@@ -109,7 +109,7 @@ impl Worker {
         sound && !shared.partial.load(Ordering::SeqCst)
     }
 
-    /// Puts out what was gathered. Where something is missing from the input nothing is: a sum over a part
+    /// Emits what was gathered. Where something is missing from the input nothing is: a sum over a part
     /// is a wrong sum.
     fn finish(&mut self) {
         if !self.chain.gathers() {

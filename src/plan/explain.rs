@@ -74,7 +74,7 @@ fn stage_lines(text: &mut String, stage: &Stage, mark: &str, tail: &str) {
         let _ = writeln!(text, "    {note}");
     }
     if let Some(output) = &stage.output {
-        let _ = writeln!(text, "    puts out: {output}");
+        let _ = writeln!(text, "    output: {output}");
     }
 }
 

@@ -103,7 +103,7 @@ impl Tally {
     }
 
     /// What does not add up: every row that goes into a stage must come out of it or be accounted for, and
-    /// what one stage puts out its readers must take in. Anything named here is a bug.
+    /// what one stage emits its readers must take in. Anything named here is a bug.
     pub fn imbalances(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (stage, tally) in self.plan.stages.iter().zip(&self.stages) {

@@ -45,7 +45,7 @@ impl TransformProperties {
         pipeline_breaker: true,
         ordered: true,
         stateful: true,
-        not_replayable: Some("what it puts out depends on all of its input"),
+        not_replayable: Some("what it emits depends on all of its input"),
     };
 
     /// Must an interrupted run give it all of its input again?

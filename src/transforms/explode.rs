@@ -23,7 +23,7 @@ use crate::{
 /// The `explode` kind.
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<ExplodeSpec>("explode", compile);
 
-/// Puts out a row for every item of a list, with the other columns repeated. What becomes of a batch must fit into
+/// Emits a row for every item of a list, with the other columns repeated. What becomes of a batch must fit into
 /// `limits.memory`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

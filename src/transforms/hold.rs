@@ -1,5 +1,5 @@
 //! What transforms share that hold rows in memory: a budget, rows cut loose from the blocks they were read in, and
-//! what they put out at the end.
+//! what they emit at the end.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,7 @@ use crate::{
     stage::Made,
 };
 
-/// Rows of a batch that is put out at the end.
+/// Rows of a batch that is emitted at the end.
 const ROWS: usize = 8192;
 
 /// How many bytes all workers of a stage may hold together.
@@ -119,7 +119,7 @@ pub(super) fn bytes(array: &ArrayRef) -> usize {
     array.get_array_memory_size()
 }
 
-/// A result that is put out a batch at a time.
+/// A result that is emitted a batch at a time.
 #[derive(Debug)]
 pub(super) struct Output {
     records: RecordBatch,

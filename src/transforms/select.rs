@@ -25,8 +25,8 @@ use crate::{
 /// The `select` kind.
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<SelectSpec>("select", compile);
 
-/// Puts out other columns: first those of the input that `keep`, `drop` and `rename` leave, then those of `columns`.
-/// With `columns` alone it puts out these and no others.
+/// Emits other columns: first those of the input that `keep`, `drop` and `rename` leave, then those of `columns`.
+/// With `columns` alone it emits these and no others.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SelectSpec {
@@ -52,7 +52,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     Some(Compiled { stage: Box::new(Select { plan }), output, workers: Workers::Threads, notes })
 }
 
-/// Is it said at all what to put out, and only once?
+/// Is it said at all what to emit, and only once?
 fn check_keys(context: &mut Context<'_>, spec: &SelectSpec) -> Option<()> {
     let place = Place::key(context.path.clone());
     if spec.columns.is_none() && spec.keep.is_none() && spec.drop.is_none() && spec.rename.is_none() {
@@ -109,7 +109,7 @@ fn computed(context: &mut Context<'_>, spec: &SelectSpec) -> Option<Vec<Expr>> {
     bound.into_iter().collect()
 }
 
-/// The columns it puts out. Two of one name are a problem.
+/// The columns it emits. Two of one name are a problem.
 fn output(
     context: &mut Context<'_>,
     spec: &SelectSpec,

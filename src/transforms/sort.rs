@@ -24,7 +24,7 @@ use crate::{
 /// The `sort` kind.
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<SortSpec>("sort", compile);
 
-/// Puts out all rows in order, once the last is in. They are held within `limits.memory`.
+/// Emits all rows in order, once the last is in. They are held within `limits.memory`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SortSpec {

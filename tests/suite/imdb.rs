@@ -64,7 +64,7 @@ fn the_columns_need_not_be_declared() {
     let plan = work.expect(0, &["plan", "inferred.toml"]).stdout;
     let columns = "tconst string?, titleType string?, primaryTitle string?, originalTitle string?, isAdult int64?, \
                    startYear int64?, endYear int64?, runtimeMinutes int64?, genres string?";
-    assert!(plan.contains(&format!("puts out: {columns}")), "{plan}");
+    assert!(plan.contains(&format!("output: {columns}")), "{plan}");
     assert!(plan.contains("columns inferred from 20000 records of `data/imdb/title.basics.tsv.gz`"), "{plan}");
     let report = work.report(0, &["inferred.toml"]);
     assert_eq!(

@@ -359,7 +359,7 @@ fn a_replay_that_would_be_wrong_is_refused() {
     let sum = "\n[transforms.sum]\ntype = \"aggregate\"\ninput = \"known\"\ncolumns = { n = \"count(*)\" }\n\n\
                [sinks.sums]\ntype = \"files\"\ninput = \"sum\"\npath = \"out/sum.tsv\"\nformat = \"tsv\"\n";
     work.file("sum.toml", CSV.to_owned() + sum);
-    refused(64, &["sum.toml", "out/rejects.ndjson"], "come to `sum`, but what it puts out depends on all of its input");
+    refused(64, &["sum.toml", "out/rejects.ndjson"], "come to `sum`, but what it emits depends on all of its input");
     let once = sum.replace("aggregate", "dedup").replace("columns = { n = \"count(*)\" }", "by = [\"id\"]");
     work.file("once.toml", CSV.to_owned() + &once);
     refused(64, &["once.toml", "out/rejects.ndjson"], "come to `sum`, but it does not know which keys");

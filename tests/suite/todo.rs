@@ -117,8 +117,8 @@ fn the_plan_shows_how_rows_are_divided() {
     let ran = folder().expect(0, &["plan", JOB]);
     let expected = "transform lists (changelog): 3 workers, queue of 8 batches each, partitioned by list\n    \
                     documents go on from `persist`, ids given where there are none\n    \
-                    puts out each changed document once, at the end\n    \
-                    puts out: list string, document json\n    → persist\n\n\
+                    emits each changed document once, at the end\n    \
+                    output: list string, document json\n    → persist\n\n\
                     sink persist (kv): 3 workers, queue of 4 batches each, partitioned by list\n    \
                     one file per key in `out/persist`\n    every batch durable before the next\n    \
                     of rows with equal keys the last one of the input stays\n";

@@ -20,7 +20,7 @@ fn rows(values: Vec<i64>) -> RecordBatch {
     RecordBatch::try_new(schema().arrow(), vec![Arc::new(Int64Array::from(values)) as ArrayRef]).expect("one column")
 }
 
-/// Puts out the sum of its rows, then their number.
+/// Emits the sum of its rows, then their number.
 #[derive(Clone, Default)]
 struct Sum {
     sum: i64,
@@ -90,7 +90,7 @@ fn keyed_gathering_puts_out_worker_by_worker() {
     assert_eq!((sums.len(), sums.iter().sum::<i64>(), counts.iter().sum::<i64>()), (3, (0..60).sum(), 60));
 }
 
-/// Puts out its rows as they came, but refuses what divides by 7.
+/// Emits its rows as they came, but refuses what divides by 7.
 #[derive(Clone, Default)]
 pub(super) struct AsTheyCame(Vec<i64>);
 

@@ -1,4 +1,4 @@
-//! The columns that the source puts out, and batches of them.
+//! The columns that the source emits, and batches of them.
 
 use std::sync::Arc;
 
@@ -36,10 +36,10 @@ pub(super) enum Column {
 
 use Column::{Collection, Count, Max, Mean, Min, Name, Stddev, Time, Uuid, Value, Version, WindowEnd, WindowStart};
 
-/// What a point is put out as.
+/// What a point is emitted as.
 const RAW: &[Column] = &[Uuid, Collection, Name, Version, Time, Value, WindowStart, WindowEnd];
 
-/// What a window is put out as.
+/// What a window is emitted as.
 const STAT: &[Column] = &[Uuid, Collection, Name, Version, WindowStart, WindowEnd, Count, Min, Mean, Max, Stddev];
 
 impl Column {
@@ -88,7 +88,7 @@ impl Column {
     }
 }
 
-/// The columns that a source puts out, in order.
+/// The columns that a source emits, in order.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     list: Vec<Column>,

@@ -101,7 +101,7 @@ struct Spec {
     from: Option<Text>,
     /// Only points before this time.
     to: Option<Text>,
-    /// The columns that are put out, in this order; all of them where this is left out.
+    /// The columns that are emitted, in this order; all of them where this is left out.
     columns: Option<Vec<String>>,
     /// How often and how patiently a connection, a question and a read are tried; `timeout` is of connecting.
     #[serde(default)]

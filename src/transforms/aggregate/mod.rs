@@ -36,7 +36,7 @@ use crate::{
 /// The `aggregate` kind.
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<AggregateSpec>("aggregate", compile);
 
-/// Puts out one row of each group of rows, in the order in which the groups are first met, once the input has ended.
+/// Emits one row of each group of rows, in the order in which the groups are first met, once the input has ended.
 /// The groups are held within `limits.memory`. Without `by` and `window` all rows are one group, even where there are
 /// none.
 #[derive(Deserialize, JsonSchema)]

@@ -212,7 +212,7 @@ impl Documents {
         Ok(())
     }
 
-    /// Makes documents durable as they were before the run. To be called before anything is put out.
+    /// Makes documents durable as they were before the run. To be called before anything is emitted.
     pub(super) fn save(&mut self) -> Result<(), Failure> {
         match &self.before {
             Some(before) if std::mem::take(&mut self.unsaved) => before.save(),

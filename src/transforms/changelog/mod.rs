@@ -6,13 +6,13 @@
 //!                                  └ emit = "change": each operation, with what became of it
 //! ```
 //!
-//! What is put out goes to the `kv` sink that `store` names; this stage itself writes nothing there. With
+//! What is emitted goes to the `kv` sink that `store` names; this stage itself writes nothing there. With
 //! `emit = "document"` the store is as it was until all of the input has been applied, and a run that cannot
 //! finish changes nothing. With `emit = "change"` documents are stored while the run goes on: `document` of a
 //! row is the key's document with all operations of the row's batch applied, one text for all of the rows.
 //!
 //! No operation is applied twice: where the run can be resumed should it be interrupted, a document is put aside as it
-//! was when its key is first met, durably before anything is put out that could change it in the store. An attempt
+//! was when its key is first met, durably before anything is emitted that could change it in the store. An attempt
 //! that goes on begins from those, with the first operation.
 
 mod document;
@@ -64,7 +64,7 @@ struct ChangelogSpec {
     /// The `kv` sink that keeps the documents: each is read from there when its key is first met. Without one,
     /// every document is empty at first.
     store: Option<String>,
-    /// What is put out.
+    /// What is emitted.
     #[serde(default)]
     emit: Emit,
 }
@@ -127,10 +127,10 @@ fn notes(spec: &ChangelogSpec) -> Vec<String> {
         Emit::Document => "each changed document once, at the end",
         Emit::Change => "each operation",
     };
-    vec![from, format!("puts out {emit}")]
+    vec![from, format!("emits {emit}")]
 }
 
-/// The columns that are put out.
+/// The columns that are emitted.
 fn schema(key: &str, emit: Emit) -> Schema {
     let column = |name: &str, column_type, nullable| Column { name: name.to_owned(), column_type, nullable };
     let (key, document) = (column(key, ColumnType::String, false), column("document", ColumnType::Json, false));

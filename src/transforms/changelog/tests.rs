@@ -68,7 +68,7 @@ fn batch(seq: u64, rows: &[Row<'_>]) -> Batch {
     Batch::new(records, Origin::new(SplitId(0), seq, block, rows.len()))
 }
 
-/// The documents that a worker puts out at the end, and the sizes of the batches.
+/// The documents that a worker emits at the end, and the sizes of the batches.
 fn finish(worker: &mut dyn TransformWorker) -> (BTreeMap<String, String>, Vec<usize>) {
     let (mut documents, mut sizes) = (BTreeMap::new(), Vec::new());
     while let Some(crate::stage::Made { records, .. }) = worker.finish().expect("no failure") {
@@ -76,7 +76,7 @@ fn finish(worker: &mut dyn TransformWorker) -> (BTreeMap<String, String>, Vec<us
         let [keys, texts] = [0, 1].map(|column| records.column(column).as_string_view());
         for row in 0..records.num_rows() {
             let last = documents.insert(keys.value(row).to_owned(), texts.value(row).to_owned());
-            assert_eq!(last, None, "a key is put out once");
+            assert_eq!(last, None, "a key is emitted once");
         }
     }
     (documents, sizes)
@@ -146,7 +146,7 @@ fn ids_are_given_only_where_the_spec_says_so() {
         let rows = [(Some("bob"), Some("insert"), None, Some("{}"))];
         worker.apply(batch(0, &rows), &mut rejects).expect("no failure");
         assert_eq!(codes(&mut rejects), [(1, "no_id")]);
-        assert!(finish(worker.as_mut()).0.is_empty(), "what did not change is not put out");
+        assert!(finish(worker.as_mut()).0.is_empty(), "what did not change is not emitted");
     }
 }
 

@@ -169,7 +169,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// What is put out of a batch's operations.
+/// What is emitted of a batch's operations.
 #[derive(Default)]
 struct Changes {
     applied: Vec<Applied>,

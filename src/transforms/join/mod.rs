@@ -33,7 +33,7 @@ use crate::{
 /// The `join` kind.
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<JoinSpec>("join", compile).with_side("with");
 
-/// Puts out the rows of its input (the left side) with those of another stage (the right side) that have the same
+/// Emits the rows of its input (the left side) with those of another stage (the right side) that have the same
 /// values in some columns; null is the same as nothing. The right side is read first and held within `limits.memory`.
 /// What becomes of a batch must fit into it, too. Left rows keep their order; several partners of one row come in the order of the right side.
 #[derive(Deserialize, JsonSchema)]
@@ -44,7 +44,7 @@ struct JoinSpec {
     /// The columns that must agree: a list of names that both sides have, or a table of names on the left and on the
     /// right.
     on: On,
-    /// Which rows are put out.
+    /// Which rows are emitted.
     #[serde(default)]
     how: How,
 }
@@ -64,7 +64,7 @@ enum How {
 }
 
 impl How {
-    /// Are columns of the right side put out?
+    /// Are columns of the right side emitted?
     fn widens(self) -> bool {
         matches!(self, How::Inner | How::Left)
     }
@@ -133,7 +133,7 @@ struct Plan {
     /// Places of the keys on either side, in the same order.
     left_keys: Vec<usize>,
     right_keys: Vec<usize>,
-    /// Places of the right side's columns that are put out, and their types.
+    /// Places of the right side's columns that are emitted, and their types.
     kept: Vec<usize>,
     kept_types: Vec<arrow_schema::DataType>,
     encoder: Encoder,

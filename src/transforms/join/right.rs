@@ -25,7 +25,7 @@ pub(super) struct Right {
     /// The rows of key *i* are `rows[starts[i]..starts[i + 1]]`.
     starts: Vec<u32>,
     rows: Vec<u32>,
-    /// The columns that are put out.
+    /// The columns that are emitted.
     pub(super) columns: Vec<ArrayRef>,
     /// Its memory counts for as long as it is there.
     _share: Share,
@@ -63,7 +63,7 @@ pub(super) struct Build {
     keys: Keys,
     /// The key of every row.
     ids: Vec<u32>,
-    /// For every column that is put out, its parts.
+    /// For every column that is emitted, its parts.
     columns: Vec<Vec<ArrayRef>>,
     size: usize,
 }

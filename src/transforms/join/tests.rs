@@ -151,5 +151,5 @@ fn mistakes_are_told_with_their_place() {
     }
     let semi = json!({ "with": "r", "on": ["id"], "how": "semi" });
     let right = crate::transforms::testing::schema("id int64, name string");
-    assert!(compile(&KIND, &semi, (&left().schema, Some(&right)), 1).is_ok(), "its columns are not put out");
+    assert!(compile(&KIND, &semi, (&left().schema, Some(&right)), 1).is_ok(), "its columns are not emitted");
 }

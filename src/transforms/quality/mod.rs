@@ -42,7 +42,7 @@ use crate::{
 /// The `quality` kind.
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<QualitySpec>("quality", compile);
 
-/// Puts out one record for each window of each stream, once the input has ended: a profile of its points, and a verdict
+/// Emits one record for each window of each stream, once the input has ended: a profile of its points, and a verdict
 /// for each rule. Streams come in the order in which they are first met, windows in the order of time, from the first
 /// with a point to the last, those without points in between too. A window takes about half a KiB within
 /// `limits.memory`.

@@ -121,7 +121,7 @@ fn bounds(context: &mut Context<'_>, [first, last]: [i32; 2]) -> Option<(i64, i6
 }
 
 impl Times {
-    /// The type of the times that are put out: that of the column, or the one that holds what its unit can say.
+    /// The type of the times that are emitted: that of the column, or the one that holds what its unit can say.
     pub(super) fn output(&self) -> ColumnType {
         if self.unit == Unit::Nanos { ColumnType::TimestampNs } else { ColumnType::Timestamp }
     }

@@ -27,13 +27,13 @@ use crate::{
     },
 };
 
-/// Rows of a batch that is put out at the end.
+/// Rows of a batch that is emitted at the end.
 const ROWS: usize = 4096;
 
-/// More windows of one stream than this are not put out: its times are wrong.
+/// More windows of one stream than this are not emitted: its times are wrong.
 const MOST_WINDOWS: i128 = 10_000_000;
 
-/// What the workers of a stage have in common: the streams of those that have ended. The last one to end puts out the
+/// What the workers of a stage have in common: the streams of those that have ended. The last one to end emits the
 /// streams of all, so that their order follows from the input and not from who had which.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
@@ -48,7 +48,7 @@ struct Part {
     /// Of every column that names streams, the values of these, one after the other.
     names: Vec<ArrayRef>,
     streams: Vec<(First, Stream)>,
-    /// What they take is held until they are put out.
+    /// What they take is held until they are emitted.
     share: Share,
 }
 
@@ -197,7 +197,7 @@ struct Output {
     names: Vec<Vec<ArrayRef>>,
     /// The streams in the order of the input; where each has its name.
     streams: VecDeque<((usize, usize), Stream)>,
-    /// The one that is being put out.
+    /// The one that is being emitted.
     open: Option<((usize, usize), Profiles)>,
     _shares: Vec<Share>,
 }

@@ -14,7 +14,7 @@ fn with_doubles() -> Vec<Json> {
     rows
 }
 
-/// What the database holds must be what was put out, row for row.
+/// What the database holds must be what was emitted, row for row.
 fn agrees(home: &Home, written: &Written) {
     let held = home.ask("SELECT id, name, town FROM t ORDER BY id");
     let put_out: Vec<String> = output(written)
