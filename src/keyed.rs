@@ -1,6 +1,8 @@
 //! What the kinds share that see a row as a key with something under it (`memcached`, `kv`, `changelog`): the
 //! values of their expressions for a batch, and the rows that are refused before anything is done with them.
 
+use std::collections::BTreeSet;
+
 use arrow_array::{Array, ArrayRef, BinaryViewArray, StringViewArray, cast::AsArray};
 
 use crate::{
@@ -29,6 +31,12 @@ pub(crate) fn value<'a>(values: Values<'a>, row: usize) -> Result<&'a [u8], Refu
 /// The refusal of a row of which `what` is null.
 pub(crate) fn null(what: &str) -> Refusal {
     (RejectCode("null_value"), format!("`{what}` is null"))
+}
+
+/// The places of the columns that some expressions read, ascending.
+pub(crate) fn columns<'a>(exprs: impl IntoIterator<Item = &'a Expr>) -> Vec<usize> {
+    let places: BTreeSet<usize> = exprs.into_iter().flat_map(Expr::columns).copied().collect();
+    places.into_iter().collect()
 }
 
 /// Evaluates a stage's expressions for one batch.

@@ -196,7 +196,7 @@ impl Context<'_> {
     /// The expression at `key`, a string, twice: for the worker, and for the executor, which divides the rows by it.
     pub fn keyed(&mut self, key: &str, text: &str) -> Option<(Expr, Expr)> {
         let worker = self.typed(key, text, &[ColumnType::String])?;
-        Some((worker, self.expr(key, text)?))
+        Some((worker.clone(), worker))
     }
 
     /// Does the value at `path` of the stage's table stand in the spec? Else it, or a table it stands in, is known

@@ -266,6 +266,12 @@ pub trait Sink: Send + Sync {
     /// What it promises of its rows, and so what the engine does for it; and what it writes.
     fn properties(&self) -> SinkProperties;
 
+    /// The places of the columns that its workers read, where these need not be all. In batches that were divided the lists
+    /// of the others are not given as lists, which spares a copy: see [`Batch::for_reader_of`].
+    fn columns(&self) -> Option<Vec<usize>> {
+        None
+    }
+
     /// A worker for one thread. In [`Mode::Rehearse`] it does all but write and touches no service.
     ///
     /// # Errors

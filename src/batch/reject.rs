@@ -50,14 +50,14 @@ pub struct Rejects {
 impl Rejects {
     /// Refuses row `row` of `batch`.
     pub fn push(&mut self, batch: &Batch, row: usize, code: RejectCode, message: impl Into<String>) {
+        let position = batch.origin.position(row);
+        let given = batch.row(row);
         let record = match batch.origin.raw(row) {
             Some(raw) => raw.to_vec(),
-            None => json::row(&batch.records, row).into_bytes(),
+            None => json::row(&given, 0).into_bytes(),
         };
-        let position = batch.origin.position(row);
-        let row = Some(batch.records.slice(row, 1));
         let (message, split) = (message.into(), batch.origin.split);
-        self.refused.push(Reject { code, message, split, position, record, row, header: None });
+        self.refused.push(Reject { code, message, split, position, record, row: Some(given), header: None });
     }
 
     /// Adds a reject that no batch stands behind: a record that could not even be read.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, cast::AsArray};
+use arrow_array::{Array, ArrayRef, cast::AsArray};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 
 use super::message::{Message, Place};
 use crate::{
     batch::Batch,
-    plan::{Intake, Plan, PoolId},
+    plan::{Intake, Plan, PoolId, Role},
 };
 
 /// Divides batches by the `partition_by` expression of a pool's first stage.
@@ -17,11 +17,17 @@ use crate::{
 pub(super) struct Partition {
     plan: Arc<Plan>,
     pool: PoolId,
+    /// The columns that the stage reads, where it does not read all.
+    read: Option<Vec<usize>>,
 }
 
 impl Partition {
     pub(super) fn new(plan: Arc<Plan>, pool: PoolId) -> Self {
-        Partition { plan, pool }
+        let read = match &plan.stages[plan.pools[pool].head].role {
+            Role::Sink(sink) => sink.columns(),
+            Role::Source(_) | Role::Transform(_) => None,
+        };
+        Partition { plan, pool, read }
     }
 
     /// One message per worker, in the order of the workers; some may have no rows. Each part keeps the order
@@ -33,7 +39,7 @@ impl Partition {
         let Message { place, batch, ack, credit } = message;
         let parts: Vec<Option<Batch>> = match batch {
             None => vec![None; workers],
-            Some(batch) => self.rows_of(&batch, workers).into_iter().map(|rows| Some(batch.pick(rows))).collect(),
+            Some(batch) => self.parts(batch, workers),
         };
         let messages = parts.into_iter().enumerate().map(|(worker, batch)| {
             let place = Place { lane: place.lane * workers as u32 + worker as u32, ..place };
@@ -44,25 +50,35 @@ impl Partition {
         messages
     }
 
-    /// The rows of each worker. A row whose key is null or cannot be computed goes to the first: the stage
-    /// itself decides what becomes of it.
-    fn rows_of(&self, batch: &Batch, workers: usize) -> Vec<Vec<u32>> {
-        let mut rows = vec![Vec::new(); workers];
+    /// The rows of each worker, with the key that was computed of them. A row whose key is null or cannot be computed
+    /// goes to the first: the stage itself decides what becomes of it.
+    fn parts(&self, batch: Batch, workers: usize) -> Vec<Option<Batch>> {
         let Intake::Keyed(expr) = &self.plan.pools[self.pool].intake else {
             unreachable!("a partition is made for keyed pools only");
         };
-        let keys = expr.evaluate(batch, &mut Vec::new());
-        // The compiler admits only keys whose type can be shown as text.
-        let Ok(keys) = cast(&keys, &DataType::Utf8View) else {
-            unreachable!("checked when the spec was compiled");
+        let (batch, keys) = expr.compute(batch);
+        let rows = rows_of(&keys, workers);
+        let batch = match &self.read {
+            Some(read) => batch.for_reader_of(read),
+            None => batch,
         };
-        let keys = keys.as_string_view();
-        for row in 0..keys.len() {
-            let worker = if keys.is_null(row) { 0 } else { worker_of(keys.value(row).as_bytes(), workers) };
-            rows[worker].push(row as u32);
-        }
-        rows
+        rows.into_iter().map(|rows| Some(batch.pick(rows))).collect()
     }
+}
+
+/// The rows that belong to each worker by these keys.
+fn rows_of(keys: &ArrayRef, workers: usize) -> Vec<Vec<u32>> {
+    // The compiler admits only keys whose type can be shown as text.
+    let Ok(keys) = cast(keys, &DataType::Utf8View) else {
+        unreachable!("checked when the spec was compiled");
+    };
+    let keys = keys.as_string_view();
+    let mut rows = vec![Vec::new(); workers];
+    for row in 0..keys.len() {
+        let worker = if keys.is_null(row) { 0 } else { worker_of(keys.value(row).as_bytes(), workers) };
+        rows[worker].push(row as u32);
+    }
+    rows
 }
 
 /// The worker that a key belongs to: FNV-1a, 64 bits (Fowler, Noll and Vo), finished with a

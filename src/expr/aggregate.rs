@@ -71,8 +71,7 @@ pub fn compile_aggregate(text: &str, schema: &Schema) -> Result<AggregateCall, V
         let message = format!("{needs}, this is a {}", node.column_type);
         return Err(vec![ExprError::new(places.of(argument), message, None)]);
     }
-    let columns = node.columns().into_boxed_slice();
-    Ok(AggregateCall { function, argument: Some(Expr { node, columns }) })
+    Ok(AggregateCall { function, argument: Some(Expr::new(node)) })
 }
 
 /// The function and its argument.

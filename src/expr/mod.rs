@@ -34,11 +34,13 @@ mod text;
 mod types;
 mod value;
 
+use std::sync::Arc;
+
 use arrow_array::{Array, ArrayRef, BooleanArray, cast::AsArray};
 
 pub use aggregate::{Aggregate, AggregateCall, compile_aggregate};
 
-use crate::batch::{Batch, ColumnType, Schema};
+use crate::batch::{Batch, ColumnType, ExprMark, Schema};
 
 use node::Node;
 
@@ -56,10 +58,13 @@ pub struct ExprError {
 }
 
 /// A bound expression. Immutable: many workers may evaluate it at once.
-#[derive(Debug)]
+///
+/// A copy is known as the same expression: what was computed of one need not be computed of the other.
+#[derive(Clone, Debug)]
 pub struct Expr {
     node: Node,
     columns: Box<[usize]>,
+    mark: ExprMark,
 }
 
 /// Parses `text` and binds it to `schema`. All errors at once.
@@ -69,8 +74,7 @@ pub struct Expr {
 pub fn compile(text: &str, schema: &Schema) -> Result<Expr, Vec<ExprError>> {
     let (tree, places) = parse::parse(text).map_err(|error| vec![*error])?;
     let node = bind::bind(&tree, &places, schema)?;
-    let columns = node.columns().into_boxed_slice();
-    Ok(Expr { node, columns })
+    Ok(Expr::new(node))
 }
 
 /// The rows for which a boolean expression is true: null counts as false, and so does a row that failed,
@@ -89,6 +93,11 @@ pub fn predicate(expr: &Expr, batch: &Batch, errors: &mut Vec<RowError>) -> Bool
 }
 
 impl Expr {
+    fn new(node: Node) -> Expr {
+        let columns = node.columns().into_boxed_slice();
+        Expr { node, columns, mark: ExprMark::default() }
+    }
+
     /// The type of its value.
     pub fn column_type(&self) -> &ColumnType {
         &self.node.column_type
@@ -109,7 +118,23 @@ impl Expr {
     ///
     /// The batch has the columns of the schema that the expression was bound to.
     pub fn evaluate(&self, batch: &Batch, errors: &mut Vec<RowError>) -> ArrayRef {
-        evaluate::evaluate(&self.node, &batch.records, errors)
+        match batch.computed(&self.mark) {
+            Some(values) => Arc::clone(values),
+            None => evaluate::evaluate(&self.node, &batch.records, errors),
+        }
+    }
+
+    /// The batch with its value for every row, which whoever evaluates it on these rows from now on gets without
+    /// computing it again; unless it failed on some, which are for the stage that it belongs to.
+    pub fn compute(&self, batch: Batch) -> (Batch, ArrayRef) {
+        let mut errors = Vec::new();
+        let values = self.evaluate(&batch, &mut errors);
+        let is_cheap = matches!(self.node.kind, node::Kind::Column(..));
+        let batch = match is_cheap || !errors.is_empty() {
+            true => batch,
+            false => batch.with_computed(self.mark.clone(), Arc::clone(&values)),
+        };
+        (batch, values)
     }
 }
 

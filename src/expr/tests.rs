@@ -370,3 +370,20 @@ fn the_largest_places_and_digits_do_no_harm() {
         }
     }
 }
+
+#[test]
+fn what_was_computed_for_one_reader_is_not_computed_again() {
+    let expr = compile("cast(n as string) || '!'", &schema()).expect("bound");
+    let (batch, values) = expr.compute(batch());
+    let copy = expr.clone().evaluate(&batch, &mut Vec::new());
+    assert!(Arc::ptr_eq(&values, &copy));
+    let same_text = compile("cast(n as string) || '!'", &schema()).expect("bound");
+    let anew = same_text.evaluate(&batch, &mut Vec::new());
+    assert!(!Arc::ptr_eq(&values, &anew) && *values == *anew);
+    // Where it fails on a row, whoever it belongs to must hear of it.
+    let fails = compile("cast(n + 1 as string)", &schema()).expect("bound");
+    let (batch, _) = fails.compute(batch);
+    let mut errors = Vec::new();
+    fails.evaluate(&batch, &mut errors);
+    assert_eq!(errors.iter().map(|error| error.row).collect::<Vec<_>>(), [0]);
+}

@@ -123,6 +123,10 @@ impl Sink for Kv {
         SinkProperties::of_files(self.order.guarantee(), vec![self.path.clone()])
     }
 
+    fn columns(&self) -> Option<Vec<usize>> {
+        Some(keyed::columns([&self.columns.key, &self.columns.value]))
+    }
+
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
         self.store.begin(&attempt.run)
     }

@@ -122,7 +122,7 @@ impl TransformWorker for Explode {
         };
         let columns = batch.records.columns().iter().enumerate().map(column).collect::<Result<_, _>>()?;
         let records = fits(RecordBatch::try_new(Arc::clone(&self.output.arrow()), columns))?;
-        Ok(Batch { records, origin })
+        Ok(Batch::new(records, origin))
     }
 }
 

@@ -172,12 +172,12 @@ impl TransformWorker for Select {
         if errors.is_empty() {
             let options = RecordBatchOptions::new().with_row_count(Some(batch.rows()));
             let records = fits(RecordBatch::try_new_with_options(schema, columns, &options))?;
-            return Ok(Batch { records, origin: batch.origin });
+            return Ok(Batch::new(records, batch.origin));
         }
         let kept = refuse(&batch, errors, rejects);
         let origin = batch.origin.pick(&kept);
         let columns = fits(take_arrays(&columns, &UInt32Array::from(kept), None))?;
-        Ok(Batch { records: fits(RecordBatch::try_new(schema, columns))?, origin })
+        Ok(Batch::new(fits(RecordBatch::try_new(schema, columns))?, origin))
     }
 }
 

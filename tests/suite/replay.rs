@@ -62,7 +62,10 @@ fn memcached_gets_what_was_mended_and_keeps_the_rest() {
         match line["line"].as_u64() {
             Some(4) => line["record"] = json!(good.lines().nth(3)),
             Some(8) => line["row"]["dev_id"] = json!(all[7].id),
-            Some(12) => line["row"]["dev_type"] = json!(all[11].device),
+            Some(12) => {
+                assert_eq!(line["row"]["apps"], json!(all[11].apps), "the sink does not read it, and it is kept");
+                line["row"]["dev_type"] = json!(all[11].device);
+            }
             _ => {}
         }
         Some(line)

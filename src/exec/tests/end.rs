@@ -178,7 +178,7 @@ impl TransformWorker for Plus {
     fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch, Failure> {
         let sum = self.sum.load(Ordering::SeqCst);
         let values = numbers(&batch).into_iter().map(|n| n + sum).collect();
-        Ok(Batch { records: rows(values), origin: batch.origin })
+        Ok(Batch::new(rows(values), batch.origin))
     }
 }
 

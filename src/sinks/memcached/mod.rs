@@ -44,7 +44,7 @@ use crate::{
     expr::Expr,
     failure::Failure,
     jobspec::{Bytes, Duration, Path, Place, Problem, Retry, Text},
-    keyed::{Evaluation, Values, text},
+    keyed::{self, Evaluation, Values, text},
     kind::{Compiled, Context, Kind, Order},
     service::port,
     stage::{Attempt, Inspection, Mode, Sink, SinkProperties, SinkWorker, Verified, Written},
@@ -194,6 +194,11 @@ struct Columns {
 impl Sink for Memcached {
     fn properties(&self) -> SinkProperties {
         SinkProperties { may_lose: true, ..self.order.guarantee().into() }
+    }
+
+    fn columns(&self) -> Option<Vec<usize>> {
+        let Columns { key, value, route } = &*self.columns;
+        Some(keyed::columns([key, value].into_iter().chain(route)))
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {

@@ -359,7 +359,7 @@ fn refuse(schema: &Schema, batch: Batch, mut errors: Vec<RowError>, rejects: &mu
         rejects.push(&batch, error.row as usize, RejectCode("expression"), error.message.as_str());
     }
     let failed = |row: &u32| errors.binary_search_by_key(row, |error| error.row).is_ok();
-    let Batch { records: left, origin } = batch.pick((0..batch.rows() as u32).filter(|row| !failed(row)).collect());
+    let Batch { records: left, origin, .. } = batch.pick((0..batch.rows() as u32).filter(|row| !failed(row)).collect());
     Batch::new(records(schema, left.columns().to_vec(), left.num_rows()), origin)
 }
 

@@ -110,7 +110,7 @@ impl SplitReader for Reader<'_> {
                 batch.pick((0..batch.rows() as u32).filter(|row| !is_bad(row)).collect())
             }
         };
-        let Batch { records, origin } = batch;
+        let Batch { records, origin, .. } = batch;
         let records = RecordBatch::try_new(self.plan.schema.arrow(), records.columns().to_vec()).map_err(misfit)?;
         Ok(Some(Batch::new(records, origin)))
     }

@@ -234,7 +234,7 @@ impl Worker {
             columns.push(compact(&fits(take(column, partners, None))?));
         }
         let records = fits(RecordBatch::try_new(self.plan.output.arrow(), columns))?;
-        Ok(Batch { records, origin: batch.origin })
+        Ok(Batch::new(records, batch.origin))
     }
 }
 
