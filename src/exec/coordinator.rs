@@ -401,7 +401,7 @@ impl<'a> Coordinator<'a> {
         self.outcome
     }
 
-    /// Clears up after a run that has nothing left to do; one that left nothing behind is forgotten.
+    /// Says whether anything is left to do; a run of which nothing came is forgotten.
     fn close(&mut self, failed: bool) {
         let plan = self.plan;
         // After a failure what targets keep of the run stays, too: the next attempt asks them what they have.
