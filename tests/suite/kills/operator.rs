@@ -267,9 +267,7 @@ impl Trial<'_> {
         if found.main.is_empty() {
             return false;
         }
-        let mut model = Model::new(self.model.input.clone(), true, Found::default());
-        let there = model.attempted(run.cloned(), false, &Found::default(), &found);
-        if let Err(why) = there.and_then(|()| model.check(&found, true)) {
+        if let Err(why) = self.model.elsewhere(run.cloned()).check(&found, true) {
             self.fail(&format!("elsewhere: {why}"));
         }
         true

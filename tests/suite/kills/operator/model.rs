@@ -44,6 +44,16 @@ impl Model {
         Model { input, whole, base, ..Model::default() }
     }
 
+    /// Of targets in another directory, in which there was nothing: what a run stores there that may have begun here, in
+    /// the ranges that the input had then.
+    pub fn elsewhere(&self, run: Option<String>) -> Model {
+        let mut inputs = self.inputs.clone();
+        if let Some(run) = &run {
+            inputs.entry(run.clone()).or_insert_with(|| vec![self.input.clone()]);
+        }
+        Model { input: self.input.clone(), inputs, run, whole: self.whole, ..Model::default() }
+    }
+
     /// The input becomes another.
     pub fn set(&mut self, rows: Rows) {
         self.inputs.values_mut().for_each(|states| states.push(rows.clone()));
