@@ -250,7 +250,8 @@ impl Trial<'_> {
         // Asked for again until there is a new run.
         self.flags.retain(|flag| *flag == "--fresh" && last == self.model.run);
         self.elsewhere = false;
-        self.over = over;
+        // On another host nobody knows of it, and it is so all the same.
+        self.over = over || (self.over && last == self.model.run);
         // Killed between its last word and its end, it has finished all the same.
         if finished { Some(0) } else { code }
     }
