@@ -20,8 +20,7 @@ impl Inbox {
         match self {
             Inbox::Any(queue) => queue.send(message),
             Inbox::Ordered(workers) => workers[at.split.0 as usize % workers.len()].send(at, message),
-            // A batch is divided where it was made, while its values are still in that core's cache: it may have to wait
-            // for its turn.
+            // The thread that made a batch divides it, before it waits for its turn: workers only take their parts.
             Inbox::Keyed(partition, workers) => {
                 for (part, worker) in partition.divide(message, workers.len()).into_iter().zip(workers) {
                     worker.send(at, part);

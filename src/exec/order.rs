@@ -1,9 +1,9 @@
 //! A bounded queue to one worker that gives messages out in input order, whatever the order they come in.
 //!
-//! Who sends a message of the split that is due waits for room, so that the worker's pace is the source's. A message of a
-//! later split is put aside without waiting, and never stands in its sender's way: when an earlier split ends, what was
-//! put aside of the next one is due at once, and whoever sent that end reads on while the worker takes it. How much may
-//! be put aside is bounded by the gates of the sources.
+//! A sender of the split that is due waits for room, so that the source reads no faster than the worker writes. A message
+//! of a later split is buffered, and its sender reads on. When a split ends, the buffered messages of the next one are due
+//! at once; the sender of that end does not wait until the worker has taken them. How much is buffered is bounded by the
+//! memory that each source has for what is under way (`gate`).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_the_end_of_a_split_need_not_wait_for_what_was_put_aside_of_the_next() {
+    fn the_sender_of_the_end_of_a_split_does_not_wait_for_the_buffered_messages_of_the_next() {
         let (sender, receiver, message) = queue(&[1, 1], 1);
         let taken = || receiver.recv().map(|message| (message.place.split.0, message.place.seq));
         send(&sender, message(0, 0, false));

@@ -73,7 +73,7 @@ impl Retry {
     /// No pause is longer than this, so that a server that is there again is soon found.
     pub const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 
-    /// A server that was never reached is not waited for any longer than this.
+    /// A server that was never reached is given up after this time.
     pub const NEVER_REACHED: std::time::Duration = std::time::Duration::from_secs(5);
 
     /// What `runner plan` says of it; `each` is what one try is limited to.

@@ -33,7 +33,7 @@ pub(super) enum Journal {
     /// As it does; one that the job makes has a log beside it, as with `wal`.
     #[default]
     Keep,
-    /// A log beside the file: the fastest. The file stays so for good, and who reads it must be able to write beside it.
+    /// A log beside the file. The file stays so for good, and whoever reads it must be able to write beside it.
     Wal,
     /// A journal that is removed at every commit.
     Delete,
