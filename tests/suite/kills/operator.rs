@@ -108,6 +108,13 @@ fn finished(work: &Work) -> Option<String> {
     (status["state"] == "finished").then(|| status["run"].as_str().unwrap().to_owned())
 }
 
+/// How an attempt ended: one that was killed at the very end has done all the same, which its ledger says. `before` is
+/// the last run that was over before, and becomes the one that is now.
+fn ended(work: &Work, code: Option<i32>, before: &mut Option<String>) -> Option<i32> {
+    let last = std::mem::replace(before, finished(work));
+    code.or_else(|| (before.is_some() && *before != last).then_some(0))
+}
+
 impl Trial<'_> {
     fn note(&mut self, what: &str) {
         let _ = writeln!(self.log, "{what}");

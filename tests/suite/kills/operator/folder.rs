@@ -15,7 +15,7 @@ use super::{
         killing::{Chance, Killed, Point, kills, seed},
         left::{Left, database, difference, files},
     },
-    finished,
+    ended, finished,
 };
 use crate::work::Work;
 
@@ -152,10 +152,7 @@ fn torment(
             work.file("stderr", &ran.stderr);
             Some(ran.code)
         };
-        let run = finished(work);
-        // Killed at the very end it has done all the same.
-        let code = code.or_else(|| (run.is_some() && run != before).then_some(0));
-        before = run;
+        let code = ended(work, code, &mut before);
         let _ = writeln!(log, "attempt: {code:?}\n{}", work.read("stderr"));
         match code {
             Some(0) => return log,

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     super::killing::{Chance, Killed, Point, kills, seed},
-    finished,
+    ended,
 };
 use crate::{servers::Memcached, work::Work};
 
@@ -177,10 +177,7 @@ fn torment(
             work.file("stderr", &ran.stderr);
             Some(ran.code)
         };
-        // Killed at the very end it has done all the same.
-        let run = finished(work);
-        let code = code.or_else(|| (run.is_some() && run != before).then_some(0));
-        before = run;
+        let code = ended(work, code, &mut before);
         let said = work.read("stderr");
         let _ = writeln!(log, "{lost} attempt: {code:?}\n{said}");
         let end = code.map_or("killed".to_owned(), |code| code.to_string());
