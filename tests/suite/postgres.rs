@@ -140,6 +140,8 @@ fn a_constraint_is_checked_when_the_table_says_or_at_every_row() {
     let report = database.work.report(0, &["job.toml"]);
     assert_eq!(rows(&report, "main"), [3, 2, 1, 0]);
     assert_eq!(rejects(&database.work)[0].2, 3);
+    let plan = database.work.expect(0, &["plan", "job.toml"]).stdout;
+    assert!(plan.contains("deferrable constraints are checked at every row"), "{plan}");
     // A split that breaks it is not stored; the same job, told to look at every row, says which row it was.
     for method in ["copy", "insert"] {
         let database = with(&job(KEYED, &format!("create = 'never'\nmethod = '{method}'")), &["1\ta\n2\tb\n1\tc\n"]);

@@ -103,6 +103,8 @@ fn the_state_directory_may_be_elsewhere() {
     assert_eq!(state(&["status", "job.toml"], "none-yet"), "job: no run\n");
     assert!(state(&["status", "job.toml"], "a/b").contains(", 1 attempt, finished "));
     assert!(state(&["status", "job.toml", "--state", "a/b"], "none-yet").contains(", 1 attempt, finished "));
+    // An empty variable names nothing: where nothing is named, the file is in the way.
+    assert_eq!(work.command(&["job.toml"]).env("RUNNER_STATE", "").output().unwrap().status.code(), Some(73));
     // The command line goes before the environment, and that before the spec.
     work.file("job.toml", job);
     state(&["run", "job.toml"], "of-env");

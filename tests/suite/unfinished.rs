@@ -122,6 +122,19 @@ fn what_was_removed_or_replaced_is_stored_again_or_missed() {
     }
 }
 
+/// Where nobody knows what was published, it is published again.
+#[test]
+fn files_of_which_the_notes_are_gone_are_written_again() {
+    let work = job(SINKS[0].1);
+    work.expect(73, &NO_REPORT);
+    fs::remove_dir_all(work.path(".runner/job.run")).unwrap();
+    let ran = work.expect(0, &["job.toml"]);
+    assert!(
+        ran.stderr.contains(".published`, which says what run ") && ran.stderr.contains("is gone; it is sent again")
+    );
+    assert_eq!(work.read("out/all.csv"), "k,n\na,1\nb,2\nc,3\n");
+}
+
 /// A changed job is another one: what the last run keeps in its target is in nobody's way, and goes.
 #[test]
 fn a_changed_job_begins_anew_and_clears_what_the_last_run_kept() {
