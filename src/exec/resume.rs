@@ -241,11 +241,11 @@ pub(super) fn clear_up(plan: &Plan, run: &Run) -> bool {
     result.is_ok()
 }
 
-/// Tells every sink that the run is over.
+/// Tells every sink that the run is over, also those after one that fails, whose failure it gives.
 pub(super) fn end_sinks(plan: &Plan, attempts: &BTreeMap<StageId, Attempt>) -> Result<(), Failure> {
-    attempts.iter().try_for_each(|(stage, attempt)| match &plan.stages[*stage].role {
-        Role::Sink(sink) => guard(plan, *stage, || sink.end(attempt)),
-        _ => Ok(()),
+    attempts.iter().fold(Ok(()), |before, (stage, attempt)| match &plan.stages[*stage].role {
+        Role::Sink(sink) => before.and(guard(plan, *stage, || sink.end(attempt))),
+        _ => before,
     })
 }
 
@@ -253,6 +253,7 @@ pub(super) fn end_sinks(plan: &Plan, attempts: &BTreeMap<StageId, Attempt>) -> R
 fn is_harmless(plan: &Plan, run: &Run) -> bool {
     let all = |state| run.splits.iter().all(|entry| entry.state == state);
     if all(State::Done) {
+        tracing::warn!("run {} had stored all of its input when it was interrupted: a new run follows it", run.id);
         return true;
     }
     let harmless = all(State::Left) && {

@@ -77,14 +77,15 @@ impl Targets {
         // A run that has rows of its own stores nothing twice, whatever others have left beside it. One that has none
         // would store all that the other has stored already.
         let has_rows = |found: &Inspection| found.run.as_ref().is_some_and(|kept| kept.rows > 0);
-        if resumes && self.0.values().any(has_rows) {
-            return Ok(None);
-        }
-        if options.ledger == LedgerUse::Fresh {
+        let goes_on = resumes && self.0.values().any(has_rows);
+        let is_fresh = options.ledger == LedgerUse::Fresh;
+        if goes_on || is_fresh {
             for (stage, OtherRun { ledger: theirs, run, splits, .. }) in &unknown {
                 let name = &plan.stages[*stage].name;
                 tracing::warn!("`{name}` keeps what run {run} of this job has stored there: {splits} splits");
-                ledger.leave_beside(theirs, run)?;
+                if is_fresh {
+                    ledger.leave_beside(theirs, run)?;
+                }
             }
             return Ok(None);
         }

@@ -179,6 +179,30 @@ fn a_run_that_has_stored_nothing_does_not_go_on_beside_another() {
 }
 
 #[test]
+fn a_run_that_has_rows_goes_on_beside_another_and_says_so() {
+    // Two hosts in turn: on the second one somebody has started over beside the first one's run, which then goes on.
+    let work = interrupted(JOB);
+    fs::rename(work.path(".runner"), work.path("first")).unwrap();
+    run_sql(&work, "update _runner_receipts set beat = beat - 100 where split = ''");
+    let first = numbers(&work).len();
+    let ran = work.expect(65, &["job.toml", "--fresh"]);
+    assert!(ran.stderr.contains("`table` keeps what run "), "{}", ran.stderr);
+    let beside = numbers(&work).len() - first;
+    assert!(beside >= 2);
+    fs::remove_dir_all(work.path(".runner")).unwrap();
+    fs::rename(work.path("first"), work.path(".runner")).unwrap();
+    work.expect(75, &REST);
+    run_sql(&work, "update _runner_receipts set beat = beat - 100 where split = ''");
+    let ran = work.expect(0, &REST);
+    assert!(ran.stderr.contains("`table` keeps what run "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("resumed run "), "{}", ran.stderr);
+    assert_eq!(numbers(&work).len(), 3 + beside);
+    // The next run is asked about what is left there.
+    let ran = work.expect(78, &REST);
+    assert!(ran.stderr.contains("which the state directory does not know"), "{}", ran.stderr);
+}
+
+#[test]
 fn now_is_the_same_in_a_run_that_is_adopted() {
     let timed = "[transforms.timed]\ntype = 'select'\ninput = 'rows'\ncolumns = { n = 'n', at = 'cast(now() as string)' }\n[sinks";
     let work =

@@ -142,11 +142,31 @@ fn a_changed_job_begins_anew_and_clears_what_the_last_run_kept() {
         let work = job(sink);
         work.expect(73, &NO_REPORT);
         work.file("job.toml", work.read("job.toml").replace("'n int64'", "'n int32'"));
-        work.expect(0, &["job.toml"]);
+        let ran = work.expect(0, &["job.toml"]);
+        assert!(ran.stderr.contains(" had stored all of its input when it was interrupted: a new run follows it"));
         assert_eq!(attempt(&work), 1, "{name}");
         let kept = left(&work).into_keys().find(|name| name.contains("_runner_") || name.contains(".writing"));
         assert_eq!(kept, None, "{name}");
     }
+}
+
+/// What one target does not let go of stays there, and nowhere else.
+#[test]
+fn each_target_forgets_the_run_whatever_another_does() {
+    let table = |name: &str| {
+        format!("[sinks.{name}]\ninput = 'rows'\ntype = 'sqlite'\ndatabase = 'out/{name}.db'\ntable = 't'\n")
+    };
+    let work = job("type = 'sqlite'\ndatabase = 'out/all.db'\ntable = 't'\n");
+    work.file("job.toml", work.read("job.toml") + &table("more"));
+    work.expect(73, &NO_REPORT);
+    let open = |name: &str| rusqlite::Connection::open(work.path("out").join(name)).unwrap();
+    open("all.db")
+        .execute_batch("create trigger keep before delete on _runner_receipts begin select raise(abort, 'kept'); end")
+        .unwrap();
+    let ran = work.expect(0, &["job.toml"]);
+    assert!(ran.stderr.contains("goes when the next one begins: ") && ran.stderr.contains("kept"), "{}", ran.stderr);
+    let kept = |name: &str| open(name).table_exists(None, "_runner_receipts").unwrap();
+    assert_eq!((kept("all.db"), kept("more.db")), (true, false));
 }
 
 #[test]

@@ -238,7 +238,8 @@ impl Trial<'_> {
         }
         let fresh = self.flags.contains(&"--fresh");
         let last = self.model.run.clone();
-        if let Err(why) = self.model.attempted(run, fresh, &before, &now) {
+        let done = code == Some(0) || finished;
+        if let Err(why) = self.model.attempted(run, fresh, (&before, &now), done) {
             self.fail(&why);
         }
         if last != self.model.run {
@@ -250,7 +251,6 @@ impl Trial<'_> {
                 self.aside = None;
             }
         }
-        let done = code == Some(0) || finished;
         if let Err(why) = self.model.check(&now, done) {
             self.fail(&why);
         }

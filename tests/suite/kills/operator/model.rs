@@ -14,6 +14,19 @@ pub struct Found {
     pub lookup: Vec<(i64, i64)>,
 }
 
+impl Found {
+    /// What is not in `other`, too.
+    fn without(&self, other: &Found) -> Found {
+        Found { main: without(&self.main, &other.main), lookup: without(&self.lookup, &other.lookup) }
+    }
+}
+
+/// What is not in `other`, too.
+fn without<T: Ord + Copy>(all: &[T], other: &[T]) -> Vec<T> {
+    let left = counted(all, other);
+    left.into_iter().flat_map(|(row, count)| (0..count).map(move |_| row)).collect()
+}
+
 /// What is known of the runs.
 #[derive(Default)]
 pub struct Model {
@@ -24,6 +37,8 @@ pub struct Model {
     pub run: Option<String>,
     /// What was there before it, or what somebody has made wrong since.
     pub base: Found,
+    /// By a run's name, what was there before it.
+    bases: BTreeMap<String, Found>,
     /// Pairs whose rows somebody has taken away from the other table.
     stale: BTreeSet<(i64, i64)>,
     /// Is the input read in one go, so that only one state of it is right?
@@ -65,19 +80,29 @@ impl Model {
         self.inputs.get(self.run.as_ref()?)?.first().cloned()
     }
 
-    /// An attempt has ended, before which the targets held `before`; the run that the ledger knows now is `run`. A run
-    /// other than the last one must have been asked for, or have nothing of that one beside it.
-    pub fn attempted(&mut self, run: Option<String>, asked: bool, before: &Found, now: &Found) -> Result<(), String> {
+    /// An attempt has ended, before which the targets held `before`; the run that the ledger knows now is `run`, and it
+    /// is done or not. A run other than the last one must have been asked for, or have nothing of that one beside it; or
+    /// it is an earlier one that goes on with its rows, and leaves those of the last one beside them.
+    pub fn attempted(
+        &mut self,
+        run: Option<String>,
+        asked: bool,
+        (before, now): (&Found, &Found),
+        done: bool,
+    ) -> Result<(), String> {
         let Some(run) = run.filter(|run| self.run.as_ref() != Some(run)) else { return Ok(()) };
         let own = counted(&before.main, &self.base.main);
-        if !asked && self.inputs.contains_key(&run) && !own.is_empty() && before == now {
+        let earlier = self.bases.get(&run).map(|base| self.base.without(base));
+        if !asked && earlier.is_some() && !own.is_empty() && before == now && !done {
             // It was refused.
             return Ok(());
         }
-        if !asked && self.run.is_some() && !own.is_empty() {
+        let earlier = earlier.unwrap_or_default();
+        if !asked && self.run.is_some() && !own.is_empty() && earlier.main.is_empty() {
             return Err(format!("run {run} goes on beside {} rows of run {:?}", own.len(), self.run));
         }
-        self.base = before.clone();
+        self.base = before.without(&earlier);
+        self.bases.insert(run.clone(), self.base.clone());
         self.inputs.entry(run.clone()).or_insert_with(|| vec![self.input.clone()]);
         self.run = Some(run);
         Ok(())
@@ -100,6 +125,7 @@ impl Model {
     /// Nothing is there but what was before the first run.
     pub fn cleared(&mut self, now: Found) {
         self.base = now;
+        self.bases.clear();
         self.stale.clear();
     }
 
