@@ -167,8 +167,9 @@ pub enum Closed {
     Failed(Failure),
 }
 
-/// What happened to the rows of a batch: `input + made = output + rejected + filtered + gathered + failed`,
-/// where a source's input are the records it read and a sink's output are the rows it accepted.
+/// What happened to the rows of a batch:
+/// `input + made = output + rejected + filtered + gathered + failed + not_confirmed`, where a source's input are the
+/// records it read and a sink's output are the rows it accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Taken in.
@@ -185,6 +186,8 @@ pub struct Rows {
     pub made: u64,
     /// Not stored although they should have been.
     pub failed: u64,
+    /// Not stored by the target's own count, though it refused none.
+    pub not_confirmed: u64,
 }
 
 /// High-water marks of a queue.

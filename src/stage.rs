@@ -324,6 +324,15 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
+    /// Everything is stored: does what the spec wants done after that. The run is finished only when it is done, so it may
+    /// be called again, after a kill.
+    ///
+    /// # Errors
+    /// It could not be done. The next attempt at the run does it again.
+    fn after(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Reads back what was written, after all workers are closed without error; `None` where the spec
     /// does not ask for it.
     fn verify(&self) -> Result<Option<Verified>, Failure> {
@@ -381,6 +390,8 @@ pub trait SinkWorker: Send {
 pub struct Written {
     /// Rows that the destination took.
     pub accepted: u64,
+    /// How many of these it has not stored by its own count, though it refused none: it does not say which.
+    pub not_confirmed: u64,
     /// Rows that the destination can never take, with the reason.
     pub rejects: Vec<Reject>,
     /// Rows that should have been stored and were not, because a service failed.

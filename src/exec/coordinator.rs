@@ -396,6 +396,7 @@ impl<'a> Coordinator<'a> {
             self.observer.on(&Event::Queue { stage: *stage, high: gauge.high() });
         }
         self.outcome.unfinished = self.log.len() - self.log.done_count();
+        let failed = failed || !self.after();
         self.close(failed);
         self.observer.tick();
         self.outcome
@@ -478,6 +479,27 @@ impl<'a> Coordinator<'a> {
                 Err(failure) => self.note(self.named(stage, &failure)),
             }
         }
+    }
+
+    /// Where everything that was asked for is stored, the sinks do what comes after that. Says whether all of them could.
+    fn after(&mut self) -> bool {
+        let Outcome { unfinished, too_many_rejects, failures, lost, stopped, .. } = &self.outcome;
+        let stored = failures.is_empty() && lost.is_empty() && !too_many_rejects && stopped.is_none();
+        if !stored || self.options.mode == Mode::Rehearse || (*unfinished > 0 && self.options.limit.is_none()) {
+            return true;
+        }
+        let mut all = true;
+        for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {
+            let done = self.aside(stage, move |plan| match &plan.stages[stage].role {
+                Role::Sink(sink) => sink.after(),
+                _ => unreachable!("it is among the sinks"),
+            });
+            if let Err(failure) = done {
+                all = false;
+                self.note(self.named(stage, &failure));
+            }
+        }
+        all
     }
 }
 

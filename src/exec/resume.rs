@@ -105,6 +105,10 @@ impl Beginning {
         if resumed {
             send_again(&targets.compare(plan, &run)?, &mut run, &mut kept)?;
         }
+        if fresh {
+            // From now on what the interrupted run needs to be resumed may be gone.
+            ledger.abandon()?;
+        }
         run.targets.extend(targets.names(plan));
         let attempts = attempts(plan, &run, resumed, &token);
         Ok(Beginning { listed, kept, durable: Some(Durable { ledger, run, attempts }) })

@@ -260,7 +260,7 @@ impl Link {
                 let made = (out + rejected + dropped).saturating_sub(input);
                 let gone = (input + made).saturating_sub(out + rejected);
                 let (filtered, gathered) = if self.gathers { (0, gone) } else { (gone, 0) };
-                let rows = Rows { input, output: out, rejected, filtered, gathered, made, failed: 0 };
+                let rows = Rows { input, output: out, rejected, filtered, gathered, made, ..Rows::default() };
                 shared.send(Event::Worked { stage: self.stage, split, rows, bytes, busy: start.elapsed() });
                 Some(output)
             }

@@ -18,6 +18,7 @@ use arrow_array::RecordBatch;
 use crate::{
     batch::{Batch, Origin, Schema, SplitId},
     event::{Event, Rows, StageId},
+    failure::{Exit, Failure},
     jobspec::BatchSize,
     stage::{Guarantee, SinkWorker, Written},
 };
@@ -172,9 +173,10 @@ impl Writer {
         let busy = start.elapsed();
         let rows = Rows {
             input: batch.rows() as u64,
-            output: written.accepted,
+            output: written.accepted - written.not_confirmed,
             rejected: written.rejects.len() as u64,
             failed: written.failed,
+            not_confirmed: written.not_confirmed,
             ..Rows::default()
         };
         self.shared.rejected(self.stage, std::mem::take(&mut written.rejects));
@@ -183,7 +185,7 @@ impl Writer {
             ack.mark_incomplete();
         }
         if !written.durable {
-            self.held.rows += written.accepted;
+            self.held.rows += rows.output;
         }
         let (failure, samples) = (written.failure.take(), std::mem::take(&mut written.samples));
         let (stage, split) = (self.stage, batch.origin.split);
@@ -198,7 +200,13 @@ impl Writer {
         let Some(worker) = self.worker.as_mut().filter(|_| !self.behind) else {
             return lost(None);
         };
-        match guard(&self.shared.plan, self.stage, || worker.write(batch)) {
+        let is_read = !self.outlet.is_empty();
+        let written = guard(&self.shared.plan, self.stage, || worker.write(batch)).and_then(|written| match written {
+            // The stages behind would get rows that are not there.
+            Written { not_confirmed: 1.., .. } if is_read => Err(unconfirmed(&written)),
+            written => Ok(written),
+        });
+        match written {
             Ok(written) => written,
             Err(failure) => {
                 self.worker = None;
@@ -227,6 +235,16 @@ impl Writer {
             }
         }
     }
+}
+
+/// Why a sink that other stages read cannot go on.
+fn unconfirmed(written: &Written) -> Failure {
+    let Written { accepted, not_confirmed, .. } = written;
+    let message = format!(
+        "the database has not stored {not_confirmed} of {accepted} rows by its own count (its triggers or rules dropped them \
+         or stored them elsewhere), and does not say which: the stages that read this one cannot be given the others"
+    );
+    Failure::new(Exit::Io, message)
 }
 
 impl Held {

@@ -13,8 +13,8 @@ const NOT_OF_JOB: &[&str] = &["description", "limits", "rejects", "report", "sta
 /// The sections of stages.
 const SECTIONS: &[&str] = &["sources", "transforms", "sinks"];
 
-/// Keys of a stage that do not change what it does.
-const NOT_OF_STAGE: &[&str] = &["concurrency", "queue", "batch", "retry"];
+/// Keys of a stage that do not change what it makes of its rows.
+const NOT_OF_STAGE: &[&str] = &["concurrency", "queue", "batch", "retry", "after"];
 
 /// Integers up to here are exact as `float64`.
 const EXACT: f64 = 9_007_199_254_740_992.0;

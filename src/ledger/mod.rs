@@ -288,6 +288,21 @@ impl Ledger {
         })
     }
 
+    /// Notes that the interrupted run, if there is one, is not resumed: the next run is a new one, also where this attempt
+    /// ends before its own has begun.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn abandon(&mut self) -> Result<(), Failure> {
+        let Some(run) = self.broken.take() else { return Ok(()) };
+        self.write(|transaction| {
+            transaction.execute("INSERT OR IGNORE INTO beside VALUES (?1, ?2)", [&run.ledger, &run.id])?;
+            transaction.execute_batch("DELETE FROM run; DELETE FROM split")
+        })?;
+        self.beside.insert((run.ledger, run.id));
+        Ok(())
+    }
+
     /// The interrupted run, if there is one.
     pub fn broken(&self) -> Option<&Run> {
         self.broken.as_ref()

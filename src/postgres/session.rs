@@ -168,8 +168,13 @@ impl Session {
         self.wait(self.client.query_typed(sql, values))
     }
 
-    /// Runs `COPY … FROM STDIN` on this text.
-    pub(crate) fn copy(&self, statement: &Statement, text: &Bytes) -> Result<(), ServiceError> {
+    /// Runs a statement that gives no rows. Answers with the number of rows that it wrote, as the server counts them.
+    pub(crate) fn count(&self, sql: &str, values: &[Param<'_>]) -> Result<u64, ServiceError> {
+        self.wait(self.client.execute_typed(sql, values))
+    }
+
+    /// Runs `COPY … FROM STDIN` on this text. Answers with the number of rows that the server has stored.
+    pub(crate) fn copy(&self, statement: &Statement, text: &Bytes) -> Result<u64, ServiceError> {
         self.wait(async {
             let sink = self.client.copy_in(statement).await?;
             let mut sink = std::pin::pin!(sink);
@@ -179,7 +184,7 @@ impl Session {
                 sink.feed(text.slice(start..end)).await?;
                 start = end;
             }
-            sink.finish().await.map(|_| ())
+            sink.finish().await
         })
     }
 

@@ -65,6 +65,9 @@ pub struct Answers {
     pub refused: Vec<Refused>,
     /// What was given back of the accepted rows, by column.
     pub returned: Vec<ArrayRef>,
+    /// How many of the accepted rows the database has not stored by its own count: a trigger or a rule of the table has
+    /// dropped them, or has stored them elsewhere. It does not say which. A receipt does not keep it.
+    pub not_confirmed: u64,
 }
 
 /// A part of a receipt, as it lies in the database.

@@ -119,7 +119,9 @@ fn equal_rows_get_their_answers_by_occurrence() {
     let returned: Vec<ArrayRef> =
         vec![Arc::new(Int64Array::from(vec![10, 20, 30])), Arc::new(StringViewArray::from(vec![None::<&str>; 3]))];
     let refused = vec![(2, CODES[0], "twice".to_owned())];
-    recorder.add(&twice, &Answers { accepted: vec![0, 1, 3], refused, returned }).expect("as declared");
+    recorder
+        .add(&twice, &Answers { accepted: vec![0, 1, 3], refused, returned, not_confirmed: 0 })
+        .expect("as declared");
     let part = recorder.part().expect("as declared");
     assert_eq!(part.accepted, 3);
     let mut receipt = Receipt::new(schema(), CODES);

@@ -132,6 +132,9 @@ pub struct StageReport {
     pub made: u64,
     /// Rows not stored although they should have been.
     pub failed: u64,
+    /// Rows that the target has not stored by its own count, though it refused none: a trigger or a rule of the table has
+    /// dropped them or stored them elsewhere.
+    pub not_confirmed: u64,
     /// Bytes, of what `bytes_of` says.
     pub bytes: u64,
     /// What the bytes are: `input` as it lies on disk or wire, `memory` of the rows that a transform took, `output` that
@@ -337,6 +340,7 @@ fn stage(tally: &Tally, id: usize) -> StageReport {
         gathered: counts.rows.gathered,
         made: counts.rows.made,
         failed: counts.rows.failed,
+        not_confirmed: counts.rows.not_confirmed,
         bytes: counts.bytes,
         bytes_of: match &stage.role {
             Role::Source(_) => "input",

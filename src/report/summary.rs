@@ -78,6 +78,11 @@ fn summary(tally: &Tally, outcome: &Outcome, ending: &Ending, screen: &Screen) -
         let _ = writeln!(text, "  rejected by {stage}: {} × {}{example}{hint}", grouped(refused.count), code.0);
     }
     for (stage, counts) in plan.stages.iter().zip(&tally.stages) {
+        if counts.rows.not_confirmed > 0 {
+            let (rows, name) = (counted(counts.rows.not_confirmed as usize, "row"), &stage.name);
+            let why = "the table's triggers or rules dropped them or stored them elsewhere";
+            let _ = writeln!(text, "  not confirmed by {name}: {rows} that the database took and did not count: {why}");
+        }
         for line in &counts.rehearsed {
             let _ = writeln!(text, "  {} would {line}", stage.name);
         }

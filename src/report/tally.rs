@@ -107,8 +107,8 @@ impl Tally {
     pub fn imbalances(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (stage, tally) in self.plan.stages.iter().zip(&self.stages) {
-            let Rows { input, output, rejected, filtered, gathered, made, failed } = tally.rows;
-            let accounted = output + rejected + filtered + gathered + failed;
+            let Rows { input, output, rejected, filtered, gathered, made, failed, not_confirmed } = tally.rows;
+            let accounted = output + rejected + filtered + gathered + failed + not_confirmed;
             if input + made != accounted {
                 let came = input + made;
                 found.push(format!("`{}` took or made {came} rows and accounts for {accounted}", stage.name));
@@ -186,6 +186,7 @@ impl StageTally {
                 self.rows.gathered += rows.gathered;
                 self.rows.made += rows.made;
                 self.rows.failed += rows.failed;
+                self.rows.not_confirmed += rows.not_confirmed;
                 self.bytes += bytes;
                 self.busy += *busy;
             }

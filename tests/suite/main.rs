@@ -36,6 +36,7 @@ mod running;
 mod sample_tables;
 mod servers;
 #[cfg(feature = "failpoints")]
+mod statements;
 mod sweep;
 mod targets;
 mod telling;

@@ -4,6 +4,7 @@
 pub mod database;
 mod faults;
 pub mod targets;
+mod triggers;
 
 use std::thread;
 

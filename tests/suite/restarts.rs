@@ -197,6 +197,30 @@ fn an_address_is_corrected_without_a_word_where_nothing_was_stored() {
     assert!(ran.stderr.contains("was interrupted with 2 of 2 splits stored; undo that to resume it"), "{}", ran.stderr);
 }
 
+/// Whoever starts over has given the interrupted run up, also where the attempt that did so came to nothing: what that run
+/// had noted of its servers and of its rejects is gone then.
+#[test]
+fn a_run_that_was_started_over_is_not_resumed() {
+    let server = Memcached::start(&[]);
+    let work = work(&server);
+    let more = "[sinks.table]\ntype = 'sqlite'\ninput = 'lines'\ndatabase = 'out/t.db'\ntable = 't'\n\
+                [rejects]\npath = 'rejects.ndjson'\n[limits]\nrejects = 5\n";
+    work.file("prices.toml", work.read("prices.toml") + more);
+    work.file("a.csv", "k,n\none,1\ntwo,no number\n");
+    work.file("b.csv", "k,n\nthree,3\n");
+    assert_ne!(work.run(&["prices.toml", "--report", "prices.toml/report.json"]).code, 0);
+    assert_eq!(server.items(), 2);
+    remove(&work.path("out"));
+    work.file("out", "a folder cannot be made here");
+    work.expect(73, &["prices.toml", "--fresh"]);
+    let status = work.expect(0, &["status", "prices.toml"]).stdout;
+    assert!(status.contains("no run"), "{status}");
+    server.flush();
+    fs::remove_file(work.path("out")).unwrap();
+    work.expect(0, &["prices.toml"]);
+    assert_eq!((server.items(), work.read("rejects.ndjson").lines().count()), (2, 1));
+}
+
 /// A store that was removed or put back from before the run is not what the run has written to; one that is gives back
 /// what is there, and is not written again.
 #[test]

@@ -134,6 +134,18 @@ impl Sink for Postgres {
         Ok(())
     }
 
+    fn after(&self) -> Result<(), Failure> {
+        if self.plan.layout.after.is_empty() {
+            return Ok(());
+        }
+        let server = self.server()?;
+        let session = server.connect()?;
+        self.plan.layout.after.iter().try_for_each(|sql| {
+            let what = format!("{server}: cannot run the `after` statement `{sql}`");
+            session.run(sql).map_err(|trouble| trouble.failure(Exit::Io, &what))
+        })
+    }
+
     fn end(&self, attempt: &Attempt) -> Result<(), Failure> {
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = None;
         match self.plan.layout.receipts {

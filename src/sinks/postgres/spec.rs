@@ -42,6 +42,14 @@ pub(super) struct Spec {
     order: Option<Order>,
     /// Where receipts of splits are kept.
     receipts: Option<ReceiptsKey>,
+    /// SQL statements that are run once in a run before its first row, after the table was made or emptied, together in one
+    /// transaction. With `receipts = "none"` every attempt runs them.
+    #[serde(default)]
+    before: Vec<String>,
+    /// SQL statements that are run one by one when everything is stored. Where one fails, or the run is killed, the next
+    /// attempt runs all of them again.
+    #[serde(default)]
+    after: Vec<String>,
     /// How rows are sent.
     #[serde(default)]
     method: Method,
@@ -133,7 +141,9 @@ impl Plan {
         let table = table(&spec.table, context);
         combinations(&spec, context);
         let Spec { url, table: name, create, columns, returning, mode, conflict, order, receipts, .. } = spec;
-        let keys = Keys { table: name, create, columns, returning, mode, conflict, order, receipts };
+        let Spec { before: first, after, .. } = spec;
+        let keys =
+            Keys { table: name, create, columns, returning, mode, conflict, order, receipts, before: first, after };
         let layout = Layout::new::<Sql>(keys, context);
         if context.problems.iter().count() > before {
             return None;

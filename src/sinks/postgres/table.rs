@@ -25,6 +25,8 @@ pub(super) struct Target {
     pub(super) copy: Option<String>,
     /// Finds what comes back where the insert cannot say it: takes the arrays of the conflict columns.
     pub(super) find: Option<String>,
+    /// Counts the keys of rows, of which an upsert writes only the last row each: takes the same arrays.
+    pub(super) keys: Option<String>,
     /// Why rows cannot be divided among several workers, where they cannot.
     pub(super) undivided: Option<String>,
 }
@@ -75,47 +77,43 @@ pub(super) fn prepare(
     Ok(target)
 }
 
-/// Makes the table; one that this run has made before is neither replaced nor emptied.
+/// Makes the table, and runs the statements that come before the first row. What this run has made before is neither
+/// replaced nor emptied, and these statements are not run again.
 fn create(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
     let table = &plan.table.quoted;
+    let mut first = Vec::new();
     match plan.layout.create {
-        Create::Never => Ok(()),
-        Create::Replace => match replace(plan, ledger, session) {
-            // The server was going on with what a killed attempt had asked for: now that is done.
-            Err(trouble) if trouble.is_there_already() => replace(plan, ledger, session),
-            made => made,
-        },
+        Create::Never => {}
+        Create::Replace => first.extend([format!("drop table if exists {table}"), ddl(plan)]),
         Create::IfMissing | Create::Truncate => {
             let found = session.ask("select to_regclass($1) is not null", &[(table, Type::TEXT)])?;
-            if found.iter().any(|row| row.get(0)) {
-                return if plan.layout.create == Create::Truncate { truncate(plan, ledger, session) } else { Ok(()) };
-            }
-            match session.run(&ddl(plan)) {
-                // Another run was faster.
-                Err(trouble) if trouble.is_there_already() => Ok(()),
-                made => made,
+            if !found.iter().any(|row| row.get(0)) {
+                match session.run(&ddl(plan)) {
+                    // Another run was faster.
+                    Err(trouble) if trouble.is_there_already() => {}
+                    made => made?,
+                }
+            } else if plan.layout.create == Create::Truncate {
+                first.push(format!("truncate {table}"));
             }
         }
     }
+    first.extend(plan.layout.before.iter().cloned());
+    match once(plan, ledger, session, &first) {
+        // The server was going on with what a killed attempt had asked for: now that is done.
+        Err(trouble) if trouble.is_there_already() => once(plan, ledger, session, &first),
+        made => made,
+    }
 }
 
-fn replace(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
-    let make = format!("drop table if exists {}; {}", plan.table.quoted, ddl(plan));
-    once(plan, ledger, session, &make)
-}
-
-fn truncate(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
-    once(plan, ledger, session, &format!("truncate {}", plan.table.quoted))
-}
-
-/// Runs statements that remove rows, unless an earlier attempt at this run has done so.
-fn once(plan: &Plan, ledger: Option<&Ledger>, session: &Session, statements: &str) -> Result<(), ServiceError> {
-    if ledger.map(|ledger| ledger.table_made(session)).transpose()? == Some(true) {
+/// Runs statements in one transaction, unless an earlier attempt at this run has done so.
+fn once(plan: &Plan, ledger: Option<&Ledger>, session: &Session, statements: &[String]) -> Result<(), ServiceError> {
+    if statements.is_empty() || ledger.map(|ledger| ledger.table_made(session)).transpose()? == Some(true) {
         return Ok(());
     }
-    // Sent together, they are one transaction.
+    // Sent together, they are one transaction. The last line of one may be a comment.
     let note = ledger.map(|ledger| ledger.noting(&plan.table.quoted)).unwrap_or_default();
-    session.run(&format!("{statements}; {note}"))
+    session.run(&format!("{}\n; {note}", statements.join("\n; ")))
 }
 
 /// The statement that makes the table.
@@ -226,7 +224,8 @@ fn statements(plan: &Plan, casts: &[String], overriding: bool) -> Target {
     // A row that stayed is not among those that an insert returns; and of rows with one key only the last is
     // inserted. So they are looked up by key.
     let find = (conflict && !layout.returned.is_empty()).then(|| find(plan, casts));
-    Target { insert: insert(plan, casts, overriding, find.is_none()), copy, find, undivided: None }
+    let keys = (layout.mode == WriteMode::Upsert).then(|| keys(plan, casts));
+    Target { insert: insert(plan, casts, overriding, find.is_none()), copy, find, keys, undivided: None }
 }
 
 fn names(layout: &Layout, which: impl Fn(usize) -> bool) -> String {
@@ -298,6 +297,16 @@ fn find(plan: &Plan, casts: &[String]) -> String {
     )
 }
 
+/// Counts the different keys among rows, by their conflict columns.
+fn keys(plan: &Plan, casts: &[String]) -> String {
+    let each = |item: &dyn Fn(usize, usize) -> String| {
+        plan.layout.conflict.iter().enumerate().map(|(i, &at)| item(i, at)).collect::<Vec<_>>().join(", ")
+    };
+    let arrays = each(&|i, _| format!("${}::text[]", i + 1));
+    let (given, cast) = (each(&|i, _| format!("c{i}")), each(&|i, at| format!("u.c{i}::{}", casts[at])));
+    format!("select count(*) from (select distinct {cast} from unnest({arrays}) as u({given})) k")
+}
+
 /// Runs the statements on no rows, in the open transaction: what the server has against them shows before the first row comes.
 fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), ServiceError> {
     let nothing = Encoded::new(&arrow_array::RecordBatch::new_empty(plan.layout.input.arrow()), &plan.layout.places());
@@ -305,7 +314,15 @@ fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), Servic
     let values: Vec<Param<'_>> = arrays.iter().map(|array| (array as _, Type::TEXT_ARRAY)).collect();
     session.ask(&target.insert, &values)?;
     if let Some(copy) = &target.copy {
-        session.copy(&session.prepare(copy)?, &nothing.lines(&[]))?;
+        let copied = session.prepare(copy).and_then(|copy| session.copy(&copy, &nothing.lines(&[])));
+        copied.map_err(|trouble| match trouble.code.as_deref() {
+            // Not a table, or one with row-level security.
+            Some("42809" | "0A000") => {
+                let message = format!("{}; `method = \"insert\"` may do what COPY cannot", trouble.message);
+                ServiceError { message, ..trouble }
+            }
+            _ => trouble,
+        })?;
     }
     Ok(())
 }

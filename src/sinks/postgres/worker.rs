@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use tokio_postgres::{Row, Statement, types::Type};
 
 use super::{
-    super::table::{self, Place, Put, Returned, bisect, taken_over},
+    super::table::{self, Place, Put, Returned, WriteMode, bisect, taken_over},
     encode::Encoded,
     receipts::{Ledger, Noted},
     refuse::{code, sound},
@@ -64,6 +64,8 @@ struct Stored {
     refused: Vec<(u32, ServiceError)>,
     /// What came back of the accepted rows, in their order.
     returned: Vec<Row>,
+    /// How many of the accepted rows the server has not counted among those that it wrote.
+    not_confirmed: u64,
 }
 
 /// Why a transaction has not ended well.
@@ -174,7 +176,7 @@ impl Worker {
         let mut put = |rows: &[u32]| {
             session.run("savepoint part")?;
             match self.put(encoded, rows) {
-                Ok(returned) => session.run("release savepoint part").map(|()| Put::Stored(returned)),
+                Ok(answer) => session.run("release savepoint part").map(|()| Put::Stored(answer)),
                 Err(trouble) if trouble.answered && trouble.concerns_row() => {
                     session.run("rollback to savepoint part; release savepoint part").map(|()| Put::Refused(trouble))
                 }
@@ -182,35 +184,54 @@ impl Worker {
             }
         };
         bisect(rows, &mut put, &mut |rows, put| match put {
-            Put::Stored(returned) => {
+            Put::Stored((returned, written)) => {
                 stored.accepted.extend_from_slice(rows);
                 stored.returned.extend(returned);
+                stored.not_confirmed += (rows.len() as u64).saturating_sub(written);
             }
             Put::Refused(trouble) => stored.refused.extend(rows.iter().map(|row| (*row, trouble.clone()))),
         })
     }
 
-    /// Sends rows; what comes back is in their order.
-    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<Vec<Row>, ServiceError> {
+    /// Sends rows. What comes back is in their order; and how many of them the server has stored, as it counts them.
+    fn put(&self, encoded: &Encoded, rows: &[u32]) -> Result<(Vec<Row>, u64), ServiceError> {
         let session = self.session()?;
         if let Some(copy) = &self.copy {
-            return session.copy(copy, &encoded.lines(rows)).map(|()| Vec::new());
+            return session.copy(copy, &encoded.lines(rows)).map(|written| (Vec::new(), written));
         }
         let Target { insert, find, .. } = &*self.target;
         let arrays: Vec<_> = (0..self.places.len()).map(|at| encoded.array(at, rows)).collect();
         let values: Vec<Param<'_>> = arrays.iter().map(|array| (array as _, Type::TEXT_ARRAY)).collect();
+        let keys = || -> Vec<Param<'_>> { self.plan.layout.conflict.iter().map(|&at| values[at].clone()).collect() };
+        if self.plan.layout.returned.is_empty() {
+            let written = session.count(insert, &values)?;
+            return self.confirmed(rows.len() as u64, written, keys).map(|confirmed| (Vec::new(), confirmed));
+        }
         let mut returned = session.ask(insert, &values)?;
         if let Some(find) = find {
-            let keys: Vec<Param<'_>> = self.plan.layout.conflict.iter().map(|&at| values[at].clone()).collect();
-            returned = session.ask(find, &keys)?;
+            returned = session.ask(find, &keys())?;
             let there = self.plan.layout.returned.len();
             returned.retain(|row| row.get::<_, bool>(there));
         }
-        if !self.plan.layout.returned.is_empty() && returned.len() != rows.len() {
+        if returned.len() != rows.len() {
             let message = format!("{} rows came back of {} that were written", returned.len(), rows.len());
             return Err(ServiceError::answer(ErrorClass::Permanent, message));
         }
-        Ok(returned)
+        Ok((returned, rows.len() as u64))
+    }
+
+    /// How many of so many rows are stored, where the server counts `written`: an upsert writes the last row of each key,
+    /// and a row that is there already may stay.
+    fn confirmed<'a>(&self, rows: u64, written: u64, keys: impl Fn() -> Vec<Param<'a>>) -> Result<u64, ServiceError> {
+        match (self.plan.layout.mode, &self.target.keys) {
+            (WriteMode::Ignore, _) => Ok(rows),
+            (WriteMode::Upsert, Some(count)) if written < rows => {
+                let counted = self.session()?.ask(count, &keys())?;
+                let keys = counted.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs());
+                Ok(rows - keys.saturating_sub(written))
+            }
+            _ => Ok(written),
+        }
     }
 
     /// Remembers rows of the open split until they are durable.
@@ -379,13 +400,13 @@ impl table::Connection for Worker {
         let encoded = Encoded::new(&batch.records, &self.places);
         let mut unfit = Vec::new();
         let rows = sound(&self.plan.layout, batch, &encoded, &mut unfit);
-        let Stored { accepted, refused, returned } = self.store(&encoded, &rows)?;
+        let Stored { accepted, refused, returned, not_confirmed } = self.store(&encoded, &rows)?;
         let mut refused: Vec<Refused> =
             refused.into_iter().map(|(row, trouble)| (row, code(&trouble), trouble.message)).collect();
         refused.append(&mut unfit);
         refused.sort_by_key(|(row, ..)| *row);
         let bytes = encoded.bytes(&accepted);
-        let answers = Answers { accepted, refused, returned: self.returned(&returned)? };
+        let answers = Answers { accepted, refused, returned: self.returned(&returned)?, not_confirmed };
         self.keep(batch, &answers.accepted);
         Ok((answers, bytes))
     }

@@ -42,10 +42,10 @@ use self::{
 use super::table::{Create, Dialect, Keys, Layout, ReceiptsKey, Returning, TableWorker, WriteMode};
 use crate::{
     batch::{Column, ColumnType},
-    failure::Failure,
+    failure::{Exit, Failure},
     jobspec::{Duration, bounds},
     kind::{Compiled, Context, Kind, Order, Workers},
-    sqlite::quote,
+    sqlite::{self, quote},
     stage::{Attempt, Inspection, Mode, Sink, SinkProperties, SinkWorker},
 };
 
@@ -78,6 +78,14 @@ struct SqliteSpec {
     order: Option<Order>,
     /// Where receipts of splits are kept.
     receipts: Option<ReceiptsKey>,
+    /// SQL statements that are run once in a run before its first row, after the table was made or emptied, together in one
+    /// transaction. With `receipts = "none"` every attempt runs them.
+    #[serde(default)]
+    before: Vec<String>,
+    /// SQL statements that are run one by one when everything is stored. Where one fails, or the run is killed, the next
+    /// attempt runs all of them again.
+    #[serde(default)]
+    after: Vec<String>,
     /// How the database keeps what is under way, so that a commit is there as a whole or not at all.
     #[serde(default)]
     journal_mode: Journal,
@@ -118,9 +126,9 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let before = context.problems.iter().count();
     check_names(&spec, context);
     let SqliteSpec { database, table, create, columns, returning, mode, conflict, order, receipts, .. } = spec;
-    let SqliteSpec { journal_mode: journal, busy_timeout, .. } = spec;
-    let layout =
-        Layout::new::<Sql>(Keys { table, create, columns, returning, mode, conflict, order, receipts }, context);
+    let SqliteSpec { journal_mode: journal, busy_timeout, before: first, after, .. } = spec;
+    let keys = Keys { table, create, columns, returning, mode, conflict, order, receipts, before: first, after };
+    let layout = Layout::new::<Sql>(keys, context);
     if context.problems.iter().count() > before {
         return None;
     }
@@ -210,6 +218,20 @@ impl Sink for Sqlite {
         let mut member = Member::open(database, *busy, false, Journal::Keep)?;
         member.within(|connection, path| receipts::clear(connection, path, table, attempt))?;
         member.finish()
+    }
+
+    fn after(&self) -> Result<(), Failure> {
+        let Plan { database, busy, layout, .. } = &*self.plan;
+        if layout.after.is_empty() {
+            return Ok(());
+        }
+        let member = Member::open(database, *busy, false, Journal::Keep)?;
+        layout.after.iter().try_for_each(|sql| {
+            member.look(|connection, path| {
+                let doing = format!("run the `after` statement `{sql}` on");
+                connection.execute_batch(sql).map_err(|error| sqlite::failure(path, &doing, &error, Exit::Io))
+            })
+        })
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {

@@ -25,8 +25,9 @@ pub(super) struct Ways {
     pub(super) several: bool,
 }
 
-/// Makes the table where `create` says so, and finds out how rows can be written to it. One that this run has `made`
-/// before is neither replaced nor emptied.
+/// Makes the table where `create` says so, runs the statements that come before the first row, and finds out how rows can
+/// be written to it. What this run has `made` before is neither replaced nor emptied, and these statements are not run
+/// again.
 ///
 /// # Errors
 /// The table is not there, or lacks a column, or has one of another type; or SQLite refuses the statement.
@@ -46,6 +47,14 @@ pub(super) fn prepare(connection: &Connection, path: &Path, layout: &Layout, mad
     if let Some(name) = name.as_ref().filter(|_| layout.create == Create::Truncate && !made) {
         let delete = format!("DELETE FROM {}", quote(name));
         connection.execute_batch(&delete).map_err(|error| refused("empty", &error))?;
+    }
+    for sql in layout.before.iter().filter(|_| !made) {
+        let doing = format!("run the `before` statement `{sql}` on");
+        connection.execute_batch(sql).map_err(|error| sqlite::failure(path, &doing, &error, Exit::CantCreate))?;
+    }
+    if name.is_none() {
+        // One of these may have made it.
+        name = sqlite::real_name(connection, &layout.table).map_err(|error| refused("look up", &error))?;
     }
     let Some(name) = name else {
         let tables = sqlite::tables(connection).map_err(|error| refused("look up", &error))?;

@@ -177,7 +177,7 @@ impl<'a> Insert<'a> {
         returned.extend(self.given.iter_mut().map(ValueColumn::finish));
         // Many rows of one statement are refused later than one that could not even be bound.
         self.refused.sort_by_key(|(row, ..)| *row);
-        Ok((Answers { accepted: self.accepted, refused: self.refused, returned }, self.bytes))
+        Ok((Answers { accepted: self.accepted, refused: self.refused, returned, not_confirmed: 0 }, self.bytes))
     }
 
     /// Collects rows into one statement; what is left over goes row by row.

@@ -13,13 +13,13 @@ use crate::{
 impl Layout {
     /// The answers for a batch, of which so many bytes were written.
     pub(in crate::sinks) fn written(&self, batch: &Batch, answers: Answers, bytes: u64) -> Result<Written, Failure> {
-        let Answers { accepted, refused, returned } = answers;
+        let Answers { accepted, refused, returned, not_confirmed } = answers;
         let mut rejects = Rejects::default();
         refused.into_iter().for_each(|(row, code, why)| rejects.push(batch, row as usize, code, why));
         let count = accepted.len() as u64;
         let kept = if accepted.len() == batch.rows() { batch.clone() } else { batch.pick(accepted) };
         let output = Some(self.with_returned(kept, returned)?);
-        Ok(Written { accepted: count, rejects: rejects.take(), bytes, output, ..Written::default() })
+        Ok(Written { accepted: count, not_confirmed, rejects: rejects.take(), bytes, output, ..Written::default() })
     }
 
     /// Rows with the columns that came back of them in place of, or beside, their own.

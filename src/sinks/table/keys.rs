@@ -20,6 +20,8 @@ pub(in crate::sinks) struct Keys {
     pub(in crate::sinks) conflict: Option<Vec<String>>,
     pub(in crate::sinks) order: Option<Order>,
     pub(in crate::sinks) receipts: Option<ReceiptsKey>,
+    pub(in crate::sinks) before: Vec<String>,
+    pub(in crate::sinks) after: Vec<String>,
 }
 
 /// What becomes of the table before the first row.

@@ -52,6 +52,10 @@ pub(in crate::sinks) struct Layout {
     pub(in crate::sinks) ordered: bool,
     /// The schema and the table that receipts are kept in, quoted; `None` where none are.
     pub(in crate::sinks) receipts: Option<(Option<String>, String)>,
+    /// Statements that are run once before the first row.
+    pub(in crate::sinks) before: Vec<String>,
+    /// Statements that are run when everything is stored.
+    pub(in crate::sinks) after: Vec<String>,
     pub(in crate::sinks) input: Schema,
     pub(in crate::sinks) output: Schema,
 }
@@ -91,8 +95,24 @@ impl Layout {
         let input = context.input().clone();
         let output = returned.iter().fold(input.clone(), |schema, returned| schema.with(returned.column.clone()));
         let ordered = keys.mode != WriteMode::Insert && keys.order != Some(Order::Any);
-        let Keys { table, create, mode, .. } = keys;
-        let layout = Layout { table, create, mode, columns, conflict, returned, ordered, receipts, input, output };
+        for (key, statements) in [("before", &keys.before), ("after", &keys.after)] {
+            check_statements(key, statements, context);
+        }
+        let Keys { table, create, mode, before, after, .. } = keys;
+        let layout = Layout {
+            table,
+            create,
+            mode,
+            columns,
+            conflict,
+            returned,
+            ordered,
+            receipts,
+            before,
+            after,
+            input,
+            output,
+        };
         layout.check_new_table::<D>(keys.columns.is_some(), context);
         layout
     }
@@ -258,6 +278,22 @@ fn receipts<D: Dialect>(key: Option<&ReceiptsKey>, context: &mut Context<'_>) ->
         }
     };
     Some((schema.map(&mut quote), quote(table.unwrap_or(RECEIPTS))))
+}
+
+/// Records statements that say nothing.
+fn check_statements(key: &str, statements: &[String], context: &mut Context<'_>) {
+    if !context.knows(key) {
+        return;
+    }
+    for (i, statement) in statements.iter().enumerate() {
+        let wrong = match statement.trim().trim_matches(';') {
+            "" => "the statement is empty",
+            text if text.contains('\0') => "the statement holds a NUL",
+            _ => continue,
+        };
+        let at = Place::value(context.path.key(key).index(i));
+        context.problems.push(Problem::new("statements", at, wrong));
+    }
 }
 
 /// Records keys that do not go together.

@@ -29,6 +29,8 @@ impl Layout {
             let returned = ticked(self.returned.iter().map(|returned| returned.column.name.as_str()));
             notes.push(format!("the database gives back {returned}"));
         }
+        notes.extend(self.before.iter().map(|sql| format!("once before the first row: {sql}")));
+        notes.extend(self.after.iter().map(|sql| format!("when everything is stored: {sql}")));
         if self.mode != WriteMode::Insert && !self.ordered {
             notes.push("`order = \"any\"`: of rows with equal keys any may come last".to_owned());
         }

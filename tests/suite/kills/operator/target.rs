@@ -192,6 +192,13 @@ impl Target {
                     only_quoted = only,
                 ));
             }
+            if anew {
+                // As a dump does: the next row gets an id that none has.
+                database.ask(
+                    "do $$ begin if to_regclass('t') is not null then \
+                     perform setval(pg_get_serial_sequence('t', 'id'), (select max(id) from t)); end if; end $$",
+                );
+            }
             return if anew { "made anew" } else { "in place" };
         }
         let files = if main_only { &self.files()[..1] } else { self.files() };
