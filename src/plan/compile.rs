@@ -1,6 +1,7 @@
 //! From a decoded spec to a plan, or to every problem it has.
 
 mod files;
+mod partly;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -73,8 +74,9 @@ fn stages_of(
         found.unwrap_or(&none)
     };
     let (sources, sinks) = (tables(Section::Sources), tables(Section::Sinks));
+    let (done, partly) = (HashMap::new(), HashMap::new());
     let mut compiler =
-        Compiler { job: &job, sources, sinks, problems, done: HashMap::new(), stages: Vec::new(), wishes: Vec::new() };
+        Compiler { job: &job, sources, sinks, problems, done, partly, stages: Vec::new(), wishes: Vec::new() };
     if own.is_none() {
         compiler.check_ends(&document.root);
     }
@@ -126,6 +128,8 @@ struct Compiler<'a> {
     problems: &'a mut Problems,
     /// Stages met so far; `None` where one has a problem, so that those behind it stay silent about it.
     done: HashMap<&'a str, Option<StageId>>,
+    /// What stages with a problem emit, as far as it is known.
+    partly: HashMap<&'a str, Schema>,
     stages: Vec<Stage>,
     wishes: Vec<Wish>,
 }
@@ -204,7 +208,7 @@ impl<'a> Compiler<'a> {
     /// its keys are checked all the same.
     fn kind<S: ?Sized>(
         &mut self,
-        spec: &StageSpec,
+        spec: &'a StageSpec,
         kinds: &'static [Kind<S>],
         inputs: &Inputs,
     ) -> Option<(&'static str, Compiled<S>)> {
@@ -216,9 +220,47 @@ impl<'a> Compiler<'a> {
             self.problems.push(Problem::new("unknown-type", place, message).help(help));
             return None;
         };
-        let mut context = Context {
+        let known = inputs.schema.is_some() && (kind.side.is_none() || inputs.side.is_some());
+        let (known, before) = (known || spec.section == Section::Sources, self.problems.iter().count());
+        if spec.broken || !known {
+            if known || !self.check_partly(spec, kind) {
+                self.with_problems(|own, problems| (kind.check)(&mut own.context(spec, &spec.table, inputs, problems)));
+            }
+        } else {
+            let compile = |own: &Self, problems: &mut Problems| {
+                (kind.compile)(&mut own.context(spec, &spec.table, inputs, problems))
+            };
+            if let Some(compiled) = self.with_problems(compile) {
+                return Some((kind.name, compiled));
+            }
+        }
+        if known {
+            let wrong: Vec<Problem> = self.problems.iter().skip(before).cloned().collect();
+            let output = self.without_mistakes(spec, kind, inputs, wrong.iter());
+            self.partly.extend(output.map(|output| (spec.name.as_str(), output)));
+        }
+        None
+    }
+
+    /// Calls with the problems that are known, to which more may come.
+    fn with_problems<T>(&mut self, call: impl FnOnce(&Self, &mut Problems) -> T) -> T {
+        let mut problems = std::mem::take(self.problems);
+        let result = call(self, &mut problems);
+        *self.problems = problems;
+        result
+    }
+
+    /// What a kind compiles a stage in.
+    fn context<'c>(
+        &'c self,
+        spec: &StageSpec,
+        table: &'c Value,
+        inputs: &'c Inputs,
+        problems: &'c mut Problems,
+    ) -> Context<'c> {
+        Context {
             path: spec.path.clone(),
-            table: &spec.table,
+            table,
             common: spec.section.common_keys(),
             input: inputs.schema.as_ref(),
             side: inputs.side.as_ref().map(|(_, schema)| schema),
@@ -229,14 +271,8 @@ impl<'a> Compiler<'a> {
             definitions: &self.job.definitions,
             sources: self.sources,
             sinks: self.sinks,
-            problems: self.problems,
-        };
-        let known = inputs.schema.is_some() && (kind.side.is_none() || inputs.side.is_some());
-        if spec.broken || (!known && spec.section != Section::Sources) {
-            (kind.check)(&mut context);
-            return None;
+            problems,
         }
-        (kind.compile)(&mut context).map(|compiled| (kind.name, compiled))
     }
 
     fn add<S: ?Sized>(

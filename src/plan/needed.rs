@@ -27,7 +27,7 @@ pub(super) fn needed(document: &Document, name: Option<&str>) -> (Option<Value>,
     while let Some(name) = left.pop() {
         let stage = all.iter().find(|(_, other, _)| other.as_str() == name);
         if let Some((_, name, stage)) = stage.filter(|_| kept.insert(name)) {
-            // An input that is no stage is a mistake of this one.
+            // An input that is not a stage is a mistake of this one.
             left.extend(named_inputs(stage).into_iter().filter(|input| *input != name.as_str()));
         }
     }
