@@ -59,8 +59,10 @@ impl Beginning {
         }
         let fresh = options.ledger == LedgerUse::Fresh;
         let mut ledger = Ledger::open(&plan.state, &plan.name, fresh)?;
-        if let Some(run) = ledger.uncleared() {
-            clear_up(plan, run);
+        if let Some(run) = ledger.uncleared().cloned()
+            && clear_up(plan, &run)
+        {
+            ledger.cleared(&run.id)?;
         }
         let parts = parts(plan);
         let broken = ledger.broken().filter(|_| !fresh).cloned();
@@ -234,11 +236,11 @@ pub fn adopted_since(plan: &Plan) -> Option<SystemTime> {
 pub(super) fn clear_up(plan: &Plan, run: &Run) -> bool {
     let ended = end_sinks(plan, &attempts(plan, run, true, ""));
     let folder = ledger::folder(&plan.state, &plan.name);
-    let removed = match fs::remove_dir_all(&folder) {
+    // What a sink has noted there it may still need.
+    let result = ended.and_then(|()| match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::writing(&folder, &error)),
         _ => Ok(()),
-    };
-    let result = ended.and(removed);
+    });
     if let Err(failure) = &result {
         tracing::warn!("what was kept of run {} goes when the next one begins: {failure}", run.id);
     }

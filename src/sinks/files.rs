@@ -4,7 +4,7 @@
 //! written. So a run that fails or is killed leaves the targets as they were. Killed between two names, it leaves some
 //! of them new: the next attempt writes all of them once more, to the same bytes. What it was writing when it was
 //! killed is noted in the job's folder (`leftovers`), and goes then. A file that is replaced keeps its links, owner and
-//! mode; what is no regular file is written into as rows come, like standard output.
+//! mode; what is not a regular file is written into as rows come, like standard output.
 
 mod leftovers;
 mod output;
@@ -301,6 +301,11 @@ impl Sink for Files {
         Leftovers::remove(attempt)?;
         *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
         Ok(())
+    }
+
+    fn end(&self, attempt: &Attempt) -> Result<(), Failure> {
+        // An attempt at the next run may have noted some, too, and have been killed before that had begun.
+        Leftovers::remove(attempt)
     }
 
     fn check(&self, attempt: Option<&Attempt>) -> Result<Option<String>, Failure> {

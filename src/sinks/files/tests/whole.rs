@@ -31,6 +31,22 @@ fn nothing_has_its_name_before_commit() {
     assert_eq!(fs::read(folder.path("new/dir/a.tsv")).expect("there"), b"x\ny\nz\n");
 }
 
+/// A run that is over may be cleared up only when an attempt at the next one has been killed already.
+#[test]
+fn the_end_of_a_run_removes_what_a_killed_attempt_has_left() {
+    let folder = Folder::new("left");
+    let spec = json!({ "path": folder.text("a.tsv"), "format": "tsv" });
+    let compiled = sink(&spec, &schema(&["s string"]));
+    let attempt = |run: &str| Attempt::of(run, "out", folder.path("job.run"));
+    compiled.stage.begin(&attempt("0123456789abcdef")).expect("begun");
+    let mut worker = compiled.stage.worker(Mode::Write).expect("a worker");
+    write_all(worker.as_mut(), &[(0, &["x"])]);
+    std::mem::forget(worker);
+    assert_eq!(folder.names(), [".a.tsv.tmp-0123456789abcdef", "job.run/out.files"]);
+    compiled.stage.end(&attempt("fedcba9876543210")).expect("ended");
+    assert_eq!(folder.names(), Vec::<String>::new());
+}
+
 #[test]
 fn without_rows_the_file_is_empty_but_there() {
     let folder = Folder::new("empty");

@@ -192,13 +192,11 @@ impl Target {
                     only_quoted = only,
                 ));
             }
-            if anew {
-                // As a dump does: the next row gets an id that none has.
-                database.ask(
-                    "do $$ begin if to_regclass('t') is not null then \
-                     perform setval(pg_get_serial_sequence('t', 'id'), (select max(id) from t)); end if; end $$",
-                );
-            }
+            // As a dump does: the next row gets an id that none has.
+            database.ask(
+                "do $$ begin if to_regclass('t') is not null then perform setval(s, greatest(nextval(s), max(id))) \
+                 from t, (select pg_get_serial_sequence('t', 'id')::regclass as s) s group by s; end if; end $$",
+            );
             return if anew { "made anew" } else { "in place" };
         }
         let files = if main_only { &self.files()[..1] } else { self.files() };
