@@ -29,7 +29,7 @@ type Work = fn(&[u8], &mut Vec<u8>) -> io::Result<()>;
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let [work, input, output] = &args[..] else {
-        // A plain `cargo bench` runs every benchmark with `--bench` alone: that is no mistake.
+        // A plain `cargo bench` runs every benchmark with `--bench` alone: that is not a mistake.
         return if args.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(64) };
     };
     let (head, work): (&[u8], Work) = match work.as_str() {

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let acknowledged = !arguments.iter().any(|a| a == "--no-ack");
     if files.is_empty() {
         eprintln!("usage: floor [--no-ack] FILE.tsv.gz...");
-        // A plain `cargo bench` runs every benchmark with `--bench` alone: that is no mistake.
+        // A plain `cargo bench` runs every benchmark with `--bench` alone: that is not a mistake.
         return if arguments == ["--bench"] { ExitCode::SUCCESS } else { ExitCode::from(64) };
     }
     match load_all(&files, acknowledged) {

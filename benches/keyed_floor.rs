@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         ["rename", folder, files @ ..] => fold(files).and_then(|documents| rename(&documents, folder, false)),
         ["sync", folder, files @ ..] => fold(files).and_then(|documents| rename(&documents, folder, true)),
         ["upsert", database, files @ ..] => fold(files).and_then(|documents| upsert(&documents, database)),
-        // A plain `cargo bench` runs every benchmark with `--bench` alone: that is no mistake.
+        // A plain `cargo bench` runs every benchmark with `--bench` alone: that is not a mistake.
         ["--bench"] => Ok(()),
         _ => Err("usage: keyed_floor make|fold|rename|sync|upsert ...".into()),
     };

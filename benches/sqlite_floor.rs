@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let plain: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     let [rows, folder] = plain[..] else {
         eprintln!("usage: sqlite_floor [--commit-each] ROWS FOLDER");
-        // A plain `cargo bench` runs every benchmark: that is no mistake.
+        // A plain `cargo bench` runs every benchmark: that is not a mistake.
         return if arguments.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(64) };
     };
     let transaction = if each { 1 } else { TRANSACTION };

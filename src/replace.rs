@@ -2,7 +2,7 @@
 //! but its content changes. A link still points to it, its owner is the same, and nobody may read it who may not read
 //! the older one.
 //!
-//! What is no regular file is written into, and never replaced: a pipe, a device, what `/dev/stdout` stands for.
+//! What is not a regular file is written into, and never replaced: a pipe, a device, what `/dev/stdout` stands for.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -24,7 +24,7 @@ pub struct Destination {
 enum There {
     Nothing,
     File(Kept),
-    /// What takes bytes and is no regular file.
+    /// What takes bytes and is not a regular file.
     Stream,
 }
 
@@ -154,7 +154,7 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
     for _ in 0..LINKS {
         match fs::read_link(&path) {
             Ok(to) => path = path.parent().unwrap_or(Path::new("")).join(to),
-            // It is no link, or not there.
+            // It is not a link, or not there.
             Err(_) => return Ok(path),
         }
     }

@@ -89,7 +89,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
     ("graph", &["draw", "dot", "dag"]),
 ];
 
-/// Where the first argument is no file and does not look like one, it was meant for a command.
+/// Where the first argument is not a file and does not look like one, it was meant for a command.
 fn not_a_command(first: &Path) -> Option<Failure> {
     let word = first.to_str().filter(|word| !word.contains(['.', '/']))?;
     if first.exists() {

@@ -26,8 +26,8 @@ impl File {
         named.or_else(|| (!dry_run).then(|| File { path: usual(plan), keep: Some(plan.keep) }))
     }
 
-    /// Writes the report beside its place and renames it: a reader never sees half of one. What is no regular file is
-    /// written into.
+    /// Writes the report beside its place and renames it: a reader never sees half of one. What is not a regular file
+    /// is written into.
     pub(super) fn save(&self, report: &Report) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(report).unwrap_or_default() + "\n";
         let creating = |error: io::Error| Failure::creating(&self.path, &error);

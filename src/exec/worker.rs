@@ -232,7 +232,7 @@ impl Chain {
     }
 }
 
-/// Rejects that cannot be given to their stage again as one of its rows: they are no rows of its input.
+/// Rejects that cannot be given to their stage again as one of its rows: they are not rows of its input.
 pub(super) fn without_rows(mut rejects: Vec<Reject>) -> Vec<Reject> {
     rejects.iter_mut().for_each(|reject| reject.row = None);
     rejects

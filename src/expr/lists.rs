@@ -1,7 +1,7 @@
 //! Lists: made of parts, of other lists, of text and of JSON.
 //!
 //! Text is a list as DuckDB writes one: `[1, 2]`, `['a, b', "c", null, d]`. Items in quotes may hold anything, with
-//! `\` before a quote or a `\`; others end at a comma, and blanks around them are no part of them.
+//! `\` before a quote or a `\`; others end at a comma, and blanks around them are not part of them.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ fn ends(offsets: &[i32]) -> (usize, usize) {
     }
 }
 
-/// Texts as lists of texts, whose items `cast` brings to their type. What is no list is null.
+/// Texts as lists of texts, whose items `cast` brings to their type. What is not a list is null.
 pub(super) fn from_text(
     array: &ArrayRef,
     item: &ColumnType,
@@ -88,7 +88,7 @@ pub(super) fn from_text(
     parsed(array.as_string_view(), item, strict, cast, |text, items| split(text, nested, items))
 }
 
-/// JSON as lists, whose items `cast` brings to their type. What is no JSON array is null. Strings are handed to `cast`
+/// JSON as lists, whose items `cast` brings to their type. What is not JSON array is null. Strings are handed to `cast`
 /// without their quotes, unless they are to stay JSON.
 pub(super) fn from_json(
     array: &ArrayRef,

@@ -35,7 +35,7 @@ impl Regexp {
         let regex = RegexBuilder::new(written).case_insensitive(any_case).build().map_err(|error| {
             let error = error.to_string();
             let last = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            RegexpError::Pattern(format!("`{written}` is no regular expression: {last}"))
+            RegexpError::Pattern(format!("`{written}` is not a regular expression: {last}"))
         })?;
         Ok(Regexp { written: written.to_owned(), regex, all: options.contains('g'), any_case })
     }

@@ -165,7 +165,7 @@ fn convert(value: &ArrayRef, from: &ColumnType, to: &ColumnType) -> Result<Array
 }
 
 /// The constants in `list` as a set in which values of type `of` are looked up, and whether a null is among them; none
-/// where that type has no sets here, or where one of them is no constant.
+/// where that type has no sets here, or where one of them is not a constant.
 pub(super) fn set_of(list: &[Node], of: &ColumnType) -> Option<(SetOf, bool)> {
     let values: Vec<&ArrayRef> = list.iter().map(Node::constant).collect::<Option<_>>()?;
     let has_null = values.iter().any(|value| value.is_null(0));

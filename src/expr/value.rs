@@ -68,7 +68,7 @@ pub(super) fn common_nulls<'a>(values: impl IntoIterator<Item = &'a Value>, rows
     NullBuffer::union_many(nulls.iter().map(Option::as_ref))
 }
 
-/// The rows that a part is evaluated for. Kernels compute all rows; what fails on others is no error: a branch
+/// The rows that a part is evaluated for. Kernels compute all rows; what fails on others is not an error: a branch
 /// not taken, the right side of an `and` whose left side is false.
 pub(super) struct Faults<'a> {
     errors: &'a mut Vec<RowError>,

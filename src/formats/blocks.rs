@@ -271,7 +271,7 @@ impl<R: Read> Blocks<R> {
     }
 }
 
-/// The mark that some programs put before UTF-8 text; it is no data.
+/// The mark that some programs put before UTF-8 text; it is not data.
 pub const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// The length of a record without the half of a line end that it may end with.

@@ -59,7 +59,7 @@ pub fn separator(text: Option<&str>) -> u8 {
 /// The fields of a header.
 ///
 /// # Errors
-/// It is no record; the sentence says why.
+/// It is not a record; the sentence says why.
 pub fn names(record: &[u8], separator: u8) -> Result<Vec<String>, String> {
     let form = Form { separator, line_end: super::blocks::LineEnd::Lf, last: true };
     let record = [record, b"\n"].concat();
@@ -122,7 +122,7 @@ impl CsvDecoder {
         CsvDecoder { shape, ..self }
     }
 
-    /// Takes back what came of a record that is no row.
+    /// Takes back what came of a record that is not a row.
     fn truncate(&mut self, rows: usize, side: usize) {
         self.columns.iter_mut().for_each(|column| column.truncate(rows));
         self.side.truncate(side);

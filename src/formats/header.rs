@@ -83,7 +83,7 @@ pub fn is_open_end(names: &[String]) -> bool {
 }
 
 /// Names for fields that have none, as the index that data frames write before the others: `column` and the field's
-/// number. What follows a separator at the end is no field.
+/// number. What follows a separator at the end is not a field.
 pub fn all_named(mut names: Vec<String>) -> Vec<String> {
     let fields = names.len() - usize::from(is_open_end(&names));
     for (field, name) in names.iter_mut().take(fields).enumerate().filter(|(_, name)| name.is_empty()) {
@@ -102,7 +102,7 @@ fn lacks(names: &[String], column: &FieldColumn, shape: Shape) -> String {
     if shape.missing == Missing::Null {
         return format!("its header has no column `{}`, which is not nullable", column.name());
     }
-    // What is no header may be long.
+    // What is not a header may be long.
     let help = jobspec::nearest(column.name(), names.iter().map(String::as_str)).filter(|help| help.len() < 500);
     let help = help.map_or(String::new(), |help| format!("; {}", help.replace("legal here", "it has")));
     format!("its header has no column `{}`{help}", column.name())

@@ -5,7 +5,7 @@
 //! writing:  values ─▶ a format's encoder ─▶ compression
 //! ```
 //!
-//! Parquet is no text and goes a way of its own: see [`parquet`].
+//! Parquet is not text and goes a way of its own: see [`parquet`].
 //!
 //! How single values are read, built and written is said in [`values`](crate::values).
 //!

@@ -1,11 +1,11 @@
 //! Newline-delimited JSON: one object per line.
 //!
-//! A line is checked as a whole, also where nobody wants its values: what is no JSON (RFC 8259), is nested
+//! A line is checked as a whole, also where nobody wants its values: what is not JSON (RFC 8259), is nested
 //! deeper than 128 levels or is not UTF-8 is refused. Only declared fields are made values of. Text without
 //! escapes is a view into the block that was read; `json` is, byte for byte, what stands in the file.
 //!
 //! Of a name that a record has twice, the last one counts, but all must be of the type. A missing field is null. Lines of nothing
-//! but spaces are no records.
+//! but spaces are not records.
 
 mod column;
 mod encode;
@@ -144,7 +144,7 @@ impl NdjsonDecoder {
         Ok(())
     }
 
-    /// Why a record is refused. What is no JSON is refused for that, whatever its values.
+    /// Why a record is refused. What is not JSON is refused for that, whatever its values.
     #[cold]
     fn refuse(&self, text: &[u8], start: usize, wrong: Wrong) -> Line {
         if let Err(error) = std::str::from_utf8(&text[start..]) {
@@ -166,7 +166,7 @@ impl NdjsonDecoder {
                 let message = if first == Some(&b'[') {
                     "the record is a list, not an object"
                 } else {
-                    "the record is no object"
+                    "the record is not an object"
                 };
                 Line::Bad(RejectCode("bad_type"), message.to_owned())
             }

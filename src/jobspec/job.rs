@@ -172,7 +172,7 @@ pub fn schema(generator: &mut SchemaGenerator) -> Schema {
 
 impl JobSpec {
     /// Decodes the top level and what is common to all stages. Every mistake is recorded; a stage with one is
-    /// marked as broken. `None` where the spec is no table at all, or could not be parsed.
+    /// marked as broken. `None` where the spec is not a table at all, or could not be parsed.
     pub fn decode(root: &Value, problems: &mut Problems) -> Option<JobSpec> {
         let table = match root {
             Value::Table(table) => table,

@@ -32,7 +32,7 @@ pub(super) struct Override {
 /// The values within a value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) enum Children {
-    /// It is no table and no list, or its inside is written elsewhere (a YAML alias).
+    /// It is neither a table nor a list, or its inside is written elsewhere (a YAML alias).
     #[default]
     None,
     /// A table's entries.

@@ -31,7 +31,7 @@ pub trait Narrow: Sized {
 /// What `Deserialize` of a [`Narrow`] type does.
 ///
 /// # Errors
-/// The value is no text, or not one of the type's.
+/// The value is not a text, or not one of the type's.
 pub fn deserialize_narrow<'de, T: Narrow, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_any(NarrowVisitor(PhantomData))
 }

@@ -17,7 +17,7 @@ impl Document {
     /// of the job that is meant may stand before it all: `memc:limits.rejects=5`.
     ///
     /// # Errors
-    /// There is no `=`, the path is malformed, or it leads through something that is no table or list.
+    /// There is no `=`, the path is malformed, or it leads through something that is not a table or list.
     pub fn set(&mut self, typed: &str) -> Result<(), String> {
         let (_, at) = job_of(typed);
         let (steps, value_at) = parse_path(&typed[at..])?;

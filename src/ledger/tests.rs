@@ -65,9 +65,10 @@ fn every_run_has_a_name_of_its_own() {
 fn one_that_cannot_be_used_says_so_and_a_fresh_one_takes_its_place() {
     let folder = Folder::new("ledger-bad");
     let state = folder.path("");
-    for bad in [&b"this is no database at all, but a text that is long enough"[..], b"SQLite format 3\0 and no more"] {
+    for bad in [&b"this is not a database at all, but a text that is long enough"[..], b"SQLite format 3\0 and no more"]
+    {
         folder.write("job.ledger", bad);
-        let failure = Ledger::open(&state, "job", false).expect_err("it is no ledger");
+        let failure = Ledger::open(&state, "job", false).expect_err("it is not a ledger");
         assert!(failure.message.contains("job.ledger") && failure.message.contains("--fresh"), "{failure}");
         assert!(status(&state, "job").is_err());
         Ledger::open(&state, "job", true).expect("a new one");

@@ -37,7 +37,7 @@ impl TableName {
     pub(crate) fn parse(text: &str) -> Result<TableName, String> {
         let parts: Vec<&str> = text.split('.').collect();
         if parts.len() > 2 {
-            return Err(format!("`{text}` is no table: expected `table` or `schema.table`"));
+            return Err(format!("`{text}` is not a table: expected `table` or `schema.table`"));
         }
         let quoted: Vec<String> = parts.iter().map(|part| quoted(part)).collect::<Result<_, _>>()?;
         Ok(TableName { written: text.to_owned(), quoted: quoted.join(".") })

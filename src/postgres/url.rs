@@ -52,7 +52,7 @@ impl Url {
     /// The settings that it stands for.
     ///
     /// # Errors
-    /// It is not there, or is no URL.
+    /// It is not there, or is not a URL.
     pub(super) fn resolve(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Failure> {
         let revealed;
         let text = match self {

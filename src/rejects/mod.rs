@@ -101,7 +101,7 @@ struct Line<'a> {
     /// The header of its file, where the stage is a source.
     #[serde(skip_serializing_if = "Option::is_none")]
     header: Option<&'a str>,
-    /// The row as the stage was given it, where that is no source.
+    /// The row as the stage was given it, where that is not a source.
     #[serde(skip_serializing_if = "Option::is_none")]
     row: Option<Box<RawValue>>,
 }

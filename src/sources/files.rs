@@ -100,7 +100,7 @@ impl Plan {
             }
             Format::Ndjson => Box::new(NdjsonDecoder::new(columns, schema, rows, max).shaped(self.shape)),
             Format::Lines => Box::new(LinesDecoder::new(&columns[0], schema, null, rows, max)),
-            Format::Parquet => return Err(Failure::new(Exit::Bug, "parquet is no format of text")),
+            Format::Parquet => return Err(Failure::new(Exit::Bug, "parquet is not a format of text")),
         })
     }
 }

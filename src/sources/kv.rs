@@ -90,7 +90,7 @@ struct Worker {
 impl SourceWorker for Worker {
     fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
         let Detail::Part { from, to } = split.detail.clone() else {
-            return Err(Failure::new(Exit::Bug, format!("`{}` is no part of a store", split.name)));
+            return Err(Failure::new(Exit::Bug, format!("`{}` is not part of a store", split.name)));
         };
         let mut keys = self.session.keys(&Part { name: split.name.clone(), from, to })?;
         keys.retain(|key| key.starts_with(&self.shared.prefix));

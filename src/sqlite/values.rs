@@ -61,7 +61,9 @@ impl ValueColumn {
                 self.values.push_null();
                 match self.invalid {
                     Invalid::Null => Ok(()),
-                    _ => Err(format!("column `{}`: {} is no {}", self.name, describe(value), self.column_type)),
+                    _ => {
+                        Err(format!("column `{}`: {} is not a valid {}", self.name, describe(value), self.column_type))
+                    }
                 }
             }
         }
@@ -243,20 +245,24 @@ mod tests {
     #[test]
     fn other_values_are_refused_by_name() {
         let cases: &[(&str, ValueRef<'_>, &str)] = &[
-            ("int8", ValueRef::Integer(128), "column `c`: the integer 128 is no int8"),
-            ("uint8", ValueRef::Integer(-1), "column `c`: the integer -1 is no uint8"),
-            ("int64", ValueRef::Text(b"7"), "column `c`: the text `7` is no int64"),
-            ("int64", ValueRef::Real(7.0), "column `c`: the number 7.0 is no int64"),
-            ("bool", ValueRef::Integer(2), "column `c`: the integer 2 is no bool"),
-            ("float64", ValueRef::Integer(i64::MAX), "column `c`: the integer 9223372036854775807 is no float64"),
-            ("string", ValueRef::Integer(7), "column `c`: the integer 7 is no string"),
-            ("string", ValueRef::Text(b"\xFF"), "column `c`: the text `\u{FFFD}` is no string"),
-            ("date", ValueRef::Text(b"2023-02-29"), "column `c`: the text `2023-02-29` is no date"),
-            ("json", ValueRef::Text(b"{"), "column `c`: the text `{` is no json"),
-            ("list<uint8>", ValueRef::Text(b"[1, 256]"), "column `c`: the text `[1, 256]` is no list<uint8>"),
-            ("list<uint8>", ValueRef::Text(b"1"), "column `c`: the text `1` is no list<uint8>"),
-            ("binary", ValueRef::Real(0.0), "column `c`: the number 0.0 is no binary"),
-            ("string", ValueRef::Blob(b"abc"), "column `c`: a blob of 3 bytes is no string"),
+            ("int8", ValueRef::Integer(128), "column `c`: the integer 128 is not a valid int8"),
+            ("uint8", ValueRef::Integer(-1), "column `c`: the integer -1 is not a valid uint8"),
+            ("int64", ValueRef::Text(b"7"), "column `c`: the text `7` is not a valid int64"),
+            ("int64", ValueRef::Real(7.0), "column `c`: the number 7.0 is not a valid int64"),
+            ("bool", ValueRef::Integer(2), "column `c`: the integer 2 is not a valid bool"),
+            (
+                "float64",
+                ValueRef::Integer(i64::MAX),
+                "column `c`: the integer 9223372036854775807 is not a valid float64",
+            ),
+            ("string", ValueRef::Integer(7), "column `c`: the integer 7 is not a valid string"),
+            ("string", ValueRef::Text(b"\xFF"), "column `c`: the text `\u{FFFD}` is not a valid string"),
+            ("date", ValueRef::Text(b"2023-02-29"), "column `c`: the text `2023-02-29` is not a valid date"),
+            ("json", ValueRef::Text(b"{"), "column `c`: the text `{` is not a valid json"),
+            ("list<uint8>", ValueRef::Text(b"[1, 256]"), "column `c`: the text `[1, 256]` is not a valid list<uint8>"),
+            ("list<uint8>", ValueRef::Text(b"1"), "column `c`: the text `1` is not a valid list<uint8>"),
+            ("binary", ValueRef::Real(0.0), "column `c`: the number 0.0 is not a valid binary"),
+            ("string", ValueRef::Blob(b"abc"), "column `c`: a blob of 3 bytes is not a valid string"),
             ("string", ValueRef::Null, "column `c` is null"),
         ];
         for (column_type, value, expected) in cases {

@@ -116,7 +116,7 @@ fn a_store_that_is_not_there_is_missing_or_empty() {
 fn what_is_no_store_is_told() {
     let root = Root::new();
     let file = root.0.join("text");
-    fs::write(&file, "this is no database, whatever its name may say of it").expect("it can be written");
+    fs::write(&file, "this is not a database, whatever its name may say of it").expect("it can be written");
     let failure = |backend, path: &Path, access| open(backend, path).session(access).err().map(|failure| failure.exit);
     assert_eq!(failure(Backend::Sqlite, &file, Access::Write), Some(Exit::CantCreate));
     assert_eq!(failure(Backend::Sqlite, &file, Access::Read), Some(Exit::Io));

@@ -47,7 +47,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         return None;
     };
     let ColumnType::List(item) = &column.column_type else {
-        let message = format!("`{}` is no list, its type is {}", spec.column, column.column_type);
+        let message = format!("`{}` is not a list, its type is {}", spec.column, column.column_type);
         context.problem("column", "type", message);
         return None;
     };
@@ -184,7 +184,7 @@ mod tests {
     fn mistakes_are_told_with_their_place() {
         let table = [
             (json!({ "column": "tag" }), "unknown-column | t.column | there is no column `tag` | did you mean `tags`?"),
-            (json!({ "column": "n" }), "type | t.column | `n` is no list, its type is int64"),
+            (json!({ "column": "n" }), "type | t.column | `n` is not a list, its type is int64"),
             (json!({ "column": "tags", "into": "n" }), "columns | t.into | two columns would be named `n`"),
         ];
         for (spec, expected) in table {

@@ -229,7 +229,7 @@ where
             return Err("an item holds the separator");
         }
         if style.separator != b' ' && (written.starts_with(b" ") || written.ends_with(b" ")) {
-            return Err("an item begins or ends with a space, which is no part of it in text");
+            return Err("an item begins or ends with a space, which is not part of it in text");
         }
     }
     match range.len() == 1 && out.len() == all {

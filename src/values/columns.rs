@@ -91,14 +91,14 @@ fn rule_broken(spec: &ColumnSpec) -> Option<(&'static str, String)> {
     let list = matches!(spec.column_type, ColumnType::List(_));
     let name = &spec.name;
     if spec.separator.is_some() && !list {
-        return Some(("separator", format!("column `{name}` is no list, so it has no `separator`")));
+        return Some(("separator", format!("column `{name}` is not a list, so it has no `separator`")));
     }
     if spec.separator.as_ref().is_some_and(|text| !is_separator(text)) {
         let message = "a `separator` is one ASCII character, but no letter, digit, tab or line end";
         return Some(("separator", message.to_owned()));
     }
     let message = match spec.invalid {
-        Invalid::DropItems if !list => format!("column `{name}` is no list, so it has no items to drop"),
+        Invalid::DropItems if !list => format!("column `{name}` is not a list, so it has no items to drop"),
         Invalid::Null if !spec.nullable => format!("column `{name}` needs `nullable = true` to become null"),
         _ => return None,
     };
@@ -198,7 +198,7 @@ fn parse_type<E: de::Error>(text: &str) -> Result<ColumnType, E> {
     text.parse::<ColumnType>().map_err(|error| {
         let help = jobspec::nearest(&error.unknown, ColumnType::names().chain(["list<T>"]));
         // The line after the first is the hint: see `jobspec::decode`.
-        E::custom(format!("`{}` is no column type\n{}", error.unknown, help.unwrap_or_default()))
+        E::custom(format!("`{}` is not a column type\n{}", error.unknown, help.unwrap_or_default()))
     })
 }
 
@@ -257,8 +257,8 @@ mod tests {
     #[test]
     fn mistakes_name_what_would_be_right() {
         let cases = [
-            (r#""apps list<uint23>""#, "`uint23` is no column type\ndid you mean `uint32`?"),
-            (r#"{"name": "a", "type": "text"}"#, "`text` is no column type\nlegal here: `bool`"),
+            (r#""apps list<uint23>""#, "`uint23` is not a column type\ndid you mean `uint32`?"),
+            (r#"{"name": "a", "type": "text"}"#, "`text` is not a column type\nlegal here: `bool`"),
             (r#""apps""#, "`apps` has no type"),
             (r#"{"name": "a", "typ": "string"}"#, "unknown field `typ`"),
             (r#"{"name": "a"}"#, "missing field `type`"),
@@ -276,7 +276,7 @@ mod tests {
         let cases = [
             (r#"[]"#, "no column is declared"),
             (r#"["a string", "a date"]"#, "column `a` is declared twice"),
-            (r#"[{"name": "a", "type": "string", "separator": ","}]"#, "is no list, so it has no `separator`"),
+            (r#"[{"name": "a", "type": "string", "separator": ","}]"#, "is not a list, so it has no `separator`"),
             (r#"[{"name": "a", "type": "list<string>", "separator": "||"}]"#, "is one ASCII character"),
             (r#"[{"name": "a", "type": "list<string>", "separator": "x"}]"#, "is one ASCII character"),
             (r#"[{"name": "a", "type": "string", "invalid": "drop_items"}]"#, "no items to drop"),

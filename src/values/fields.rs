@@ -171,7 +171,7 @@ impl FieldColumn {
                     ColumnType::Date | ColumnType::Timestamp => other_date(&value).unwrap_or_default(),
                     _ => String::new(),
                 };
-                format!("{place}: `{value}` is no {wanted}{hint}")
+                format!("{place}: `{value}` is not a valid {wanted}{hint}")
             }
         }
     }
@@ -209,7 +209,7 @@ pub fn shown(text: &[u8]) -> String {
 }
 
 impl Store {
-    /// Appends a value that is no list.
+    /// Appends a value that is not a list.
     #[inline]
     fn push(&mut self, field: Field<'_>) -> Result<(), Bad> {
         let Field { text, .. } = field;
@@ -244,7 +244,7 @@ impl Field<'_> {
 }
 
 impl ListStore {
-    /// Appends a list. Spaces around items are no part of them, unless a space separates them.
+    /// Appends a list. Spaces around items are not part of them, unless a space separates them.
     #[inline]
     fn push(&mut self, field: Field<'_>, separator: u8, drop_items: bool) -> Result<(), Bad> {
         let list = List { field, separator, drop_items };

@@ -43,7 +43,7 @@ fn check((members, level, changes, bytes): Input, gzip: bool) -> TestCaseResult 
     prop_assert_eq!(&whole.failure, &None);
     fs::write(&file.0, &damaged).unwrap();
     let found = read(compiled.stage.as_ref());
-    // Whole members that were left out or doubled are no damage that a reader could see, nor is an empty file of zstd.
+    // Whole members that were left out or doubled are not damage that a reader could see, nor is an empty file of zstd.
     let seams = |len: usize| len == 0 || ends.contains(&len);
     let unseen = intact.starts_with(&damaged) && seams(damaged.len()) || reordered(&damaged, &intact, &ends);
     prop_assert!(

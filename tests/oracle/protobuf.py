@@ -104,12 +104,12 @@ DOCUMENTS = [
 
 # Where the two differ on purpose. The suite that tests JSON forms wants most of these refused.
 KNOWN = {
-    "[]": "a list is no message, also where it is empty",
+    "[]": "a list is not a message, also where it is empty",
     '{"doubleValue": "inf"}': "endless is written `Infinity`",
     '{"doubleValue": " 1"}': "a number has no blanks in its quotes",
-    '{"blob": "%"}': "what is no base64 is refused, not left out",
+    '{"blob": "%"}': "what is not base64 is refused, not left out",
     '{"color": 1.5}': "there is no value 1.5 of an enum",
-    '{"color": "1"}': "a number in quotes is no name of an enum's value",
+    '{"color": "1"}': "a number in quotes is not a name of an enum's value",
     '{"floatValue": 1, "float_value": 2}': "a field that is given twice is refused under both of its names too",
 }
 

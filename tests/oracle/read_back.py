@@ -44,7 +44,7 @@ UserApps = user_apps_class()
 
 
 class Rejected(Exception):
-    """A line that is no valid record; the text says why."""
+    """A line that is not a valid record; the text says why."""
 
 
 def parse(line):
@@ -61,7 +61,7 @@ def parse(line):
     if device not in DEVICE_TYPES:
         raise Rejected(f"no server for device type {device!r}")
     if not (FLOAT.fullmatch(lat) and FLOAT.fullmatch(lon)):
-        raise Rejected("latitude or longitude is no number")
+        raise Rejected("latitude or longitude is not a number")
     key = f"{device}:{ident}".encode()
     if len(key) > KEY_BYTES or UNFIT_FOR_KEY.search(key):
         raise Rejected("not a memcached key")

@@ -63,7 +63,7 @@ const UNSET_TEXT: &str = r#": the environment variable `RUNNER_TEST_UNSET` is no
 1 "#;
 
 /// A folder of jobs: a good one in both spellings, one with mistakes, one that needs the environment, and files
-/// that are no jobs.
+/// that are not jobs.
 fn jobs() -> Work {
     let work = Work::with_memc();
     work.file("jobs/deep/memc.yaml", fs::read_to_string(project("tests/data/memc.yaml")).unwrap());

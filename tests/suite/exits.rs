@@ -166,7 +166,7 @@ fn exit_74_writing_fails() {
     assert!(errors(&ran)[0].starts_with("copy: cannot write `/dev/full`: No space left on device"), "{}", ran.stderr);
 }
 
-/// A device is no file to be made durable: what is thrown away is well written.
+/// A device is not a file to be made durable: what is thrown away is well written.
 #[test]
 fn rejects_may_be_thrown_away() {
     let work = copy();

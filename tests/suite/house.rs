@@ -279,7 +279,7 @@ fn begins(path: &str, with: &str) -> bool {
 
 #[test]
 fn kinds_never_import_each_other() {
-    // What kinds of one room share, such as keys of rows, is no kind itself.
+    // What kinds of one room share, such as keys of rows, is not a kind itself.
     let kind_of = |source: &Source| match source.module()[..] {
         [room, kind, ..] if KINDS.contains(&room) => Some(format!("crate::{room}::{kind}")),
         _ => None,

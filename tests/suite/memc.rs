@@ -195,8 +195,8 @@ fn bad_lines() -> Vec<(Vec<u8>, &'static str, &'static str, &'static str)> {
     vec![
         (b"idfa\tshort\t1\t2".to_vec(), "installs", "field_count", "expected 5 fields, found 4"),
         (b"idfa\tlong\t1\t2\t3\t4".to_vec(), "installs", "field_count", "expected 5 fields, found 6"),
-        (b"idfa\tlat\tx1\t2\t3".to_vec(), "installs", "bad_number", "column `lat`: `x1` is no float64"),
-        (b"idfa\tlon\t1\t2,5\t3".to_vec(), "installs", "bad_number", "column `lon`: `2,5` is no float64"),
+        (b"idfa\tlat\tx1\t2\t3".to_vec(), "installs", "bad_number", "column `lat`: `x1` is not a valid float64"),
+        (b"idfa\tlon\t1\t2,5\t3".to_vec(), "installs", "bad_number", "column `lon`: `2,5` is not a valid float64"),
         (b"idfa\tnone\t\t2\t3".to_vec(), "installs", "bad_number", unkind),
         (
             b"idfa\t\xff\xfe\t1\t2\t3".to_vec(),
@@ -228,7 +228,7 @@ fn every_bad_line_is_a_reject_and_its_neighbours_are_stored() {
     for ((line, ..), app) in bad.iter().zip(&good) {
         text.extend([line, &b"\n"[..], app.line().as_bytes(), b"\n"].concat());
     }
-    // What looks odd and is good: items that are no numbers are left out, a key may have 250 bytes.
+    // What looks odd and is good: items that are not numbers are left out, a key may have 250 bytes.
     let (odd, longest) = ("adid\todd\t-1e2\t.5\t7,x,-1,,4294967296,8", "k".repeat(245));
     text.extend(format!("{odd}\nidfa\t{longest}\t1\t2\t\n").bytes());
     let (work, servers) = folder(&[("mixed.tsv.gz", gzip(&text))]);

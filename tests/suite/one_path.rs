@@ -20,7 +20,7 @@ impl Random {
 
 /// A random job over random files.
 struct Case {
-    /// By file, the cells: those that are no numbers are rejects of the source.
+    /// By file, the cells: those that are not numbers are rejects of the source.
     files: Vec<Vec<String>>,
     /// Rows with this remainder are rejects of the filter; those with the next one are dropped.
     modulus: i64,

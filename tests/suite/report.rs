@@ -139,7 +139,7 @@ fn the_report_holds_no_values_unless_samples_are_asked_for() {
     }
     let report = json(&spec(&["--set", "report.samples=true"]));
     let samples = &report["rejects"]["reasons"][0]["samples"];
-    assert_eq!(*samples, serde_json::json!(["column `number`: `many` is no int64"]));
+    assert_eq!(*samples, serde_json::json!(["column `number`: `many` is not a valid int64"]));
 }
 
 #[test]

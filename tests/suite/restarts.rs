@@ -37,7 +37,7 @@ fn what_a_flushed_server_lost_is_sent_again_by_the_same_command() {
     let work = work(&server);
     work.file("a.csv", "k,n\none,1\ntwo,2\n");
     work.file("b.csv", "k,n\nthree,3\nfour,no number\n");
-    // The first file is stored and noted; the second has a record too many that is no number.
+    // The first file is stored and noted; the second has a record too many that is not a number.
     work.expect(65, &["prices.toml", "--quiet"]);
     assert_eq!(server.get("one"), Some(b"1".to_vec()));
     server.flush();

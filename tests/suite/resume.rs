@@ -100,7 +100,7 @@ fn status_says_what_is_done_and_what_is_left() {
         said.contains("2 attempts, finished ") && said.contains("\n  last ended ") && said.contains("Z: done\n"),
         "{said}"
     );
-    work.file(".runner/job.ledger", "this is no ledger, but a text that somebody has written here");
+    work.file(".runner/job.ledger", "this is not a ledger, but a text that somebody has written here");
     let ran = work.expect(74, &["status", "job.toml"]);
     assert!(ran.stderr.contains("--fresh"), "{}", ran.stderr);
     work.expect(74, &["job.toml"]);
@@ -197,7 +197,7 @@ fn of_a_run_that_stored_nothing_nothing_is_left() {
     other.file("job.toml", JOB);
     other.gzip("in/0.tsv", "1\n");
     other.file("job.toml", JOB.replace("format = 'tsv'", "format = 'tsv'\ncompression = 'gzip'"));
-    other.file("in/0.tsv", "this is no gzip");
+    other.file("in/0.tsv", "this is not a gzip");
     other.expect(74, &["job.toml"]);
     assert_eq!(status(&other)["state"], "none");
 }

@@ -194,7 +194,7 @@ fn a_document_that_is_none_takes_no_other_key_with_it() {
     for reject in &rejects {
         assert_eq!(reject["reason"], "bad_document");
         let said = reject["message"].as_str().unwrap();
-        assert!(said.starts_with(&format!("`{bad}` is no document of a changelog: ")), "{said}");
+        assert!(said.starts_with(&format!("`{bad}` is not a document of a changelog: ")), "{said}");
     }
     assert_eq!(work.read(&bad), "{\"next_id\":3,\"entr", "it is left for people to look at");
     assert_eq!(work.expect(0, &["get", JOB, "eve"]).stdout, "{\"next_id\":3,\"entries\":{\"1\":4,\"2\":4}}\n");

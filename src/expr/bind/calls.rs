@@ -166,7 +166,7 @@ impl Binder<'_> {
             (Some(path), ColumnType::String) => Some(path),
             _ => None,
         };
-        let checked = path.as_deref().map_or(Err("this is no constant path into json"), functions::check_json_path);
+        let checked = path.as_deref().map_or(Err("this is not a constant path into json"), functions::check_json_path);
         match (checked, path) {
             (Ok(()), Some(path)) => Some(string(&path)),
             (checked, _) => {
@@ -192,7 +192,7 @@ impl Binder<'_> {
         if !legal {
             let written = written.unwrap_or_else(|| node.to_string());
             let help = nearest(&written, words.iter().copied());
-            self.error(self.places.of(expr), format!("`{written}` is no part of a time"), help);
+            self.error(self.places.of(expr), format!("`{written}` is not part of a time"), help);
         }
         legal
     }
@@ -254,7 +254,7 @@ impl Binder<'_> {
         let pattern = match Regexp::compile(constants.first()?, options, legal) {
             Ok(pattern) => Box::new(pattern),
             Err(RegexpError::Option(option)) => {
-                let message = format!("`{option}` is no option of a regular expression");
+                let message = format!("`{option}` is not an option of a regular expression");
                 let all = if replaces { "`g` (all matches), " } else { "" };
                 let help = Some(format!("legal here: {all}`i` (any case)"));
                 return self.error(self.places.of(exprs[options_at + 1]), message, help);

@@ -114,7 +114,7 @@ fn unit(name: &str) -> Result<Span, Wrong> {
     let name = name.to_lowercase();
     let found = UNITS.iter().find(|(unit, _)| name.strip_suffix('s').unwrap_or(&name) == *unit);
     let unknown =
-        || (format!("`{name}` is no unit of an interval"), nearest(&name, UNITS.iter().map(|(unit, _)| *unit)));
+        || (format!("`{name}` is not a unit of an interval"), nearest(&name, UNITS.iter().map(|(unit, _)| *unit)));
     found.map(|(_, span)| *span).ok_or_else(unknown)
 }
 

@@ -43,7 +43,7 @@ enum Step {
     Either(String, Option<usize>),
 }
 
-const NO_PATH: &str = "this is no constant path into json";
+const NO_PATH: &str = "this is not a constant path into json";
 const ONE_VALUE: &str = "a path into json leads to one value: wildcards are not supported";
 
 /// What is wrong with `text` as a path: a key; or `$` and steps `.key`, `."key"`, `[0]`, `[-1]`; or a pointer `/key/0`.

@@ -70,7 +70,7 @@ fn list_element(call: Call<'_, '_>) -> ArrayRef {
     take(list.values(), &indices, None).expect("indices lie within the items, and every column type can be taken")
 }
 
-/// Is the second argument among the items? Null items are no match.
+/// Is the second argument among the items? Null items are not a match.
 fn list_contains(call: Call<'_, '_>) -> ArrayRef {
     let (value, wanted) = (&call.arguments[0], &call.arguments[1]);
     // One list for all rows has no items of a row's own to compare with what that row looks for.

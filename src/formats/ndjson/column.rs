@@ -28,9 +28,9 @@ pub(super) struct JsonColumn {
 
 /// Why a record is refused.
 pub(super) enum Wrong {
-    /// It is no JSON.
+    /// It is not JSON.
     Json(NoJson),
-    /// It is no object.
+    /// It is not an object.
     Shape,
     /// This column must have a value and has none.
     Missing(usize),
@@ -150,7 +150,7 @@ impl JsonColumn {
                 while let ColumnType::List(item) = wanted {
                     wanted = item;
                 }
-                (code, format!("column `{name}`: `{}` is no {wanted}", text(&range)))
+                (code, format!("column `{name}`: `{}` is not a valid {wanted}", text(&range)))
             }
         };
         Wrong::Value(Box::new(BadValue { code, message: message.into() }))

@@ -1,6 +1,6 @@
 //! A look at the schema in a footer before the crate takes it apart: it goes down into groups by calling itself, and
 //! makes room for as many children as a group says it has. So how deep groups lie and how many children they have is
-//! checked first. Nothing else is: what is no footer at all is left to the crate.
+//! checked first. Nothing else is: what is not a footer at all is left to the crate.
 //!
 //! The footer is a struct in Thrift's compact protocol. Its second field is the list of the schema's elements, of
 //! which the fifth field is the number of children; they follow their group in the list.

@@ -173,7 +173,7 @@ impl Layout {
     }
 }
 
-/// The type with bytes in place of text; `None` where it is no text and no list of texts.
+/// The type with bytes in place of text; `None` where it is not text and no list of texts.
 fn bytes_of(found: &DataType) -> Option<DataType> {
     match found {
         DataType::Utf8 => Some(DataType::Binary),
@@ -317,7 +317,10 @@ impl Projection {
                     let value = json::value(read.schema().field(*place), values, row);
                     let wanted =
                         if *step == Step::Shown { "time of day".to_owned() } else { spec.column_type.to_string() };
-                    (step.code(), format!("column `{}`: `{}` is no {wanted}", spec.name, shown(value.as_bytes())))
+                    (
+                        step.code(),
+                        format!("column `{}`: `{}` is not a valid {wanted}", spec.name, shown(value.as_bytes())),
+                    )
                 }
             }
         };

@@ -3,7 +3,7 @@
 use crate::jobspec::Format;
 
 /// The text that `raw` spells, and for each of its bytes, and its end, the byte in `raw`. `None` where `raw`
-/// is no text or is spelt in a way not known here.
+/// is not text or is spelt in a way not known here.
 pub(super) fn decode(raw: &str, format: Format) -> Option<(String, Vec<usize>)> {
     let mut out = Out::default();
     match format {

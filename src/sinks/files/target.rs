@@ -110,7 +110,7 @@ fn place(name: &str, schema: &Schema) -> Result<Part, String> {
     let Some((i, column)) = schema.find(name) else {
         let names = schema.columns().iter().map(|column| column.name.as_str());
         let help = jobspec::nearest(name, names.chain(["split", "date"])).unwrap_or_default();
-        return Err(format!("`{{{name}}}` is no column, split or date; {help}"));
+        return Err(format!("`{{{name}}}` is not a column, split or date; {help}"));
     };
     let fits = column.column_type.is_integer()
         || matches!(column.column_type, ColumnType::String | ColumnType::Bool | ColumnType::Date);

@@ -42,12 +42,12 @@ pub(super) struct Spec {
     order: Option<Order>,
     /// Where receipts of splits are kept.
     receipts: Option<ReceiptsKey>,
-    /// SQL statements that are run once in a run before its first row, after the table was made or emptied, together in one
-    /// transaction. With `receipts = "none"` every attempt runs them.
+    /// SQL statements that are run once in a run before its first row, after the table was made or emptied, together in
+    /// one transaction. With `receipts = "none"` every attempt runs them.
     #[serde(default)]
     before: Vec<String>,
-    /// SQL statements that are run one by one when everything is stored. Where one fails, or the run is killed, the next
-    /// attempt runs all of them again.
+    /// SQL statements that are run one by one when everything is stored. Where one fails, or the run is killed, the
+    /// next attempt runs all of them again.
     #[serde(default)]
     after: Vec<String>,
     /// How rows are sent.

@@ -75,7 +75,7 @@ fn mistakes_are_found_offline() {
             "columns = ['name']\nreturning = ['id string']",
             "makes keys of type int64, or another integer; `id` is a string",
         ),
-        ("returning = ['id int65']", "`int65` is no column type; did you mean `int64`?"),
+        ("returning = ['id int65']", "`int65` is not a column type; did you mean `int64`?"),
         ("returning = ['x list<list<int8>>']", "cannot come back"),
         ("method = 'copy'\nreturning = ['id']", "`copy` can only insert"),
         ("method = 'copy'\nmode = 'ignore'", "`copy` can only insert"),

@@ -103,12 +103,12 @@ impl<'a> Bound<'a> {
     }
 
     fn text(&self, statement: &mut Statement<'_>, at: usize, text: &[u8]) -> Result<usize, Unbound> {
-        let value = std::str::from_utf8(text).map_err(|_| self.refuse("it is no text"))?;
+        let value = std::str::from_utf8(text).map_err(|_| self.refuse("it is not text"))?;
         statement.raw_bind_parameter(at, value)?;
         Ok(value.len())
     }
 
-    /// SQLite would make a null of what is no number.
+    /// SQLite would make a null of what is not a number.
     fn float(&self, value: f64, statement: &mut Statement<'_>, at: usize) -> Result<(), Unbound> {
         if value.is_nan() {
             return Err(self.refuse("SQLite cannot hold NaN"));

@@ -78,12 +78,12 @@ struct SqliteSpec {
     order: Option<Order>,
     /// Where receipts of splits are kept.
     receipts: Option<ReceiptsKey>,
-    /// SQL statements that are run once in a run before its first row, after the table was made or emptied, together in one
-    /// transaction. With `receipts = "none"` every attempt runs them.
+    /// SQL statements that are run once in a run before its first row, after the table was made or emptied, together in
+    /// one transaction. With `receipts = "none"` every attempt runs them.
     #[serde(default)]
     before: Vec<String>,
-    /// SQL statements that are run one by one when everything is stored. Where one fails, or the run is killed, the next
-    /// attempt runs all of them again.
+    /// SQL statements that are run one by one when everything is stored. Where one fails, or the run is killed, the
+    /// next attempt runs all of them again.
     #[serde(default)]
     after: Vec<String>,
     /// How the database keeps what is under way, so that a commit is there as a whole or not at all.
@@ -144,7 +144,7 @@ fn check_names(spec: &SqliteSpec, context: &mut Context<'_>) {
         match spec.database.as_str() {
             "" => context.problem("database", "database", "no file is named"),
             ":memory:" => {
-                context.problem("database", "database", "`:memory:` is no file: it would be gone with the run")
+                context.problem("database", "database", "`:memory:` is not a file: it would be gone with the run")
             }
             path if path.ends_with('/') || path.contains('\0') => {
                 context.problem("database", "database", format!("`{}` names no file", path.replace('\0', "\\0")));

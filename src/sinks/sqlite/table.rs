@@ -25,9 +25,9 @@ pub(super) struct Ways {
     pub(super) several: bool,
 }
 
-/// Makes the table where `create` says so, runs the statements that come before the first row, and finds out how rows can
-/// be written to it. What this run has `made` before is neither replaced nor emptied, and these statements are not run
-/// again.
+/// Makes the table where `create` says so, runs the statements that come before the first row, and finds out how rows
+/// can be written to it. What this run has `made` before is neither replaced nor emptied, and these statements are not
+/// run again.
 ///
 /// # Errors
 /// The table is not there, or lacks a column, or has one of another type; or SQLite refuses the statement.
@@ -126,7 +126,9 @@ impl Found {
             return Ok(());
         }
         let declared = &column.declared;
-        let message = format!("column `{name}` of table `{table}` is declared `{declared}`, which is no {column_type}");
+        let message = format!(
+            "column `{name}` of table `{table}` is declared `{declared}`, which cannot hold {column_type} values"
+        );
         Err(mistake(path, message, None))
     }
 

@@ -82,7 +82,7 @@ impl Visitor<'_> for ReturningVisitor {
         };
         let parsed = column_type.parse::<ColumnType>().map_err(|error| {
             let help = nearest(&error.unknown, ColumnType::names().chain(["list<T>"]));
-            E::custom(format!("`{}` is no column type; {}", error.unknown, help.unwrap_or_default()))
+            E::custom(format!("`{}` is not a column type; {}", error.unknown, help.unwrap_or_default()))
         })?;
         Ok(Returning { name: name.to_owned(), column_type: Some(parsed) })
     }

@@ -63,7 +63,7 @@ impl From<tonic::Status> for ServiceError {
         let said = if status.message().is_empty() { status.code().description() } else { status.message() };
         let mut message = chain(said.to_owned(), status.source());
         if class == ErrorClass::Unusable && !lost {
-            message = format!("this is no server of BTrDB's version 5: {message}");
+            message = format!("this is not a server of BTrDB's version 5: {message}");
         }
         ServiceError::silent(class, message)
     }

@@ -235,12 +235,12 @@ fn bounds(spec: &Spec, context: &mut Context<'_>) -> (i64, i64) {
             Some(time) if (MIN_TIME..=MAX_TIME).contains(&time) => time,
             Some(_) => {
                 let [first, last] = [MIN_TIME, MAX_TIME].map(span::time);
-                let message = format!("`{text}` is no time that BTrDB has: they go from {first} to {last}");
+                let message = format!("`{text}` is not a time that BTrDB has: they go from {first} to {last}");
                 context.problem(key, "value", message);
                 otherwise
             }
             None => {
-                let message = format!("`{text}` is no time: expected one such as `2024-01-31T12:00:00Z`");
+                let message = format!("`{text}` is not a time: expected one such as `2024-01-31T12:00:00Z`");
                 context.problem(key, "value", message);
                 otherwise
             }

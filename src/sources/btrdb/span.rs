@@ -44,9 +44,9 @@ impl Span {
     /// What a split says that is to be read.
     ///
     /// # Errors
-    /// It is no split of this kind.
+    /// It is not a split of this kind.
     pub(super) fn of(split: &Split) -> Result<Span, Failure> {
-        let wrong = || Failure::new(Exit::Bug, format!("`{}` is no split of a `btrdb` source", split.name));
+        let wrong = || Failure::new(Exit::Bug, format!("`{}` is not a split of a `btrdb` source", split.name));
         let Detail::Part { from: Some(from), to: Some(to) } = &split.detail else { return Err(wrong()) };
         let parse = || {
             let mut parts = from.split('/');

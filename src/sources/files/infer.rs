@@ -24,7 +24,7 @@
 //! | none but nulls | `string` | `json` |
 //!
 //! Columns are named by the header or, where there is none, `column1`, `column2` …, and so is a field of a header that
-//! has no name, unless it is the last: that is no field. In ndjson they come in the order in which the sample first
+//! has no name, unless it is the last: that is not a field. In ndjson they come in the order in which the sample first
 //! names them.
 
 mod json;

@@ -1,6 +1,6 @@
 //! Which files there are: what paths and globs mean, and what a file was when it was listed.
 //!
-//! Every name that a pattern matches is listed, also one that is not UTF-8: what is no character stands there for
+//! Every name that a pattern matches is listed, also one that is not UTF-8: what is not a character stands there for
 //! one that only `*`, `?` and `[!…]` match.
 
 use std::{
@@ -75,7 +75,8 @@ enum Part {
 }
 
 fn parts(pattern: &str) -> Result<Vec<Part>, Failure> {
-    let spec = |error: glob::PatternError| Failure::new(Exit::Spec, format!("`{pattern}` is no glob: {}", error.msg));
+    let spec =
+        |error: glob::PatternError| Failure::new(Exit::Spec, format!("`{pattern}` is not a glob: {}", error.msg));
     Pattern::new(pattern).map_err(spec)?;
     let mut parts = Vec::new();
     for part in pattern.split('/').filter(|part| !matches!(*part, "" | ".")) {
@@ -136,7 +137,7 @@ impl Walk {
     }
 }
 
-/// The names in a folder; none where it is no folder.
+/// The names in a folder; none where it is not a folder.
 fn names(folder: &Path) -> Result<Vec<OsString>, Failure> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     if !folder.is_dir() {
@@ -172,7 +173,7 @@ pub(super) fn names_differ(files: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A path for people. Bytes that are no UTF-8 are shown as such: no two paths look the same.
+/// A path for people. Bytes that are not UTF-8 are shown as such: no two paths look the same.
 pub(super) fn shown(path: &Path) -> String {
     let mut shown = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {

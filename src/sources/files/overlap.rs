@@ -82,7 +82,7 @@ fn real(file: &Path) -> Option<PathBuf> {
         && to != file
     {
         let to = file.parent().unwrap_or(Path::new("")).join(to);
-        // A link to nothing; one that leads in a circle is no file.
+        // A link to nothing; one that leads in a circle is not a file.
         return fs::symlink_metadata(&to).is_err().then(|| real(&to)).flatten();
     }
     let (name, folder) = (file.file_name()?, file.parent()?);

@@ -135,7 +135,8 @@ impl Opened {
     fn new(path: &Path) -> Result<Self, Failure> {
         let reading = |error: io::Error| Failure::reading(path, &error);
         if !fs::metadata(path).map_err(reading)?.is_file() {
-            let message = format!("`{}` is no regular file, and parquet begins to be read at its end", path.display());
+            let message =
+                format!("`{}` is not a regular file, and parquet begins to be read at its end", path.display());
             return Err(Failure::new(Exit::Io, message));
         }
         let file = File::open(path).map_err(reading)?;
@@ -143,7 +144,7 @@ impl Opened {
         let name = path.display().to_string();
         let fail = |what: &str| Err(Failure::new(Exit::Io, format!("`{name}` {what}")));
         if len < 12 {
-            return fail(&format!("is no Parquet file: it has {len} byte{}", if len == 1 { "" } else { "s" }));
+            return fail(&format!("is not a Parquet file: it has {len} byte{}", if len == 1 { "" } else { "s" }));
         }
         let (mut head, mut tail) = ([0; 4], [0; 4]);
         file.read_exact_at(&mut head, 0).and_then(|()| file.read_exact_at(&mut tail, len - 4)).map_err(reading)?;
@@ -151,7 +152,7 @@ impl Opened {
             (ENCRYPTED, _) | (_, ENCRYPTED) => fail("is encrypted, which is not supported"),
             (_, MAGIC) => Ok(Opened(Arc::new(Inner { file, name, len, broken: OnceLock::new() }))),
             (MAGIC, _) => fail("is truncated: it does not end with `PAR1`"),
-            _ => fail("is no Parquet file: it does not end with `PAR1`"),
+            _ => fail("is not a Parquet file: it does not end with `PAR1`"),
         }
     }
 
@@ -186,7 +187,7 @@ impl Opened {
         self.guard(|| Layout::new(metadata)).map_err(|why| self.failure(&format!("has a corrupt footer: {why}")))
     }
 
-    /// Calls the crate. On some damage it panics where it should say what is wrong; that is no bug of ours, and the
+    /// Calls the crate. On some damage it panics where it should say what is wrong; that is not a bug of ours, and the
     /// file is to blame. What was being made is dropped.
     fn guard<T>(&self, call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
         catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err("its content makes no sense".to_owned()))
@@ -327,7 +328,7 @@ impl<'a> ParquetReader<'a> {
     /// Opens the file of a split, if it is still what was listed.
     pub(super) fn open(plan: &'a Plan, id: SplitId, split: &Split, footer: &mut Footer) -> Result<Self, Failure> {
         let Detail::File { path, size, range, .. } = &split.detail else {
-            return Err(Failure::new(Exit::Bug, format!("split `{}` is no file", split.name)));
+            return Err(Failure::new(Exit::Bug, format!("split `{}` is not a file", split.name)));
         };
         unchanged(split, path, fs::metadata(path))?;
         let opened = Opened::new(path)?;
@@ -376,7 +377,7 @@ impl<'a> ParquetReader<'a> {
             };
             let read = self.opened.guard(|| reader.next().transpose().map_err(|error| plain(&error.to_string())));
             let read = match read {
-                // One text that is no text must cost its row, not all others.
+                // One text that is not text must cost its row, not all others.
                 Err(why) if !self.as_bytes && why.to_ascii_lowercase().contains("utf-8") => {
                     self.read_as_bytes()?;
                     continue;

@@ -80,7 +80,7 @@ impl<'a> FileReader<'a> {
                 unchanged(split, path, Ok(metadata))?;
                 (if is_file { InFile::File(file) } else { InFile::Pipe(file) }, range.clone())
             }
-            _ => return Err(Failure::new(Exit::Bug, format!("split `{}` is no file", split.name))),
+            _ => return Err(Failure::new(Exit::Bug, format!("split `{}` is not a file", split.name))),
         };
         let piped = matches!(from, InFile::Pipe(_));
         let blocks = match blocks {

@@ -108,7 +108,7 @@ pub(super) fn check(spec: &FilesSpec, context: &mut Context<'_>) {
         if let Err(error) = Pattern::new(path) {
             let at = context.path.key("path");
             let at = if spec.path.0.len() > 1 { at.index(i) } else { at };
-            let message = format!("`{path}` is no glob: {}", error.msg);
+            let message = format!("`{path}` is not a glob: {}", error.msg);
             context.problems.push(Problem::new("path", Place::value(at), message));
         }
     }
@@ -161,7 +161,7 @@ fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
         ("multiline", spec.multiline.is_some() && format != Format::Csv, "only csv has records of many lines"),
         ("missing", spec.missing.is_some() && !spec.has_names(), "its fields have no names"),
         ("extra", spec.extra.is_some() && !spec.has_names(), "its fields have no names"),
-        ("newline", spec.newline != Newline::default() && parquet, "its records are no lines"),
+        ("newline", spec.newline != Newline::default() && parquet, "its records are not lines"),
         ("compression", spec.compression != Compression::Auto && parquet, "its pages say how they are compressed"),
         ("max_ratio", spec.max_ratio.is_some() && parquet, "its pages say how large they are"),
     ];

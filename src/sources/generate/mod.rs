@@ -312,7 +312,7 @@ struct Worker(Arc<Makes>);
 impl SourceWorker for Worker {
     fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
         let Detail::Rows { start, end } = split.detail else {
-            return Err(Failure::new(Exit::Bug, format!("`{}` is no range of rows", split.name)));
+            return Err(Failure::new(Exit::Bug, format!("`{}` is not a range of rows", split.name)));
         };
         Ok(Box::new(Reader { made: &self.0, id, next: start, end, seq: 0, row_bytes: self.0.row_bytes }))
     }

@@ -31,7 +31,7 @@ pub(super) fn write(column: &ArrayRef, column_type: &ColumnType, row: usize, scr
     }
 }
 
-/// Appends a value that is no text itself. An expression may make a year that has more than four digits.
+/// Appends a value that is not text itself. An expression may make a year that has more than four digits.
 fn plain(cell: &Cell<'_>, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
     let style = CellStyle::PLAIN;
     cell.write(row, &style, &as_it_is, out).or_else(|why| match cell {

@@ -26,7 +26,7 @@ fn mistakes_are_found_offline() {
         ("url = { env = 'A' }", "columns = ['a int64']", "missing key `table`, or `query`"),
         ("url = { env = 'A' }", "table = 't'\nquery = 'select 1'\ncolumns = ['a int64']", "exclude each other"),
         ("url = { env = 'A' }", "query = ' ; '\ncolumns = ['a int64']", "the query is empty"),
-        ("url = { env = 'A' }", "table = 'a.b.c'\ncolumns = ['a int64']", "is no table"),
+        ("url = { env = 'A' }", "table = 'a.b.c'\ncolumns = ['a int64']", "is not a table"),
         ("url = { env = 'A' }", "table = 't'\ncolumns = []", "no column is declared"),
         ("url = { env = 'A' }", "table = 't'\ncolumns = ['a list<list<int8>>']", "declare it as `json`"),
         (

@@ -228,11 +228,11 @@ fn values_that_do_not_fit_are_rejects() {
         home.read("table = 't'\ncolumns = ['a int8', { name = 'b', type = 'string', nullable = true }]");
     assert_eq!(rows, [r#"0 1 {"a":1,"b":"x"}"#, r#"0 7 {"a":7,"b":"w"}"#]);
     let expected = [
-        r#"0 2 bad_value column `a`: the text `two` is no int8 {"a":"two","b":"y"}"#,
+        r#"0 2 bad_value column `a`: the text `two` is not a valid int8 {"a":"two","b":"y"}"#,
         r#"0 3 bad_value column `a` is null {"a":null,"b":"z"}"#,
-        r#"0 4 bad_value column `b`: the integer 5 is no string {"a":4,"b":5}"#,
-        r#"0 5 bad_value column `a`: the integer 300 is no int8 {"a":300,"b":"v"}"#,
-        r#"0 6 bad_value column `b`: a blob of 2 bytes is no string {"a":6,"b":"00ff"}"#,
+        r#"0 4 bad_value column `b`: the integer 5 is not a valid string {"a":4,"b":5}"#,
+        r#"0 5 bad_value column `a`: the integer 300 is not a valid int8 {"a":300,"b":"v"}"#,
+        r#"0 6 bad_value column `b`: a blob of 2 bytes is not a valid string {"a":6,"b":"00ff"}"#,
     ];
     assert_eq!(rejects, expected);
     let null = "columns = ['id int8', { name = 'a', type = 'int8', nullable = true, invalid = 'null' }]";

@@ -52,7 +52,7 @@ struct Slot {
 
 enum State {
     Good(Document),
-    /// What lies in the store is no document; the sentence names it.
+    /// What lies in the store is not a document; the sentence names it.
     Bad(String),
 }
 
@@ -314,7 +314,7 @@ impl State {
     fn read(text: &[u8], place: impl Fn() -> String) -> State {
         match Document::parse(text) {
             Ok(document) => State::Good(document),
-            Err(why) => State::Bad(format!("`{}` is no document of a changelog: {why}", place())),
+            Err(why) => State::Bad(format!("`{}` is not a document of a changelog: {why}", place())),
         }
     }
 

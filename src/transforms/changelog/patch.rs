@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 /// Patches that go deeper are refused.
 const DEEPEST: usize = 128;
 
-/// Why a text is no record or no patch.
+/// Why a text is not a record, or not a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Bad {
     /// It is not JSON; the sentence says why.

@@ -232,7 +232,7 @@ fn documents_go_on_where_they_ended() {
         let seen: Vec<_> = refused.iter().map(|reject| (reject.position.record, reject.code.0)).collect();
         assert_eq!(seen, [(2, "bad_document"), (4, "bad_document"), (5, "bad_document")]);
         let place = open(backend, &path).place("bad");
-        assert!(refused[0].message.starts_with(&format!("`{place}` is no document")), "{}", refused[0].message);
+        assert!(refused[0].message.starts_with(&format!("`{place}` is not a document")), "{}", refused[0].message);
         let documents =
             of(&[("bob", r#"{"next_id":6,"entries":{"3":{},"5":{}}}"#), ("new", r#"{"next_id":2,"entries":{"1":0}}"#)]);
         assert_eq!(finish(worker.as_mut()).0, documents);

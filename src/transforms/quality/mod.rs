@@ -63,7 +63,7 @@ pub(super) const KIND: Kind<dyn Transform> = Kind::new::<QualitySpec>("quality",
 /// - `first`, `last`: the earliest and the latest time.
 /// - `min_step_seconds`, `median_step_seconds`, `max_step_seconds`: the time from one point in order to the next, where
 ///   it is not 0; a step counts in the window in which it ends. The median is exact where there are 64 different steps
-///   at most, and within 0.4 % otherwise. `jitter_seconds`: the standard deviation of the steps that are no gaps.
+///   at most, and within 0.4 % otherwise. `jitter_seconds`: the standard deviation of the steps that are not gaps.
 /// - `duplicates`: points with the time of the point in order before them. `out_of_order`: points out of order.
 /// - `gaps`: steps longer than `max_gap` that end in the window. `gap_seconds`: how much of the window is in a gap.
 ///   `longest_gap_seconds`: the longest gap that has a part in the window or ends where it begins, all of it.

@@ -53,7 +53,7 @@ impl Moments {
     }
 
     /// Mean and standard deviation of a sample; absent where there are too few values, or where they are so large that
-    /// the result is no number.
+    /// the result is not a number.
     pub(super) fn mean_and_deviation(&self) -> (Option<f64>, Option<f64>) {
         let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
         for lane in 0..LANES {

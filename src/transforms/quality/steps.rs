@@ -13,7 +13,7 @@ pub(super) struct Steps {
     counts: Counts,
     least: i64,
     most: i64,
-    /// Count, sum and sum of squares of those that are no gaps.
+    /// Count, sum and sum of squares of those that are not gaps.
     regular: u64,
     sum: u128,
     squares: u128,
@@ -42,7 +42,7 @@ impl Steps {
         self.run.0
     }
 
-    /// Adds a step `times` times. Those above `longest` are gaps, which are no part of the jitter.
+    /// Adds a step `times` times. Those above `longest` are gaps, which are not part of the jitter.
     pub(super) fn add(&mut self, step: i64, times: u64, longest: i64) {
         if step == self.run.0 {
             self.run.1 += times;
@@ -96,7 +96,7 @@ impl Steps {
         self.counts.doubled_median()
     }
 
-    /// The standard deviation of the steps that are no gaps, in nanoseconds, once it is settled.
+    /// The standard deviation of the steps that are not gaps, in nanoseconds, once it is settled.
     pub(super) fn jitter(&self) -> Option<f64> {
         if self.regular < 2 {
             return None;

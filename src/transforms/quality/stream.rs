@@ -132,7 +132,7 @@ impl Stream {
     /// The number of the window that a time lies in.
     fn number(&self, time: i64, terms: &Terms) -> i64 {
         let since = i128::from(time) - i128::from(self.origin);
-        // It is no larger than the time itself, for a window is one unit long at least.
+        // It is not larger than the time itself, for a window is one unit long at least.
         since.div_euclid(i128::from(terms.every)) as i64
     }
 

@@ -14,7 +14,7 @@ use crate::values::{
 
 /// What is wrong with a value.
 pub(crate) enum Bad {
-    /// It is no JSON.
+    /// It is not JSON.
     Json(NoJson),
     /// A value of another kind.
     Kind(Range<usize>),

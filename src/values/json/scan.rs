@@ -8,15 +8,15 @@ use crate::values::hex::pair;
 /// Objects and lists may be nested so deep, the record itself included.
 pub(crate) const MAX_DEPTH: u32 = 128;
 
-/// Why text is no JSON, and where.
+/// Why text is not JSON, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoJson {
-    /// Where the text is no JSON any more.
+    /// Where the text is not JSON any more.
     pub(crate) at: usize,
     pub(crate) why: Why,
 }
 
-/// Why text is no JSON.
+/// Why text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// Something else should stand here.
@@ -289,7 +289,7 @@ fn hex(text: &[u8], at: usize) -> Option<u32> {
 /// Appends what the inside of a string means. It has been passed over before, so its escapes are sound.
 ///
 /// # Errors
-/// One of them is half of a surrogate pair, which is no character.
+/// One of them is half of a surrogate pair, which is not a character.
 pub(crate) fn unescape(text: &[u8], out: &mut Vec<u8>) -> Result<(), ()> {
     let mut at = 0;
     while let Some(len) = memchr::memchr(b'\\', &text[at..]) {

@@ -141,9 +141,9 @@ fn the_day_of_the_run_can_stand_in_a_path() {
 fn places_in_a_path_are_checked() {
     let schema = schema(&["name string", "score float64"]);
     let cases = [
-        ("{nam}.tsv", "`{nam}` is no column, split or date; did you mean `name`?"),
+        ("{nam}.tsv", "`{nam}` is not a column, split or date; did you mean `name`?"),
         ("{score}.tsv", "column `score` cannot stand in a path: float64"),
-        ("{}.tsv", "`{}` is no column, split or date; legal here: `name`, `score`, `split`, `date`"),
+        ("{}.tsv", "`{}` is not a column, split or date; legal here: `name`, `score`, `split`, `date`"),
     ];
     for (path, message) in cases {
         let spec = json!({ "path": path, "format": "tsv" });

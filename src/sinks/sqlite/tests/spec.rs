@@ -11,7 +11,7 @@ const INPUT: [&str; 4] = ["id int64", "name string", "town string?", "Id string"
 fn mistakes_are_told_at_their_place() {
     let cases: &[(&str, &[&str])] = &[
         ("database = ''", &["database out.database: no file is named"]),
-        ("database = ':memory:'", &["database out.database: `:memory:` is no file: it would be gone with the run"]),
+        ("database = ':memory:'", &["database out.database: `:memory:` is not a file: it would be gone with the run"]),
         ("database = 'out/'", &["database out.database: `out/` names no file"]),
         ("table = ''", &["table out.table: no table is named"]),
         ("table = 'SQLite_x'", &["table out.table: `SQLite_x`: SQLite keeps names with `sqlite_` for itself"]),
@@ -62,7 +62,7 @@ fn mistakes_are_told_at_their_place() {
         ("", &["columns out.table: column `Id` is there twice: SQLite takes `A` and `a` for one name"]),
         (
             "columns = ['name']\nreturning = ['id int46']",
-            &["value out.returning[0]: `int46` is no column type; did you mean `int16`?"],
+            &["value out.returning[0]: `int46` is not a column type; did you mean `int16`?"],
         ),
         ("busy_timeout = '5 s'", &["busy_timeout"]),
         ("create = 'always'", &["create"]),

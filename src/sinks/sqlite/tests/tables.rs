@@ -1,4 +1,4 @@
-//! The table before the first row: made, found, refused. Files that are no database.
+//! The table before the first row: made, found, refused. Files that are not a database.
 
 use serde_json::json;
 
@@ -93,7 +93,7 @@ fn a_table_that_does_not_fit_is_found_before_the_first_row() {
         (
             "CREATE TABLE t (name TEXT, town INT)",
             "",
-            "column `town` of table `t` is declared `INT`, which is no string",
+            "column `town` of table `t` is declared `INT`, which cannot hold string values",
         ),
         (
             "CREATE TABLE t (name TEXT, town TEXT, age INT NOT NULL)",

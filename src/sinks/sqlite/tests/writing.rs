@@ -215,7 +215,7 @@ fn what_a_trigger_or_default_adds_comes_back() {
     drop(worker);
     let mut worker = home.worker("returning = ['twice int64']\ncreate = 'never'", &input).expect("a worker");
     let failure = refused(worker.write(&batch(&input, 0, 0, &[json!(["a"])])));
-    assert!(failure.message.ends_with("given back: column `twice`: the text `aa` is no int64"), "{failure}");
+    assert!(failure.message.ends_with("given back: column `twice`: the text `aa` is not a valid int64"), "{failure}");
 }
 
 #[test]

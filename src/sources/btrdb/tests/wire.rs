@@ -57,7 +57,7 @@ fn agrees<M: Message + Default + PartialEq + Debug>(seen: &mut Vec<String>, full
     seen.push(name.to_owned());
 }
 
-/// Bytes that are no text.
+/// Bytes that are not text.
 const ID: [u8; 3] = [0, 255, 7];
 /// A number that only an unsigned type holds.
 const LARGE: u64 = u64::MAX - 5;

@@ -192,7 +192,10 @@ fn other_separators_headers_types_and_nulls() {
     );
     assert_eq!(
         read.rejects,
-        ["3:6 bad_number column `l`, item 2: `\"4` is no int8", "4:7 bad_number column `n`: `NA` is no int8",]
+        [
+            "3:6 bad_number column `l`, item 2: `\"4` is not a valid int8",
+            "4:7 bad_number column `n`: `NA` is not a valid int8",
+        ]
     );
     let cases: [(&[u8], &str); 5] = [
         (b"n,s\n", "its header has no column `l`"),

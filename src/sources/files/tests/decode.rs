@@ -30,29 +30,39 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
     let folder = Folder::new("types");
     type Case = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
     let cases: &[Case] = &[
-        ("int8", &["-128", "300"], &["-128"], &["bad_number column `x`: `300` is no int8"]),
-        ("int16", &["5", "5 "], &["5"], &["bad_number column `x`: `5 ` is no int16"]),
-        ("int32", &["7", "x"], &["7"], &["bad_number column `x`: `x` is no int32"]),
+        ("int8", &["-128", "300"], &["-128"], &["bad_number column `x`: `300` is not a valid int8"]),
+        ("int16", &["5", "5 "], &["5"], &["bad_number column `x`: `5 ` is not a valid int16"]),
+        ("int32", &["7", "x"], &["7"], &["bad_number column `x`: `x` is not a valid int32"]),
         ("int64", &["-9", ""], &["-9"], &["bad_number column `x`: empty, expected int64"]),
-        ("uint8", &["255", "-1"], &["255"], &["bad_number column `x`: `-1` is no uint8"]),
-        ("uint16", &["65535", "1.0", "1.5"], &["65535", "1"], &["bad_number column `x`: `1.5` is no uint16"]),
-        ("uint32", &["0", "4294967296"], &["0"], &["bad_number column `x`: `4294967296` is no uint32"]),
-        ("uint64", &["1", "1e3"], &["1"], &["bad_number column `x`: `1e3` is no uint64"]),
-        ("float32", &["0.5", "half"], &["0.5"], &["bad_number column `x`: `half` is no float32"]),
-        ("float64", &["-1e3", "1,5"], &["-1000.0"], &["bad_number column `x`: `1,5` is no float64"]),
-        ("bool", &["t", "0", "TRUE", "no"], &["true", "false", "true"], &["bad_bool column `x`: `no` is no bool"]),
-        ("date", &["2024-02-29", "2023-02-29"], &["\"2024-02-29\""], &["bad_date column `x`: `2023-02-29` is no date"]),
+        ("uint8", &["255", "-1"], &["255"], &["bad_number column `x`: `-1` is not a valid uint8"]),
+        ("uint16", &["65535", "1.0", "1.5"], &["65535", "1"], &["bad_number column `x`: `1.5` is not a valid uint16"]),
+        ("uint32", &["0", "4294967296"], &["0"], &["bad_number column `x`: `4294967296` is not a valid uint32"]),
+        ("uint64", &["1", "1e3"], &["1"], &["bad_number column `x`: `1e3` is not a valid uint64"]),
+        ("float32", &["0.5", "half"], &["0.5"], &["bad_number column `x`: `half` is not a valid float32"]),
+        ("float64", &["-1e3", "1,5"], &["-1000.0"], &["bad_number column `x`: `1,5` is not a valid float64"]),
+        (
+            "bool",
+            &["t", "0", "TRUE", "no"],
+            &["true", "false", "true"],
+            &["bad_bool column `x`: `no` is not a valid bool"],
+        ),
+        (
+            "date",
+            &["2024-02-29", "2023-02-29"],
+            &["\"2024-02-29\""],
+            &["bad_date column `x`: `2023-02-29` is not a valid date"],
+        ),
         (
             "timestamp",
             &["2024-01-01", "2020-12-17 00:00:00 UTC", "now"],
             &["\"2024-01-01T00:00:00Z\"", "\"2020-12-17T00:00:00Z\""],
-            &["bad_timestamp column `x`: `now` is no timestamp"],
+            &["bad_timestamp column `x`: `now` is not a valid timestamp"],
         ),
         (
             "timestamp_ns",
             &["2024-01-01T00:00:00.000000001Z", "3000-01-01"],
             &["\"2024-01-01T00:00:00.000000001Z\""],
-            &["bad_timestamp column `x`: `3000-01-01` is no timestamp_ns"],
+            &["bad_timestamp column `x`: `3000-01-01` is not a valid timestamp_ns"],
         ),
         (
             "string",
@@ -60,7 +70,7 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             &["\"\"", "\" a \"", "\"\\\"q\\\"\"", "\"a\\u0000b\"", "\"thirteen bytes\""],
             &[],
         ),
-        ("json", &["{\"a\": [1]}", "{a}"], &["{\"a\": [1]}"], &["bad_json column `x`: `{a}` is no json"]),
+        ("json", &["{\"a\": [1]}", "{a}"], &["{\"a\": [1]}"], &["bad_json column `x`: `{a}` is not a valid json"]),
         ("binary", &["", "ab"], &["\"\"", "\"YWI=\""], &[]),
         (
             "list<uint32>",
@@ -68,15 +78,20 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             &["[]", "[1,2]", "[1,2,3]"],
             &[
                 "bad_number column `x`, item 2: empty, expected uint32",
-                "bad_number column `x`, item 2: `x` is no uint32",
+                "bad_number column `x`, item 2: `x` is not a valid uint32",
                 "bad_number column `x`, item 3: empty, expected uint32",
             ],
         ),
-        ("list<int8>", &["-1,2", "1,200"], &["[-1,2]"], &["bad_number column `x`, item 2: `200` is no int8"]),
+        ("list<int8>", &["-1,2", "1,200"], &["[-1,2]"], &["bad_number column `x`, item 2: `200` is not a valid int8"]),
         ("list<float64>", &["1.5, 2"], &["[1.5,2.0]"], &[]),
-        ("list<bool>", &["t,f", "t,g"], &["[true,false]"], &["bad_bool column `x`, item 2: `g` is no bool"]),
+        ("list<bool>", &["t,f", "t,g"], &["[true,false]"], &["bad_bool column `x`, item 2: `g` is not a valid bool"]),
         ("list<string>", &["a, b ,,a longer item"], &["[\"a\",\"b\",\"\",\"a longer item\"]"], &[]),
-        ("list<date>", &["2024-01-01,2024-01-32"], &[], &["bad_date column `x`, item 2: `2024-01-32` is no date"]),
+        (
+            "list<date>",
+            &["2024-01-01,2024-01-32"],
+            &[],
+            &["bad_date column `x`, item 2: `2024-01-32` is not a valid date"],
+        ),
     ];
     for (name, fields, good, bad) in cases {
         let read = column(&folder, json!(format!("x {name}")), None, fields);
@@ -147,8 +162,8 @@ fn a_rejected_record_leaves_nothing_behind() {
     assert_eq!(
         read.rejects,
         [
-            "2:2 bad_date column `e`: `bad` is no date",
-            "3:3 bad_number column `a`, item 2: `x` is no uint8",
+            "2:2 bad_date column `e`: `bad` is not a valid date",
+            "3:3 bad_number column `a`, item 2: `x` is not a valid uint8",
             "5:5 field_count expected 5 fields, found 1"
         ]
     );
@@ -165,7 +180,7 @@ fn field_counts_go_before_bad_values() {
         [
             "1:1 field_count expected 2 fields, found 1",
             "2:2 field_count expected 2 fields, found 3",
-            "3:3 bad_number column `b`: `x` is no uint8",
+            "3:3 bad_number column `b`: `x` is not a valid uint8",
             "5:5 field_count expected 2 fields, found 3"
         ]
     );
@@ -204,7 +219,7 @@ fn a_long_value_is_cut_in_the_message_and_whole_in_the_reject() {
     let batch = reader.next_batch(&mut rejects).expect("reads").expect("a batch");
     assert_eq!(batch.rows(), 0);
     let rejects = rejects.take();
-    assert_eq!(rejects[0].message, format!("column `a`: `{}…` is no int8", "é".repeat(64)));
+    assert_eq!(rejects[0].message, format!("column `a`: `{}…` is not a valid int8", "é".repeat(64)));
     assert_eq!(rejects[0].record, long.as_bytes());
     assert!(reader.next_batch(&mut Rejects::default()).expect("reads").is_none());
 }

@@ -103,7 +103,7 @@ fn a_sample_is_bounded_and_later_records_are_judged_by_it() {
     );
     let read = read_bytes(&folder, "a.csv", lines(last).as_bytes(), &spec, LIMITS);
     assert_eq!(read.rows.len(), last);
-    assert_eq!(read.rejects, ["20001:20002 bad_number column `a`: `x` is no int64"]);
+    assert_eq!(read.rejects, ["20001:20002 bad_number column `a`: `x` is not a valid int64"]);
     let (schema, _) = inferred(&folder, "a.csv", lines(last - 1).as_bytes(), &spec).expect("a sample");
     assert_eq!(schema, "a string?", "the last record of the sample counts");
     // Long records: the bytes end the sample.

@@ -20,6 +20,6 @@ fn every_line_is_a_row() {
     assert_eq!(read.rows, [r#"1:1 {"n":1}"#, r#"2:2 {"n":null}"#]);
     assert_eq!(
         read.rejects,
-        ["3:3 bad_number column `n`: `x` is no int8", "4:4 too_long the record is longer than 10 bytes"]
+        ["3:3 bad_number column `n`: `x` is not a valid int8", "4:4 too_long the record is longer than 10 bytes"]
     );
 }

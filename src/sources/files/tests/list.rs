@@ -110,7 +110,7 @@ fn specs_that_make_no_sense_are_problems() {
     let base = json!({ "path": "a", "format": "tsv", "columns": ["a string"] });
     let cases = [
         ("path", json!([]), "no path is given"),
-        ("path", json!("a***"), "is no glob"),
+        ("path", json!("a***"), "is not a glob"),
         ("path", json!(["a", "[x"]), "Index(1)"),
         ("path", json!(7), "a path or glob, or a list of them"),
         ("columns", json!(["a list<list<int8>>"]), "tsv cannot hold list<list<int8>>"),
@@ -155,7 +155,7 @@ fn what_the_environment_does_not_tell_is_not_complained_of() {
     let mut problems = crate::jobspec::Problems::default();
     let context = crate::kind::Context::of("sources.s", &table, None, &mut problems);
     assert!(!context.knows("done.rename") && context.knows("done") && context.knows("path"));
-    // A leading `./` is no part of a name either.
+    // A leading `./` is not part of a name either.
     assert_eq!(super::super::list::plain(std::path::Path::new("./a//b/./c")), std::path::Path::new("a/b/c"));
     let unknown = serde_json::from_value::<super::super::spec::Paths>(Json::Null).expect("stands for any path");
     assert_eq!(unknown.0, [""]);

@@ -33,9 +33,9 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             &["-128", "300", "1.0", "1.5", "1e1"],
             &["-128", "1"],
             &[
-                "bad_number column `x`: `300` is no int8",
-                "bad_number column `x`: `1.5` is no int8",
-                "bad_number column `x`: `1e1` is no int8",
+                "bad_number column `x`: `300` is not a valid int8",
+                "bad_number column `x`: `1.5` is not a valid int8",
+                "bad_number column `x`: `1e1` is not a valid int8",
             ],
         ),
         (
@@ -43,7 +43,7 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             &["9223372036854775807", "9223372036854775808", "\"1\""],
             &["9223372036854775807"],
             &[
-                "bad_number column `x`: `9223372036854775808` is no int64",
+                "bad_number column `x`: `9223372036854775808` is not a valid int64",
                 "bad_type column `x`: expected int64, found the string `\"1\"`",
             ],
         ),
@@ -51,18 +51,18 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             "uint64",
             &["18446744073709551615", "-1"],
             &["18446744073709551615"],
-            &["bad_number column `x`: `-1` is no uint64"],
+            &["bad_number column `x`: `-1` is not a valid uint64"],
         ),
         (
             "float64",
             &["-1e3", "0.1", "5e-324", "1e400", "true"],
             &["-1000.0", "0.1", "5e-324"],
             &[
-                "bad_number column `x`: `1e400` is no float64",
+                "bad_number column `x`: `1e400` is not a valid float64",
                 "bad_type column `x`: expected float64, found the boolean `true`",
             ],
         ),
-        ("float32", &["0.5", "1e39"], &["0.5"], &["bad_number column `x`: `1e39` is no float32"]),
+        ("float32", &["0.5", "1e39"], &["0.5"], &["bad_number column `x`: `1e39` is not a valid float32"]),
         (
             "bool",
             &["true", "false", "1"],
@@ -74,7 +74,7 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             &["\"2024-02-29\"", "\"2023-02-29\"", "20240229"],
             &["\"2024-02-29\""],
             &[
-                "bad_date column `x`: `2023-02-29` is no date",
+                "bad_date column `x`: `2023-02-29` is not a valid date",
                 "bad_type column `x`: expected date, found the number `20240229`",
             ],
         ),
@@ -83,7 +83,7 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             &["\"2024-01-01T00:00:00Z\"", "\"now\"", "null"],
             &["\"2024-01-01T00:00:00Z\""],
             &[
-                "bad_timestamp column `x`: `now` is no timestamp",
+                "bad_timestamp column `x`: `now` is not a valid timestamp",
                 "unexpected_null column `x`: null, but it is not nullable",
             ],
         ),
@@ -101,7 +101,7 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             ],
             &["\"\"", "\" a \"", "\"q\\\"A😀\"", "\"thirteen bytes\"", "\"é a long text\\n\""],
             &[
-                "bad_string column `x`: `\\ud83d` is no string",
+                "bad_string column `x`: `\\ud83d` is not a valid string",
                 "bad_type column `x`: expected string, found the object `{\"a\": [1]}`",
                 "bad_type column `x`: expected string, found the list `[]`",
             ],
@@ -117,7 +117,7 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             &["\"\"", "\"YWI=\"", "\"Y\\u0057I=\"", "\"YWI\"", "1"],
             &["\"\"", "\"YWI=\"", "\"YWI=\""],
             &[
-                "bad_base64 column `x`: `YWI` is no binary",
+                "bad_base64 column `x`: `YWI` is not a valid binary",
                 "bad_type column `x`: expected binary, found the number `1`",
             ],
         ),
@@ -126,7 +126,7 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             &["[]", "[ 1 , 2 ]", "[1,null]", "[1,-2]", "[[1]]", "[1 2]", "1"],
             &["[]", "[1,2]", "[1,null]"],
             &[
-                "bad_number column `x`: `-2` is no uint32",
+                "bad_number column `x`: `-2` is not a valid uint32",
                 "bad_type column `x`: expected list<uint32>, found the list `[1]`",
                 "bad_json byte 10: expected `,` or `]`, found `2`",
                 "bad_type column `x`: expected list<uint32>, found the number `1`",
@@ -144,7 +144,7 @@ fn every_type_takes_its_values_and_names_what_it_does_not_take() {
             "list<date>",
             &["[\"2024-01-01\"]", "[\"x\"]"],
             &["[\"2024-01-01\"]"],
-            &["bad_date column `x`: `x` is no date"],
+            &["bad_date column `x`: `x` is not a valid date"],
         ),
     ];
     for (name, fields, good, bad) in cases {
@@ -223,7 +223,7 @@ fn what_is_no_json_is_refused_wherever_it_is() {
     let over = format!("{{\"a\":1,\"z\":{}{}}}", "[".repeat(128), "]".repeat(128));
     let cases: &[(&[u8], &str)] = &[
         (b"[1]", "bad_type the record is a list, not an object"),
-        (b"\"a\"", "bad_type the record is no object"),
+        (b"\"a\"", "bad_type the record is not an object"),
         (b"nonsense", "bad_json byte 1: expected a value, found `n`"),
         (b"{\"a\":1", "bad_json byte 7: expected `,` or `}`, found the end of the line"),
         (b"{\"a\":1}}", "bad_json byte 8: expected the end of the line, found `}`"),
@@ -239,7 +239,7 @@ fn what_is_no_json_is_refused_wherever_it_is() {
         (b"{\"a\":1,\"z\":\"\\x\"}", "bad_json byte 13: expected an escape, found `\\\\`"),
         (b"{\"a\":1,\"z\":\"\t\"}", "bad_json byte 13: expected no control character in a string, found `\\t`"),
         (b"{\"a\":1,\"z\":\0}", "bad_json byte 12: expected a value, found `\\0`"),
-        // What is no JSON is refused for that, also where a value is bad before.
+        // What is not JSON is refused for that, also where a value is bad before.
         (b"{\"a\":\"x\",\"z\":}", "bad_json byte 14: expected a value, found `}`"),
         (b"{\"a\":1,\"z\":\"\xFF\"}", "invalid_utf8 not UTF-8 at byte 13"),
         (b"\xFF", "invalid_utf8 not UTF-8 at byte 1"),

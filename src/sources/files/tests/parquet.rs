@@ -166,33 +166,33 @@ fn values_that_do_not_fit_are_rejects_or_null() {
     let folder = Folder::new("parquet-values");
     let big = i64::MAX / 1000;
     let cases: Vec<(ArrayRef, &str, &str)> = vec![
-        (ints([1, 300, 2]), "uint8", "bad_number column `c`: `300` is no uint8"),
-        (ints([1, -1, 2]), "uint64", "bad_number column `c`: `-1` is no uint64"),
-        (ints([1, (1 << 53) + 1, 2]), "float64", "bad_number column `c`: `9007199254740993` is no float64"),
+        (ints([1, 300, 2]), "uint8", "bad_number column `c`: `300` is not a valid uint8"),
+        (ints([1, -1, 2]), "uint64", "bad_number column `c`: `-1` is not a valid uint64"),
+        (ints([1, (1 << 53) + 1, 2]), "float64", "bad_number column `c`: `9007199254740993` is not a valid float64"),
         (
             Arc::new(UInt64Array::from(vec![1, u64::MAX, 2])),
             "float32",
-            "bad_number column `c`: `18446744073709551615` is no float32",
+            "bad_number column `c`: `18446744073709551615` is not a valid float32",
         ),
         (
             Arc::new(TimestampMillisecondArray::from(vec![1, big + 1, 2])),
             "timestamp",
-            "bad_timestamp column `c`: `9223372036854776` is no timestamp",
+            "bad_timestamp column `c`: `9223372036854776` is not a valid timestamp",
         ),
         (
             Arc::new(Date32Array::from(vec![1, 200_000, 2])),
             "timestamp_ns",
-            "bad_timestamp column `c`: `\"2517-08-01\"` is no timestamp_ns",
+            "bad_timestamp column `c`: `\"2517-08-01\"` is not a valid timestamp_ns",
         ),
         (
             Arc::new(BinaryArray::from(vec![&b"a"[..], b"\xFF", b"b"])),
             "string",
-            "invalid_utf8 column `c`: `\"/w==\"` is no string",
+            "invalid_utf8 column `c`: `\"/w==\"` is not a valid string",
         ),
         (
             Arc::new(StringArray::from(vec!["1", "{\"a\":", "\"x\""])),
             "json",
-            "bad_json column `c`: `\"{\\\"a\\\":\"` is no json",
+            "bad_json column `c`: `\"{\\\"a\\\":\"` is not a valid json",
         ),
         (
             Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(vec![
@@ -201,7 +201,7 @@ fn values_that_do_not_fit_are_rejects_or_null() {
                 Some(vec![]),
             ])),
             "list<uint8>",
-            "bad_number column `c`: `[2,300]` is no list<uint8>",
+            "bad_number column `c`: `[2,300]` is not a valid list<uint8>",
         ),
     ];
     for (values, wanted, expected) in cases {
@@ -378,7 +378,7 @@ fn large_files_are_cut_between_row_groups_or_inside_of_vast_ones() {
                 next += batch.rows() as u64;
             }
             assert_eq!(Some(reader.bytes_read()), split.size());
-            assert!(rows > 1_000_000 || first % 100_000 == 0, "{first} is no start of a row group");
+            assert!(rows > 1_000_000 || first % 100_000 == 0, "{first} is not a start of a row group");
         }
         assert_eq!(next, 1_500_000);
         for split in &splits {

@@ -62,7 +62,7 @@ fn a_header_orders_the_columns() {
     let folder = Folder::new("header");
     let spec = json!({ "header": true, "columns": ["a uint8", "b string"] });
     let read = all_sizes(&folder, b"\n\xEF\xBB\xBFother\nb\ta\n".split_at(1).1, &spec, 100);
-    let failure = read.failure.expect("other is no column");
+    let failure = read.failure.expect("other is not a column");
     assert!(failure.message.contains("its header has no column `a`"), "{failure}");
     assert_eq!(failure.exit, crate::failure::Exit::Io);
     let read = all_sizes(&folder, b"\nb\tother\ta\nx\ty\t1\n\nz\t\t2\n1\t2\n", &spec, 100);

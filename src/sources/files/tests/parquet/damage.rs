@@ -64,9 +64,9 @@ fn what_is_no_parquet_is_said_to_be_none() {
     let end = odd.len();
     odd[end - 8..end - 4].copy_from_slice(&u32::MAX.to_le_bytes());
     let cases: [(&[u8], &str); 7] = [
-        (b"", "is no Parquet file: it has 0 bytes"),
-        (b"P", "is no Parquet file: it has 1 byte"),
-        (b"a,b,c\n1,2,3\n4,5,6\n", "is no Parquet file: it does not end with `PAR1`"),
+        (b"", "is not a Parquet file: it has 0 bytes"),
+        (b"P", "is not a Parquet file: it has 1 byte"),
+        (b"a,b,c\n1,2,3\n4,5,6\n", "is not a Parquet file: it does not end with `PAR1`"),
         (&good[..good.len() - 1], "is truncated: it does not end with `PAR1`"),
         (&encrypted, "is encrypted, which is not supported"),
         (&odd, "has a corrupt footer: "),

@@ -82,7 +82,7 @@ fn keys_that_make_no_sense_are_problems() {
         ("null", json!("-"), "`null` has no effect on parquet: it has a null of its own"),
         ("separator", json!(";"), "`separator` has no effect on parquet"),
         ("multiline", json!(true), "`multiline` has no effect on parquet"),
-        ("newline", json!("cr"), "`newline` has no effect on parquet: its records are no lines"),
+        ("newline", json!("cr"), "`newline` has no effect on parquet: its records are not lines"),
         ("compression", json!("gzip"), "`compression` has no effect on parquet: its pages say how they are compressed"),
         ("compression", json!("none"), "`compression` has no effect on parquet"),
         ("max_ratio", json!(10), "`max_ratio` has no effect on parquet"),
