@@ -1,6 +1,7 @@
 //! Files that are whole or absent, and what is wrong with specs of them.
 
 use super::*;
+use crate::stage::Attempt;
 
 #[test]
 fn nothing_has_its_name_before_commit() {
