@@ -3,6 +3,8 @@
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::Field;
 use rusqlite::{Statement, types::Null};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::values::{
     cell::{Cell, CellStyle},
@@ -18,6 +20,18 @@ pub(super) struct Bound<'a> {
     lists: JsonCells<'a>,
     has_nulls: bool,
     style: CellStyle,
+    timestamps: Timestamps,
+}
+
+/// How moments are written. Either way they are in UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Timestamps {
+    /// After ISO 8601: `2024-01-31T12:00:00Z`.
+    #[default]
+    Iso,
+    /// As SQLite's own functions give them: `2024-01-31 12:00:00`. Texts of both kinds do not sort among each other.
+    Sqlite,
 }
 
 /// Why a value was not bound.
@@ -35,10 +49,10 @@ impl From<rusqlite::Error> for Unbound {
 }
 
 impl<'a> Bound<'a> {
-    pub(super) fn new(field: &'a Field, column: &'a ArrayRef) -> Self {
+    pub(super) fn new(field: &'a Field, column: &'a ArrayRef, timestamps: Timestamps) -> Self {
         let style = CellStyle::PLAIN;
         let (cell, lists) = (Cell::new(column), JsonCells::new(field, column));
-        Bound { field, column, cell, lists, has_nulls: column.null_count() > 0, style }
+        Bound { field, column, cell, lists, has_nulls: column.null_count() > 0, style, timestamps }
     }
 
     /// Binds the value at `row` to parameter `at`, counted from 1. Returns its bytes; `text` is room for it.
@@ -96,6 +110,10 @@ impl<'a> Bound<'a> {
                 text.clear();
                 let plain = |_: &[u8], _: &mut Vec<u8>| Ok(());
                 self.cell.write(row, &self.style, &plain, text).map_err(|why| self.refuse(why))?;
+                if self.timestamps == Timestamps::Sqlite && text.ends_with(b"Z") {
+                    text.pop();
+                    text.iter_mut().filter(|byte| **byte == b'T').for_each(|byte| *byte = b' ');
+                }
                 return self.text(statement, at, text);
             }
         }

@@ -34,6 +34,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
+    bind::Timestamps,
     database::{Journal, Member},
     receipts::Ledger,
     rehearse::Rehearsal,
@@ -86,6 +87,9 @@ struct SqliteSpec {
     /// next attempt runs all of them again.
     #[serde(default)]
     after: Vec<String>,
+    /// How values of type `timestamp` and `timestamp_ns` are written.
+    #[serde(default)]
+    timestamps: Timestamps,
     /// How the database keeps what is under way, so that a commit is there as a whole or not at all.
     #[serde(default)]
     journal_mode: Journal,
@@ -126,14 +130,15 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let before = context.problems.iter().count();
     check_names(&spec, context);
     let SqliteSpec { database, table, create, columns, returning, mode, conflict, order, receipts, .. } = spec;
-    let SqliteSpec { journal_mode: journal, busy_timeout, before: first, after, .. } = spec;
+    let SqliteSpec { journal_mode: journal, busy_timeout, timestamps, before: first, after, .. } = spec;
     let keys = Keys { table, create, columns, returning, mode, conflict, order, receipts, before: first, after };
     let layout = Layout::new::<Sql>(keys, context);
     if context.problems.iter().count() > before {
         return None;
     }
     let (output, notes) = (Some(layout.output.clone()), notes(&database, busy_timeout, &layout));
-    let plan = Plan { database: PathBuf::from(database), journal, busy: busy_timeout.0, layout: Arc::new(layout) };
+    let (database, layout) = (PathBuf::from(database), Arc::new(layout));
+    let plan = Plan { database, journal, busy: busy_timeout.0, timestamps, layout };
     let workers = Workers::One("a database file has one writer");
     let stage = Box::new(Sqlite { plan: Arc::new(plan), attempt: Mutex::new(None) });
     Some(Compiled { stage, output, workers, notes })
@@ -176,6 +181,7 @@ struct Plan {
     database: PathBuf,
     journal: Journal,
     busy: time::Duration,
+    timestamps: Timestamps,
     layout: Arc<Layout>,
 }
 

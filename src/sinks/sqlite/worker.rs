@@ -128,7 +128,7 @@ impl<'a> Insert<'a> {
     ) -> Self {
         let layout = &*plan.layout;
         let fields = batch.records.schema_ref();
-        let bound = |place: usize| Bound::new(fields.field(place), batch.records.column(place));
+        let bound = |place: usize| Bound::new(fields.field(place), batch.records.column(place), plan.timestamps);
         let given = |Returned { column, .. }: &Returned| {
             ValueColumn::new(&column.name, &column.column_type, column.nullable, Invalid::Reject)
         };

@@ -7,7 +7,13 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::{num::NonZeroU64, path::PathBuf, sync::Arc, time};
+use std::{
+    num::NonZeroU64,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time,
+};
 
 use rusqlite::{Connection, OpenFlags};
 use schemars::JsonSchema;
@@ -42,6 +48,10 @@ struct SqliteSpec {
     /// About so many rows make a split, where the table has row numbers and they have no gaps.
     #[serde(default = "default_split_rows")]
     split_rows: NonZeroU64,
+    /// Nothing writes to the file while it is read: no lock is taken, nothing is looked for in a write-ahead log, and no
+    /// file is made beside it, so that it may lie where nothing can be written.
+    #[serde(default)]
+    immutable: bool,
     /// How long another process that holds the file's lock is waited for.
     #[serde(default = "default_busy", deserialize_with = "bounds::wait")]
     busy_timeout: Duration,
@@ -65,19 +75,21 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     check(&spec, context);
     let schema = schema.filter(|_| context.problems.iter().count() == before)?;
     let (batch, max_record, busy) = (context.batch, context.max_record_bytes, spec.busy_timeout.0);
+    let how = if spec.immutable { "taken for immutable" } else { "read-only" };
     let (input, note) = match (spec.table, spec.query) {
         (Some(table), _) => {
-            let note =
-                format!("table `{table}` of `{}`, read-only, about {} rows a split", spec.database, spec.split_rows);
+            let note = format!("table `{table}` of `{}`, {how}, about {} rows a split", spec.database, spec.split_rows);
             (Input::Table { name: table, split_rows: spec.split_rows.get() }, note)
         }
         (None, query) => {
             let order = "rows may come in another order when they are read again";
-            (Input::Query(query?), format!("a query on `{}`, read-only, one split; {order}", spec.database))
+            (Input::Query(query?), format!("a query on `{}`, {how}, one split; {order}", spec.database))
         }
     };
     let database = PathBuf::from(spec.database);
-    let plan = Plan { database, input, columns: spec.columns, schema: schema.clone(), batch, max_record, busy };
+    let immutable = spec.immutable;
+    let plan =
+        Plan { database, immutable, input, columns: spec.columns, schema: schema.clone(), batch, max_record, busy };
     let stage = Box::new(Sqlite(Arc::new(plan)));
     Some(Compiled { stage, output: Some(schema), workers: Workers::Threads, notes: vec![note] })
 }
@@ -115,6 +127,7 @@ fn has_key(context: &Context<'_>, key: &str) -> bool {
 /// What all workers share.
 struct Plan {
     database: PathBuf,
+    immutable: bool,
     input: Input,
     columns: Vec<ColumnSpec>,
     schema: Schema,
@@ -197,13 +210,29 @@ struct Table {
     primary: Vec<String>,
 }
 
+/// The URI of a file that nothing writes to, as SQLite takes it: see <https://www.sqlite.org/uri.html>.
+fn immutable(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
 impl Plan {
     fn open(&self) -> Result<Connection, Failure> {
         let path = self.database.as_path();
         // SQLite's own words do not say what is missing.
         let path = std::fs::canonicalize(path).map_err(|error| Failure::reading(path, &error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|error| self.failed(&error))?;
+        let opened = match self.immutable {
+            true => Connection::open_with_flags(immutable(&path), flags | OpenFlags::SQLITE_OPEN_URI),
+            false => Connection::open_with_flags(path, flags),
+        };
+        let connection = opened.map_err(|error| self.failed(&error))?;
         sqlite::prepare(&connection, self.busy).map_err(|error| self.failed(&error))?;
         Ok(connection)
     }

@@ -294,3 +294,25 @@ fn a_lock_of_another_process_is_a_service_that_does_not_answer() {
     let failure = refused(home.source("table = 't'\ncolumns = ['id int8']\nbusy_timeout = '50ms'").splits());
     assert_eq!(failure.exit, Exit::Unavailable, "{failure}");
 }
+
+#[test]
+fn of_an_immutable_file_only_the_file_is_read() {
+    let folder = Folder::new("sqlite-source-immutable");
+    let name = "a b%20?#é.db";
+    let client = Connection::open(folder.path(name)).expect("a database");
+    let sql = "PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1); \
+               PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO t VALUES (2)";
+    client.execute_batch(sql).expect("sound SQL");
+    let rows = |path: &str, more: &str| {
+        let keys = format!("database = {:?}\ntable = 't'\ncolumns = ['n int64']\n{more}", folder.text(path));
+        let compiled = compile(&keys, BATCH, 1 << 20).expect("a sound spec");
+        (read(compiled.stage.as_ref()).expect("all is read").0.len(), compiled.notes[0].contains("taken for immutable"))
+    };
+    assert_eq!(rows(name, ""), (2, false), "what another process has written since the last checkpoint is seen");
+    assert_eq!(rows(name, "immutable = true"), (1, true));
+    std::fs::create_dir(folder.path("alone")).expect("made");
+    std::fs::copy(folder.path(name), folder.path("alone/a.db")).expect("copied");
+    assert_eq!(rows("alone/a.db", "immutable = true"), (1, true));
+    let beside = folder.names().into_iter().filter(|name| name.starts_with("alone/")).count();
+    assert_eq!(beside, 1, "no file is made beside it");
+}

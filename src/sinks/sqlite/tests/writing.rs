@@ -265,3 +265,24 @@ fn nothing_is_kept_of_what_was_not_committed() {
     assert_eq!(home.folder.names(), ["a.db"], "closed with the last commit, nothing beside it");
     assert!(refused(worker.write(&rows())).message.ends_with("was closed already"));
 }
+
+#[test]
+fn moments_are_written_as_the_spec_says() {
+    let input = schema(&["m timestamp", "n timestamp_ns?"]);
+    let rows = [json!(["2024-01-31T12:00:00Z", "2024-01-31T23:59:59.25Z"]), json!(["0001-02-03T04:05:06.5Z", null])];
+    for (keys, expected) in [
+        ("", ["2024-01-31T12:00:00Z|2024-01-31T23:59:59.250000000Z|0", "0001-02-03T04:05:06.500000Z|null|0"]),
+        (
+            "timestamps = 'sqlite'",
+            ["2024-01-31 12:00:00|2024-01-31 23:59:59.250000000|1", "0001-02-03 04:05:06.500000|null|0"],
+        ),
+    ] {
+        let home = Home::new("moments");
+        let mut worker = home.worker(keys, &input).expect("a worker");
+        let written = worker.write(&batch(&input, 0, 0, &rows)).expect("written");
+        assert_eq!(written.accepted, 2, "{keys}");
+        worker.commit_split(SplitId(0)).expect("committed");
+        // The database's own function gives the same text, where there is no fraction.
+        assert_eq!(home.ask("SELECT m, n, datetime(m) = m FROM t ORDER BY rowid"), expected, "{keys}");
+    }
+}
