@@ -1,6 +1,6 @@
 //! What every client of a server shares: what an error means and who deals with it, how patiently a server is
-//! tried, a connection with a deadline, which rows of a batch are sent again, how a thread waits for an asynchronous
-//! client, and what a read-back sample says of a whole run.
+//! tried, where it listens, a connection with a deadline, which rows of a batch are sent again, how a thread waits for
+//! an asynchronous client, and what a read-back sample says of a whole run.
 //!
 //! A kind that talks to a server brings its own protocol and a function from its client's errors to a
 //! [`ServiceError`]; everything that follows from the class of the error is here.
@@ -14,7 +14,7 @@ mod runtime;
 mod sample;
 
 pub(crate) use self::{
-    address::port,
+    address::{Address, port},
     error::{ErrorClass, ServiceError},
     line::Line,
     patience::{Patience, Tries, rest},

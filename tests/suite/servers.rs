@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Condvar, Mutex,
@@ -106,6 +106,18 @@ impl Memcached {
         let address = format!("127.0.0.1:{}", port.unwrap());
         until("memcached answers", || TcpStream::connect(&address).is_ok());
         Memcached { server, address }
+    }
+
+    /// One that listens where these arguments say, which is `host:port` or `unix:PATH`.
+    pub fn listening(address: &str, args: &[&str]) -> Memcached {
+        let mut command = Server::command("memcached", &["-u", "nobody"]);
+        command.args(["-U", "0", "-t", "1"]).args(args);
+        let server = Server::start(command);
+        until("memcached answers", || match address.strip_prefix("unix:") {
+            Some(path) => UnixStream::connect(path).is_ok(),
+            None => TcpStream::connect(address).is_ok(),
+        });
+        Memcached { server, address: address.to_owned() }
     }
 
     /// Ends it at once.

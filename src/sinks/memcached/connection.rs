@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     batch::RejectCode,
-    service::{Answer, ErrorClass, Requests, ServiceError, Tries},
+    service::{Address, Answer, ErrorClass, Requests, ServiceError, Tries},
 };
 
 /// The connection to one server.
@@ -106,7 +106,7 @@ impl Connection {
 
     /// Begins an attempt: connects where needed and sends what is open of the part. With a barrier behind it, unless
     /// nobody waits for the answer.
-    pub(super) fn send(&mut self, address: &str, timeout: Duration, ack: Ack) -> Result<(), ServiceError> {
+    pub(super) fn send(&mut self, address: &Address, timeout: Duration, ack: Ack) -> Result<(), ServiceError> {
         self.left = timeout;
         self.attempts += 1;
         if ack == Ack::Batch {
@@ -271,7 +271,9 @@ mod tests {
         assert_eq!(connection.requests.end(), Err(failed.clone()));
         // The next attempt cannot even connect: nothing is sent, and every answer stands.
         let timeout = Duration::from_secs(10);
-        connection.send(&crate::testing::unused_address(), timeout, Ack::Batch).expect_err("nobody is there");
+        connection
+            .send(&Address::new(&crate::testing::unused_address()), timeout, Ack::Batch)
+            .expect_err("nobody is there");
         assert_eq!((connection.requests.unanswered(), connection.requests.end()), (1, Err(failed)));
     }
 

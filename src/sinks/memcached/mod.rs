@@ -46,7 +46,7 @@ use crate::{
     jobspec::{Bytes, Duration, Path, Place, Problem, Retry, Text},
     keyed::{self, Evaluation, Values, text},
     kind::{Compiled, Context, Kind, Order},
-    service::port,
+    service::Address,
     stage::{Attempt, Inspection, Mode, Sink, SinkProperties, SinkWorker, Verified, Written},
 };
 
@@ -72,7 +72,8 @@ struct Spec {
     value: Text,
     /// Expression for the name of the server; may be left out where there is one server.
     route: Option<Text>,
-    /// Servers by name, as `host:port`.
+    /// Servers by name: `host:port`, with an IPv6 address in brackets, or `unix:` and the path of a socket file. Where a
+    /// host's name has several addresses, each is tried in turn within `retry.timeout`.
     servers: IndexMap<String, Text>,
     /// In which order rows with equal keys are stored.
     #[serde(default)]
@@ -161,7 +162,7 @@ fn check(spec: &Spec, context: &mut Context<'_>) -> bool {
     let mut sound = context.sound(&found) & context.limits(&[("retry.timeout", spec.retry.timeout)]);
     for (name, address) in &spec.servers {
         let path = Path::default().entry("servers").entry(name);
-        if let Err(expected) = port(address)
+        if let Err(expected) = Address::check(address)
             && context.is_known(&path)
         {
             let place = Place::value(Path(context.path.0.iter().cloned().chain(path.0).collect()));

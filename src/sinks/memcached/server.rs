@@ -15,7 +15,7 @@ use super::identity::Identities;
 use crate::{
     failure::Exit,
     jobspec::{Duration, Retry, Share},
-    service::{Patience, Sample},
+    service::{Address, Patience, Sample},
 };
 
 /// Keys to read back where servers have pushed values out and the spec asks for no sample.
@@ -52,8 +52,8 @@ fn default_min() -> Share {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) name: String,
-    /// `host:port`
-    pub(super) address: String,
+    /// Where it listens.
+    pub(super) address: Address,
     /// How patiently it is tried, and whether it is still worth that.
     pub(super) patience: Patience,
 }
@@ -62,7 +62,7 @@ impl Server {
     pub(super) fn new(name: &str, address: &str, retry: &Retry) -> Server {
         let called = format!("memcached server `{name}` ({address})");
         let patience = Patience::new(called, retry, Exit::InputMissing);
-        Server { name: name.to_owned(), address: address.to_owned(), patience }
+        Server { name: name.to_owned(), address: Address::new(address), patience }
     }
 }
 

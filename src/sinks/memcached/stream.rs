@@ -2,12 +2,13 @@
 //! was encoded before, and replies are told apart only by the barrier (`MN`) they came before.
 
 use std::{
+    collections::HashMap,
     io::{self, ErrorKind, Read},
     time::Instant,
 };
 
 use super::identity::Identity;
-use crate::service::Line;
+use crate::service::{Address, Line};
 
 /// The command whose reply says that everything before it has been answered.
 pub(super) const BARRIER: &[u8] = b"mn\r\n";
@@ -81,9 +82,9 @@ pub(super) struct MetaStream {
 }
 
 impl MetaStream {
-    /// Connects to `host:port` and makes sure that a server which knows the meta protocol is there: another
+    /// Connects to a server and makes sure that a server which knows the meta protocol is there: another
     /// one would take the values for commands.
-    pub(super) fn open(address: &str, deadline: Instant) -> io::Result<MetaStream> {
+    pub(super) fn open(address: &Address, deadline: Instant) -> io::Result<MetaStream> {
         fail::fail_point!("memcached-connect", |_| Err(ErrorKind::ConnectionRefused.into()));
         let line = Line::open(address, deadline)?;
         let mut opened =
@@ -130,6 +131,64 @@ impl MetaStream {
         Ok(())
     }
 
+    /// What the server holds for these keys, in any order; keys that it has nothing for are left out.
+    pub(super) fn get(&mut self, keys: &[&str]) -> io::Result<HashMap<String, Vec<u8>>> {
+        let command = format!("get {}\r\n", keys.join(" "));
+        let mut values = HashMap::new();
+        self.send(command.as_bytes(), &mut Replies::default())?;
+        loop {
+            let line = self.read_line()?;
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["END"] => return Ok(values),
+                ["VALUE", key, _, bytes] => {
+                    let bytes = bytes.parse().map_err(|_| unexpected(line.as_bytes()))?;
+                    values.insert(key.to_owned(), self.read_value(bytes)?);
+                }
+                _ => return Err(unexpected(line.as_bytes())),
+            }
+        }
+    }
+
+    /// Reads a line, without its end.
+    fn read_line(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.input[..self.filled]) {
+                let line = &self.input[..end];
+                let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
+                self.drop_first(end + 1);
+                return Ok(line);
+            }
+            if self.filled > LONGEST_LINE {
+                return Err(unexpected(&self.input[..self.filled]));
+            }
+            self.filled += self.line.read(&mut self.input[self.filled..])?;
+        }
+    }
+
+    /// Reads a value of so many bytes, and the line end behind it.
+    fn read_value(&mut self, bytes: usize) -> io::Result<Vec<u8>> {
+        let end = bytes.saturating_add(2);
+        let mut value = Vec::new();
+        loop {
+            let more = self.filled.min(end - value.len());
+            value.extend_from_slice(&self.input[..more]);
+            self.drop_first(more);
+            if value.len() == end {
+                break;
+            }
+            self.filled = self.line.read(&mut self.input)?;
+        }
+        value.truncate(bytes);
+        Ok(value)
+    }
+
+    /// Forgets the first bytes that were read.
+    fn drop_first(&mut self, bytes: usize) {
+        self.input.copy_within(bytes..self.filled, 0);
+        self.filled -= bytes;
+    }
+
     /// Reads until `barriers` have been answered in all, and not a byte more is there.
     pub(super) fn receive(&mut self, barriers: usize, replies: &mut Replies) -> io::Result<()> {
         while replies.barriers < barriers {
@@ -151,8 +210,7 @@ impl MetaStream {
             replies.line(line.strip_suffix(b"\r").unwrap_or(line))?;
             start += length + 1;
         }
-        self.input.copy_within(start..self.filled, 0);
-        self.filled -= start;
+        self.drop_first(start);
         if self.filled > LONGEST_LINE {
             return Err(unexpected(&self.input[..self.filled]));
         }

@@ -189,7 +189,7 @@ impl Core {
                 connection.error = connection.send(&server.address, server.patience.timeout(), *ack).err();
                 if let Some(now) = connection.met.take() {
                     server.patience.reached();
-                    shared.identities.meet(&server.to_string(), &server.address, now)?;
+                    shared.identities.meet(&server.to_string(), server.address.text(), now)?;
                 }
             }
             for connection in self.connections.iter_mut().filter(|connection| connection.open) {

@@ -32,17 +32,22 @@ fn each_bad_value_is_a_problem_in_its_place() {
     for (toml, expected) in [
         ("servers = { a = 'h:1' }", &[][..]),
         ("servers = { a = '[::1]:11211' }\nverify = { sample = 1 }\nexpire = '3650d'", &[]),
+        ("servers = { a = 'unix:run/m.sock' }", &[]),
+        (
+            "servers = { a = 'unix:' }",
+            &["value at sinks.cache.servers.a: expected the path of a socket file after `unix:`"],
+        ),
         ("servers = {}", &["value at sinks.cache.servers: `servers` names no server"]),
         (
             "route = 'r'\nservers = { a = 'h', b = 'h:1', c = 'h:0', d = ':1', e = 'h:70000', f = 'a b:1', g = '::1:1', h = 'h:+1' }",
             &[
-                "value at sinks.cache.servers.a: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.c: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.d: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.e: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.f: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.g: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.h: expected `host:port`, an IPv6 address in brackets",
+                "value at sinks.cache.servers.a: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.c: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.d: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.e: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.f: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.g: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.h: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
             ],
         ),
         (
