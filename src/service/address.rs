@@ -87,13 +87,23 @@ impl Address {
         &self.text
     }
 
+    /// The host, without brackets, and the port; `None` for a socket file.
+    pub(crate) fn host_and_port(&self) -> Option<(&str, u16)> {
+        parts(&self.text)
+    }
+
+    /// The path of a socket file.
+    pub(crate) fn file(&self) -> Option<&str> {
+        self.text.strip_prefix(UNIX)
+    }
+
     /// Connects. Of several addresses of a name each is tried in turn, in a fair share of the time that is left; resolving
     /// the name is the system's own and heeds no deadline.
     ///
     /// # Errors
     /// Nobody can be reached there in time; names every address that was tried where there are several.
     pub(super) fn connect(&self, deadline: Instant) -> io::Result<Connected> {
-        if let Some(path) = self.text.strip_prefix(UNIX) {
+        if let Some(path) = self.file() {
             return connect_file(Path::new(path), deadline).map(Connected::Unix);
         }
         let found: Vec<SocketAddr> = self.text.to_socket_addrs()?.collect();

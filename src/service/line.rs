@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::address::{Address, Connected};
+use super::{
+    address::{Address, Connected},
+    tls::{Tls, TlsStream},
+};
 
 /// A write that makes no progress for this long may be held up by answers that nobody reads.
 const STALL: Duration = Duration::from_millis(20);
@@ -51,14 +54,18 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Connects to a server.
+    /// Connects to a server; to one behind a port with TLS, where that is given.
     ///
     /// # Errors
-    /// Nobody can be reached there in time.
-    pub(crate) fn open(address: &Address, deadline: Instant) -> io::Result<Line> {
-        let stream: Box<dyn Transport> = match address.connect(deadline)? {
-            Connected::Tcp(stream) => Box::new(stream),
-            Connected::Unix(stream) => Box::new(stream),
+    /// Nobody can be reached there in time, or one side does not trust the other.
+    pub(crate) fn open(address: &Address, tls: Option<&Tls>, deadline: Instant) -> io::Result<Line> {
+        let stream: Box<dyn Transport> = match (address.connect(deadline)?, tls) {
+            (Connected::Tcp(stream), None) => Box::new(stream),
+            (Connected::Tcp(stream), Some(tls)) => {
+                let host = address.host_and_port().map_or("", |(host, _)| host);
+                Box::new(TlsStream::greet(stream, tls, host, deadline)?)
+            }
+            (Connected::Unix(stream), _) => Box::new(stream),
         };
         Ok(Line { stream, deadline })
     }
@@ -80,7 +87,7 @@ impl Line {
                 None => return Ok(false),
             }
         }
-        Ok(true)
+        self.flush_within(STALL)
     }
 
     /// Reads what is there now: nothing, perhaps.
@@ -98,6 +105,12 @@ impl Line {
             Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection")),
             done => unless_late(done),
         }
+    }
+
+    /// Sends what the transport still holds of earlier writes; false where that is not possible within `wait`.
+    fn flush_within(&mut self, wait: Duration) -> io::Result<bool> {
+        self.stream.limit_writes(remaining(self.deadline)?.min(wait))?;
+        unless_late(self.stream.flush()).map(|done| done.is_some())
     }
 
     /// Writes once; `None` where nothing could be written within `wait`.
@@ -130,13 +143,15 @@ impl Write for Line {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        while !self.flush_within(Duration::MAX)? {}
         Ok(())
     }
 }
 
-fn unless_late(done: io::Result<usize>) -> io::Result<Option<usize>> {
+/// What was done; `None` where a timeout came first.
+pub(super) fn unless_late<T>(done: io::Result<T>) -> io::Result<Option<T>> {
     match done {
-        Ok(bytes) => Ok(Some(bytes)),
+        Ok(done) => Ok(Some(done)),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
             Ok(None)
         }
@@ -162,7 +177,7 @@ mod tests {
     }
 
     fn open(address: &str, deadline: Instant) -> io::Result<Line> {
-        Line::open(&Address::new(address), deadline)
+        Line::open(&Address::new(address), None, deadline)
     }
 
     #[test]

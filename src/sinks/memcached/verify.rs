@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    access::Ready,
     identity::Identities,
     server::{Server, Shared},
     stream::MetaStream,
@@ -34,17 +35,22 @@ pub(super) fn verify(shared: &Shared) -> Result<Option<Verified>, Failure> {
     for (index, server) in servers.iter().enumerate().filter(|(_, server)| server.patience.down().is_none()) {
         let keys = sample.of(index);
         if !keys.is_empty() {
-            all_found += found_with_retries(sample, server, &keys, retry)?;
+            all_found += found_with_retries(sample, (server, shared.access.ready()?), &keys, retry)?;
             checked += keys.len() as u64;
         }
     }
     Ok(Some(verified(all_found, checked, shared.verification().min.0)))
 }
 
-fn found_with_retries(sample: &Sample, server: &Server, keys: &[&Sampled], retry: &Retry) -> Result<u64, Failure> {
+fn found_with_retries(
+    sample: &Sample,
+    (server, ready): (&Server, &Ready),
+    keys: &[&Sampled],
+    retry: &Retry,
+) -> Result<u64, Failure> {
     let patience = Patience::new(format!("cannot verify {server}"), retry, Exit::InputMissing);
     patience.reached();
-    patience.persist(|| found(sample, server, keys, patience.timeout()).map_err(ServiceError::from))
+    patience.persist(|| found(sample, (server, ready), keys, patience.timeout()).map_err(ServiceError::from))
 }
 
 impl Shared {
@@ -65,8 +71,9 @@ impl Shared {
         for server in self.servers.iter().filter(|server| server.patience.down().is_none()) {
             let Some(first) = met.get(server.address.text()) else { continue };
             let patience = &server.patience;
+            let ready = self.access.ready()?;
             let now = patience.persist(|| {
-                let opened = MetaStream::open(&server.address, Instant::now() + patience.timeout());
+                let opened = MetaStream::open(&server.address, ready, Instant::now() + patience.timeout());
                 opened.map(|stream| stream.identity()).map_err(ServiceError::from)
             })?;
             if let Some(loss) = first.lost(&now, attempt.is_some() || self.identities.is_resumed()) {
@@ -86,8 +93,8 @@ impl Shared {
 }
 
 /// How many of `keys` a server has with a value that was written. No question takes longer than `timeout`.
-fn found(sample: &Sample, server: &Server, keys: &[&Sampled], timeout: Duration) -> io::Result<u64> {
-    let mut stream = MetaStream::open(&server.address, Instant::now() + timeout)?;
+fn found(sample: &Sample, (server, ready): (&Server, &Ready), keys: &[&Sampled], timeout: Duration) -> io::Result<u64> {
+    let mut stream = MetaStream::open(&server.address, ready, Instant::now() + timeout)?;
     let mut found = 0;
     for asked in questions(keys) {
         stream.until(Instant::now() + timeout);
