@@ -251,9 +251,9 @@ fn a_compiled_sink_writes_what_its_expressions_say() {
 fn the_schema_names_every_key() {
     let schema = (KIND.schema)(&mut schemars::SchemaGenerator::default());
     let keys = schema.get("properties").and_then(|keys| keys.as_object()).expect("a table's schema");
-    let expected =
-        ["key", "value", "route", "servers", "order", "ack", "verify", "retry", "expire", "flags", "max_value_bytes"];
-    assert_eq!(keys.keys().collect::<Vec<_>>(), expected);
+    let expected = "key value route servers username password tls ca client_certificate client_key order ack verify retry \
+                    expire flags max_value_bytes";
+    assert_eq!(keys.keys().map(String::as_str).collect::<Vec<_>>().join(" "), expected);
     assert_eq!(schema.get("required"), Some(&serde_json::json!(["key", "value", "servers"])));
     assert_eq!(schema.get("additionalProperties"), Some(&serde_json::json!(false)));
 }
