@@ -1,5 +1,6 @@
 //! An error of a server, or on the way to it, and what it means.
 
+use super::tls::is_distrust;
 use crate::failure::{Exit, Failure};
 
 /// What an error means: who has to do something about it.
@@ -73,9 +74,14 @@ impl ServiceError {
 }
 
 impl From<std::io::Error> for ServiceError {
-    /// Of a connection: it is lost.
+    /// Of a connection: it is lost, unless another one would be no better.
     fn from(error: std::io::Error) -> Self {
-        ServiceError::lost(error.to_string())
+        let class = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => ErrorClass::Denied,
+            _ if is_distrust(&error) => ErrorClass::Unusable,
+            _ => ErrorClass::Reconnect,
+        };
+        ServiceError::silent(class, error.to_string())
     }
 }
 

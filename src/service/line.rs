@@ -1,10 +1,17 @@
-//! A TCP connection with one deadline for all that is read and written: a timeout for each read is not enough where a
-//! server trickles a byte a second.
+//! A connection with one deadline for all that is read and written: a timeout for each read is not enough where a server
+//! trickles a byte a second.
 
 use std::{
+    fmt,
     io::{self, ErrorKind, Read, Write},
-    net::{TcpStream, ToSocketAddrs},
+    net::TcpStream,
+    os::unix::net::UnixStream,
     time::{Duration, Instant},
+};
+
+use super::{
+    address::{Address, Connected},
+    tls::{Tls, TlsStream},
 };
 
 /// A write that makes no progress for this long may be held up by answers that nobody reads.
@@ -13,28 +20,54 @@ const STALL: Duration = Duration::from_millis(20);
 /// How long to wait for answers that may not be there.
 const GLANCE: Duration = Duration::from_millis(1);
 
+/// What carries the bytes.
+pub(super) trait Transport: Read + Write + fmt::Debug + Send {
+    /// How long a read may block.
+    fn limit_reads(&self, wait: Duration) -> io::Result<()>;
+
+    /// How long a write may block.
+    fn limit_writes(&self, wait: Duration) -> io::Result<()>;
+}
+
+macro_rules! transport {
+    ($($stream:ty),*) => {$(
+        impl Transport for $stream {
+            fn limit_reads(&self, wait: Duration) -> io::Result<()> {
+                self.set_read_timeout(Some(wait))
+            }
+
+            fn limit_writes(&self, wait: Duration) -> io::Result<()> {
+                self.set_write_timeout(Some(wait))
+            }
+        }
+    )*};
+}
+
+transport!(TcpStream, UnixStream);
+
 /// An open connection. Reads and writes block until something was done, or fail at the deadline; the end of the
 /// connection is an error. After an error it is of no more use: which answers are still to come is unknown.
 #[derive(Debug)]
 pub(crate) struct Line {
-    stream: TcpStream,
+    stream: Box<dyn Transport>,
     deadline: Instant,
 }
 
 impl Line {
-    /// Connects to `host:port`. Resolving a host name is the system's own and heeds no deadline.
+    /// Connects to a server; to one behind a port with TLS, where that is given.
     ///
     /// # Errors
-    /// Nobody can be reached there in time.
-    pub(crate) fn open(address: &str, deadline: Instant) -> io::Result<Line> {
-        let mut last = io::Error::new(ErrorKind::NotFound, "the host name has no address");
-        for resolved in address.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&resolved, remaining(deadline)?) {
-                Ok(stream) => return stream.set_nodelay(true).map(|()| Line { stream, deadline }),
-                Err(error) => last = error,
+    /// Nobody can be reached there in time, or one side does not trust the other.
+    pub(crate) fn open(address: &Address, tls: Option<&Tls>, deadline: Instant) -> io::Result<Line> {
+        let stream: Box<dyn Transport> = match (address.connect(deadline)?, tls) {
+            (Connected::Tcp(stream), None) => Box::new(stream),
+            (Connected::Tcp(stream), Some(tls)) => {
+                let host = address.host_and_port().map_or("", |(host, _)| host);
+                Box::new(TlsStream::greet(stream, tls, host, deadline)?)
             }
-        }
-        Err(last)
+            (Connected::Unix(stream), _) => Box::new(stream),
+        };
+        Ok(Line { stream, deadline })
     }
 
     /// Sets another deadline: that of the next attempt.
@@ -54,7 +87,7 @@ impl Line {
                 None => return Ok(false),
             }
         }
-        Ok(true)
+        self.flush_within(STALL)
     }
 
     /// Reads what is there now: nothing, perhaps.
@@ -67,16 +100,22 @@ impl Line {
 
     /// Reads once; `None` where nothing came within `wait`.
     fn read_within(&mut self, wait: Duration, bytes: &mut [u8]) -> io::Result<Option<usize>> {
-        self.stream.set_read_timeout(Some(remaining(self.deadline)?.min(wait)))?;
+        self.stream.limit_reads(remaining(self.deadline)?.min(wait))?;
         match self.stream.read(bytes) {
             Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection")),
             done => unless_late(done),
         }
     }
 
+    /// Sends what the transport still holds of earlier writes; false where that is not possible within `wait`.
+    fn flush_within(&mut self, wait: Duration) -> io::Result<bool> {
+        self.stream.limit_writes(remaining(self.deadline)?.min(wait))?;
+        unless_late(self.stream.flush()).map(|done| done.is_some())
+    }
+
     /// Writes once; `None` where nothing could be written within `wait`.
     fn write_within(&mut self, wait: Duration, bytes: &[u8]) -> io::Result<Option<usize>> {
-        self.stream.set_write_timeout(Some(remaining(self.deadline)?.min(wait)))?;
+        self.stream.limit_writes(remaining(self.deadline)?.min(wait))?;
         match self.stream.write(bytes) {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
             done => unless_late(done),
@@ -104,13 +143,15 @@ impl Write for Line {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        while !self.flush_within(Duration::MAX)? {}
         Ok(())
     }
 }
 
-fn unless_late(done: io::Result<usize>) -> io::Result<Option<usize>> {
+/// What was done; `None` where a timeout came first.
+pub(super) fn unless_late<T>(done: io::Result<T>) -> io::Result<Option<T>> {
     match done {
-        Ok(bytes) => Ok(Some(bytes)),
+        Ok(done) => Ok(Some(done)),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
             Ok(None)
         }
@@ -119,7 +160,7 @@ fn unless_late(done: io::Result<usize>) -> io::Result<Option<usize>> {
 }
 
 /// Time until `deadline`, at least a millisecond: sockets take no timeout of zero.
-fn remaining(deadline: Instant) -> io::Result<Duration> {
+pub(super) fn remaining(deadline: Instant) -> io::Result<Duration> {
     match deadline.checked_duration_since(Instant::now()) {
         Some(left) if !left.is_zero() => Ok(left.max(Duration::from_millis(1))),
         _ => Err(io::Error::new(ErrorKind::TimedOut, "no answer within the timeout")),
@@ -135,6 +176,10 @@ mod tests {
         Instant::now() + Duration::from_millis(200)
     }
 
+    fn open(address: &str, deadline: Instant) -> io::Result<Line> {
+        Line::open(&Address::new(address), None, deadline)
+    }
+
     #[test]
     fn one_deadline_holds_for_a_server_that_trickles() {
         let address = listen(|_, mut stream| {
@@ -144,7 +189,7 @@ mod tests {
             }
         });
         let started = Instant::now();
-        let mut line = Line::open(&address, soon()).expect("somebody listens");
+        let mut line = open(&address, soon()).expect("somebody listens");
         let error = line.read_exact(&mut [0; 1000]).expect_err("it takes too long");
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::TimedOut, "no answer within the timeout"));
         assert!(started.elapsed() < Duration::from_secs(5));
@@ -159,7 +204,7 @@ mod tests {
             stream.write_all(&vec![b'a'; 16 << 20])?;
             io::copy(&mut stream, &mut io::sink()).map(drop)
         });
-        let mut line = Line::open(&address, Instant::now() + Duration::from_secs(30)).expect("somebody listens");
+        let mut line = open(&address, Instant::now() + Duration::from_secs(30)).expect("somebody listens");
         let (sent, mut buffer, mut read) = (vec![b'q'; 16 << 20], vec![0; 1 << 16], 0);
         let mut rest = &sent[..];
         while !line.send_some(&mut rest).expect("it is there") {
@@ -180,12 +225,12 @@ mod tests {
             drop(stream);
             Ok(())
         });
-        let mut line = Line::open(&deaf, soon()).expect("somebody listens");
+        let mut line = open(&deaf, soon()).expect("somebody listens");
         let error = line.write_all(&vec![0; 64 << 20]).expect_err("nobody reads");
         assert_eq!(error.to_string(), "no answer within the timeout");
-        let mut line = Line::open(&listen(|_, _| Ok(())), soon()).expect("somebody listens");
+        let mut line = open(&listen(|_, _| Ok(())), soon()).expect("somebody listens");
         let error = line.read(&mut [0; 8]).expect_err("it hangs up");
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
-        assert!(Line::open(&unused_address(), soon()).is_err());
+        assert!(open(&unused_address(), soon()).is_err());
     }
 }

@@ -76,11 +76,6 @@ const ONLY: &[Only] = &[
                 "a run says that it lives while its workers wait for hours, so that no other host takes it over",
             ),
             ("cli/run.rs", "signals are waited for on a thread of their own"),
-            (
-                "sinks/memcached/verify.rs",
-                "the client that reads back has a timeout for every read but none for an answer, so it asks on a \
-                 thread that can be left behind",
-            ),
         ],
     },
     // Clients that are asynchronous have a runtime for each connection; nobody else knows of one.

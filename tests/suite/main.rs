@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what is not as expected fails the test, in helpers too")]
 #![allow(unreachable_pub, reason = "the modules of one program of tests")]
 
+mod addresses;
 mod apps;
 mod bounds;
 mod btrdb;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Condvar, Mutex,
@@ -108,6 +108,18 @@ impl Memcached {
         Memcached { server, address }
     }
 
+    /// One that listens where these arguments say, which is `host:port` or `unix:PATH`.
+    pub fn listening(address: &str, args: &[&str]) -> Memcached {
+        let mut command = Server::command("memcached", &["-u", "nobody"]);
+        command.args(["-U", "0", "-t", "1"]).args(args);
+        let server = Server::start(command);
+        until("memcached answers", || match address.strip_prefix("unix:") {
+            Some(path) => UnixStream::connect(path).is_ok(),
+            None => TcpStream::connect(address).is_ok(),
+        });
+        Memcached { server, address: address.to_owned() }
+    }
+
     /// Ends it at once.
     pub fn kill(&mut self) {
         self.server.kill();
@@ -181,6 +193,28 @@ impl Servers {
     }
 }
 
+/// A certificate for 127.0.0.1 that vouches for itself, and its key.
+pub fn certificate(work: &Work) -> [String; 2] {
+    let [certificate, key] = ["server.pem", "key.pem"].map(|name| work.path(name).to_str().unwrap().to_owned());
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
+    command.args([
+        "-subj",
+        "/CN=test",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-out",
+        &certificate,
+        "-keyout",
+        &key,
+    ]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    [certificate, key]
+}
+
 /// An address where nobody listens.
 pub fn nobody() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
@@ -240,8 +274,9 @@ fn forward(mut client: TcpStream, behind: &str, open: &(Mutex<bool>, Condvar), b
     let mut first = vec![0; 1 << 16];
     let mut len = client.read(&mut first).ok()?;
     // A greeting asks who the server is, and ends with what answers `MN`.
-    while matches!(&first[..len], b"mn\r\n" | b"stats\r\n" | b"stats\r\nmn\r\n") {
-        let end: &[u8] = if first[..len].ends_with(b"mn\r\n") { b"MN\r\n" } else { b"END\r\n" };
+    while matches!(&first[..len], b"mn    \r\n" | b"stats\r\n" | b"stats\r\nmn\r\n") {
+        let end: &[u8] =
+            if first[..len].starts_with(b"mn") || first[..len].ends_with(b"mn\r\n") { b"MN\r\n" } else { b"END\r\n" };
         server.write_all(&first[..len]).ok()?;
         let mut answer = Vec::new();
         while !answer.ends_with(end) {

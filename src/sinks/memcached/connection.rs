@@ -10,13 +10,14 @@ use std::{
 };
 
 use super::{
+    access::Ready,
     identity::Identity,
     server::Ack,
     stream::{BARRIER, MetaStream, Replies},
 };
 use crate::{
     batch::RejectCode,
-    service::{Answer, ErrorClass, Requests, ServiceError, Tries},
+    service::{Address, Answer, ErrorClass, Requests, ServiceError, Tries},
 };
 
 /// The connection to one server.
@@ -106,7 +107,13 @@ impl Connection {
 
     /// Begins an attempt: connects where needed and sends what is open of the part. With a barrier behind it, unless
     /// nobody waits for the answer.
-    pub(super) fn send(&mut self, address: &str, timeout: Duration, ack: Ack) -> Result<(), ServiceError> {
+    pub(super) fn send(
+        &mut self,
+        address: &Address,
+        ready: &Ready,
+        timeout: Duration,
+        ack: Ack,
+    ) -> Result<(), ServiceError> {
         self.left = timeout;
         self.attempts += 1;
         if ack == Ack::Batch {
@@ -114,7 +121,7 @@ impl Connection {
         }
         self.timed(|connection, deadline| {
             if connection.stream.is_none() {
-                let stream = connection.stream.insert(MetaStream::open(address, deadline)?);
+                let stream = connection.stream.insert(MetaStream::open(address, ready, deadline)?);
                 connection.met = Some(stream.identity());
             }
             connection.send_tail(ack)
@@ -270,8 +277,8 @@ mod tests {
         let failed = ServiceError::answer(ErrorClass::Retry, "SERVER_ERROR out of memory");
         assert_eq!(connection.requests.end(), Err(failed.clone()));
         // The next attempt cannot even connect: nothing is sent, and every answer stands.
-        let timeout = Duration::from_secs(10);
-        connection.send(&crate::testing::unused_address(), timeout, Ack::Batch).expect_err("nobody is there");
+        let (gone, timeout) = (Address::new(&crate::testing::unused_address()), Duration::from_secs(10));
+        connection.send(&gone, &Ready::default(), timeout, Ack::Batch).expect_err("nobody is there");
         assert_eq!((connection.requests.unanswered(), connection.requests.end()), (1, Err(failed)));
     }
 

@@ -11,11 +11,11 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::identity::Identities;
+use super::{access::Access, identity::Identities, ketama::Ring};
 use crate::{
     failure::Exit,
     jobspec::{Duration, Retry, Share},
-    service::{Patience, Sample},
+    service::{Address, Patience, Sample},
 };
 
 /// Keys to read back where servers have pushed values out and the spec asks for no sample.
@@ -52,17 +52,20 @@ fn default_min() -> Share {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) name: String,
-    /// `host:port`
-    pub(super) address: String,
+    /// Where it listens.
+    pub(super) address: Address,
     /// How patiently it is tried, and whether it is still worth that.
     pub(super) patience: Patience,
 }
 
 impl Server {
     pub(super) fn new(name: &str, address: &str, retry: &Retry) -> Server {
-        let called = format!("memcached server `{name}` ({address})");
+        let called = match name == address {
+            true => format!("memcached server `{address}`"),
+            false => format!("memcached server `{name}` ({address})"),
+        };
         let patience = Patience::new(called, retry, Exit::InputMissing);
-        Server { name: name.to_owned(), address: address.to_owned(), patience }
+        Server { name: name.to_owned(), address: Address::new(address), patience }
     }
 }
 
@@ -78,6 +81,9 @@ pub(super) struct Shared {
     pub(super) servers: Vec<Server>,
     /// Each server's place by its name.
     pub(super) routes: IndexMap<String, usize>,
+    /// Where the servers are a list: which of them a key belongs to.
+    pub(super) ring: Option<Ring>,
+    pub(super) access: Access,
     pub(super) ack: Ack,
     pub(super) retry: Retry,
     /// Seconds; 0 is for ever.
@@ -119,15 +125,21 @@ impl Shared {
 
     /// What `runner plan` says.
     pub(super) fn notes(&self) -> Vec<String> {
-        let servers: Vec<String> = self.servers.iter().map(|s| format!("{} → {}", s.name, s.address)).collect();
+        let named = |server: &Server| format!("{} → {}", server.name, server.address);
+        let servers = match self.ring {
+            None => self.servers.iter().map(named).collect::<Vec<_>>().join(", "),
+            Some(_) => self.servers.iter().map(|server| server.address.text()).collect::<Vec<_>>().join(", "),
+        };
+        let spread = if self.ring.is_some() { ", keys spread over them by ketama" } else { "" };
         let mut notes = vec![
-            format!("servers {}", servers.join(", ")),
+            format!("servers {servers}{spread}"),
             match self.ack {
                 Ack::Batch => "every batch acknowledged".to_owned(),
                 Ack::None => "acknowledged once, at the end".to_owned(),
             },
             self.retry.note(&format!("of {}", self.retry.timeout)),
         ];
+        notes.extend(self.access.notes());
         if let Some(verify) = self.verify {
             notes.push(format!("verify a sample of {} keys, {} of them at least", verify.sample, verify.min));
         }

@@ -2,15 +2,26 @@
 //! was encoded before, and replies are told apart only by the barrier (`MN`) they came before.
 
 use std::{
+    collections::HashMap,
     io::{self, ErrorKind, Read},
     time::Instant,
 };
 
-use super::identity::Identity;
-use crate::service::Line;
+use super::{
+    access::{Login, Ready},
+    identity::Identity,
+};
+use crate::service::{Address, Line};
 
 /// The command whose reply says that everything before it has been answered.
 pub(super) const BARRIER: &[u8] = b"mn\r\n";
+
+/// The first command of a connection, another barrier. Newer servers that ask for a password hang up on one that is shorter
+/// than anything that could say it.
+pub(super) const GREETING: &[u8] = b"mn    \r\n";
+
+/// The answer of a server that asks for a password.
+const UNAUTHENTICATED: &str = "CLIENT_ERROR unauthenticated";
 
 /// Asks for the server's statistics.
 const STATISTICS: &[u8] = b"stats\r\nmn\r\n";
@@ -81,19 +92,49 @@ pub(super) struct MetaStream {
 }
 
 impl MetaStream {
-    /// Connects to `host:port` and makes sure that a server which knows the meta protocol is there: another
-    /// one would take the values for commands.
-    pub(super) fn open(address: &str, deadline: Instant) -> io::Result<MetaStream> {
+    /// Connects to a server, says who we are if it asks, and makes sure that it knows the meta protocol: another one would
+    /// take the values for commands.
+    pub(super) fn open(address: &Address, ready: &Ready, deadline: Instant) -> io::Result<MetaStream> {
         fail::fail_point!("memcached-connect", |_| Err(ErrorKind::ConnectionRefused.into()));
-        let line = Line::open(address, deadline)?;
-        let mut opened =
-            MetaStream { line, input: vec![0; 4 * LONGEST_LINE].into(), filled: 0, identity: Identity::default() };
-        let mut replies = Replies::default();
-        opened.send(BARRIER, &mut replies)?;
-        opened.receive(1, &mut replies)?;
-        match replies.errors.pop() {
+        let line = Line::open(address, ready.tls.as_ref(), deadline)?;
+        let input = vec![0; 4 * LONGEST_LINE].into();
+        let mut opened = MetaStream { line, input, filled: 0, identity: Identity::default() };
+        let mut answer = opened.greet()?;
+        if answer.as_deref() == Some(UNAUTHENTICATED) {
+            opened.log_in(ready.login.as_ref())?;
+            answer = opened.greet()?;
+        }
+        match answer {
             None => opened.ask_identity(),
-            Some(error) => Err(io::Error::other(format!("the server answers `{}`", error.line))),
+            Some(error) => Err(io::Error::other(format!("the server answers `{error}`"))),
+        }
+    }
+
+    /// Greets the server; gives back the error that it answers.
+    fn greet(&mut self) -> io::Result<Option<String>> {
+        let mut replies = Replies::default();
+        self.send(GREETING, &mut replies)?;
+        while replies.barriers == 0 && replies.errors.is_empty() {
+            self.read_some(&mut replies)?;
+        }
+        let error = replies.errors.pop().map(|error| error.line);
+        // Behind an error may come another answer, which nobody waits for as the connection is of no use any more.
+        if error.is_none() {
+            self.receive(1, &mut replies)?;
+        }
+        Ok(error)
+    }
+
+    /// Says who we are, to a server that has asked. Nothing of its answer is shown: it may repeat the password.
+    fn log_in(&mut self, login: Option<&Login>) -> io::Result<()> {
+        let denied = |message: String| io::Error::new(ErrorKind::PermissionDenied, message);
+        let Some(login) = login else {
+            return Err(denied("the server asks for a user and a password: give `username` and `password`".to_owned()));
+        };
+        self.send(&login.command(), &mut Replies::default())?;
+        match self.read_line()?.as_str() {
+            "STORED" => Ok(()),
+            _ => Err(denied(format!("the server refuses the {login} or the password"))),
         }
     }
 
@@ -130,16 +171,79 @@ impl MetaStream {
         Ok(())
     }
 
+    /// What the server holds for these keys, in any order; keys that it has nothing for are left out.
+    pub(super) fn get(&mut self, keys: &[&str]) -> io::Result<HashMap<String, Vec<u8>>> {
+        let command = format!("get {}\r\n", keys.join(" "));
+        let mut values = HashMap::new();
+        self.send(command.as_bytes(), &mut Replies::default())?;
+        loop {
+            let line = self.read_line()?;
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["END"] => return Ok(values),
+                ["VALUE", key, _, bytes] => {
+                    let bytes = bytes.parse().map_err(|_| unexpected(line.as_bytes()))?;
+                    values.insert(key.to_owned(), self.read_value(bytes)?);
+                }
+                _ => return Err(unexpected(line.as_bytes())),
+            }
+        }
+    }
+
+    /// Reads a line, without its end.
+    fn read_line(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.input[..self.filled]) {
+                let line = &self.input[..end];
+                let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned();
+                self.drop_first(end + 1);
+                return Ok(line);
+            }
+            if self.filled > LONGEST_LINE {
+                return Err(unexpected(&self.input[..self.filled]));
+            }
+            self.filled += self.line.read(&mut self.input[self.filled..])?;
+        }
+    }
+
+    /// Reads a value of so many bytes, and the line end behind it.
+    fn read_value(&mut self, bytes: usize) -> io::Result<Vec<u8>> {
+        let end = bytes.saturating_add(2);
+        let mut value = Vec::new();
+        loop {
+            let more = self.filled.min(end - value.len());
+            value.extend_from_slice(&self.input[..more]);
+            self.drop_first(more);
+            if value.len() == end {
+                break;
+            }
+            self.filled = self.line.read(&mut self.input)?;
+        }
+        value.truncate(bytes);
+        Ok(value)
+    }
+
+    /// Forgets the first bytes that were read.
+    fn drop_first(&mut self, bytes: usize) {
+        self.input.copy_within(bytes..self.filled, 0);
+        self.filled -= bytes;
+    }
+
     /// Reads until `barriers` have been answered in all, and not a byte more is there.
     pub(super) fn receive(&mut self, barriers: usize, replies: &mut Replies) -> io::Result<()> {
         while replies.barriers < barriers {
-            let read = self.line.read(&mut self.input[self.filled..])?;
-            self.take(read, replies)?;
+            self.read_some(replies)?;
         }
         match replies.barriers > barriers || self.filled > 0 {
             true => Err(io::Error::new(ErrorKind::InvalidData, "the server answers more than it was asked")),
             false => Ok(()),
         }
+    }
+
+    /// Reads what comes next.
+    fn read_some(&mut self, replies: &mut Replies) -> io::Result<()> {
+        let read = self.line.read(&mut self.input[self.filled..])?;
+        self.take(read, replies)
     }
 
     /// Takes in the lines that are whole, once `read` more bytes are there.
@@ -151,8 +255,7 @@ impl MetaStream {
             replies.line(line.strip_suffix(b"\r").unwrap_or(line))?;
             start += length + 1;
         }
-        self.input.copy_within(start..self.filled, 0);
-        self.filled -= start;
+        self.drop_first(start);
         if self.filled > LONGEST_LINE {
             return Err(unexpected(&self.input[..self.filled]));
         }

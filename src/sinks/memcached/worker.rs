@@ -16,7 +16,7 @@ use crate::{
     batch::{Batch, RejectCode, Rejects},
     failure::{Exit, Failure},
     keyed::{self, Refusal, Values},
-    service::{ErrorClass, Sample, ServiceError, count, rest},
+    service::{Sample, ServiceError, count, rest},
     stage::{Mode, Written},
 };
 
@@ -146,10 +146,11 @@ impl Core {
     fn encode(&mut self, row: usize, rows: Rows<'_>) -> Result<usize, Refusal> {
         let key = keyed::key(rows.keys, row)?.as_bytes();
         let value = keyed::value(rows.values, row)?;
-        let server = match rows.routes {
-            None => 0,
-            Some(routes) if routes.is_null(row) => return Err(keyed::null("route")),
-            Some(routes) => self.shared.route(routes.value(row)).ok_or_else(|| {
+        let server = match (rows.routes, &self.shared.ring) {
+            (_, Some(ring)) => ring.server(key),
+            (None, None) => 0,
+            (Some(routes), None) if routes.is_null(row) => return Err(keyed::null("route")),
+            (Some(routes), None) => self.shared.route(routes.value(row)).ok_or_else(|| {
                 let message = format!("no server for `route` value `{}`", routes.value(row).escape_debug());
                 (RejectCode("no_route"), message)
             })?,
@@ -170,7 +171,11 @@ impl Core {
         let value = rows.values.get(row).unwrap_or_default();
         let server = &self.shared.servers[server];
         let (key, bytes, shown) = (rows.keys.value(row), value.len(), rows.values.show(value));
-        format!("set {key} → {} ({}), {bytes} bytes: {shown}", server.name, server.address)
+        let to = match self.shared.ring {
+            None => format!("{} ({})", server.name, server.address),
+            Some(_) => server.address.to_string(),
+        };
+        format!("set {key} → {to}, {bytes} bytes: {shown}")
     }
 
     /// Delivers the parts: in every attempt all are sent before the first answer is waited for, so that the servers
@@ -178,6 +183,7 @@ impl Core {
     fn deliver(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
         let Shared { servers, ack, .. } = &*shared;
+        let ready = shared.access.ready()?;
         let used = self.connections.iter_mut().zip(servers).filter(|(connection, _)| !connection.requests.is_empty());
         for (connection, server) in used {
             connection.error = server.patience.down().map(|down| ServiceError::lost(&*down.message));
@@ -186,10 +192,10 @@ impl Core {
         loop {
             let open = self.connections.iter_mut().zip(servers).filter(|(connection, _)| connection.open);
             for (connection, server) in open {
-                connection.error = connection.send(&server.address, server.patience.timeout(), *ack).err();
+                connection.error = connection.send(&server.address, ready, server.patience.timeout(), *ack).err();
                 if let Some(now) = connection.met.take() {
                     server.patience.reached();
-                    shared.identities.meet(&server.to_string(), &server.address, now)?;
+                    shared.identities.meet(&server.to_string(), server.address.text(), now)?;
                 }
             }
             for connection in self.connections.iter_mut().filter(|connection| connection.open) {
@@ -220,7 +226,7 @@ impl Core {
                 connection.open = false;
             } else if let Some(pause) = pause {
                 next = Some(next.map_or(pause, |next| next.min(pause)));
-            } else if error.class == ErrorClass::Reconnect {
+            } else if !error.answered {
                 error.message = server.patience.give_up(&connection.tries, error).message;
             }
         }
@@ -229,7 +235,7 @@ impl Core {
 
     /// Accounts for every row that was to be sent.
     fn account(&mut self, batch: &Batch, rows: Rows<'_>, rejects: &mut Rejects, written: &mut Written) {
-        let mut failures = Vec::new();
+        let (mut failures, mut exit) = (Vec::new(), Exit::Unavailable);
         for (index, (connection, server)) in self.connections.iter().zip(&self.shared.servers).enumerate() {
             let before = written.failed;
             let why = connection.requests.account(server, batch, rejects, written, |row| {
@@ -237,7 +243,14 @@ impl Core {
             });
             let failed = written.failed - before;
             match (&connection.error, why) {
-                (Some(error), _) if error.class == ErrorClass::Reconnect => failures.push(error.message.clone()),
+                (Some(error), _) if !error.answered => {
+                    failures.push(error.message.clone());
+                    // What only a change of the spec or the server can mend counts for more than a server that is away.
+                    exit = server
+                        .patience
+                        .down()
+                        .map_or(exit, |down| if exit == Exit::Unavailable { down.exit } else { exit });
+                }
                 (_, Some(why)) => {
                     let (rows, attempts) = (count(failed, "row"), count(connection.attempts.into(), "attempt"));
                     failures.push(format!("{server} has not stored {rows} after {attempts}: `{}`", why.message));
@@ -246,7 +259,7 @@ impl Core {
             }
         }
         if written.failed > 0 {
-            written.failure = Some(Failure::new(Exit::Unavailable, failures.join("; ")));
+            written.failure = Some(Failure::new(exit, failures.join("; ")));
         }
     }
 }

@@ -1,9 +1,7 @@
 //! Servers that fail: what heals is tried again without losing or doubling a point, what does not is told.
 
 use std::{
-    fs,
-    process::Command,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -16,7 +14,7 @@ use super::{
 };
 use crate::{
     running::Running,
-    servers::{hangs_up, nobody, silent},
+    servers::{certificate, hangs_up, nobody, silent},
     work::{Ran, Work, errors, oracle, stage},
 };
 
@@ -265,28 +263,6 @@ fn rows_take_the_place_of_others_in_order_whatever_fails() {
     // The first stream has three windows before that of `even`. One window of `hollow` has no row, and so no receipt: it
     // is read again.
     assert_eq!(last(&["--fault", "stat:even:2:500"]), (undisturbed, 3));
-}
-
-/// A certificate for 127.0.0.1 that vouches for itself, and its key.
-fn certificate(work: &Work) -> [String; 2] {
-    let [certificate, key] = ["server.pem", "key.pem"].map(|name| work.path(name).to_str().unwrap().to_owned());
-    let mut command = Command::new("openssl");
-    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
-    command.args([
-        "-subj",
-        "/CN=test",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-        "-out",
-        &certificate,
-        "-keyout",
-        &key,
-    ]);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    [certificate, key]
 }
 
 #[test]

@@ -183,8 +183,9 @@ fn a_rehearsal_shows_and_refuses_but_touches_no_network() {
     );
     assert_eq!((written.accepted, written.rejects.len(), written.failed), (4, 1, 0));
     assert!(written.bytes > 0);
-    let shown = format!("set k → b ({}), 32 bytes: 000102030405060708090a0b0c0d0e0f…", spec.servers["b"]);
-    assert_eq!(written.samples, [shown.clone(), format!("set l → a ({}), 1 bytes: 0a", spec.servers["a"]), shown]);
+    let [a, b] = [0, 1].map(|place| shared.servers[place].address.text());
+    let shown = format!("set k → b ({b}), 32 bytes: 000102030405060708090a0b0c0d0e0f…");
+    assert_eq!(written.samples, [shown.clone(), format!("set l → a ({a}), 1 bytes: 0a"), shown]);
     assert_eq!(core.commit(), Ok(()));
     assert_eq!(verify::verify(&shared), Ok(None));
     assert!(shared.servers.iter().all(|server| server.patience.down().is_none()));

@@ -3,6 +3,7 @@
 mod acknowledged;
 mod faults;
 mod identity;
+mod ketama;
 mod rig;
 mod spec;
 mod unacknowledged;

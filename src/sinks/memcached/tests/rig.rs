@@ -1,5 +1,6 @@
 //! What the tests share: servers, listeners that misbehave, batches, and a look into a server.
 
+pub(super) use std::time;
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
@@ -11,19 +12,25 @@ use std::{
 use arrow_array::{ArrayRef, BinaryViewArray, RecordBatch, StringViewArray, cast::AsArray};
 use indexmap::IndexMap;
 
+pub(super) use super::super::{
+    server::{Ack, Verify},
+    spec::{Servers, Spec, default_max_value_bytes},
+};
 use super::super::{
-    Ack, Spec, default_expire, default_max_value_bytes, shared,
+    shared,
+    spec::default_expire,
     worker::{Core, Rows},
 };
 pub(super) use crate::{
     batch::RejectCode,
     failure::Exit,
-    jobspec::Share,
+    jobspec::{Bytes, Path, Place, Retry, Share},
+    service::Address,
     testing::{cutting_proxy, listen, unused_address},
 };
 use crate::{
     batch::{Batch, Origin, SplitId},
-    jobspec::{self, Retry},
+    jobspec,
     keyed::Values,
     kind::Order,
     stage::{Mode, Written},
@@ -88,14 +95,17 @@ fn command(port: &str, args: &[&str]) -> Command {
 
 /// Reads the greeting and answers it as memcached does.
 pub(super) fn greet(stream: &mut TcpStream) -> io::Result<()> {
-    stream.read_exact(&mut [0; 4])?;
+    stream.read_exact(&mut [0; HELLO])?;
     stream.write_all(b"MN\r\n")?;
-    stream.read_exact(&mut [0; GREETING - 4])?;
+    stream.read_exact(&mut [0; GREETING - HELLO])?;
     stream.write_all(b"STAT pid 1\r\nSTAT uptime 5\r\nSTAT time 1000005\r\nEND\r\nMN\r\n")
 }
 
-/// Bytes that are sent before the first record: a barrier, and a question for statistics with another.
-pub(super) const GREETING: usize = "mn\r\nstats\r\nmn\r\n".len();
+/// Bytes that are sent first.
+const HELLO: usize = super::super::stream::GREETING.len();
+
+/// Bytes that are sent before the first record: these, and a question for statistics with a barrier.
+pub(super) const GREETING: usize = HELLO + "stats\r\nmn\r\n".len();
 
 pub(super) fn millis(millis: u64) -> jobspec::Duration {
     jobspec::Duration(Duration::from_millis(millis))
@@ -109,7 +119,13 @@ pub(super) fn spec(servers: &[(&str, &str)]) -> Spec {
         key: "k".into(),
         value: "v".into(),
         route: (servers.len() > 1).then(|| "r".into()),
-        servers,
+        servers: Servers::Named(servers),
+        username: None,
+        password: None,
+        tls: false,
+        ca: None,
+        client_certificate: None,
+        client_key: None,
         order: Order::Input,
         ack: Ack::Batch,
         verify: None,

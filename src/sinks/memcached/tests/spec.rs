@@ -32,19 +32,61 @@ fn each_bad_value_is_a_problem_in_its_place() {
     for (toml, expected) in [
         ("servers = { a = 'h:1' }", &[][..]),
         ("servers = { a = '[::1]:11211' }\nverify = { sample = 1 }\nexpire = '3650d'", &[]),
+        ("servers = { a = 'unix:run/m.sock' }", &[]),
+        (
+            "servers = { a = 'unix:' }",
+            &["value at sinks.cache.servers.a: expected the path of a socket file after `unix:`"],
+        ),
         ("servers = {}", &["value at sinks.cache.servers: `servers` names no server"]),
         (
             "route = 'r'\nservers = { a = 'h', b = 'h:1', c = 'h:0', d = ':1', e = 'h:70000', f = 'a b:1', g = '::1:1', h = 'h:+1' }",
             &[
-                "value at sinks.cache.servers.a: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.c: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.d: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.e: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.f: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.g: expected `host:port`, an IPv6 address in brackets",
-                "value at sinks.cache.servers.h: expected `host:port`, an IPv6 address in brackets",
+                "value at sinks.cache.servers.a: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.c: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.d: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.e: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.f: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.g: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+                "value at sinks.cache.servers.h: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
             ],
         ),
+        ("servers = ['h:1', 'unix:m.sock', 'h:2']", &[]),
+        ("servers = []", &["value at sinks.cache.servers: `servers` names no server"]),
+        (
+            "servers = ['h:1', 'h:2', 'h:1', 'h']",
+            &[
+                "value at sinks.cache.servers[2]: `h:1` is in the list twice",
+                "value at sinks.cache.servers[3]: expected `host:port`, an IPv6 address in brackets, or `unix:` and the path of a socket file",
+            ],
+        ),
+        (
+            "servers = ['h:1']\nroute = 'r'",
+            &["value at sinks.cache.route: `route` names a server, and the servers of a list have no names"],
+        ),
+        (
+            "servers = ['unix:m.sock']\ntls = true",
+            &["value at sinks.cache.servers[0]: TLS is not spoken over a socket file: name a port, or leave `tls` out"],
+        ),
+        (
+            "servers = ['h:1']\nca = 'a'\nclient_certificate = 'b'",
+            &[
+                "value at sinks.cache.ca: `ca` has no effect without TLS: write `tls = true`",
+                "value at sinks.cache.client_certificate: `client_certificate` has no effect without TLS: write `tls = true`",
+                "missing-key at sinks.cache: missing key `client_key`: it goes with `client_certificate`",
+            ],
+        ),
+        (
+            "servers = ['h:1']\nusername = 'a b'",
+            &[
+                "value at sinks.cache.username: memcached knows no user whose name is empty or has a space, a colon or a control character in it",
+                "missing-key at sinks.cache: missing key `password`: it goes with `username`",
+            ],
+        ),
+        (
+            "servers = ['h:1']\npassword = { env = 'X' }",
+            &["missing-key at sinks.cache: missing key `username`: it goes with `password`"],
+        ),
+        ("servers = ['h:1']\nusername = 'a'\npassword = { env = 'X' }\ntls = true\nca = 'x'", &[]),
         (
             "servers = { a = 'h:1', b = 'h:2' }",
             &["missing-key at sinks.cache: missing key `route`: it picks one of the 2 servers"],
@@ -124,6 +166,12 @@ fn a_plan_tells_of_every_option() {
         "values expire after 1m30s",
     ];
     assert_eq!(shared.notes(), notes);
+    let toml = "servers = ['h:1', 'h:2']\ntls = true\nusername = 'boss'\npassword = { env = 'TANGO' }";
+    let table = self::table(&format!("{SOUND}{toml}"));
+    let (decoded, _) = with_context(&table, |context| context.decode::<Spec>());
+    let notes = self::shared(&decoded.expect("the table decodes")).notes();
+    assert_eq!(notes[0], "servers h:1, h:2, keys spread over them by ketama");
+    assert_eq!(notes[3..], ["with TLS", "user `boss`"]);
 }
 
 #[test]
@@ -203,9 +251,9 @@ fn a_compiled_sink_writes_what_its_expressions_say() {
 fn the_schema_names_every_key() {
     let schema = (KIND.schema)(&mut schemars::SchemaGenerator::default());
     let keys = schema.get("properties").and_then(|keys| keys.as_object()).expect("a table's schema");
-    let expected =
-        ["key", "value", "route", "servers", "order", "ack", "verify", "retry", "expire", "flags", "max_value_bytes"];
-    assert_eq!(keys.keys().collect::<Vec<_>>(), expected);
+    let expected = "key value route servers username password tls ca client_certificate client_key order ack verify retry \
+                    expire flags max_value_bytes";
+    assert_eq!(keys.keys().map(String::as_str).collect::<Vec<_>>().join(" "), expected);
     assert_eq!(schema.get("required"), Some(&serde_json::json!(["key", "value", "servers"])));
     assert_eq!(schema.get("additionalProperties"), Some(&serde_json::json!(false)));
 }

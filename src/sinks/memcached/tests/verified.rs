@@ -132,7 +132,7 @@ fn a_server_that_trickles_does_not_hold_up_the_end() {
         Ok(())
     });
     let shared = Arc::get_mut(&mut run.shared).expect("no worker is left");
-    shared.servers[0].address = proxy;
+    shared.servers[0].address = Address::new(&proxy);
     shared.retry = Retry { attempts: Some(1), backoff: millis(1), timeout: millis(300), ..Retry::default() };
     let failure =
         within(time::Duration::from_secs(5), || verify::verify(&run.shared)).expect_err("the server is too slow");
