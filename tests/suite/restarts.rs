@@ -197,6 +197,21 @@ fn an_address_is_corrected_without_a_word_where_nothing_was_stored() {
     assert!(ran.stderr.contains("was interrupted with 2 of 2 splits stored; undo that to resume it"), "{}", ran.stderr);
 }
 
+/// What was kept of the servers is gone: nobody knows whether they are the same, so they get everything again.
+#[test]
+fn servers_that_nobody_remembers_get_everything_again() {
+    let server = Memcached::start(&[]);
+    let work = work(&server);
+    work.file("a.csv", "k,n\none,1\n");
+    work.file("b.csv", "k,n\ntwo,2\n");
+    assert_ne!(work.run(&["prices.toml", "--report", "prices.toml/report.json"]).code, 0);
+    fs::remove_file(work.path(".runner/prices.run/cache.servers")).unwrap();
+    server.flush();
+    let ran = work.expect(0, &["prices.toml"]);
+    assert!(ran.stderr.contains("has met is not known any more; it is sent again"), "{}", ran.stderr);
+    assert_eq!(server.items(), 2);
+}
+
 /// Whoever starts over has given the interrupted run up, also where the attempt that did so came to nothing: what that run
 /// had noted of its servers and of its rejects is gone then.
 #[test]

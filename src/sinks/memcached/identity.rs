@@ -5,6 +5,7 @@
 //! attempts, and each later answer is compared with that.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
@@ -78,13 +79,20 @@ pub(super) struct Identities(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Where they are kept for later attempts.
-    file: Option<PathBuf>,
+    /// The run, and where they are kept for its later attempts.
+    kept: Option<(String, PathBuf)>,
     /// By the server's address.
     first: BTreeMap<String, Identity>,
     lost: Option<String>,
     /// Have earlier attempts stored something?
     resumed: bool,
+}
+
+/// The servers of a run, as they are kept.
+#[derive(Serialize, Deserialize)]
+struct Servers<'a> {
+    run: Cow<'a, str>,
+    servers: Cow<'a, BTreeMap<String, Identity>>,
 }
 
 /// Where the servers of a stage are kept.
@@ -98,29 +106,27 @@ impl Identities {
     /// # Errors
     /// What they have left cannot be read or removed.
     pub(super) fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
-        let file = file(attempt);
-        let first = match attempt.stored {
-            true => read(&file)?,
-            false => {
-                match fs::remove_file(&file) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(Failure::writing(&file, &error));
-                    }
-                    _ => {}
-                }
-                BTreeMap::new()
-            }
-        };
-        *self.known() = Known { file: Some(file), first, lost: None, resumed: attempt.stored };
+        let first = if attempt.stored { Identities::of(attempt)?.unwrap_or_default() } else { BTreeMap::new() };
+        let (run, file) = (attempt.run.clone(), file(attempt));
+        // Also where none is known yet: that there is a file says that none was forgotten.
+        write(&file, &run, &first).map_err(|error| Failure::writing(&file, &error))?;
+        *self.known() = Known { kept: Some((run, file)), first, lost: None, resumed: attempt.stored };
         Ok(())
     }
 
-    /// The servers that earlier attempts have met.
+    /// The servers that earlier attempts at the run have met; `None` where nobody knows any more.
     ///
     /// # Errors
     /// What is kept of them cannot be read.
-    pub(super) fn of(attempt: &Attempt) -> Result<BTreeMap<String, Identity>, Failure> {
-        read(&file(attempt))
+    pub(super) fn of(attempt: &Attempt) -> Result<Option<BTreeMap<String, Identity>>, Failure> {
+        let file = file(attempt);
+        let text = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|error| Failure::reading(&file, &error))?,
+        };
+        let kept: Servers<'_> = serde_json::from_str(&text)
+            .map_err(|_| Failure::new(Exit::Io, format!("`{}` is damaged; `--fresh` starts over", file.display())))?;
+        Ok((kept.run == attempt.run).then(|| kept.servers.into_owned()))
     }
 
     /// The servers that were met in this run.
@@ -142,8 +148,8 @@ impl Identities {
             return Ok(());
         }
         known.first.insert(address.to_owned(), now);
-        match &known.file {
-            Some(file) => write(file, &known.first).map_err(|error| Failure::writing(file, &error)),
+        match &known.kept {
+            Some((run, file)) => write(file, run, &known.first).map_err(|error| Failure::writing(file, &error)),
             None => Ok(()),
         }
     }
@@ -163,21 +169,13 @@ impl Identities {
     }
 }
 
-fn read(file: &Path) -> Result<BTreeMap<String, Identity>, Failure> {
-    let text = match fs::read_to_string(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        text => text.map_err(|error| Failure::reading(file, &error))?,
-    };
-    serde_json::from_str(&text)
-        .map_err(|_| Failure::new(Exit::Io, format!("`{}` is damaged; `--fresh` starts over", file.display())))
-}
-
 /// Writes the whole file durably, or leaves the old one.
-fn write(file: &Path, servers: &BTreeMap<String, Identity>) -> io::Result<()> {
+fn write(file: &Path, run: &str, servers: &BTreeMap<String, Identity>) -> io::Result<()> {
+    let kept = Servers { run: Cow::Borrowed(run), servers: Cow::Borrowed(servers) };
     let folder = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let new = file.with_extension("servers.new");
-    fs::write(&new, serde_json::to_string(servers)?)?;
+    fs::write(&new, serde_json::to_string(&kept)?)?;
     fs::File::open(&new)?.sync_all()?;
     fs::rename(&new, file)?;
     fs::File::open(folder)?.sync_all()

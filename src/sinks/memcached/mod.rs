@@ -138,7 +138,7 @@ impl Sink for Memcached {
     }
 
     fn inspect(&self, attempt: &Attempt) -> Result<Inspection, Failure> {
-        let untouched = Identities::of(attempt)?.is_empty();
+        let untouched = Identities::of(attempt)?.is_some_and(|met| met.is_empty());
         Ok(Inspection { untouched, ..Inspection::default() })
     }
 

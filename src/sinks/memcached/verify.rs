@@ -65,7 +65,10 @@ impl Shared {
             return Ok(Some(loss));
         }
         let met = match attempt {
-            Some(attempt) => Identities::of(attempt)?,
+            Some(attempt) => match Identities::of(attempt)? {
+                Some(met) => met,
+                None => return Ok(Some(format!("which servers run {} has met is not known any more", attempt.run))),
+            },
             None => self.identities.met(),
         };
         for server in self.servers.iter().filter(|server| server.patience.down().is_none()) {
