@@ -249,10 +249,13 @@ pub(super) fn clear_up(plan: &Plan, run: &Run) -> bool {
 
 /// Tells every sink that the run is over, also those after one that fails, whose failure it gives.
 pub(super) fn end_sinks(plan: &Plan, attempts: &BTreeMap<StageId, Attempt>) -> Result<(), Failure> {
-    attempts.iter().fold(Ok(()), |before, (stage, attempt)| match &plan.stages[*stage].role {
-        Role::Sink(sink) => before.and(guard(plan, *stage, || sink.end(attempt))),
-        _ => before,
-    })
+    let mut ended = Ok(());
+    for (stage, attempt) in attempts {
+        if let Role::Sink(sink) = &plan.stages[*stage].role {
+            ended = ended.and(guard(plan, *stage, || sink.end(attempt)));
+        }
+    }
+    ended
 }
 
 /// Is everything of the run done, or is nothing of it anywhere, as the ledger and every target say?
