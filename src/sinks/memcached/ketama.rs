@@ -49,8 +49,8 @@ impl Ring {
     }
 }
 
-/// Digests of each of so many servers. They are 40, or 39 where a third of 40 times three, as it were, is a little less
-/// than 40 in single precision: clients of libmemcached's make the same mistake.
+/// Digests of each of so many servers: 40, or 39 where division by the number of servers and multiplication with it lose a
+/// little in single precision, as with 25 servers. It is the same for all clients of libmemcached.
 fn digests(servers: usize) -> u32 {
     let servers = servers as f32;
     (1.0 / servers * POINTS / POINTS_PER_DIGEST * servers + 1e-10).floor() as u32

@@ -213,7 +213,7 @@ fn check_addresses(spec: &Spec, context: &mut Context<'_>) -> bool {
         let wrong = match Address::check(address) {
             Err(expected) => Some(expected.to_owned()),
             Ok(()) if spec.tls && Address::new(address).file().is_some() => {
-                Some("TLS is not spoken over a socket file: name a port, or leave `tls` out".to_owned())
+                Some("a socket file is reached without TLS: name a port, or leave `tls` out".to_owned())
             }
             Ok(()) if !seen.insert(address) && matches!(spec.servers, Servers::Listed(_)) => {
                 Some(format!("`{address}` is in the list twice"))

@@ -65,7 +65,7 @@ fn each_bad_value_is_a_problem_in_its_place() {
         ),
         (
             "servers = ['unix:m.sock']\ntls = true",
-            &["value at sinks.cache.servers[0]: TLS is not spoken over a socket file: name a port, or leave `tls` out"],
+            &["value at sinks.cache.servers[0]: a socket file is reached without TLS: name a port, or leave `tls` out"],
         ),
         (
             "servers = ['h:1']\nca = 'a'\nclient_certificate = 'b'",
