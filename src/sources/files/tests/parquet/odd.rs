@@ -2,6 +2,7 @@
 //! anything; and files that do not have the same columns.
 
 use ::parquet::{
+    basic::Repetition,
     file::metadata::{
         FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader, ParquetMetaDataWriter,
     },
@@ -143,7 +144,8 @@ fn groups_without_fields_are_passed_over() {
     let structs = StructArray::from(vec![(Arc::new(Field::new("a", DataType::Int64, true)), inner)]);
     let good = plain(vec![("n", ints(0..2)), ("s", Arc::new(structs)), ("z", ints([5, 6]))]);
     let group = |name: &str, fields: Vec<TypePtr>| -> TypePtr {
-        Arc::new(Type::group_type_builder(name).with_fields(fields).build().expect("a group"))
+        let group = Type::group_type_builder(name).with_repetition(Repetition::OPTIONAL).with_fields(fields);
+        Arc::new(group.build().expect("a group"))
     };
     let empty = footer(&good, |metadata| {
         let fields = metadata.file_metadata().schema().get_fields();
