@@ -49,6 +49,27 @@ pub enum ColumnType {
 /// The metadata key under which a field says that it is more than its Arrow type.
 const TYPE_KEY: &str = "runner.type";
 
+/// The names in the order in which people are shown them.
+const NAMES: &[(&str, ColumnType)] = &[
+    ("bool", ColumnType::Bool),
+    ("int8", ColumnType::Int8),
+    ("int16", ColumnType::Int16),
+    ("int32", ColumnType::Int32),
+    ("int64", ColumnType::Int64),
+    ("uint8", ColumnType::UInt8),
+    ("uint16", ColumnType::UInt16),
+    ("uint32", ColumnType::UInt32),
+    ("uint64", ColumnType::UInt64),
+    ("float32", ColumnType::Float32),
+    ("float64", ColumnType::Float64),
+    ("string", ColumnType::String),
+    ("binary", ColumnType::Binary),
+    ("date", ColumnType::Date),
+    ("timestamp", ColumnType::Timestamp),
+    ("timestamp_ns", ColumnType::TimestampNs),
+    ("json", ColumnType::Json),
+];
+
 /// Hands a macro the types whose values are all of one width: the name, ours, Arrow's, and what an array of them says.
 /// Whatever treats all of them alike is made of this list. What is a type's own (how it is read and written, what a
 /// file or a database makes of it) is not.
@@ -96,16 +117,8 @@ impl ColumnType {
     }
 }
 
-macro_rules! names_and_arrow {
+macro_rules! to_arrow {
     ([$($text:literal $name:ident $arrow:ident ($array:pat)),*]) => {
-        const NAMES: &[(&str, ColumnType)] = &[
-            ("bool", ColumnType::Bool),
-            $(($text, ColumnType::$name),)*
-            ("string", ColumnType::String),
-            ("binary", ColumnType::Binary),
-            ("json", ColumnType::Json),
-        ];
-
         impl ColumnType {
             /// How a column of this type stands in Arrow.
             pub fn to_arrow(&self) -> DataType {
@@ -120,7 +133,7 @@ macro_rules! names_and_arrow {
         }
     };
 }
-with_scalars!([names_and_arrow]);
+with_scalars!([to_arrow]);
 
 /// JSON text is a string to Arrow; the mark keeps the difference.
 fn mark(field: Field, column_type: &ColumnType) -> Field {
