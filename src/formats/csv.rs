@@ -140,8 +140,7 @@ impl CsvDecoder {
         if self.multiline {
             return self.record(chunk, &chunk.bytes, start, form);
         }
-        let len = chunk.bytes.len();
-        let (end, next) = chunk.line_end.find(&chunk.bytes, start).unwrap_or((len, len));
+        let (end, next) = chunk.line_end.find_or_end(&chunk.bytes, start);
         let form = Form { last: true, ..form };
         match self.record(chunk, &chunk.bytes[..end], start, form) {
             Ok(record) => Ok(Record { next, ..record }),
@@ -224,8 +223,7 @@ impl CsvDecoder {
     /// What is done with a record that has no end, because the quote at `quote` is open and nothing follows.
     #[cold]
     fn never_closed(&self, chunk: &Chunk, start: usize, quote: usize) -> Record {
-        let len = chunk.bytes.len();
-        let (end, next) = chunk.line_end.find(&chunk.bytes, quote).unwrap_or((len, len));
+        let (end, next) = chunk.line_end.find_or_end(&chunk.bytes, quote);
         self.open_quote(chunk, start, quote, (end, next), "never closed")
     }
 

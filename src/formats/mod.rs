@@ -139,8 +139,7 @@ pub struct RecordEnd {
 
 /// The first record of a chunk whose records are lines.
 fn first_line(chunk: &Chunk) -> RecordEnd {
-    let len = chunk.bytes.len();
-    let (end, next) = chunk.line_end.find(&chunk.bytes, 0).unwrap_or((len, len));
+    let (end, next) = chunk.line_end.find_or_end(&chunk.bytes, 0);
     RecordEnd { end, next, lines: 1 }
 }
 

@@ -9,8 +9,8 @@ use serde::Deserialize;
 #[serde(rename_all = "lowercase")]
 pub enum Newline {
     /// By the first 64 KiB of each file, fields in quotes left aside. Where there is an LF, every LF ends a record,
-    /// CRs right before it belong to the line end, and any other CR is data. Where there are CRs only, every CR ends
-    /// a record and LF is data.
+    /// CRs right before it or at the very end of the file belong to the line end, and any other CR is data. Where
+    /// there are CRs only, every CR ends a record and LF is data.
     #[default]
     Auto,
     /// LF; CR is data.
@@ -58,6 +58,18 @@ impl LineEnd {
             LineEnd::Any => memchr(b'\n', rest).map(|end| (before_crs(bytes, from, from + end), from + end + 1)),
             LineEnd::CrLf => memchr::memmem::find(rest, b"\r\n").map(|end| (from + end, from + end + 2)),
         }
+    }
+
+    /// The same, where the end of `bytes` ends the last record if no line end does. A line end of which only the CR is
+    /// left there, as when a program cuts the last byte off, is no more part of the record than a whole one.
+    #[inline]
+    pub fn find_or_end(self, bytes: &[u8], from: usize) -> (usize, usize) {
+        self.find(bytes, from).unwrap_or_else(|| (self.content_end(bytes, from), bytes.len()))
+    }
+
+    /// Where the content ends of a record that begins at `from` and that the end of `bytes` ends.
+    pub(super) fn content_end(self, bytes: &[u8], from: usize) -> usize {
+        if self == LineEnd::Any { before_crs(bytes, from, bytes.len()) } else { bytes.len() }
     }
 
     /// The byte that it is recognised by.

@@ -10,15 +10,15 @@
 
 mod amend;
 mod convert;
-mod depth;
 mod encode;
+mod footer;
 mod layout;
 mod size;
 
 pub use self::{
-    amend::without_zero_offsets,
-    depth::check as check_depth,
+    amend::amended,
     encode::{CREATED_BY, PageCodec, ParquetEncoder, ParquetStyle},
+    footer::{check_depth, is_encrypted},
     layout::{Layout, Projection, Refused, Rows},
     size::{compact, row_bytes},
 };

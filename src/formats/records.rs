@@ -51,7 +51,7 @@ pub(super) fn read_lines(
     let mut read = Read::new();
     while read.used < bytes.len() && read.records.len() < limits.rows {
         let at = read.used;
-        let (end, next) = chunk.line_end.find(bytes, at).unwrap_or((bytes.len(), bytes.len()));
+        let (end, next) = chunk.line_end.find_or_end(bytes, at);
         let became = if end - at > limits.record { None } else { Some(line(at, end)) };
         read.take(chunk, start, limits, rejects, at..end, became);
         read.step(next, 1);

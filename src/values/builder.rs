@@ -11,7 +11,7 @@ use arrow_array::{
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, FieldRef};
 
-use super::ColumnType;
+use super::{ColumnType, with_scalars};
 
 /// A column that is being filled.
 pub(crate) struct Builder {
@@ -97,28 +97,6 @@ impl Side {
     }
 }
 
-/// The values of one type.
-pub(crate) enum Store {
-    Bool(Vec<bool>),
-    Int8(Vec<i8>),
-    Int16(Vec<i16>),
-    Int32(Vec<i32>),
-    Int64(Vec<i64>),
-    UInt8(Vec<u8>),
-    UInt16(Vec<u16>),
-    UInt32(Vec<u32>),
-    UInt64(Vec<u64>),
-    Float32(Vec<f32>),
-    Float64(Vec<f64>),
-    Date(Vec<i32>),
-    Timestamp(Vec<i64>),
-    TimestampNs(Vec<i64>),
-    String(Vec<u128>),
-    Json(Vec<u128>),
-    Binary(Vec<u128>),
-    List(Box<ListStore>),
-}
-
 /// Lists, and the items of all of them one after the other.
 pub(crate) struct ListStore {
     pub(crate) offsets: Vec<i32>,
@@ -130,14 +108,8 @@ pub(crate) struct ListStore {
 
 /// Matches a store: one arm for all that hold scalars, with their vector and Arrow type, and the others.
 macro_rules! match_store {
-    ($store:expr, $values:ident: $T:ident => $scalar:expr, $($other:pat => $then:expr,)*) => {
-        $crate::values::builder::match_store!(@ $store, $values $T $scalar, [
-            Int8 Int8Type, Int16 Int16Type, Int32 Int32Type, Int64 Int64Type, UInt8 UInt8Type, UInt16 UInt16Type,
-            UInt32 UInt32Type, UInt64 UInt64Type, Float32 Float32Type, Float64 Float64Type, Date Date32Type,
-            Timestamp TimestampMicrosecondType, TimestampNs TimestampNanosecondType
-        ], $($other => $then,)*)
-    };
-    (@ $store:expr, $values:ident $T:ident $scalar:expr, [$($name:ident $arrow:ident),*], $($other:pat => $then:expr,)*) => {
+    ([$($text:literal $name:ident $arrow:ident ($array:pat)),*] @ $store:expr, $values:ident $T:ident $scalar:expr,
+     $($other:pat => $then:expr,)*) => {
         match $store {
             $($crate::values::builder::Store::$name($values) => {
                 #[allow(dead_code)]
@@ -147,38 +119,48 @@ macro_rules! match_store {
             $($other => $then,)*
         }
     };
+    ($store:expr, $values:ident: $T:ident => $scalar:expr, $($other:pat => $then:expr,)*) => {
+        $crate::values::with_scalars!(
+            [$crate::values::builder::match_store] @ $store, $values $T $scalar, $($other => $then,)*
+        )
+    };
 }
 pub(crate) use match_store;
 
-impl Store {
-    pub(crate) fn new(column_type: &ColumnType) -> Store {
-        match column_type {
-            ColumnType::Bool => Store::Bool(Vec::new()),
-            ColumnType::Int8 => Store::Int8(Vec::new()),
-            ColumnType::Int16 => Store::Int16(Vec::new()),
-            ColumnType::Int32 => Store::Int32(Vec::new()),
-            ColumnType::Int64 => Store::Int64(Vec::new()),
-            ColumnType::UInt8 => Store::UInt8(Vec::new()),
-            ColumnType::UInt16 => Store::UInt16(Vec::new()),
-            ColumnType::UInt32 => Store::UInt32(Vec::new()),
-            ColumnType::UInt64 => Store::UInt64(Vec::new()),
-            ColumnType::Float32 => Store::Float32(Vec::new()),
-            ColumnType::Float64 => Store::Float64(Vec::new()),
-            ColumnType::String => Store::String(Vec::new()),
-            ColumnType::Binary => Store::Binary(Vec::new()),
-            ColumnType::Date => Store::Date(Vec::new()),
-            ColumnType::Timestamp => Store::Timestamp(Vec::new()),
-            ColumnType::TimestampNs => Store::TimestampNs(Vec::new()),
-            ColumnType::Json => Store::Json(Vec::new()),
-            ColumnType::List(item) => Store::List(Box::new(ListStore {
-                offsets: vec![0],
-                items: Store::new(item),
-                item_nulls: NullBufferBuilder::new(0),
-                item_field: Arc::new(item.item_field()),
-            })),
+macro_rules! store {
+    ([$($text:literal $name:ident $arrow:ident ($array:pat)),*]) => {
+        /// The values of one type.
+        pub(crate) enum Store {
+            $($name(Vec<<arrow_array::types::$arrow as ArrowPrimitiveType>::Native>),)*
+            Bool(Vec<bool>),
+            String(Vec<u128>),
+            Json(Vec<u128>),
+            Binary(Vec<u128>),
+            List(Box<ListStore>),
         }
-    }
 
+        impl Store {
+            pub(crate) fn new(column_type: &ColumnType) -> Store {
+                match column_type {
+                    $(ColumnType::$name => Store::$name(Vec::new()),)*
+                    ColumnType::Bool => Store::Bool(Vec::new()),
+                    ColumnType::String => Store::String(Vec::new()),
+                    ColumnType::Json => Store::Json(Vec::new()),
+                    ColumnType::Binary => Store::Binary(Vec::new()),
+                    ColumnType::List(item) => Store::List(Box::new(ListStore {
+                        offsets: vec![0],
+                        items: Store::new(item),
+                        item_nulls: NullBufferBuilder::new(0),
+                        item_field: Arc::new(item.item_field()),
+                    })),
+                }
+            }
+        }
+    };
+}
+with_scalars!([store]);
+
+impl Store {
     /// Does it hold text that must be UTF-8?
     pub(crate) fn is_text(&self) -> bool {
         match self {

@@ -1,17 +1,16 @@
 //! Typed columns to text, value by value, for all text formats: the other direction of `fields`.
 
 use arrow_array::{
-    Array, ArrayRef, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StringViewArray,
-    cast::AsArray,
-    types::{
-        Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-        TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-    },
+    Array, ArrayRef, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StringViewArray, cast::AsArray,
 };
 use arrow_schema::{DataType, TimeUnit};
 
 pub use super::Unfit;
-use super::calendar::{self, Form};
+use super::{
+    calendar::{self, Form},
+    scalar::Scalar,
+    with_scalars,
+};
 
 /// How values are written.
 #[derive(Clone, Debug)]
@@ -29,74 +28,67 @@ impl CellStyle {
     pub const PLAIN: CellStyle = CellStyle { null: String::new(), marked: false, separator: b',' };
 }
 
-/// One column, by its type.
-pub enum Cell<'a> {
-    /// `bool`
-    Bool(&'a BooleanArray),
-    /// `int8`
-    Int8(&'a PrimitiveArray<Int8Type>),
-    /// `int16`
-    Int16(&'a PrimitiveArray<Int16Type>),
-    /// `int32`
-    Int32(&'a PrimitiveArray<Int32Type>),
-    /// `int64`
-    Int64(&'a PrimitiveArray<Int64Type>),
-    /// `uint8`
-    UInt8(&'a PrimitiveArray<UInt8Type>),
-    /// `uint16`
-    UInt16(&'a PrimitiveArray<UInt16Type>),
-    /// `uint32`
-    UInt32(&'a PrimitiveArray<UInt32Type>),
-    /// `uint64`
-    UInt64(&'a PrimitiveArray<UInt64Type>),
-    /// `float32`
-    Float32(&'a PrimitiveArray<Float32Type>),
-    /// `float64`
-    Float64(&'a PrimitiveArray<Float64Type>),
-    /// `date`
-    Date(&'a PrimitiveArray<Date32Type>),
-    /// `timestamp`
-    Timestamp(&'a PrimitiveArray<TimestampMicrosecondType>),
-    /// `timestamp_ns`
-    TimestampNs(&'a PrimitiveArray<TimestampNanosecondType>),
-    /// `string`, `json`
-    String(&'a StringViewArray),
-    /// `binary`
-    Binary(&'a BinaryViewArray),
-    /// `list<T>`
-    List(&'a ListArray, Box<Cell<'a>>),
-    /// A type that no column of a job has.
-    Other,
-}
-
-impl<'a> Cell<'a> {
-    /// The column's values.
-    pub fn new(column: &'a ArrayRef) -> Self {
-        match column.data_type() {
-            DataType::Boolean => Cell::Bool(column.as_boolean()),
-            DataType::Int8 => Cell::Int8(column.as_primitive()),
-            DataType::Int16 => Cell::Int16(column.as_primitive()),
-            DataType::Int32 => Cell::Int32(column.as_primitive()),
-            DataType::Int64 => Cell::Int64(column.as_primitive()),
-            DataType::UInt8 => Cell::UInt8(column.as_primitive()),
-            DataType::UInt16 => Cell::UInt16(column.as_primitive()),
-            DataType::UInt32 => Cell::UInt32(column.as_primitive()),
-            DataType::UInt64 => Cell::UInt64(column.as_primitive()),
-            DataType::Float32 => Cell::Float32(column.as_primitive()),
-            DataType::Float64 => Cell::Float64(column.as_primitive()),
-            DataType::Date32 => Cell::Date(column.as_primitive()),
-            DataType::Timestamp(TimeUnit::Microsecond, _) => Cell::Timestamp(column.as_primitive()),
-            DataType::Timestamp(TimeUnit::Nanosecond, _) => Cell::TimestampNs(column.as_primitive()),
-            DataType::Utf8View => Cell::String(column.as_string_view()),
-            DataType::BinaryView => Cell::Binary(column.as_binary_view()),
-            DataType::List(_) => {
-                let lists = column.as_list::<i32>();
-                Cell::List(lists, Box::new(Cell::new(lists.values())))
-            }
-            _ => Cell::Other,
+macro_rules! cell {
+    ([$($text:literal $name:ident $arrow:ident ($array:pat)),*]) => {
+        /// One column, by its type.
+        pub enum Cell<'a> {
+            $(
+                #[doc = concat!("`", $text, "`")]
+                $name(&'a PrimitiveArray<arrow_array::types::$arrow>),
+            )*
+            /// `bool`
+            Bool(&'a BooleanArray),
+            /// `string`, `json`
+            String(&'a StringViewArray),
+            /// `binary`
+            Binary(&'a BinaryViewArray),
+            /// `list<T>`
+            List(&'a ListArray, Box<Cell<'a>>),
+            /// A type that no column of a job has.
+            Other,
         }
-    }
 
+        impl<'a> Cell<'a> {
+            /// The column's values.
+            pub fn new(column: &'a ArrayRef) -> Self {
+                match column.data_type() {
+                    $($array => Cell::$name(column.as_primitive()),)*
+                    DataType::Boolean => Cell::Bool(column.as_boolean()),
+                    DataType::Utf8View => Cell::String(column.as_string_view()),
+                    DataType::BinaryView => Cell::Binary(column.as_binary_view()),
+                    DataType::List(_) => {
+                        let lists = column.as_list::<i32>();
+                        Cell::List(lists, Box::new(Cell::new(lists.values())))
+                    }
+                    _ => Cell::Other,
+                }
+            }
+
+            /// Do its values stand in quotes in JSON, and are not text?
+            pub fn is_time(&self) -> bool {
+                match self {
+                    $(Cell::$name(_) => <arrow_array::types::$arrow as Scalar>::IN_QUOTES,)*
+                    _ => false,
+                }
+            }
+
+            /// Is there a value at `row`?
+            pub fn is_valid(&self, row: usize) -> bool {
+                match self {
+                    $(Cell::$name(values) => values.is_valid(row),)*
+                    Cell::Bool(values) => values.is_valid(row),
+                    Cell::String(values) => values.is_valid(row),
+                    Cell::Binary(values) => values.is_valid(row),
+                    Cell::List(lists, _) => lists.is_valid(row),
+                    Cell::Other => true,
+                }
+            }
+        }
+    };
+}
+with_scalars!([cell]);
+
+impl Cell<'_> {
     /// Appends the value at `row`. `text` appends text in the way of the format.
     ///
     /// # Errors
@@ -126,7 +118,7 @@ impl<'a> Cell<'a> {
             Cell::UInt64(values) => number!(values, itoa::Buffer::new()),
             Cell::Float32(values) => number!(values, zmij::Buffer::new()),
             Cell::Float64(values) => number!(values, zmij::Buffer::new()),
-            _ if self.is_null(row) => out.extend_from_slice(style.null.as_bytes()),
+            _ if !self.is_valid(row) => out.extend_from_slice(style.null.as_bytes()),
             Cell::Bool(values) => out.extend_from_slice(if values.value(row) { b"true" } else { b"false" }),
             Cell::Date(values) => calendar::date(i64::from(values.value(row)), Form::Iso, out)?,
             Cell::Timestamp(values) => calendar::timestamp(values.value(row), 6, Form::Iso, out)?,
@@ -141,37 +133,6 @@ impl<'a> Cell<'a> {
             Cell::Other => return Err("no text format can hold a value of this type"),
         }
         Ok(())
-    }
-
-    /// Is there a value at `row`?
-    pub fn is_valid(&self, row: usize) -> bool {
-        match self {
-            Cell::Int8(values) => values.is_valid(row),
-            Cell::Int16(values) => values.is_valid(row),
-            Cell::Int32(values) => values.is_valid(row),
-            Cell::Int64(values) => values.is_valid(row),
-            Cell::UInt8(values) => values.is_valid(row),
-            Cell::UInt16(values) => values.is_valid(row),
-            Cell::UInt32(values) => values.is_valid(row),
-            Cell::UInt64(values) => values.is_valid(row),
-            Cell::Float32(values) => values.is_valid(row),
-            Cell::Float64(values) => values.is_valid(row),
-            other => !other.is_null(row),
-        }
-    }
-
-    /// Is there no value at `row`? Numbers are not asked: they look for themselves when they are written.
-    fn is_null(&self, row: usize) -> bool {
-        match self {
-            Cell::Bool(values) => values.is_null(row),
-            Cell::Date(values) => values.is_null(row),
-            Cell::Timestamp(values) => values.is_null(row),
-            Cell::TimestampNs(values) => values.is_null(row),
-            Cell::String(values) => values.is_null(row),
-            Cell::Binary(values) => values.is_null(row),
-            Cell::List(lists, _) => lists.is_null(row),
-            _ => false,
-        }
     }
 }
 

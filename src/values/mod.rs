@@ -20,6 +20,7 @@ pub mod json;
 pub mod scalar;
 mod types;
 
+pub(crate) use types::with_scalars;
 pub use types::{Column, ColumnType, Schema, TypeError};
 
 /// Why a value or record was refused: a short fixed word that reports count by.

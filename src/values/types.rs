@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
-use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
+use arrow_array::ArrowPrimitiveType;
+use arrow_schema::{DataType, Field, SchemaRef};
 
 /// A column's type, as written in a job spec.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +49,7 @@ pub enum ColumnType {
 /// The metadata key under which a field says that it is more than its Arrow type.
 const TYPE_KEY: &str = "runner.type";
 
+/// The names in the order in which people are shown them.
 const NAMES: &[(&str, ColumnType)] = &[
     ("bool", ColumnType::Bool),
     ("int8", ColumnType::Int8),
@@ -68,33 +70,34 @@ const NAMES: &[(&str, ColumnType)] = &[
     ("json", ColumnType::Json),
 ];
 
+/// Hands a macro the types whose values are all of one width: the name, ours, Arrow's, and what an array of them says.
+/// Whatever treats all of them alike is made of this list. What is a type's own (how it is read and written, what a
+/// file or a database makes of it) is not.
+macro_rules! with_scalars {
+    ([$($make:tt)+] $($rest:tt)*) => {
+        $($make)+! { [
+            "int8" Int8 Int8Type (DataType::Int8),
+            "int16" Int16 Int16Type (DataType::Int16),
+            "int32" Int32 Int32Type (DataType::Int32),
+            "int64" Int64 Int64Type (DataType::Int64),
+            "uint8" UInt8 UInt8Type (DataType::UInt8),
+            "uint16" UInt16 UInt16Type (DataType::UInt16),
+            "uint32" UInt32 UInt32Type (DataType::UInt32),
+            "uint64" UInt64 UInt64Type (DataType::UInt64),
+            "float32" Float32 Float32Type (DataType::Float32),
+            "float64" Float64 Float64Type (DataType::Float64),
+            "date" Date Date32Type (DataType::Date32),
+            "timestamp" Timestamp TimestampMicrosecondType (DataType::Timestamp(TimeUnit::Microsecond, _)),
+            "timestamp_ns" TimestampNs TimestampNanosecondType (DataType::Timestamp(TimeUnit::Nanosecond, _))
+        ] $($rest)* }
+    };
+}
+pub(crate) use with_scalars;
+
 impl ColumnType {
     /// The names of the types that stand alone; `list<T>` comes on top.
     pub fn names() -> impl Iterator<Item = &'static str> {
         NAMES.iter().map(|(name, _)| *name)
-    }
-
-    /// How a column of this type stands in Arrow.
-    pub fn to_arrow(&self) -> DataType {
-        match self {
-            ColumnType::Bool => DataType::Boolean,
-            ColumnType::Int8 => DataType::Int8,
-            ColumnType::Int16 => DataType::Int16,
-            ColumnType::Int32 => DataType::Int32,
-            ColumnType::Int64 => DataType::Int64,
-            ColumnType::UInt8 => DataType::UInt8,
-            ColumnType::UInt16 => DataType::UInt16,
-            ColumnType::UInt32 => DataType::UInt32,
-            ColumnType::UInt64 => DataType::UInt64,
-            ColumnType::Float32 => DataType::Float32,
-            ColumnType::Float64 => DataType::Float64,
-            ColumnType::String | ColumnType::Json => DataType::Utf8View,
-            ColumnType::Binary => DataType::BinaryView,
-            ColumnType::Date => DataType::Date32,
-            ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-            ColumnType::TimestampNs => DataType::Timestamp(TimeUnit::Nanosecond, None),
-            ColumnType::List(item) => DataType::List(Arc::new(item.item_field())),
-        }
     }
 
     /// The field of a list's items: named `item`, nullable, as Arrow's own builders make it.
@@ -113,6 +116,24 @@ impl ColumnType {
         matches!(self, Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64)
     }
 }
+
+macro_rules! to_arrow {
+    ([$($text:literal $name:ident $arrow:ident ($array:pat)),*]) => {
+        impl ColumnType {
+            /// How a column of this type stands in Arrow.
+            pub fn to_arrow(&self) -> DataType {
+                match self {
+                    $(ColumnType::$name => <arrow_array::types::$arrow as ArrowPrimitiveType>::DATA_TYPE,)*
+                    ColumnType::Bool => DataType::Boolean,
+                    ColumnType::String | ColumnType::Json => DataType::Utf8View,
+                    ColumnType::Binary => DataType::BinaryView,
+                    ColumnType::List(item) => DataType::List(Arc::new(item.item_field())),
+                }
+            }
+        }
+    };
+}
+with_scalars!([to_arrow]);
 
 /// JSON text is a string to Arrow; the mark keeps the difference.
 fn mark(field: Field, column_type: &ColumnType) -> Field {

@@ -65,7 +65,7 @@ impl Form {
         loop {
             let stop = find(bytes, at, self.separator, mark);
             match bytes.get(stop) {
-                None if self.last => return Some((stop, stop, Ending::Record)),
+                None if self.last => return Some((self.line_end.content_end(bytes, from), stop, Ending::Record)),
                 None => return None,
                 Some(byte) if *byte == self.separator => return Some((stop, stop + 1, Ending::Field)),
                 Some(_) => {}

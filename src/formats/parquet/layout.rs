@@ -315,12 +315,12 @@ impl Projection {
                     (RejectCode("unexpected_null"), message)
                 } else {
                     let value = json::value(read.schema().field(*place), values, row);
-                    let wanted =
-                        if *step == Step::Shown { "time of day".to_owned() } else { spec.column_type.to_string() };
-                    (
-                        step.code(),
-                        format!("column `{}`: `{}` is not a valid {wanted}", spec.name, shown(value.as_bytes())),
-                    )
+                    let wrong = match step {
+                        Step::Shown => "is not a time of day".to_owned(),
+                        Step::Text => "has a date or time in it that has no text".to_owned(),
+                        _ => format!("is not a valid {}", spec.column_type),
+                    };
+                    (step.code(), format!("column `{}`: `{}` {wrong}", spec.name, shown(value.as_bytes())))
                 }
             }
         };

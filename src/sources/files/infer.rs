@@ -382,7 +382,12 @@ fn first_record(plan: &Plan, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
             match decoder.first_record(&chunk) {
                 Some(first) if first.end > 0 => return Ok(Some(chunk.bytes[..first.end].to_vec())),
                 Some(blank) => chunk.bytes = chunk.bytes.slice(blank.next),
-                None if chunk.last || chunk.bytes.len() > plan.max_record => return Err(unreadable(plan, path)),
+                None if chunk.bytes.len() > plan.max_record => return Err(unreadable(plan, path)),
+                None if chunk.last => {
+                    let record = if plan.spec.has_header() { "header" } else { "first record" };
+                    let message = format!("`{}`: its {record} has a quote that is not closed", shown_path(path));
+                    return Err(Failure::new(Exit::Io, message));
+                }
                 None => break,
             }
         }
@@ -394,6 +399,6 @@ fn first_record(plan: &Plan, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 fn unreadable(plan: &Plan, path: &Path) -> Failure {
-    let message = format!("`{}`: its first record has no end within {} bytes", path.display(), plan.max_record);
+    let message = format!("`{}`: its first record has no end within {} bytes", shown_path(path), plan.max_record);
     Failure::new(Exit::Io, message)
 }

@@ -3,34 +3,29 @@
 //! A split of a file is a range of its bytes, as for the other formats. Here it stands for a range of rows, in
 //! proportion: so splits that meet in a byte meet in a row, wherever they were cut.
 
+mod opened;
+
 use std::{
     collections::{HashMap, HashSet},
-    fs::{self, File},
-    io::{self, BufReader, Read},
+    fs,
     ops::Range,
-    os::unix::fs::FileExt,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
 };
 
 use ::parquet::{
     arrow::arrow_reader::ParquetRecordBatchReader,
-    errors::{ParquetError, Result as Crate},
-    file::{
-        metadata::{ParquetMetaData, ParquetMetaDataReader},
-        reader::{ChunkReader, Length},
-    },
+    file::{metadata::ParquetMetaData, reader::Length},
 };
 use arrow_array::RecordBatch;
 
+use self::opened::Opened;
 use super::{Plan, list::unchanged};
 use crate::{
     batch::{Batch, Block, Origin, Position, Reject, Rejects, SplitId},
     failure::{Exit, Failure},
     formats::{
         Extra, Missing, Shape,
-        parquet::{Layout, Projection, Rows, check_depth, plain, without_zero_offsets, words},
+        parquet::{Layout, Projection, Rows, plain, words},
     },
     stage::{Detail, Split, SplitReader},
     values::columns::ColumnSpec,
@@ -101,7 +96,7 @@ pub(super) fn ranges(path: &Path, size: u64, bytes: u64) -> Result<Vec<Range<u64
 pub(super) fn rows_before(path: &Path, start: u64) -> Result<u64, Failure> {
     let opened = Opened::new(path)?;
     let rows = rows_of(&opened.metadata()?);
-    Ok(row_at(start, opened.0.len, rows))
+    Ok(row_at(start, opened.len(), rows))
 }
 
 /// Rows of all row groups.
@@ -112,148 +107,6 @@ fn rows_of(metadata: &ParquetMetaData) -> u64 {
 /// The first row of a range that begins at `byte`.
 fn row_at(byte: u64, size: u64, rows: u64) -> u64 {
     (u128::from(byte) * u128::from(rows)).div_ceil(u128::from(size.max(1))) as u64
-}
-
-/// A file that is open. Its reader asks for any part of it.
-#[derive(Clone)]
-struct Opened(Arc<Inner>);
-
-struct Inner {
-    file: File,
-    name: String,
-    len: u64,
-    /// Why it could not be read: the crate does not hand that on as it is.
-    broken: OnceLock<io::Error>,
-}
-
-/// What a Parquet file begins and ends with.
-const MAGIC: &[u8; 4] = b"PAR1";
-/// What one begins and ends with whose footer is encrypted.
-const ENCRYPTED: &[u8; 4] = b"PARE";
-
-impl Opened {
-    fn new(path: &Path) -> Result<Self, Failure> {
-        let reading = |error: io::Error| Failure::reading(path, &error);
-        if !fs::metadata(path).map_err(reading)?.is_file() {
-            let message =
-                format!("`{}` is not a regular file, and parquet begins to be read at its end", path.display());
-            return Err(Failure::new(Exit::Io, message));
-        }
-        let file = File::open(path).map_err(reading)?;
-        let len = file.metadata().map_err(reading)?.len();
-        let name = path.display().to_string();
-        let fail = |what: &str| Err(Failure::new(Exit::Io, format!("`{name}` {what}")));
-        if len < 12 {
-            return fail(&format!("is not a Parquet file: it has {len} byte{}", if len == 1 { "" } else { "s" }));
-        }
-        let (mut head, mut tail) = ([0; 4], [0; 4]);
-        file.read_exact_at(&mut head, 0).and_then(|()| file.read_exact_at(&mut tail, len - 4)).map_err(reading)?;
-        match (&head, &tail) {
-            (ENCRYPTED, _) | (_, ENCRYPTED) => fail("is encrypted, which is not supported"),
-            (_, MAGIC) => Ok(Opened(Arc::new(Inner { file, name, len, broken: OnceLock::new() }))),
-            (MAGIC, _) => fail("is truncated: it does not end with `PAR1`"),
-            _ => fail("is not a Parquet file: it does not end with `PAR1`"),
-        }
-    }
-
-    fn metadata(&self) -> Result<ParquetMetaData, Failure> {
-        let metadata = self.footer().map_err(|error| words(&error)).and_then(|footer| {
-            check_depth(&footer)?;
-            self.guard(|| {
-                let metadata = ParquetMetaDataReader::decode_metadata(&footer).and_then(without_zero_offsets);
-                metadata.map_err(|error| words(&error))
-            })
-        });
-        let metadata = metadata.map_err(|why| self.failure(&format!("has a corrupt footer: {why}")))?;
-        if metadata.row_groups().iter().any(|group| group.num_rows() < 0) {
-            return Err(self.failure("has a corrupt footer: a row group of less than no rows"));
-        }
-        Ok(metadata)
-    }
-
-    /// The bytes of the footer, whose length stands behind it.
-    fn footer(&self) -> Crate<bytes::Bytes> {
-        let mut len = [0; 4];
-        len.copy_from_slice(&self.get_bytes(self.0.len - 8, 4)?);
-        let len = u64::from(u32::from_le_bytes(len));
-        match self.0.len.checked_sub(8 + len) {
-            Some(start) => self.get_bytes(start, len as usize),
-            None => Err(ParquetError::EOF(format!("its length is said to be {len}, more than the file has"))),
-        }
-    }
-
-    fn layout(&self) -> Result<Layout, Failure> {
-        let metadata = Arc::new(self.metadata()?);
-        self.guard(|| Layout::new(metadata)).map_err(|why| self.failure(&format!("has a corrupt footer: {why}")))
-    }
-
-    /// Calls the crate. On some damage it panics where it should say what is wrong; that is not a bug of ours, and the
-    /// file is to blame. What was being made is dropped.
-    fn guard<T>(&self, call: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-        catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err("its content makes no sense".to_owned()))
-    }
-
-    fn failure(&self, what: &str) -> Failure {
-        let Inner { name, broken, .. } = &*self.0;
-        match broken.get() {
-            Some(error) => Failure::reading(Path::new(name), error),
-            None => Failure::new(Exit::Io, format!("`{name}` {what}")),
-        }
-    }
-}
-
-impl Length for Opened {
-    fn len(&self) -> u64 {
-        self.0.len
-    }
-}
-
-/// Headers of pages are read through buffers of this size.
-const HEADER_BYTES: usize = 1 << 10;
-
-impl ChunkReader for Opened {
-    type T = BufReader<At>;
-
-    fn get_read(&self, start: u64) -> Crate<Self::T> {
-        Ok(BufReader::with_capacity(HEADER_BYTES, At { inner: Arc::clone(&self.0), at: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Crate<bytes::Bytes> {
-        // Asked before there is memory for it: what a damaged header says may be anything.
-        if start.checked_add(length as u64).is_none_or(|end| end > self.0.len) {
-            return Err(ParquetError::EOF(format!("{length} bytes at {start} are not all in the file")));
-        }
-        let mut bytes = vec![0; length];
-        match self.0.file.read_exact_at(&mut bytes, start) {
-            Ok(()) => Ok(bytes.into()),
-            Err(error) => Err(self.0.broken(error)),
-        }
-    }
-}
-
-impl Inner {
-    fn broken(&self, error: io::Error) -> ParquetError {
-        let told = ParquetError::EOF(error.to_string());
-        // The first one counts.
-        let _ = self.broken.set(error);
-        told
-    }
-}
-
-/// A place in a file to read on from.
-pub(super) struct At {
-    inner: Arc<Inner>,
-    at: u64,
-}
-
-impl Read for At {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.file.read_at(into, self.at).inspect_err(|error| {
-            let _ = self.inner.broken.set(io::Error::new(error.kind(), error.to_string()));
-        })?;
-        self.at += read as u64;
-        Ok(read)
-    }
 }
 
 /// The footer of the file that a worker read last: most often its next split is of the same file.
@@ -449,7 +302,7 @@ impl SplitReader for ParquetReader<'_> {
         };
         let batch = batch.map_err(|why| {
             let s = if self.read == 1 { "" } else { "s" };
-            self.opened.failure(&format!("is corrupt after {} record{s} ({why})", self.read))
+            self.opened.corrupt(&format!("is corrupt after {} record{s} ({why})", self.read))
         })?;
         if let (None, Detail::File { path, .. }) = (&batch, &self.split.detail) {
             unchanged(&self.split, path, fs::metadata(path))?;

@@ -189,7 +189,7 @@ fn count(plan: &Plan, path: &Path, range: Range<u64>, mut before: Before) -> io:
         };
         let mut at = 0;
         while at < bytes.len() {
-            let (end, next) = blocks.line_end().find(&bytes, at).unwrap_or((bytes.len(), bytes.len()));
+            let (end, next) = blocks.line_end().find_or_end(&bytes, at);
             before.lines += 1;
             if !plan.is_blank(&bytes[at..end]) {
                 before.records += u64::from(!header);

@@ -84,7 +84,7 @@ impl<'a> JsonCells<'a> {
             DataType::Float16 | DataType::Decimal128(..) | DataType::Decimal256(..) => Kind::Decimal(column),
             _ => match Cell::new(column) {
                 Cell::Other => Kind::Foreign(column),
-                time @ (Cell::Date(_) | Cell::Timestamp(_) | Cell::TimestampNs(_)) => Kind::Time(time),
+                time if time.is_time() => Kind::Time(time),
                 number => Kind::Number(number),
             },
         };

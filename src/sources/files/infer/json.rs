@@ -1,6 +1,6 @@
 //! The types of the fields of JSON objects, by their values.
 
-use std::{collections::HashMap, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -86,6 +86,10 @@ impl ValueShape {
         match value.as_bytes().first() {
             Some(b'n') | None => {}
             Some(b't' | b'f') => self.bools = true,
+            // Half of a surrogate pair is not text.
+            Some(b'"') if value.contains('\\') && serde_json::from_str::<Cow<'_, str>>(value).is_err() => {
+                self.others = true;
+            }
             Some(b'"') => {
                 let text = value.trim_matches('"');
                 self.texts.get_or_insert_default().add(text.as_bytes());
@@ -162,6 +166,9 @@ mod tests {
             (&["\"2024-01-31\"", "\"2024-01-31T10:00:00Z\""], "timestamp"),
             (&["\"2024-01-31\"", "\"soon\""], "string"),
             (&["\"\\u0032024-01-31\""], "string"),
+            (&["\"a\\ud83d\\ude00\""], "string"),
+            (&["\"a\\ud83d\"", "\"b\""], "json"),
+            (&["[\"\\ude00\"]"], "json"),
             (&["{}"], "json"),
             (&["{\"a\":1}", "null"], "json"),
             (&["[]"], "json"),

@@ -32,6 +32,10 @@ fn quotes_hold_separators_line_ends_and_quotes() {
                 row(3, 7, "y", "z"),
             ],
         ),
+        // Half of a line end at the very end of the file is not data.
+        ("1,2\r\n3,4\r", vec![row(1, 1, "1", "2"), row(2, 2, "3", "4")]),
+        ("1,2\r\n3,\"4\"\r", vec![row(1, 1, "1", "2"), row(2, 2, "3", "4")]),
+        ("1,2\n3,\"4\r\"\r\r", vec![row(1, 1, "1", "2"), row(2, 2, "3", "4\r")]),
         ("\"two\r\nlines\",x\r\ny,z\r\n", vec![row(1, 1, "two\r\nlines", "x"), row(2, 3, "y", "z")]),
         ("\"two\rlines\",x\ry,z\r", vec![row(1, 1, "two\rlines", "x"), row(2, 3, "y", "z")]),
         ("5\" disk,a\"b\"\n,\n", vec![row(1, 1, "5\" disk", "a\"b\""), row(2, 2, "", "")]),

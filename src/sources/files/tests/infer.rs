@@ -209,7 +209,7 @@ fn why_columns_cannot_be_inferred_is_told() {
             "`a.txt` begins with a JSON object that goes over several lines, and ndjson has an object in each line; write one object per line, as `jq -c .` does",
         ),
         (b"a,b,a\n", &csv, "`a.txt`: its header names `a` twice, the second time in field 3"),
-        (b"a,\"b\n1,2\n", &csv, "`a.txt`: its first record has no end within 16777216 bytes"),
+        (b"a,\"b\n1,2\n", &csv, "`a.txt`: its header has a quote that is not closed"),
         (b"a,\"b\"c\n", &csv, "`a.txt`: its header has text after the closing quote of field 2"),
         (b"a\xFF\tb\n", &tsv, "`a.txt`: its first record is not UTF-8"),
     ];

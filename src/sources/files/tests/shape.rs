@@ -28,7 +28,11 @@ fn line_ends_are_found_or_told() {
         ("auto", "1\r\t2\n3\t4\n", vec![row(1, 1, "1\r", "2"), row(2, 2, "3", "4")]),
         ("auto", "1\t2\r\r\n3\t4\r\r\n", plain.clone()),
         ("cr", "1\t2\r3\t\n4\r", vec![row(1, 1, "1", "2"), row(2, 2, "3", "\n4")]),
-        ("auto", "1\t2\n3\t4\r", vec![row(1, 1, "1", "2"), row(2, 2, "3", "4\r")]),
+        // Half of a line end at the very end of the file is not data.
+        ("auto", "1\t2\n3\t4\r", plain.clone()),
+        ("auto", "1\t2\r\n3\t4\r\r", plain.clone()),
+        ("auto", "1\t2\r\n3\t4\r\n\r", plain.clone()),
+        ("lf", "1\t2\n3\t4\r", vec![row(1, 1, "1", "2"), row(2, 2, "3", "4\r")]),
         ("lf", "1\t2\r\n3\t4\n", vec![row(1, 1, "1", "2\r"), row(2, 2, "3", "4")]),
         ("crlf", "1\t2\n\r\n3\t\r4\r\n", vec![row(1, 1, "1", "2\n"), row(2, 2, "3", "\r4")]),
         ("crlf", "1\t2\r\n3\t4\r", vec![row(1, 1, "1", "2"), row(2, 2, "3", "4\r")]),

@@ -1,8 +1,12 @@
 //! Parquet files as some programs write them: text that is none, offsets that are none, row groups and columns without
 //! anything; and files that do not have the same columns.
 
-use ::parquet::file::metadata::{
-    ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader, ParquetMetaDataWriter,
+use ::parquet::{
+    basic::Repetition,
+    file::metadata::{
+        FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader, ParquetMetaDataWriter,
+    },
+    schema::types::{SchemaDescriptor, Type, TypePtr},
 };
 
 use super::*;
@@ -110,4 +114,81 @@ fn row_groups_without_rows_are_passed_over() {
     });
     let read = read(&folder, &empty, json!(["n int64"]));
     assert_eq!((read.rows.len(), read.failure), (4, None));
+}
+
+/// The footer with another schema of the same leaves, and a number of rows.
+fn declares(metadata: &ParquetMetaData, schema: Type, rows: i64) -> ParquetMetaData {
+    let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
+    let file = FileMetaData::new(2, rows, None, None, schema, None);
+    ParquetMetaDataBuilder::new(file).set_row_groups(metadata.row_groups().to_vec()).build()
+}
+
+#[test]
+fn the_row_groups_say_how_many_rows_there_are() {
+    let folder = Folder::new("parquet-rows");
+    let good = file(vec![("n", ints(0..40))], |properties| properties.set_max_row_group_row_count(Some(15)));
+    for rows in [0, 1, 39, 41, -1, i64::MAX] {
+        let wrong = footer(&good, |metadata| {
+            let schema = metadata.file_metadata().schema().clone();
+            declares(&metadata, schema, rows)
+        });
+        let read = read(&folder, &wrong, json!(["n int64"]));
+        assert_eq!((read.rows.len(), read.failure), (40, None), "{rows}");
+    }
+}
+
+#[test]
+fn groups_without_fields_are_passed_over() {
+    let folder = Folder::new("parquet-groups");
+    let inner: ArrayRef = ints([7, 8]);
+    let structs = StructArray::from(vec![(Arc::new(Field::new("a", DataType::Int64, true)), inner)]);
+    let good = plain(vec![("n", ints(0..2)), ("s", Arc::new(structs)), ("z", ints([5, 6]))]);
+    let group = |name: &str, fields: Vec<TypePtr>| -> TypePtr {
+        let group = Type::group_type_builder(name).with_repetition(Repetition::OPTIONAL).with_fields(fields);
+        Arc::new(group.build().expect("a group"))
+    };
+    let empty = footer(&good, |metadata| {
+        let fields = metadata.file_metadata().schema().get_fields();
+        let mut nested = fields[1].get_fields().to_vec();
+        nested.insert(0, group("x", vec![group("y", Vec::new())]));
+        let fields = vec![
+            group("e", Vec::new()),
+            Arc::clone(&fields[0]),
+            group("s", nested),
+            group("f", vec![group("g", Vec::new()), group("h", Vec::new())]),
+            Arc::clone(&fields[2]),
+        ];
+        declares(&metadata, Type::group_type_builder("root").with_fields(fields).build().expect("a schema"), 2)
+    });
+    let read = read_bytes(&folder, "a.parquet", &empty, &json!({ "format": "parquet" }), LIMITS);
+    assert_eq!(read.failure, None);
+    assert_eq!(read.rows, [r#"1:0 {"n":0,"s":{"a":7},"z":5}"#, r#"2:0 {"n":1,"s":{"a":8},"z":6}"#]);
+}
+
+#[test]
+fn every_compression_is_read_or_named() {
+    let folder = Folder::new("parquet-codecs");
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..500).map(|i| format!("text {}", i % 9))));
+    let with = |codec| file(vec![("t", Arc::clone(&texts))], |properties| properties.set_compression(codec));
+    let plain = read(&folder, &with(PageCompression::UNCOMPRESSED), json!(["t string"])).rows;
+    assert_eq!(plain.len(), 500);
+    for codec in [
+        PageCompression::SNAPPY,
+        PageCompression::GZIP(Default::default()),
+        PageCompression::BROTLI(Default::default()),
+        PageCompression::LZ4,
+        PageCompression::LZ4_RAW,
+        PageCompression::ZSTD(ZstdLevel::default()),
+    ] {
+        let read = read(&folder, &with(codec), json!(["t string"]));
+        assert!(read.failure.is_none() && read.rows == plain, "{codec}: {:?}", read.failure);
+    }
+    let lzo = footer(&with(PageCompression::SNAPPY), |metadata| {
+        let group = metadata.row_group(0);
+        let chunk = group.column(0).clone().into_builder().set_compression(PageCompression::LZO).build();
+        let group = group.clone().into_builder().set_column_metadata(vec![chunk.expect("a chunk")]).build();
+        ParquetMetaDataBuilder::new_from_metadata(metadata).set_row_groups(vec![group.expect("a group")]).build()
+    });
+    let failure = read(&folder, &lzo, json!(["t string"])).failure.expect("none");
+    assert!(failure.message.contains("is compressed with LZO, which is not supported; Snappy, gzip, "), "{failure}");
 }

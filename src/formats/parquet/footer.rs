@@ -1,9 +1,13 @@
-//! A look at the schema in a footer before the crate takes it apart: it goes down into groups by calling itself, and
-//! makes room for as many children as a group says it has. So how deep groups lie and how many children they have is
-//! checked first. Nothing else is: what is not a footer at all is left to the crate.
+//! A look at a footer beside the crate's.
+//!
+//! Before it takes the schema apart: it goes down into groups by calling itself, and makes room for as many children
+//! as a group says it has. So how deep groups lie and how many children they have is checked first. Nothing else is:
+//! what is not a footer at all is left to the crate. After it found pages to be damaged: they may be encrypted, which
+//! the crate does not look for.
 //!
 //! The footer is a struct in Thrift's compact protocol. Its second field is the list of the schema's elements, of
-//! which the fifth field is the number of children; they follow their group in the list.
+//! which the fifth field is the number of children; they follow their group in the list. Its eighth field says how
+//! columns are encrypted, where some are.
 
 /// Groups may lie so deep in each other.
 const MAX_DEPTH: usize = 100;
@@ -12,10 +16,15 @@ const MAX_DEPTH: usize = 100;
 ///
 /// # Errors
 /// It would go too deep, or make room for what is not there.
-pub fn check(footer: &[u8]) -> Result<(), String> {
+pub fn check_depth(footer: &[u8]) -> Result<(), String> {
     let mut thrift = Thrift { bytes: footer, at: 0 };
     // Where it ends or makes no sense early, the crate says so.
     thrift.schema().unwrap_or(Ok(()))
+}
+
+/// Does it say that columns are encrypted?
+pub fn is_encrypted(footer: &[u8]) -> bool {
+    Thrift { bytes: footer, at: 0 }.has(8, STRUCT).unwrap_or(false)
 }
 
 struct Thrift<'a> {
@@ -60,6 +69,18 @@ impl Thrift<'_> {
             }
         }
         Some(Ok(()))
+    }
+
+    /// Has the struct that begins here a field of this number and kind?
+    fn has(&mut self, wanted: i64, of: u8) -> Option<bool> {
+        let mut id = 0;
+        loop {
+            match self.field(&mut id)? {
+                (_, 0) => return Some(false),
+                found if found == (wanted, of) => return Some(true),
+                (_, kind) => self.skip(kind, false, 0)?,
+            }
+        }
     }
 
     /// How many children the element has that begins here.
@@ -170,24 +191,35 @@ mod tests {
     #[test]
     fn groups_that_are_too_deep_or_too_large_are_refused() {
         let nested = |depth: usize| footer((0..depth).map(|_| vec![2]).chain([vec![0]]));
-        assert_eq!(check(&nested(100)), Ok(()));
-        assert_eq!(check(&nested(101)), Err("its fields are nested deeper than 100 levels".to_owned()));
-        assert_eq!(check(&nested(200_000)), Err("its fields are nested deeper than 100 levels".to_owned()));
+        assert_eq!(check_depth(&nested(100)), Ok(()));
+        assert_eq!(check_depth(&nested(101)), Err("its fields are nested deeper than 100 levels".to_owned()));
+        assert_eq!(check_depth(&nested(200_000)), Err("its fields are nested deeper than 100 levels".to_owned()));
         // Many groups beside each other are not deep.
         let wide = footer([vec![0xD0, 0x0F]].into_iter().chain((0..1000).flat_map(|_| [vec![2], vec![0]])));
-        assert_eq!(check(&wide), Ok(()));
+        assert_eq!(check_depth(&wide), Ok(()));
         let huge = footer([vec![0xFE, 0xFF, 0xFF, 0xFF, 0x0F], vec![0]].into_iter());
-        assert_eq!(check(&huge), Err("a group has 2147483647 children, more than there are fields".to_owned()));
+        assert_eq!(check_depth(&huge), Err("a group has 2147483647 children, more than there are fields".to_owned()));
     }
 
     #[test]
     fn what_is_no_footer_is_left_to_others() {
         for bytes in [&b""[..], b"\0", b"\x15", b"abcdefghijklmnop", &[0xFF; 100], &[0x19; 100], &[0x1C; 1000]] {
-            assert_eq!(check(bytes), Ok(()), "{bytes:?}");
+            assert_eq!(check_depth(bytes), Ok(()), "{bytes:?}");
         }
         let good = footer([vec![2], vec![0]].into_iter());
         for len in 0..good.len() {
-            assert_eq!(check(&good[..len]), Ok(()));
+            assert_eq!(check_depth(&good[..len]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn encrypted_columns_are_told_by_the_eighth_field() {
+        // Fields 1 and 2 as above, the fourth an empty list, and then, or not, a struct with an empty one in it.
+        let plain = [&footer([vec![0]].into_iter())[..], &[0x29, 0x0C, 0x00]].concat();
+        let encrypted = [&plain[..plain.len() - 1], &[0x4C, 0x1C, 0x00, 0x00, 0x00]].concat();
+        assert!(is_encrypted(&encrypted));
+        for bytes in [&plain[..], b"", &[0x4C; 40], &encrypted[..plain.len() - 1]] {
+            assert!(!is_encrypted(bytes), "{bytes:?}");
         }
     }
 }
