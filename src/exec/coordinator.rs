@@ -1,5 +1,6 @@
 //! The one owner of a run's facts: receives every event, settles splits, watches the clock and signals.
 
+mod afterwards;
 mod lost;
 
 use std::{
@@ -31,7 +32,7 @@ use crate::{
     jobspec::RejectLimit,
     plan::{Plan, PoolId, Role},
     rejects::RejectFile,
-    stage::{Mode, Split},
+    stage::Split,
 };
 
 /// How often the clock, the signals and the observer's display are looked after.
@@ -455,51 +456,6 @@ impl<'a> Coordinator<'a> {
             // One at a time: nobody else makes room for the events.
             self.drain();
         }
-    }
-
-    /// Reads back from sinks that are asked to. A server that could not be written to is not asked again.
-    fn verify(&mut self) {
-        // Where nothing was left to read, nothing was written; what was lost is sent again before a sample counts.
-        let unwritten = self.options.mode == Mode::Rehearse || self.run.gauges.is_empty();
-        if unwritten || !self.outcome.lost.is_empty() {
-            return;
-        }
-        for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {
-            let verified = self.aside(stage, move |plan| match &plan.stages[stage].role {
-                Role::Sink(sink) => sink.verify(),
-                _ => unreachable!("it is among the sinks"),
-            });
-            match verified {
-                Ok(Some(result)) => {
-                    let missed = result.failure();
-                    self.observer.on(&Event::Verified { stage, result });
-                    missed.iter().for_each(|failure| self.note(self.named(stage, failure)));
-                }
-                Ok(None) => {}
-                Err(failure) => self.note(self.named(stage, &failure)),
-            }
-        }
-    }
-
-    /// Where everything that was asked for is stored, the sinks do what comes after that. Says whether all of them could.
-    fn after(&mut self) -> bool {
-        let Outcome { unfinished, too_many_rejects, failures, lost, stopped, .. } = &self.outcome;
-        let stored = failures.is_empty() && lost.is_empty() && !too_many_rejects && stopped.is_none();
-        if !stored || self.options.mode == Mode::Rehearse || (*unfinished > 0 && self.options.limit.is_none()) {
-            return true;
-        }
-        let mut all = true;
-        for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {
-            let done = self.aside(stage, move |plan| match &plan.stages[stage].role {
-                Role::Sink(sink) => sink.after(),
-                _ => unreachable!("it is among the sinks"),
-            });
-            if let Err(failure) = done {
-                all = false;
-                self.note(self.named(stage, &failure));
-            }
-        }
-        all
     }
 }
 

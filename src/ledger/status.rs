@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
-use super::{Entry, PATIENCE, State, VERSION, foreign, path, read, unusable, version};
+use super::{Entry, PATIENCE, State, VERSION, foreign, last, path, unusable, version};
 use crate::{failure::Failure, rejects::stamp};
 
 /// Splits that are left are named one by one up to so many.
@@ -70,7 +70,7 @@ pub fn status(state: &Path, job: &str) -> Result<Option<Status>, Failure> {
         0 => return Ok(None),
         other => return Err(foreign(&path, other)),
     }
-    let Some((run, finished)) = read(&connection, &path)? else { return Ok(None) };
+    let Some((run, finished)) = last::read(&connection, &path)? else { return Ok(None) };
     let (started, attempts) = (stamp(run.started), run.attempts);
     Ok(Some(Status { run: run.id, started, attempts, finished, sources: sources(&run.splits) }))
 }

@@ -1,10 +1,11 @@
 //! From a decoded spec to a plan, or to every problem it has.
 
 mod files;
+mod order;
 mod partly;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     path::{Path as FilePath, PathBuf},
     thread::available_parallelism,
 };
@@ -80,7 +81,7 @@ fn stages_of(
     if own.is_none() {
         compiler.check_ends(&document.root);
     }
-    for spec in order(&job, compiler.problems) {
+    for spec in order::order(&job, compiler.problems) {
         let stage = compiler.stage(spec);
         compiler.done.insert(&spec.name, stage);
     }
@@ -428,33 +429,6 @@ fn reads(spec: &StageSpec) -> impl Iterator<Item = (String, Path)> {
     spec.inputs.iter().cloned().chain(side(spec))
 }
 
-/// The stages so that inputs come before those that read them. Unknown inputs and cycles are recorded; a
-/// stage on or behind a cycle is left out.
-fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a StageSpec> {
-    let known = |name: &str| job.stages().any(|stage| stage.name == name);
-    // Where there is no source, that is what is wrong.
-    for stage in job.stages().filter(|_| !job.sources.is_empty()) {
-        for (name, path) in reads(stage).filter(|(name, _)| !known(name)) {
-            let help = nearest(&name, others(job, stage));
-            let message = format!("there is no stage named `{name}`");
-            problems.push(Problem::new("unknown-input", Place::value(path), message).help(help));
-        }
-    }
-    let mut ordered: Vec<&StageSpec> = Vec::new();
-    let mut left: Vec<&StageSpec> = job.stages().collect();
-    loop {
-        let placed = |name: &str| !known(name) || ordered.iter().any(|done| done.name == name);
-        let (ready, waiting): (Vec<_>, Vec<_>) =
-            left.iter().copied().partition(|stage| reads(stage).all(|(name, _)| placed(&name)));
-        if ready.is_empty() {
-            report_cycles(&waiting, problems);
-            return ordered;
-        }
-        ordered.extend(ready);
-        left = waiting;
-    }
-}
-
 /// The stages that `stage` might read: all but itself.
 fn others<'a>(job: &'a JobSpec, stage: &StageSpec) -> impl Iterator<Item = &'a str> {
     job.stages().map(|other| other.name.as_str()).filter(move |other| *other != stage.name)
@@ -484,43 +458,4 @@ fn difference((one, left): (&str, &Schema), (other, right): (&str, &Schema)) -> 
 fn show(column: &Column) -> String {
     let nullable = if column.nullable { ", nullable" } else { "" };
     format!("{} {}{nullable}", column.name, column.column_type)
-}
-
-/// Names each cycle among the stages that wait for each other, once. There is at least one: every waiting
-/// stage waits for another.
-fn report_cycles(waiting: &[&StageSpec], problems: &mut Problems) {
-    let mut named: HashSet<&str> = HashSet::new();
-    for stage in waiting {
-        let Some(way) = way_back(stage, waiting) else { continue };
-        if way.iter().any(|name| named.contains(name)) {
-            continue;
-        }
-        named.extend(&way);
-        let shown: Vec<String> = way.iter().map(|name| format!("`{name}`")).collect();
-        let message = match way.as_slice() {
-            [_, _] => format!("`{}` reads itself", stage.name),
-            _ => format!("`{}` reads itself: {}", stage.name, shown.join(" ← ")),
-        };
-        let input = reads(stage).find(|(name, _)| *name == way[1]);
-        let place = input.map_or_else(|| stage.path.key("input"), |(_, path)| path);
-        problems.push(Problem::new("cycle", Place::value(place), message));
-    }
-}
-
-/// The shortest way from a stage through its inputs back to itself.
-fn way_back<'a>(start: &'a StageSpec, waiting: &[&'a StageSpec]) -> Option<Vec<&'a str>> {
-    let mut ways: VecDeque<Vec<&StageSpec>> = VecDeque::from([vec![start]]);
-    let mut met: HashSet<&str> = HashSet::new();
-    while let Some(way) = ways.pop_front() {
-        for (name, _) in reads(way[way.len() - 1]) {
-            if name == start.name {
-                return Some(way.iter().map(|stage| stage.name.as_str()).chain([start.name.as_str()]).collect());
-            }
-            let next = waiting.iter().find(|stage| stage.name == name);
-            if let Some(next) = next.filter(|stage| met.insert(&stage.name)) {
-                ways.push_back(way.iter().copied().chain([*next]).collect());
-            }
-        }
-    }
-    None
 }
