@@ -77,8 +77,9 @@
 //!   taken whole before the first batch of the other; both never come from one source.
 //! - A sink that others read lets its output go only when the rows are durable. A sink that commits splits
 //!   keeps no part of a split that is not whole.
-//! - Rows add up: for every stage, rows in + made = rows out + rejected + filtered + gathered + not stored,
-//!   and what one stage sends its readers take. It is checked after every run; a difference is a bug, exit 70.
+//! - Rows add up: for every stage, rows in + made = rows out + rejected + filtered + gathered + not stored + not
+//!   confirmed, and what one stage sends its readers take. It is checked after every run; a difference is a bug, exit
+//!   70. Not confirmed are rows that a target took and did not count as stored, and does not say which they are.
 //! - Nothing counts as stored that was not acknowledged. Forgetting an acknowledgement, failing and
 //!   panicking all leave the split unsettled.
 //! - End of input drains, commits, reports. Sinks commit when every row has been judged: then it is known
@@ -90,6 +91,8 @@
 //!   stored are not read again, unless a stage needs all of its input or a sink is whole or absent: then all are, and
 //!   each sink knows again what it has. What a transaction holds it holds once; what is set under a key is set again,
 //!   from the first split on that is not stored; what is whole or absent is the same bytes.
+//! - A run is over when its ledger says so. That is said before anything goes that a later attempt would need to see
+//!   whether all is still there, and an interrupted run is given up (`--fresh`) before anything of it goes.
 //! - Rejects are judged in input order: which worker was faster does not show in where a job fails, nor in its reject
 //!   file. `now()` is one time for all attempts at a run.
 //! - A split is noted as stored when its rejects are durable, and its `done` action runs after that is durable.

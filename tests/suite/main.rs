@@ -36,8 +36,8 @@ mod resume;
 mod running;
 mod sample_tables;
 mod servers;
-#[cfg(feature = "failpoints")]
 mod statements;
+#[cfg(feature = "failpoints")]
 mod sweep;
 mod targets;
 mod telling;

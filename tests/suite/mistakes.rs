@@ -91,8 +91,9 @@ fn dates_of_other_countries_are_recognized() {
     {
         work.file("in/a.csv", format!("id,day\n1,{day}\n"));
         let ran = work.expect(65, &["copy.toml", "--fresh"]);
-        let said =
-            format!("`{day}` is not a date: dates are YYYY-MM-DD, and this looks like {order}; read it as string");
+        let said = format!(
+            "`{day}` is not a valid date: dates are YYYY-MM-DD, and this looks like {order}; read it as string"
+        );
         assert!(ran.stderr.contains(&said), "{}", ran.stderr);
     }
     work.file("in/a.csv", "id,day\n1,2024/02/29\n");
