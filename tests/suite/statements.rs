@@ -15,7 +15,7 @@ const POSTGRES: &str = "type = 'postgres'\nurl = { env = 'DATABASE_URL' }\ntable
 
 fn job(sink: &str, more: &str) -> String {
     format!(
-        "name = 'job'\n[limits]\nrejects = '40%'\n\
+        "name = 'job'\n[limits]\nrejects = '30%'\n\
          [sources.rows]\ntype = 'files'\npath = 'in/*.tsv'\nformat = 'tsv'\ncolumns = ['n int64']\nconcurrency = 1\n\
          [sinks.table]\ninput = 'rows'\n{sink}{more}"
     )
@@ -135,7 +135,7 @@ fn what_fails_before_the_first_row_stores_nothing() {
 fn a_statement_may_make_the_table_that_is_written() {
     for target in Target::all("create = 'never'\nbefore = ['create table t (n integer check (n < 3))']\n") {
         let work = target.work();
-        let text = work.read("job.toml").replace("'40%'", "'100%'");
+        let text = work.read("job.toml").replace("'30%'", "'100%'");
         work.file("job.toml", text);
         if matches!(target, Target::Sqlite(_)) {
             work.file("out/t.db", "");
@@ -151,6 +151,6 @@ fn statements_that_say_nothing_are_mistakes() {
     for target in Target::all("before = ['select 1', ' ; ']\nafter = ['']\n") {
         let ran = target.work().expect(78, &["check", "job.toml"]);
         assert_eq!(ran.stderr.matches("the statement is empty").count(), 2, "{}", ran.stderr);
-        assert!(ran.stderr.contains("job.toml:14:"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("job.toml:15:"), "{}", ran.stderr);
     }
 }

@@ -59,7 +59,11 @@ pub(super) fn prepare(
         let lasting = matches!(trouble.class, ErrorClass::Refused | ErrorClass::Permanent);
         if lasting { &missing } else { trouble }.failure(Exit::CantCreate, &format!("{server}: {what} `{table}`"))
     };
-    create(plan, ledger, session).map_err(|trouble| failure(&trouble, "cannot create table"))?;
+    let first = match plan.layout.before.is_empty() {
+        true => "cannot create table",
+        false => "cannot create, or run the `before` statements of, table",
+    };
+    create(plan, ledger, session).map_err(|trouble| failure(&trouble, first))?;
     let existing = existing(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
     let refuse = |why: String| Failure::new(Exit::CantCreate, format!("{server}: table `{table}` {why}"));
     let casts = fit(plan, &existing).map_err(&refuse)?;
