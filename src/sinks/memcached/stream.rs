@@ -96,6 +96,11 @@ impl MetaStream {
     /// take the values for commands.
     pub(super) fn open(address: &Address, ready: &Ready, deadline: Instant) -> io::Result<MetaStream> {
         fail::fail_point!("memcached-connect", |_| Err(ErrorKind::ConnectionRefused.into()));
+        MetaStream::open_to_read_back(address, ready, deadline)
+    }
+
+    /// The same when everything is stored. Tests let the other one fail: then there is a run to resume.
+    pub(super) fn open_to_read_back(address: &Address, ready: &Ready, deadline: Instant) -> io::Result<MetaStream> {
         let line = Line::open(address, ready.tls.as_ref(), deadline)?;
         let input = vec![0; 4 * LONGEST_LINE].into();
         let mut opened = MetaStream { line, input, filled: 0, identity: Identity::default() };

@@ -97,7 +97,7 @@ impl Shared {
 
 /// How many of `keys` a server has with a value that was written. No question takes longer than `timeout`.
 fn found(sample: &Sample, (server, ready): (&Server, &Ready), keys: &[&Sampled], timeout: Duration) -> io::Result<u64> {
-    let mut stream = MetaStream::open(&server.address, ready, Instant::now() + timeout)?;
+    let mut stream = MetaStream::open_to_read_back(&server.address, ready, Instant::now() + timeout)?;
     let mut found = 0;
     for asked in questions(keys) {
         stream.until(Instant::now() + timeout);
