@@ -20,6 +20,7 @@ mod activity;
 mod aside;
 mod coordinator;
 mod gate;
+mod gauge;
 mod inbox;
 mod journal;
 mod launch;

@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
+    gauge::Gauge,
     message::{Message, Place},
-    queue::Gauge,
 };
 use crate::batch::SplitId;
 

@@ -18,7 +18,7 @@ use std::{
 
 use super::{
     activity::{Activity, WorkerState},
-    queue::Gauge,
+    gauge::Gauge,
 };
 use crate::{
     event::StageId,

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 
-use super::line::remaining;
+use super::transport::remaining;
 
 /// What stands before the path of a socket file.
 const UNIX: &str = "unix:";

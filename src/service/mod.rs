@@ -13,6 +13,7 @@ mod requests;
 mod runtime;
 mod sample;
 mod tls;
+mod transport;
 
 pub(crate) use self::{
     address::{Address, port},

@@ -17,7 +17,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
-use super::line::{Transport, remaining, unless_late};
+use super::transport::{Transport, remaining, unless_late};
 use crate::failure::{Exit, Failure};
 
 /// Which servers are trusted, and who we are to them.
@@ -45,7 +45,7 @@ impl Tls {
             }
         };
         // Servers that ask for certificates may break off a session that is resumed: OpenSSL does, unless told how to tell
-        // sessions apart. There is one connection per worker: greeting each in full costs nothing that counts.
+        // sessions apart. A worker keeps its connections, so there are few to greet.
         config.resumption = Resumption::disabled();
         Ok(Tls(Arc::new(config)))
     }
