@@ -32,7 +32,7 @@ use crate::{
     jobspec::RejectLimit,
     plan::{Plan, PoolId, Role},
     rejects::RejectFile,
-    stage::Split,
+    stage::{Sink, Split},
 };
 
 /// How often the clock, the signals and the observer's display are looked after.
@@ -273,6 +273,23 @@ impl<'a> Coordinator<'a> {
         self.aside(stage, move |plan| match &plan.stages[stage].role {
             Role::Source(source) => source.done(&split),
             _ => unreachable!("splits belong to sources"),
+        })
+    }
+
+    /// The sinks, in their order.
+    fn sinks(&self) -> Vec<StageId> {
+        self.plan.sinks().map(|(stage, _)| stage).collect()
+    }
+
+    /// Asks a sink something.
+    fn ask<T: Send + 'static>(
+        &mut self,
+        stage: StageId,
+        question: impl FnOnce(&dyn Sink) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.aside(stage, move |plan| match &plan.stages[stage].role {
+            Role::Sink(sink) => question(&**sink),
+            _ => unreachable!("it is among the sinks"),
         })
     }
 

@@ -1,7 +1,7 @@
 //! What is done when every row has been written: reading back, and what sinks do then.
 
 use super::Coordinator;
-use crate::{event::Event, exec::Outcome, plan::Role, stage::Mode};
+use crate::{event::Event, exec::Outcome, stage::Mode};
 
 impl Coordinator<'_> {
     /// Reads back from sinks that are asked to. A server that could not be written to is not asked again.
@@ -11,12 +11,8 @@ impl Coordinator<'_> {
         if unwritten || !self.outcome.lost.is_empty() {
             return;
         }
-        for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {
-            let verified = self.aside(stage, move |plan| match &plan.stages[stage].role {
-                Role::Sink(sink) => sink.verify(),
-                _ => unreachable!("it is among the sinks"),
-            });
-            match verified {
+        for stage in self.sinks() {
+            match self.ask(stage, |sink| sink.verify()) {
                 Ok(Some(result)) => {
                     let missed = result.failure();
                     self.observer.on(&Event::Verified { stage, result });
@@ -36,12 +32,8 @@ impl Coordinator<'_> {
             return true;
         }
         let mut all = true;
-        for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {
-            let done = self.aside(stage, move |plan| match &plan.stages[stage].role {
-                Role::Sink(sink) => sink.after(),
-                _ => unreachable!("it is among the sinks"),
-            });
-            if let Err(failure) = done {
+        for stage in self.sinks() {
+            if let Err(failure) = self.ask(stage, |sink| sink.after()) {
                 all = false;
                 self.note(self.named(stage, &failure));
             }

@@ -6,7 +6,6 @@ use crate::{
     event::StageId,
     exec::{LedgerUse, resume::leading_to},
     failure::{Exit, Failure},
-    plan::Role,
     stage::Mode,
 };
 
@@ -18,12 +17,8 @@ impl Coordinator<'_> {
             return true;
         }
         let mut whole = true;
-        for stage in self.plan.sinks().map(|(stage, _)| stage).collect::<Vec<_>>() {
-            let checked = self.aside(stage, move |plan| match &plan.stages[stage].role {
-                Role::Sink(sink) => sink.check(None),
-                _ => unreachable!("it is among the sinks"),
-            });
-            match checked {
+        for stage in self.sinks() {
+            match self.ask(stage, |sink| sink.check(None)) {
                 Ok(None) => {}
                 Ok(Some(loss)) => {
                     whole = false;
