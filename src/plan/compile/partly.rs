@@ -4,6 +4,8 @@
 //! types; what is missing among them may be one that a mistake stands in the way of. So behind such a stage nobody is told
 //! that a column is missing.
 
+use indexmap::IndexSet;
+
 use super::{Compiler, Inputs};
 use crate::{
     batch::Schema,
@@ -41,16 +43,22 @@ impl<'a> Compiler<'a> {
         inputs: &Inputs,
         wrong: impl Iterator<Item = &'p Problem>,
     ) -> Option<Schema> {
-        let mut wrong: Vec<Path> = wrong.filter_map(|problem| within(spec, problem)).collect();
+        let mut wrong: IndexSet<Path> = wrong.filter_map(|problem| within(spec, problem)).collect();
         for _ in 0..ROUNDS {
+            let before = wrong.len();
             // A condition cannot be left out, and changes no column.
-            for table in [without(&spec.table, &wrong, None), without(&spec.table, &wrong, Some("true"))] {
+            for instead in [None, Some("true")] {
+                let table =
+                    without(&spec.table, &wrong.iter().map(|path| path.0.as_slice()).collect::<Vec<_>>(), instead);
                 let mut problems = Problems::default();
                 let compiled = (kind.compile)(&mut self.context(spec, &table, inputs, &mut problems));
                 if let Some(compiled) = compiled.filter(|_| !problems.any_error()) {
                     return compiled.output;
                 }
                 wrong.extend(problems.iter().filter_map(|problem| within(spec, problem)));
+            }
+            if wrong.len() == before {
+                break;
             }
         }
         None
@@ -79,14 +87,11 @@ fn within(spec: &StageSpec, problem: &Problem) -> Option<Path> {
 }
 
 /// The same value without what stands at these paths, or with a text in its place.
-fn without(value: &Value, wrong: &[Path], instead: Option<&str>) -> Value {
-    let behind = |step: &Step| -> Vec<Path> {
-        let behind = wrong.iter().filter(|path| path.0.first() == Some(step));
-        behind.map(|path| Path(path.0[1..].to_vec())).collect()
-    };
+fn without(value: &Value, wrong: &[&[Step]], instead: Option<&str>) -> Value {
     let kept = |step: Step, value: &Value| {
-        let wrong = behind(&step);
-        match wrong.iter().any(|path| path.0.is_empty()) {
+        let behind = wrong.iter().filter_map(|path| path.split_first());
+        let wrong: Vec<&[Step]> = behind.filter(|(first, _)| **first == step).map(|(_, rest)| rest).collect();
+        match wrong.iter().any(|path| path.is_empty()) {
             true => instead.map(|text| Value::Text(text.to_owned())),
             false => Some(without(value, &wrong, instead)),
         }
