@@ -146,11 +146,29 @@ fn a_statement_may_make_the_table_that_is_written() {
     }
 }
 
+/// Once in a run, also where the table is emptied or made anew.
+#[test]
+fn statements_go_with_what_becomes_of_the_table() {
+    const MARK: &str = "before = ['create table if not exists m (n integer)', 'insert into m values (1)']\n";
+    let cases = [("create = 'replace'", "3 1", "3 2"), ("create = 'truncate'", "3 1", "3 2"), ("", "3 1", "6 2")];
+    for (key, resumed, again) in cases {
+        for target in Target::all(&format!("{key}\n{MARK}")) {
+            let counts = || target.ask("select (select count(*) from t) || ' ' || (select count(*) from m)");
+            target.work().expect(73, &["job.toml", "--report", "job.toml/report.json", REST[1], REST[2]]);
+            target.work().expect(0, &REST);
+            assert_eq!(counts(), resumed, "{key}: rows and statements of a resumed run");
+            target.work().expect(0, &REST);
+            assert_eq!(counts(), again, "{key}: of the next run");
+        }
+    }
+}
+
 #[test]
 fn statements_that_say_nothing_are_mistakes() {
-    for target in Target::all("before = ['select 1', ' ; ']\nafter = ['']\n") {
+    for target in Target::all("before = ['select 1', ' ; ', \"a\\u0000\"]\nafter = ['']\n") {
         let ran = target.work().expect(78, &["check", "job.toml"]);
         assert_eq!(ran.stderr.matches("the statement is empty").count(), 2, "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches("the statement holds a NUL").count(), 1, "{}", ran.stderr);
         assert!(ran.stderr.contains("job.toml:15:"), "{}", ran.stderr);
     }
 }

@@ -286,3 +286,14 @@ fn moments_are_written_as_the_spec_says() {
         assert_eq!(home.ask("SELECT m, n, datetime(m) = m FROM t ORDER BY rowid"), expected, "{keys}");
     }
 }
+
+#[test]
+fn without_receipts_every_attempt_runs_the_statements_before() {
+    let home = Home::new("before");
+    let input = schema(&PEOPLE);
+    for attempts in ["1", "2"] {
+        let keys = "before = ['CREATE TABLE IF NOT EXISTS m (n)', 'INSERT INTO m VALUES (1)']";
+        drop(home.worker(keys, &input).expect("a worker"));
+        assert_eq!(home.ask("SELECT count(*) FROM m"), [attempts]);
+    }
+}
