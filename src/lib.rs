@@ -40,7 +40,7 @@
 //! | [`expr`] | SQL scalar expressions: parse, bind, evaluate on batches |
 //! | [`values`] | types; text and JSON to values and back; columns under way; calendar and hex: one piece of code each |
 //! | [`formats`] | one file per file format, decoding and encoding together; compression |
-//! | `service` | what every client of a server shares: classes of errors, patience, timeouts, samples read back |
+//! | `service` | what every client of a server shares: classes of errors, patience, timeouts, addresses, TLS, samples read back |
 //! | `keyed` | what the kinds share that see a row as a key with something under it |
 //! | `sqlite`, `postgres` | what the sink and the source of the same name share |
 //! | [`stores`] | documents by key, in a folder or in SQLite, for the kinds that share them |

@@ -33,7 +33,7 @@ pub struct Attempt {
     pub stored: bool,
     /// When the run began.
     pub started: SystemTime,
-    /// A folder of the job's own, where a stage may put aside what it needs after a kill. It is not there until a
+    /// A folder of the job's own, where a stage may keep what it needs after a kill. It is not there until a
     /// stage makes it, and goes when the run is over.
     pub folder: PathBuf,
     /// Are the rows divided among the stage's workers by a key? Then no split belongs to one worker. The number of

@@ -51,7 +51,7 @@ impl Case<'_> {
             assert!(nth > 0, "{} does not come by `{point}`", self.name);
         }
         let Count { injected, rerun } = count;
-        let said = format!("faults: {}: {injected} injected, {rerun} runs gone on with\n", self.name);
+        let said = format!("faults: {}: {injected} injected, {rerun} runs resumed\n", self.name);
         std::io::stderr().write_all(said.as_bytes()).unwrap();
     }
 

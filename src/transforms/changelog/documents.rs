@@ -1,7 +1,7 @@
-//! The documents that a worker holds: read when their key is first met, put aside when memory is short, the
+//! The documents that a worker holds: read when their key is first met, spilled when memory is short, the
 //! least recently used first, and read again when needed.
 //!
-//! What was changed is put aside in a [`Scratch`], not in the store: a run that fails, is stopped or only
+//! What was changed is spilled to a [`Scratch`], not in the store: a run that fails, is stopped or only
 //! rehearses leaves the store as it was. What was only read is dropped.
 
 use std::{collections::HashMap, sync::Arc, vec};
@@ -23,9 +23,9 @@ const PLACE: usize = 128;
 pub(super) struct Documents {
     /// Where documents are read from when their key is first met.
     store: Option<(Arc<dyn Store>, Box<dyn Session>)>,
-    /// Where they are put aside as they were before the run.
+    /// Where they are kept as they were before the run.
     before: Option<Arc<Before>>,
-    /// Have some been put aside that are not durable there yet?
+    /// Have some been kept there that are not durable yet?
     unsaved: bool,
     bytes: usize,
     by_key: HashMap<Arc<str>, u32>,
@@ -37,7 +37,7 @@ pub(super) struct Documents {
     scratch: Option<Scratch>,
     /// What is left to hand out, where all changed documents are in memory.
     ending: Option<vec::IntoIter<u32>>,
-    /// The last key that was handed out of what was put aside.
+    /// The last key that was handed out of what was spilled.
     handed: Option<String>,
 }
 
@@ -148,7 +148,7 @@ impl Documents {
     /// Puts documents aside until they take no more than `limit` bytes, with some room for more.
     ///
     /// # Errors
-    /// They cannot be put aside.
+    /// They cannot be spilled.
     pub(super) fn shrink(&mut self, limit: usize) -> Result<(), Failure> {
         if self.bytes <= limit {
             return Ok(());
@@ -176,7 +176,7 @@ impl Documents {
     /// and none where there are no more. Nothing is changed any more once this was called.
     ///
     /// # Errors
-    /// What was put aside cannot be read.
+    /// What was spilled cannot be read.
     pub(super) fn hand_out(
         &mut self,
         rows: usize,
@@ -260,12 +260,12 @@ impl Documents {
         Ok(())
     }
 
-    /// A document from where it was put aside, or from the store; says whether it is a changed one.
+    /// A document from where it was spilled to, or from the store; says whether it is a changed one.
     fn load(&mut self, key: &str) -> Result<(State, bool), Failure> {
         if let Some(scratch) = &self.scratch
             && let Some(text) = scratch.get(key)?
         {
-            return Ok((State::read(text.as_bytes(), || "what was put aside".to_owned()), true));
+            return Ok((State::read(text.as_bytes(), || "what was spilled".to_owned()), true));
         }
         let Some((store, session)) = &mut self.store else { return Ok((State::Good(Document::default()), false)) };
         let text = match self.before.as_ref().map(|before| before.get(key)).transpose()?.flatten() {

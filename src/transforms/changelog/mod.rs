@@ -11,7 +11,7 @@
 //! finish changes nothing. With `emit = "change"` documents are stored while the run goes on: `document` of a
 //! row is the key's document with all operations of the row's batch applied, one text for all of the rows.
 //!
-//! No operation is applied twice: where the run can be resumed should it be interrupted, a document is put aside as it
+//! No operation is applied twice: where the run can be resumed should it be interrupted, a document is kept as it
 //! was when its key is first met, durably before anything is emitted that could change it in the store. An attempt
 //! that goes on begins from those, with the first operation.
 
@@ -240,7 +240,7 @@ impl Transform for Changelog {
             ordered: false,
             // A document depends on all operations on it.
             stateful: true,
-            not_replayable: self.0.store.is_none().then_some("without a `store` its documents begin anew"),
+            not_replayable: self.0.store.is_none().then_some("without a `store` its documents start over"),
         }
     }
 

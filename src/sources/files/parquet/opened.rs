@@ -150,7 +150,7 @@ fn quietly<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
-/// What statistics say is not asked here. So writers that get them wrong are read, and footers sooner.
+/// What statistics say is not asked here. So files of writers that get them wrong are read, too.
 fn no_statistics() -> ParquetMetaDataOptions {
     let skip = || ParquetStatisticsPolicy::SkipAll;
     let options = ParquetMetaDataOptions::new().with_encoding_stats_policy(skip());
