@@ -97,6 +97,13 @@ pub enum Event {
         /// How many.
         rows: u64,
     },
+    /// Rows that a sink had accepted were refused when their split was committed.
+    Refused {
+        /// The sink.
+        stage: StageId,
+        /// How many.
+        rows: u64,
+    },
     /// Every batch of a split has been answered by every sink it reaches.
     Settled {
         /// The split.

@@ -358,13 +358,13 @@ pub trait SinkWorker: Send {
     fn write(&mut self, batch: &Batch) -> Result<Written, Failure>;
 
     /// For [`Guarantee::ExactlyOnce`]: every row of the split that concerns this worker has been handed over. Makes
-    /// them durable, together with what the sink keeps to know the split again, and answers whether all that was
-    /// accepted so far is durable now; output of rows that are not is held back.
+    /// them durable, together with what the sink keeps to know the split again. Rows that were accepted may be refused
+    /// now only where `may_refuse`: where no other stage reads the sink.
     ///
     /// # Errors
     /// None of the split is stored. The worker is not called again.
-    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
-        Ok(false)
+    fn commit_split(&mut self, _split: SplitId, _may_refuse: bool) -> Result<Committed, Failure> {
+        Ok(Committed::default())
     }
 
     /// For [`Guarantee::ExactlyOnce`]: part of the split is missing, or of one that must come before it. It will be
@@ -383,6 +383,21 @@ pub trait SinkWorker: Send {
     /// # Errors
     /// Rows that were accepted and not yet durable are not stored.
     fn commit(&mut self) -> Result<(), Failure>;
+}
+
+/// A sink's answer for a split that has ended.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// Is all durable now that was accepted so far? Output of rows that are not is held back.
+    pub durable: bool,
+    /// Rows of the split that were accepted first and are refused after all, with the reason.
+    pub rejects: Vec<Reject>,
+}
+
+impl From<bool> for Committed {
+    fn from(durable: bool) -> Committed {
+        Committed { durable, rejects: Vec::new() }
+    }
 }
 
 /// A sink's answer for one batch: `accepted + rejects + failed` is the number of its rows.

@@ -137,7 +137,7 @@ impl<'a> Coordinator<'a> {
                 }
                 Role::Transform(_) => {}
             },
-            Event::Withdrawn { rows, .. } => self.rows_stored -= rows,
+            Event::Withdrawn { rows, .. } | Event::Refused { rows, .. } => self.rows_stored -= rows,
             Event::Rejected { stage, rejects } => self.rejected(*stage, rejects),
             Event::Closed { split, how: Closed::Failed(failure) } => {
                 let name = &self.split(*split).name;

@@ -16,11 +16,11 @@ use super::{
 use arrow_array::RecordBatch;
 
 use crate::{
-    batch::{Batch, Origin, Schema, SplitId},
+    batch::{Batch, Origin, Reject, Schema, SplitId},
     event::{Event, Rows, StageId},
     failure::{Exit, Failure},
     jobspec::BatchSize,
-    stage::{Guarantee, SinkWorker, Written},
+    stage::{Committed, Guarantee, SinkWorker, Written},
 };
 
 /// One thread of a sink.
@@ -104,20 +104,35 @@ impl Writer {
     fn settle_split(&mut self, ack: &Ack, complete: bool) {
         let Some(worker) = &mut self.worker else { return };
         let split = ack.split();
+        let may_refuse = self.outlet.is_empty();
         let settled = guard(&self.shared.plan, self.stage, || match complete {
-            true => worker.commit_split(split),
-            false => worker.discard_split(split).map(|()| false),
+            true => worker.commit_split(split, may_refuse).map(Some),
+            false => worker.discard_split(split).map(|()| None),
         });
         match settled {
-            Ok(true) => self.release(),
-            Ok(false) if complete => {}
-            Ok(false) => self.withdraw(),
+            Ok(Some(Committed { durable, rejects })) => {
+                self.refuse(rejects);
+                if durable {
+                    self.release();
+                }
+            }
+            Ok(None) => self.withdraw(),
             Err(failure) => {
                 self.worker = None;
                 self.shared.fail(self.stage, failure);
                 ack.mark_incomplete();
                 self.withdraw();
             }
+        }
+    }
+
+    /// Rows that were accepted are refused after all.
+    fn refuse(&mut self, rejects: Vec<Reject>) {
+        let rows = rejects.len() as u64;
+        if rows > 0 {
+            self.held.rows -= rows;
+            self.shared.rejected(self.stage, rejects);
+            self.shared.send(Event::Refused { stage: self.stage, rows });
         }
     }
 

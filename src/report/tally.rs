@@ -168,6 +168,7 @@ impl Observer for Tally {
             | Event::BehindCutoff { stage, .. }
             | Event::Answered { stage, .. }
             | Event::Withdrawn { stage, .. }
+            | Event::Refused { stage, .. }
             | Event::Verified { stage, .. }
             | Event::Queue { stage, .. } => self.stages[*stage].on(event),
             Event::Failed { .. } | Event::Level { .. } | Event::WaitsToCommit { .. } | Event::WorkerEnded { .. } => {}
@@ -218,6 +219,10 @@ impl StageTally {
             Event::Withdrawn { rows, .. } => {
                 self.rows.output -= rows;
                 self.rows.failed += rows;
+            }
+            Event::Refused { rows, .. } => {
+                self.rows.output -= rows;
+                self.rows.rejected += rows;
             }
             Event::Verified { result, .. } => self.verified = Some(result.clone()),
             // A keyed pool has a queue per worker: the fullest one counts.

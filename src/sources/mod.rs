@@ -5,6 +5,7 @@ mod files;
 mod generate;
 mod kv;
 mod postgres;
+mod ranges;
 mod sqlite;
 
 pub use self::generate::{FakeInfo, GeneratorInfo, definitions_schema, generators, names as fakes};

@@ -20,8 +20,8 @@ use crate::{
     plan::{Plan, Role, Stage, Wish, pools},
     report::Tally,
     stage::{
-        Detail, Guarantee, Mode, Sink, SinkProperties, SinkWorker, Source, SourceWorker, Split, SplitReader, Transform,
-        TransformWorker, Written,
+        Committed, Detail, Guarantee, Mode, Sink, SinkProperties, SinkWorker, Source, SourceWorker, Split, SplitReader,
+        Transform, TransformWorker, Written,
     },
 };
 
@@ -233,12 +233,12 @@ impl SinkWorker for Collector {
         Ok(Written { accepted: batch.rows() as u64, durable: self.of.durable, output, ..Written::default() })
     }
 
-    fn commit_split(&mut self, split: SplitId) -> Result<bool, Failure> {
+    fn commit_split(&mut self, split: SplitId, _may_refuse: bool) -> Result<Committed, Failure> {
         if self.of.fails_to_end == Some(split.0) {
             return Err(Failure::new(Exit::Io, "disk full"));
         }
         self.of.ended.lock().expect("no test panics here").push(format!("end {}", split.0));
-        Ok(self.of.ends_splits)
+        Ok(self.of.ends_splits.into())
     }
 
     fn discard_split(&mut self, split: SplitId) -> Result<(), Failure> {

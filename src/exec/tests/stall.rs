@@ -17,8 +17,8 @@ use crate::{
     plan::Plan,
     pulse,
     stage::{
-        Guarantee, Made, Mode, Sink, SinkProperties, SinkWorker, Source, SourceWorker, Split, SplitReader, Transform,
-        TransformProperties, TransformWorker, Verified, Written,
+        Committed, Guarantee, Made, Mode, Sink, SinkProperties, SinkWorker, Source, SourceWorker, Split, SplitReader,
+        Transform, TransformProperties, TransformWorker, Verified, Written,
     },
 };
 
@@ -106,9 +106,9 @@ impl SinkWorker for Stuck<Collect> {
         Ok(Written { accepted: rows, durable: true, output: Some(batch.clone()), ..Written::default() })
     }
 
-    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
+    fn commit_split(&mut self, _split: SplitId, _may_refuse: bool) -> Result<Committed, Failure> {
         self.call("commit_split");
-        Ok(true)
+        Ok(true.into())
     }
 
     fn commit(&mut self) -> Result<(), Failure> {

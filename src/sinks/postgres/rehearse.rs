@@ -9,7 +9,7 @@ use crate::{
     batch::{Batch, Rejects, SplitId},
     failure::{Exit, Failure},
     postgres::Values,
-    stage::{SinkWorker, Written},
+    stage::{Committed, SinkWorker, Written},
     values::json,
 };
 
@@ -38,8 +38,8 @@ impl SinkWorker for Rehearsal {
         Ok(Written { accepted, rejects: rejects.take(), bytes, samples, output, ..Written::default() })
     }
 
-    fn commit_split(&mut self, _split: SplitId) -> Result<bool, Failure> {
-        Ok(true)
+    fn commit_split(&mut self, _split: SplitId, _may_refuse: bool) -> Result<Committed, Failure> {
+        Ok(true.into())
     }
 
     fn commit(&mut self) -> Result<(), Failure> {

@@ -81,8 +81,9 @@ enum Method {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Constraints {
-    /// As the table declares them: those that are initially deferred when a split is committed. Where one is broken, none
-    /// of the split is stored.
+    /// As the table declares them: those that are initially deferred when a split is committed. Where one is broken, the
+    /// split's rows are written once more, each checked at once; those that break it are refused. Where that cannot be
+    /// (the split is larger than 64 MiB, has `returning`, or is read by another stage), none of the split is stored.
     #[default]
     Declared,
     /// At every row, so that the rows that break one are refused, and the others stored.

@@ -29,6 +29,8 @@ pub(super) struct Target {
     pub(super) keys: Option<String>,
     /// Why rows cannot be divided among several workers, where they cannot.
     pub(super) undivided: Option<String>,
+    /// Has the table constraints that are checked only at a commit?
+    pub(super) deferred: bool,
 }
 
 /// A column of the table as the server describes it.
@@ -72,7 +74,8 @@ pub(super) fn prepare(
     let lasting = |trouble: &ServiceError| failure(trouble, "cannot look up table");
     session.begin("", "").map_err(|trouble| lasting(&trouble))?;
     types_fit(plan, session).map_err(|trouble| lasting(&trouble))?.map_err(&refuse)?;
-    let target = Target { undivided: undivided(plan, &existing), ..statements(plan, &casts, overriding) };
+    let deferred = is_deferred(plan, session).map_err(|trouble| lasting(&trouble))?;
+    let target = Target { undivided: undivided(plan, &existing), deferred, ..statements(plan, &casts, overriding) };
     attempt(plan, &target, session).map_err(|trouble| failure(&trouble, "cannot write table"))?;
     session.run("rollback").map_err(|trouble| lasting(&trouble))?;
     if let Some(ledger) = ledger {
@@ -220,6 +223,13 @@ fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, Servi
     Ok(Ok(()))
 }
 
+/// Is something of the table checked only at a commit? Constraints that can wait have triggers.
+fn is_deferred(plan: &Plan, session: &Session) -> Result<bool, ServiceError> {
+    let sql = "select exists (select from pg_trigger where tgrelid = to_regclass($1) and tginitdeferred)";
+    let found = session.ask(sql, &[(&plan.table.quoted, Type::TEXT)])?;
+    Ok(found.iter().any(|row| row.get(0)))
+}
+
 /// The statements for columns of these types.
 fn statements(plan: &Plan, casts: &[String], overriding: bool) -> Target {
     let layout = &plan.layout;
@@ -229,7 +239,14 @@ fn statements(plan: &Plan, casts: &[String], overriding: bool) -> Target {
     // inserted. So they are looked up by key.
     let find = (conflict && !layout.returned.is_empty()).then(|| find(plan, casts));
     let keys = (layout.mode == WriteMode::Upsert).then(|| keys(plan, casts));
-    Target { insert: insert(plan, casts, overriding, find.is_none()), copy, find, keys, undivided: None }
+    Target {
+        insert: insert(plan, casts, overriding, find.is_none()),
+        copy,
+        find,
+        keys,
+        undivided: None,
+        deferred: false,
+    }
 }
 
 fn names(layout: &Layout, which: impl Fn(usize) -> bool) -> String {

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use tokio_postgres::{Row, Statement, types::Type};
 
 use super::{
-    super::table::{self, Place, Put, Returned, WriteMode, bisect, taken_over},
+    super::table::{self, Commit, Place, Put, Returned, WriteMode, bisect, taken_over},
     encode::Encoded,
     receipts::{Ledger, Noted},
     refuse::{code, sound},
@@ -37,6 +37,8 @@ pub(super) struct Worker {
     /// Is there a transaction on the connection?
     open: bool,
     split: Split,
+    /// Is every row checked at once, whatever the table says?
+    every_row: bool,
     /// Where the run can be resumed.
     ledger: Option<Arc<Ledger>>,
 }
@@ -91,7 +93,8 @@ impl Worker {
         session: Session,
     ) -> Worker {
         let (places, split) = (plan.layout.places(), Split::default());
-        Worker { plan, server, target, places, session: Some(session), copy: None, open: false, split, ledger }
+        let session = Some(session);
+        Worker { plan, server, target, places, session, copy: None, open: false, split, every_row: false, ledger }
     }
 
     fn connect(&mut self) -> Result<(), ServiceError> {
@@ -107,10 +110,8 @@ impl Worker {
         if self.open {
             return Ok(());
         }
-        let also = match self.plan.constraints {
-            Constraints::Declared => "",
-            Constraints::Immediate => "; set constraints all immediate",
-        };
+        let at_once = self.every_row || self.plan.constraints == Constraints::Immediate;
+        let also = if at_once { "; set constraints all immediate" } else { "" };
         self.session()?.begin("", also)?;
         self.open = true;
         self.copy = self.target.copy.as_ref().map(|sql| self.session()?.prepare(sql)).transpose()?;
@@ -248,7 +249,7 @@ impl Worker {
     }
 
     /// Makes durable what the split has stored.
-    fn finish(&mut self) -> Result<(), Failure> {
+    fn finish(&mut self) -> Result<Commit, Failure> {
         let mut tries = Tries::default();
         while self.split.rows > 0 || !self.split.parts.is_empty() || self.split.noted.is_some() {
             match self.try_finish() {
@@ -262,7 +263,8 @@ impl Worker {
                     let (rows, split, why) = (self.split.rows, self.split.name(), &trouble.message);
                     let what = format!("{split} cannot be committed, and none of its {rows} rows are stored: {why}");
                     let help = "`constraints = \"immediate\"` checks every row, and refuses those that are wrong";
-                    return Err(Failure::new(Exit::Rejects, format!("{}: {what}; {help}", self.server)));
+                    let failure = Failure::new(Exit::Rejects, format!("{}: {what}; {help}", self.server));
+                    return Ok(Commit::Refused(failure));
                 }
                 Err(Unfinished::Twice) => {
                     self.undo_transaction();
@@ -293,7 +295,7 @@ impl Worker {
         }
         // A split of which no row was accepted may have left a transaction with nothing in it: it serves the next.
         self.split = Split::default();
-        Ok(())
+        Ok(Commit::Durable)
     }
 
     fn try_finish(&mut self) -> Result<(), Unfinished> {
@@ -443,8 +445,16 @@ impl table::Connection for Worker {
         }
     }
 
-    fn commit(&mut self, _split: SplitId) -> Result<bool, Failure> {
-        self.finish().map(|()| true)
+    fn commit(&mut self, _split: SplitId) -> Result<Commit, Failure> {
+        self.finish()
+    }
+
+    fn checks_at_commit(&self) -> bool {
+        self.target.deferred && self.plan.constraints == Constraints::Declared && self.plan.layout.returned.is_empty()
+    }
+
+    fn check_at_once(&mut self, every_row: bool) {
+        self.every_row = every_row;
     }
 
     fn discard(&mut self) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Int64Array};
 use rusqlite::{Connection, ErrorCode, Statement};
 
 use super::{
-    super::table::{Layout, Place, Returned, WriteMode},
+    super::table::{Commit, Layout, Place, Returned, WriteMode},
     Plan,
     bind::{Bound, Unbound},
     database::Member,
@@ -60,8 +60,9 @@ impl super::super::table::Connection for Writer {
         member.look(|connection, path| ledger.load(&place, connection, path))
     }
 
-    fn commit(&mut self, _split: SplitId) -> Result<bool, Failure> {
-        self.member.as_mut().ok_or_else(|| over(&self.plan))?.end()
+    fn commit(&mut self, _split: SplitId) -> Result<Commit, Failure> {
+        let durable = self.member.as_mut().ok_or_else(|| over(&self.plan))?.end()?;
+        Ok(if durable { Commit::Durable } else { Commit::Later })
     }
 
     fn discard(&mut self) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 //! ```text
 //! keys ─▶ Layout: which columns go where, what comes back          (layout, with a Dialect's names and types)
 //! batch ─▶ Connection::write ─▶ answers ─▶ receipt, output, rejects  (worker)
-//! end of the split ─▶ last part of the receipt ─▶ Connection::commit
+//! end of the split ─▶ last part of the receipt ─▶ Connection::commit ─ refused? ─▶ every row again (recheck)
 //! ```
 //!
 //! A kind of database is a [`Dialect`]: how its names are quoted and what its types can do; its statements; and a
@@ -18,6 +18,7 @@ mod keys;
 mod layout;
 mod notes;
 mod receipts;
+mod recheck;
 mod worker;
 
 pub(super) use self::{
@@ -25,5 +26,5 @@ pub(super) use self::{
     keys::{Create, Keys, ReceiptsKey, Returning, WriteMode},
     layout::{Dialect, Layout, Returned, Written},
     receipts::{OLD_RECEIPTS, Place, RECEIPTS, Receipts, taken_over},
-    worker::{Connection, TableWorker},
+    worker::{Commit, Connection, TableWorker},
 };

@@ -162,6 +162,12 @@ impl WorkerReceipts {
         }
     }
 
+    /// The rows of a split that has ended, and was not stored, come again.
+    pub(super) fn reopen(&mut self, split: SplitId) {
+        (self.at, self.ended) = (None, None);
+        self.enter(split);
+    }
+
     /// The split's rows are not kept, and no more come.
     pub(super) fn discard(&mut self) {
         self.at = None;

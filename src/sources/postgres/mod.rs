@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::reader::Reader;
+use super::ranges::Keys;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
@@ -224,7 +225,7 @@ impl Plan {
         Ok(check())
     }
 
-    /// The splits: ranges of the key in which about as many rows lie as a split is to have, if they lie evenly.
+    /// The splits: ranges of the key in which about as many rows lie as a split is to have.
     fn divide(&self, session: &Session) -> Result<Result<Vec<Split>, String>, ServiceError> {
         let Some(key) = &self.key else {
             return Ok(Ok(vec![Split { name: self.name.clone(), detail: Detail::Whole }]));
@@ -241,24 +242,26 @@ impl Plan {
         let (Some(first), Some(last)) = (row.get::<_, Option<i64>>(0), row.get::<_, Option<i64>>(1)) else {
             return Ok(Ok(Vec::new()));
         };
-        let splits = (rows.unsigned_abs()).div_ceil(self.split_rows).clamp(1, MAX_SPLITS);
-        Ok(Ok(ranges(first, last, splits).map(|(start, end)| self.split(key, start, end)).collect()))
+        let keys = Keys { first, last, rows: rows.unsigned_abs() };
+        let rows = keys.rows_each(self.split_rows, MAX_SPLITS);
+        let split = |(start, end)| self.split(key, start, end);
+        Ok(Ok(match keys.are_close() {
+            true => keys.even(rows).map(split).collect(),
+            false => keys.at(self.starts(session, key, rows)?).map(split).collect(),
+        }))
+    }
+
+    /// The key of the first row, and of each that many rows further on.
+    fn starts(&self, session: &Session, key: &str, rows: u64) -> Result<Vec<i64>, ServiceError> {
+        let numbered =
+            format!("select q.{key}::int8 as k, row_number() over (order by q.{key}) - 1 as n from {}", self.from);
+        let sql = format!("select k from ({numbered}) r where n % {rows} = 0 order by k");
+        Ok(session.ask(&sql, &[])?.iter().map(|row| row.get(0)).collect())
     }
 
     fn split(&self, key: &str, start: i64, end: i64) -> Split {
         Split { name: format!("{}, {key} {start} to {end}", self.name), detail: Detail::Keys { start, end } }
     }
-}
-
-/// At most so many ranges of equal width that make up `first..=last`.
-fn ranges(first: i64, last: i64, most: u64) -> impl Iterator<Item = (i64, i64)> {
-    let span = i128::from(last) - i128::from(first) + 1;
-    let width = (span + i128::from(most) - 1) / i128::from(most).max(1);
-    let starts = (0..most).map(move |i| i128::from(first) + i128::from(i) * width);
-    starts.take_while(move |start| *start <= i128::from(last)).map(move |start| {
-        let end = (start + width - 1).min(i128::from(last));
-        (start as i64, end as i64)
-    })
 }
 
 struct Postgres {

@@ -48,19 +48,6 @@ fn mistakes_are_found_offline() {
 }
 
 #[test]
-fn ranges_make_up_the_whole() {
-    let cases = [
-        (1, 10, 3, vec![(1, 4), (5, 8), (9, 10)]),
-        (5, 5, 1, vec![(5, 5)]),
-        (0, 1, 9, vec![(0, 0), (1, 1)]),
-        (i64::MIN, i64::MAX, 2, vec![(i64::MIN, -1), (0, i64::MAX)]),
-    ];
-    for (first, last, most, expected) in cases {
-        assert_eq!(ranges(first, last, most).collect::<Vec<_>>(), expected);
-    }
-}
-
-#[test]
 fn the_plan_says_how_it_reads() {
     let toml = "url = { env = 'A' }\ntable = 'public.t'\ncolumns = ['a int64']\nkey = 'a'";
     let notes = compiled(toml).map(|compiled| compiled.notes).unwrap();

@@ -20,6 +20,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::reader::Reader;
+use super::ranges::Keys;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
@@ -65,7 +66,7 @@ fn default_split_rows() -> NonZeroU64 {
     NonZeroU64::new(100_000).unwrap_or(NonZeroU64::MIN)
 }
 
-/// Row numbers may be far apart; more splits than this are not made.
+/// More splits than this are not listed: their ranges are made larger.
 const MAX_SPLITS: u64 = 10_000;
 
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
@@ -156,12 +157,11 @@ impl Source for Sqlite {
         };
         let table = plan.table(&connection, name)?;
         let Some(key) = &table.key else { return Ok(whole(table.name)) };
-        let sql = format!("SELECT min({0}), max({0}) FROM {1}", quote(key), quote(&table.name));
-        let range = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
-        let (Some(first), Some(last)) = range.map_err(|error| plan.failed(&error))? else {
-            return Ok(whole(table.name));
-        };
-        Ok(ranges(first, last, *split_rows).map(|(start, end)| keys(&table.name, key, start, end)).collect())
+        let ranges = plan.ranges(&connection, &table.name, key, *split_rows).map_err(|error| plan.failed(&error))?;
+        match ranges.is_empty() {
+            true => Ok(whole(table.name)),
+            false => Ok(ranges.into_iter().map(|(start, end)| keys(&table.name, key, start, end)).collect()),
+        }
     }
 
     /// The ranges are those that the run began with: rows that are new in one that was not read yet belong to this run,
@@ -190,15 +190,6 @@ impl Source for Sqlite {
 
 fn keys(table: &str, key: &str, start: i64, end: i64) -> Split {
     Split { name: format!("{table}, {key} {start} to {end}"), detail: Detail::Keys { start, end } }
-}
-
-/// The range from `first` to `last`, both included, in equal parts.
-fn ranges(first: i64, last: i64, rows: u64) -> impl Iterator<Item = (i64, i64)> {
-    let all = i128::from(last) - i128::from(first) + 1;
-    let parts = (all as u128).div_ceil(u128::from(rows)).clamp(1, u128::from(MAX_SPLITS)) as i128;
-    let bound = move |part: i128| i128::from(first) + all * part / parts;
-    // Both lie between `first` and `last`.
-    (0..parts).map(move |part| (bound(part) as i64, (bound(part + 1) - 1) as i64))
 }
 
 /// A table as it is.
@@ -253,6 +244,37 @@ impl Plan {
         primary.sort_by_key(|column| column.key);
         let primary = primary.into_iter().map(|column| column.name.clone()).collect();
         Ok(Table { name, key, primary })
+    }
+
+    /// The ranges of row numbers that are the splits; none where there is no row. Rows are counted only where the
+    /// numbers leave room for more than one split.
+    fn ranges(
+        &self,
+        connection: &Connection,
+        table: &str,
+        key: &str,
+        wanted: u64,
+    ) -> rusqlite::Result<Vec<(i64, i64)>> {
+        let (key, table) = (quote(key), quote(table));
+        // One state of the database for all questions.
+        let connection = connection.unchecked_transaction()?;
+        let sql = format!("SELECT min({key}), max({key}) FROM {table}");
+        let (Some(first), Some(last)) = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))? else {
+            return Ok(Vec::new());
+        };
+        let span = Keys { first, last, rows: 0 }.span();
+        if span <= u128::from(wanted) {
+            return Ok(vec![(first, last)]);
+        }
+        let rows = connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0))?;
+        let keys = Keys { first, last, rows: rows.unsigned_abs() };
+        let rows = keys.rows_each(wanted, MAX_SPLITS);
+        if keys.are_close() {
+            return Ok(keys.even(rows).collect());
+        }
+        let mut statement = connection.prepare(&format!("SELECT {key} FROM {table} ORDER BY {key}"))?;
+        let starts = statement.query_map([], |row| row.get(0))?.step_by(usize::try_from(rows).unwrap_or(usize::MAX));
+        Ok(keys.at(starts.collect::<rusqlite::Result<_>>()?).collect())
     }
 
     fn check_columns(&self, what: &str, names: &[String]) -> Result<(), Failure> {

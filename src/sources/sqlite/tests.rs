@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{KIND, ranges};
+use super::KIND;
 use crate::{
     batch::{Rejects, SplitId},
     failure::{Exit, Failure},
@@ -131,22 +131,6 @@ fn the_plan_says_what_is_read() {
 }
 
 #[test]
-fn ranges_cover_all_keys_once() {
-    let cases = [
-        (1, 10, 4, vec![(1, 3), (4, 6), (7, 10)]),
-        (1, 10, 10, vec![(1, 10)]),
-        (5, 5, 1, vec![(5, 5)]),
-        (-3, 2, 3, vec![(-3, -1), (0, 2)]),
-    ];
-    for (first, last, rows, expected) in cases {
-        assert_eq!(ranges(first, last, rows).collect::<Vec<_>>(), expected);
-    }
-    let all: Vec<_> = ranges(i64::MIN, i64::MAX, 1).collect();
-    assert_eq!((all.len(), all[0].0, all[9_999].1), (10_000, i64::MIN, i64::MAX));
-    assert!(all.windows(2).all(|pair| i128::from(pair[0].1) + 1 == i128::from(pair[1].0)));
-}
-
-#[test]
 fn a_table_is_divided_by_its_key() {
     let home = Home::new("split", NUMBERS);
     let keys = "table = 'T'\ncolumns = ['NAME string', 'id int32']\nsplit_rows = 4";
@@ -157,6 +141,28 @@ fn a_table_is_divided_by_its_key() {
     assert_eq!((rows.len(), rejects.len()), (10, 0));
     assert_eq!(rows[0], r#"0 1 {"NAME":"name 1","id":1}"#);
     assert_eq!(rows[9], r#"2 4 {"NAME":"name 10","id":10}"#);
+}
+
+#[test]
+fn keys_that_lie_far_apart_make_no_more_splits_than_their_rows_need() {
+    let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY);
+               INSERT INTO t VALUES (-9223372036854775808), (-5), (1), (2), (3), (1000000), (9223372036854775807);";
+    let home = Home::new("far", sql);
+    let names = |rows: u64| -> Vec<String> {
+        let keys = format!("table = 't'\ncolumns = ['id int64']\nsplit_rows = {rows}");
+        let names: Vec<String> = home.source(&keys).splits().expect("splits").into_iter().map(|s| s.name).collect();
+        assert_eq!(home.read(&keys).0.len(), 7, "{names:?}");
+        names
+    };
+    let expected = [
+        "t, id -9223372036854775808 to 0",
+        "t, id 1 to 2",
+        "t, id 3 to 9223372036854775806",
+        "t, id 9223372036854775807 to 9223372036854775807",
+    ];
+    assert_eq!(names(2), expected);
+    assert_eq!(names(1).len(), 7);
+    assert_eq!(names(7), ["t, id -9223372036854775808 to 9223372036854775807"]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn sinks_on_one_file_take_turns() {
                         assert_eq!(written.accepted, 40 + part as u64);
                         thread::yield_now();
                     }
-                    worker.commit_split(SplitId(split)).expect("an answer");
+                    worker.commit_split(SplitId(split), true).expect("an answer");
                 }
                 worker.commit().expect("committed");
             });
@@ -47,14 +47,14 @@ fn a_split_is_committed_once_no_sink_is_within_one() {
     let mut two = home.worker("table = \"two\"", &input).expect("a worker");
     one.write(&batch(&input, 0, 0, &people(1))).expect("written");
     two.write(&batch(&input, 0, 0, &people(2))).expect("written");
-    assert!(!one.commit_split(SplitId(0)).expect("an answer"), "the other is within its split");
+    assert!(!one.commit_split(SplitId(0), true).expect("an answer").durable, "the other is within its split");
     assert_eq!(count(&home, "one"), "0");
     // It may go on all the same: nothing waits for ever.
     one.write(&batch(&input, 1, 0, &people(3))).expect("written");
-    assert!(!two.commit_split(SplitId(0)).expect("an answer"));
-    assert!(one.commit_split(SplitId(1)).expect("an answer"));
+    assert!(!two.commit_split(SplitId(0), true).expect("an answer").durable);
+    assert!(one.commit_split(SplitId(1), true).expect("an answer").durable);
     assert_eq!([count(&home, "one"), count(&home, "two")], ["4", "2"]);
-    assert!(two.commit_split(SplitId(1)).expect("an answer"), "there is nothing left to commit");
+    assert!(two.commit_split(SplitId(1), true).expect("an answer").durable, "there is nothing left to commit");
     one.commit().expect("an answer");
     two.commit().expect("an answer");
 }
@@ -67,10 +67,10 @@ fn the_last_commit_waits_for_the_others() {
     let mut two = home.worker("table = \"two\"", &input).expect("a worker");
     one.write(&batch(&input, 0, 0, &people(1))).expect("written");
     two.write(&batch(&input, 0, 0, &people(2))).expect("written");
-    assert!(!one.commit_split(SplitId(0)).expect("an answer"));
+    assert!(!one.commit_split(SplitId(0), true).expect("an answer").durable);
     let waits = thread::spawn(move || one.commit().expect("an answer"));
     thread::sleep(Duration::from_millis(20));
-    assert!(two.commit_split(SplitId(0)).expect("an answer"));
+    assert!(two.commit_split(SplitId(0), true).expect("an answer").durable);
     waits.join().expect("no panic");
     assert_eq!([count(&home, "one"), count(&home, "two")], ["1", "2"]);
 }
@@ -84,7 +84,7 @@ fn a_sink_that_fails_takes_the_rows_of_the_others_with_it_and_they_hear_of_it() 
     let mut three = home.worker("table = \"three\"", &input).expect("a worker");
     one.write(&batch(&input, 0, 0, &people(1))).expect("written");
     two.write(&batch(&input, 0, 0, &people(2))).expect("written");
-    assert!(!one.commit_split(SplitId(0)).expect("an answer"));
+    assert!(!one.commit_split(SplitId(0), true).expect("an answer").durable);
     drop(two);
     let failure = refused(one.commit());
     assert!(failure.message.starts_with("rolled back with another sink of the same file: "), "{failure}");

@@ -57,7 +57,7 @@ fn keys_go_with_their_rows_whatever_the_way() {
         let written = worker.write(&batch(&input, 0, 0, &with_doubles())).expect("written");
         assert_eq!(written.accepted, 97, "{name}");
         assert!(written.bytes > 97 * 10, "{name}");
-        assert!(worker.commit_split(SplitId(0)).expect("committed"));
+        assert!(worker.commit_split(SplitId(0), true).expect("committed").durable);
         let expected = [4, 41, 100].map(|record| format!("{record} constraint UNIQUE constraint failed: t.name"));
         assert_eq!(rejects(&written), expected, "{name}");
         home.run("DELETE FROM t WHERE name = 'old'");
@@ -81,7 +81,7 @@ fn rows_of_two_batches_and_splits_get_keys_in_order() {
         assert!(!written.durable);
         keys.extend(output(&written).iter().map(|row| serde_json::from_str::<Json>(row).expect("JSON")["id"].clone()));
         if seq == 1 || split == 1 {
-            assert!(worker.commit_split(SplitId(split)).expect("committed"));
+            assert!(worker.commit_split(SplitId(split), true).expect("committed").durable);
         }
     }
     assert_eq!(keys, (1..=108).map(Json::from).collect::<Vec<_>>());
@@ -259,7 +259,7 @@ fn nothing_is_kept_of_what_was_not_committed() {
     let mut worker = home.worker("", &input).expect("a worker");
     worker.write(&rows()).expect("written");
     assert_eq!(count(), ["0"], "before the end of the split");
-    assert!(worker.commit_split(SplitId(0)).expect("an answer"));
+    assert!(worker.commit_split(SplitId(0), true).expect("an answer").durable);
     assert_eq!(count(), ["40"], "after it");
     worker.commit().expect("an answer");
     assert_eq!(home.folder.names(), ["a.db"], "closed with the last commit, nothing beside it");
@@ -281,7 +281,7 @@ fn moments_are_written_as_the_spec_says() {
         let mut worker = home.worker(keys, &input).expect("a worker");
         let written = worker.write(&batch(&input, 0, 0, &rows)).expect("written");
         assert_eq!(written.accepted, 2, "{keys}");
-        worker.commit_split(SplitId(0)).expect("committed");
+        worker.commit_split(SplitId(0), true).expect("committed").durable;
         // The database's own function gives the same text, where there is no fraction.
         assert_eq!(home.ask("SELECT m, n, datetime(m) = m FROM t ORDER BY rowid"), expected, "{keys}");
     }
