@@ -13,6 +13,7 @@ mod exits;
 mod expressions;
 mod files;
 mod full_disk;
+mod guides;
 mod house;
 mod imdb;
 mod invalid;
