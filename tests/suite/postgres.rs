@@ -523,7 +523,7 @@ fn a_table_is_read_in_ranges_of_its_key() {
         assert_eq!(database.work.read("out.tsv"), expected, "{concurrency}");
         let splits = report["splits"]["list"].as_array().unwrap();
         let names: Vec<_> = splits.iter().map(|split| split["name"].as_str().unwrap()).collect();
-        let ranges = ["-3500 to -1752", "-1751 to -3", "-2 to 1746", "1747 to 3493"];
+        let ranges = ["-3500 to -1401", "-1400 to 699", "700 to 2799", "2800 to 3493"];
         assert_eq!(names, ranges.map(|range| format!("table `t`, \"id\" {range}")));
     }
     database.ask("truncate t");
