@@ -101,14 +101,19 @@ impl TlsStream {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let connection = ClientConnection::new(Arc::clone(&tls.0), name).map_err(io::Error::other)?;
         let mut greeting = TlsStream { connection, stream };
-        while greeting.connection.is_handshaking() {
+        greeting.finish_greeting(deadline).map_err(|error| if is_no_tls(&error) { no_tls(&error) } else { error })?;
+        Ok(greeting)
+    }
+
+    fn finish_greeting(&mut self, deadline: Instant) -> io::Result<()> {
+        while self.connection.is_handshaking() {
             let left = remaining(deadline)?;
-            unless_late(match greeting.connection.wants_write() {
-                true => greeting.limit_writes(left).and_then(|()| greeting.push()),
-                false => greeting.limit_reads(left).and_then(|()| greeting.pull()),
+            unless_late(match self.connection.wants_write() {
+                true => self.limit_writes(left).and_then(|()| self.push()),
+                false => self.limit_reads(left).and_then(|()| self.pull()),
             })?;
         }
-        Ok(greeting)
+        Ok(())
     }
 
     /// Writes some of what is encrypted.
@@ -175,6 +180,16 @@ impl Transport for TlsStream {
     fn limit_writes(&self, wait: Duration) -> io::Result<()> {
         self.stream.limit_writes(wait)
     }
+}
+
+/// Is what a server said to a greeting no TLS at all?
+fn is_no_tls(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::InvalidMessage(_)))
+}
+
+fn no_tls(error: &io::Error) -> io::Error {
+    io::Error::other(format!("the server does not speak TLS at this address ({error})"))
 }
 
 /// Does one side not accept the other's certificate, or its kind of TLS? Trying again would not help.

@@ -36,6 +36,7 @@ mod restarts;
 mod resume;
 mod running;
 mod sample_tables;
+mod secrets;
 mod servers;
 mod statements;
 #[cfg(feature = "failpoints")]

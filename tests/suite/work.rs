@@ -98,6 +98,11 @@ impl Work {
         names
     }
 
+    /// What stands in all files of the folder and of those below it, but in those of these names.
+    pub fn texts(&self, except: &[&str]) -> String {
+        texts(&self.root, except)
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
         command.args(args).current_dir(&self.root).env("NO_COLOR", "1");
@@ -127,6 +132,19 @@ impl Work {
         let ran = self.expect(code, &args);
         serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
     }
+}
+
+fn texts(folder: &Path, except: &[&str]) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all += &texts(&path, except);
+        } else if path.is_file() && !except.contains(&path.file_name().unwrap().to_str().unwrap()) {
+            all += &String::from_utf8_lossy(&fs::read(&path).unwrap());
+        }
+    }
+    all
 }
 
 impl Drop for Work {
