@@ -16,7 +16,10 @@ use ::parquet::{
     },
     basic::{ConvertedType, LogicalType, Type as Physical},
     errors::ParquetError,
-    file::{metadata::ParquetMetaData, reader::ChunkReader},
+    file::{
+        metadata::{ColumnChunkMetaData, ParquetMetaData},
+        reader::ChunkReader,
+    },
     schema::types::Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
@@ -268,7 +271,12 @@ impl Projection {
         let group = self.metadata().row_group(group);
         let rows = group.num_rows().max(1) as u64;
         let chunks = group.columns().iter().enumerate().filter(|(leaf, _)| self.mask.leaf_included(*leaf));
-        let unpacked: u64 = chunks.map(|(_, chunk)| chunk.uncompressed_size().max(0) as u64).sum();
+        // A value of a fixed length takes that, however often it stands in a dictionary that the file has once.
+        let size = |chunk: &ColumnChunkMetaData| {
+            let fixed = u64::try_from(chunk.column_descr().type_length()).unwrap_or(0).saturating_mul(rows);
+            fixed.max(chunk.uncompressed_size().max(0) as u64)
+        };
+        let unpacked = chunks.map(|(_, chunk)| size(chunk)).fold(0, u64::saturating_add);
         let fixed = self.schema.fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(16) as u64);
         unpacked / rows + fixed.sum::<u64>().max(1)
     }
@@ -423,10 +431,24 @@ fn hint(found: &DataType, note: Note, wanted: &ColumnType) -> DataType {
             let of = hint(item.data_type(), note, wanted);
             DataType::List(Arc::new(item.as_ref().clone().with_data_type(of)))
         }
+        (nested, ColumnType::Json) if nested.is_nested() => viewed(nested),
         (DataType::Timestamp(TimeUnit::Nanosecond, None), ColumnType::Timestamp) if note == Note::Int96 => {
             DataType::Timestamp(TimeUnit::Microsecond, None)
         }
         (other, _) => other.clone(),
+    }
+}
+
+/// The type with views of text and bytes in it, so that a value that many rows have is held once.
+fn viewed(found: &DataType) -> DataType {
+    let field = |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(viewed(field.data_type())));
+    match found {
+        DataType::Utf8 => DataType::Utf8View,
+        DataType::Binary => DataType::BinaryView,
+        DataType::List(item) => DataType::List(field(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
+        DataType::Map(entry, sorted) => DataType::Map(field(entry), *sorted),
+        other => other.clone(),
     }
 }
 
