@@ -21,7 +21,7 @@ pub mod scalar;
 mod types;
 
 pub(crate) use types::with_scalars;
-pub use types::{Column, ColumnType, Schema, TypeError};
+pub use types::{Column, ColumnType, Family, Schema, TypeError};
 
 /// Why a value or record was refused: a short fixed word that reports count by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

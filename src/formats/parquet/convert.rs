@@ -86,42 +86,61 @@ pub(super) struct Made {
 impl Step {
     /// The way from one type to another, if there is one.
     pub(super) fn find(from: &DataType, note: Note, to: &ColumnType) -> Option<Step> {
+        use ColumnType::*;
         use DataType as D;
         let target = to.to_arrow();
-        let step = match (from, to) {
-            (D::Null, _) => Step::Nothing(target),
-            (D::List(item), ColumnType::List(to)) => {
-                Step::List(Box::new(Step::find(item.data_type(), note, to)?), Arc::new(to.item_field()))
-            }
-            (D::List(_) | D::Struct(_) | D::Map(..), ColumnType::Json) => Step::Text,
-            (D::Utf8View, ColumnType::Json) => Step::Json,
-            (D::Utf8View, ColumnType::Binary) => Step::Bytes,
-            (D::BinaryView, ColumnType::String) => Step::Utf8,
-            (D::BinaryView, ColumnType::Json) => Step::JsonBytes,
-            (D::FixedSizeBinary(_), ColumnType::Binary) => Step::Fixed,
-            (D::FixedSizeBinary(16), ColumnType::String) if note == Note::Uuid => Step::Uuid,
-            (D::Decimal128(..) | D::Decimal256(..), ColumnType::Float64) => Step::Kernel(target),
-            (D::Decimal128(_, 0) | D::Decimal256(_, 0), to) if to.is_integer() => Step::Kernel(target),
-            (D::Decimal128(..) | D::Decimal256(..), ColumnType::String) => Step::Shown,
-            (D::Time32(_) | D::Time64(_) | D::Interval(_), ColumnType::String) => Step::Shown,
-            (D::Timestamp(from, zone), ColumnType::Timestamp | ColumnType::TimestampNs) => {
-                let D::Timestamp(to, _) = target else { return None };
-                match (*from == to, zone) {
+        if *from == D::Null {
+            return Some(Step::Nothing(target));
+        }
+        let same = *from == target;
+        let whole = matches!(from, D::Decimal128(_, 0) | D::Decimal256(_, 0));
+        Some(match to {
+            List(to) => match from {
+                D::List(item) => {
+                    Step::List(Box::new(Step::find(item.data_type(), note, to)?), Arc::new(to.item_field()))
+                }
+                _ => return None,
+            },
+            Json => match from {
+                D::List(_) | D::Struct(_) | D::Map(..) => Step::Text,
+                D::Utf8View => Step::Json,
+                D::BinaryView => Step::JsonBytes,
+                _ => return None,
+            },
+            Binary => match from {
+                D::Utf8View => Step::Bytes,
+                D::FixedSizeBinary(_) => Step::Fixed,
+                _ => return same.then_some(Step::Same),
+            },
+            String => match from {
+                D::BinaryView => Step::Utf8,
+                D::FixedSizeBinary(16) if note == Note::Uuid => Step::Uuid,
+                D::Decimal128(..) | D::Decimal256(..) | D::Time32(_) | D::Time64(_) | D::Interval(_) => Step::Shown,
+                _ => return same.then_some(Step::Same),
+            },
+            Timestamp | TimestampNs => match (from, target) {
+                (D::Timestamp(from, zone), D::Timestamp(to, _)) => match (*from == to, zone) {
                     (true, None) => Step::Same,
                     (true, Some(_)) => Step::Zone,
                     (false, _) => Step::Time(*from, to),
-                }
-            }
-            (D::Date32, ColumnType::Timestamp) => Step::Days(TimeUnit::Microsecond),
-            (D::Date32, ColumnType::TimestampNs) => Step::Days(TimeUnit::Nanosecond),
-            (from, _) if *from == target => Step::Same,
-            (from, to) if from.is_integer() && to.is_integer() => Step::Kernel(target),
-            (from, ColumnType::Float32 | ColumnType::Float64) if from.is_integer() => Step::Exact(target),
-            (D::Float16, ColumnType::Float32 | ColumnType::Float64) => Step::Kernel(target),
-            (D::Float32, ColumnType::Float64) => Step::Kernel(target),
-            _ => return None,
-        };
-        Some(step)
+                },
+                (D::Date32, D::Timestamp(to, _)) => Step::Days(to),
+                _ => return None,
+            },
+            Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => match from {
+                _ if same => Step::Same,
+                from if from.is_integer() || whole => Step::Kernel(target),
+                _ => return None,
+            },
+            Float32 | Float64 => match from {
+                _ if same => Step::Same,
+                from if from.is_integer() => Step::Exact(target),
+                D::Float16 => Step::Kernel(target),
+                D::Decimal128(..) | D::Decimal256(..) | D::Float32 if *to == Float64 => Step::Kernel(target),
+                _ => return None,
+            },
+            Bool | Date => return same.then_some(Step::Same),
+        })
     }
 
     /// Takes the step. With `drop_items`, bad items of lists are left out of them.
