@@ -16,6 +16,7 @@ mod layout;
 mod page;
 mod size;
 mod thrift;
+mod types;
 
 pub use self::{
     amend::amended,

@@ -75,6 +75,28 @@ pub(crate) fn takes(to: &Type, column_type: &ColumnType) -> bool {
     }
 }
 
+/// The server's type for a column that is made.
+pub(crate) fn declared(column_type: &ColumnType) -> String {
+    match column_type {
+        ColumnType::Bool => "boolean",
+        ColumnType::Int8 | ColumnType::UInt8 | ColumnType::Int16 => "smallint",
+        ColumnType::UInt16 | ColumnType::Int32 => "integer",
+        ColumnType::UInt32 | ColumnType::Int64 => "bigint",
+        ColumnType::UInt64 => "numeric(20, 0)",
+        ColumnType::Float32 => "real",
+        ColumnType::Float64 => "double precision",
+        ColumnType::String => "text",
+        ColumnType::Binary => "bytea",
+        ColumnType::Date => "date",
+        ColumnType::Timestamp | ColumnType::TimestampNs => "timestamp",
+        ColumnType::Json => "jsonb",
+        // The server's arrays of arrays are rectangles; lists of lists need not be.
+        ColumnType::List(item) if matches!(**item, ColumnType::List(_)) => "jsonb",
+        ColumnType::List(item) => return format!("{}[]", declared(item)),
+    }
+    .to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
 use arrow_select::filter::filter;
 
 use crate::values::{
-    ColumnType, RejectCode,
+    RejectCode,
     cell::Unfit,
     foreign, hex,
     json::{
@@ -23,21 +23,6 @@ use crate::values::{
         write::{JsonCells, Rule},
     },
 };
-
-/// What a file says of a column beyond its type in Arrow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Note {
-    #[default]
-    None,
-    /// Text that is JSON.
-    Json,
-    /// Bytes that are the text of one of some names.
-    Enum,
-    /// Sixteen bytes that are a UUID.
-    Uuid,
-    /// A timestamp in the old form of 96 bits.
-    Int96,
-}
 
 /// How values of one type become those of another.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,65 +69,6 @@ pub(super) struct Made {
 }
 
 impl Step {
-    /// The way from one type to another, if there is one.
-    pub(super) fn find(from: &DataType, note: Note, to: &ColumnType) -> Option<Step> {
-        use ColumnType::*;
-        use DataType as D;
-        let target = to.to_arrow();
-        if *from == D::Null {
-            return Some(Step::Nothing(target));
-        }
-        let same = *from == target;
-        let whole = matches!(from, D::Decimal128(_, 0) | D::Decimal256(_, 0));
-        Some(match to {
-            List(to) => match from {
-                D::List(item) => {
-                    Step::List(Box::new(Step::find(item.data_type(), note, to)?), Arc::new(to.item_field()))
-                }
-                _ => return None,
-            },
-            Json => match from {
-                D::List(_) | D::Struct(_) | D::Map(..) => Step::Text,
-                D::Utf8View => Step::Json,
-                D::BinaryView => Step::JsonBytes,
-                _ => return None,
-            },
-            Binary => match from {
-                D::Utf8View => Step::Bytes,
-                D::FixedSizeBinary(_) => Step::Fixed,
-                _ => return same.then_some(Step::Same),
-            },
-            String => match from {
-                D::BinaryView => Step::Utf8,
-                D::FixedSizeBinary(16) if note == Note::Uuid => Step::Uuid,
-                D::Decimal128(..) | D::Decimal256(..) | D::Time32(_) | D::Time64(_) | D::Interval(_) => Step::Shown,
-                _ => return same.then_some(Step::Same),
-            },
-            Timestamp | TimestampNs => match (from, target) {
-                (D::Timestamp(from, zone), D::Timestamp(to, _)) => match (*from == to, zone) {
-                    (true, None) => Step::Same,
-                    (true, Some(_)) => Step::Zone,
-                    (false, _) => Step::Time(*from, to),
-                },
-                (D::Date32, D::Timestamp(to, _)) => Step::Days(to),
-                _ => return None,
-            },
-            Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => match from {
-                _ if same => Step::Same,
-                from if from.is_integer() || whole => Step::Kernel(target),
-                _ => return None,
-            },
-            Float32 | Float64 => match from {
-                _ if same => Step::Same,
-                from if from.is_integer() => Step::Exact(target),
-                D::Float16 => Step::Kernel(target),
-                D::Decimal128(..) | D::Decimal256(..) | D::Float32 if *to == Float64 => Step::Kernel(target),
-                _ => return None,
-            },
-            Bool | Date => return same.then_some(Step::Same),
-        })
-    }
-
     /// Takes the step. With `drop_items`, bad items of lists are left out of them.
     pub(super) fn apply(&self, array: &ArrayRef, drop_items: bool) -> Result<Made, ArrowError> {
         let made: ArrayRef = match self {
