@@ -8,7 +8,7 @@ mod reject;
 pub use origin::{Block, Origin, Position, Raw, SplitId};
 pub use reject::{Reject, Rejects};
 
-pub use crate::values::{Column, ColumnType, RejectCode, Schema, TypeError};
+pub use crate::values::{Column, ColumnType, Family, RejectCode, Schema, TypeError};
 
 use std::{collections::HashSet, sync::Arc};
 

@@ -4,7 +4,7 @@ use sqlparser::ast::{DuplicateTreatment, Expr as Ast, FunctionArg, FunctionArgEx
 
 use super::{Expr, ExprError, bind, parse, places::Places};
 use crate::{
-    batch::{ColumnType, Schema},
+    batch::{ColumnType, Family, Schema},
     jobspec::nearest,
 };
 
@@ -137,7 +137,10 @@ impl AggregateCall {
 impl Aggregate {
     /// What it needs, where it cannot be applied to values of this type.
     fn refuses(self, column_type: &ColumnType) -> Option<&'static str> {
-        let ordered = !matches!(column_type, ColumnType::List(_) | ColumnType::Json);
+        let ordered = match column_type.family() {
+            Family::Truth | Family::Integer | Family::Float | Family::Time | Family::Text | Family::Bytes => true,
+            Family::Json | Family::List(_) => false,
+        };
         match self {
             Aggregate::Sum | Aggregate::Avg | Aggregate::Stddev => {
                 (!column_type.is_number()).then_some("`sum`, `avg` and `stddev` need a number")

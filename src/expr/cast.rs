@@ -11,7 +11,7 @@ use arrow_buffer::NullBuffer;
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
 
-use crate::batch::ColumnType;
+use crate::batch::{ColumnType, Family};
 
 use super::{
     lists, text,
@@ -22,7 +22,7 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// May a value of type `from` be cast to `to`?
 pub(super) fn allowed(from: &ColumnType, to: &ColumnType) -> bool {
-    use ColumnType::{Binary, Bool, Date, Json, List, String, Timestamp, TimestampNs};
+    use ColumnType::{Binary, Date, Json, List, String, Timestamp, TimestampNs};
     match (from, to) {
         (from, to) if from == to => true,
         (List(from), List(to)) => allowed(from, to),
@@ -31,8 +31,17 @@ pub(super) fn allowed(from: &ColumnType, to: &ColumnType) -> bool {
         (List(_), _) | (_, List(_)) => false,
         (String, _) | (_, String) => true,
         (Binary | Json, _) | (_, Binary | Json) => false,
+        // What is a time of another kind is not one of these.
         (Date | Timestamp | TimestampNs, Date | Timestamp | TimestampNs) => true,
-        (from, to) => (from.is_number() || *from == Bool) && (to.is_number() || *to == Bool),
+        (from, to) => is_numeric(from) && is_numeric(to),
+    }
+}
+
+/// Is it a number, or true or false, which stand for one and zero?
+fn is_numeric(column_type: &ColumnType) -> bool {
+    match column_type.family() {
+        Family::Truth | Family::Integer | Family::Float => true,
+        Family::Time | Family::Text | Family::Bytes | Family::Json | Family::List(_) => false,
     }
 }
 

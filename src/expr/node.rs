@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use arrow_array::{Array, ArrayRef, cast::AsArray, new_null_array};
 
-use crate::batch::ColumnType;
+use crate::batch::{ColumnType, Family};
 
 use super::{
     arithmetic::Operator, compare::Comparison, functions::Function, like::Pattern, quoted::Quoted, regexp::Regexp,
@@ -331,16 +331,16 @@ fn write_literal(f: &mut fmt::Formatter<'_>, value: &ArrayRef, column_type: &Col
         return write!(f, "] as {})", Sql(column_type));
     }
     let shown = text::one(value, 0);
-    match column_type {
-        ColumnType::String => write!(f, "{}", Quoted(&shown)),
-        ColumnType::Date | ColumnType::Timestamp => write!(f, "{column_type} {}", Quoted(&shown)),
-        ColumnType::Float32 | ColumnType::Float64 if shown.ends_with(['n', 'f']) => {
+    match column_type.family() {
+        Family::Text => write!(f, "{}", Quoted(&shown)),
+        Family::Time if matches!(column_type, ColumnType::Date | ColumnType::Timestamp) => {
+            write!(f, "{column_type} {}", Quoted(&shown)) // SQL has literals of these
+        }
+        Family::Float if shown.ends_with(['n', 'f']) => {
             write!(f, "cast('{shown}' as {column_type})") // nan and inf
         }
-        ColumnType::Json | ColumnType::Binary | ColumnType::TimestampNs => {
-            write!(f, "cast({} as {column_type})", Quoted(&shown))
-        }
-        _ => f.write_str(&shown),
+        Family::Json | Family::Bytes | Family::Time => write!(f, "cast({} as {column_type})", Quoted(&shown)),
+        Family::Truth | Family::Integer | Family::Float | Family::List(_) => f.write_str(&shown),
     }
 }
 

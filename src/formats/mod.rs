@@ -28,7 +28,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    batch::{Batch, Block, ColumnType, Origin, Position, Reject, RejectCode, Rejects, SplitId},
+    batch::{Batch, Block, ColumnType, Family, Origin, Position, Reject, RejectCode, Rejects, SplitId},
     failure::Failure,
 };
 
@@ -63,11 +63,12 @@ impl Format {
     /// Can a value of this type be written in it? Text formats other than JSON have no way to nest lists, and JSON
     /// is full of what separates items.
     pub fn holds(self, column_type: &ColumnType) -> bool {
-        match column_type {
-            ColumnType::List(item) if !matches!(self, Format::Ndjson | Format::Parquet) => {
-                !matches!(**item, ColumnType::List(_) | ColumnType::Json)
+        match column_type.family() {
+            Family::List(item) if !matches!(self, Format::Ndjson | Format::Parquet) => {
+                !matches!(item.family(), Family::List(_) | Family::Json)
             }
-            _ => true,
+            Family::Truth | Family::Integer | Family::Float | Family::Time => true,
+            Family::Text | Family::Bytes | Family::Json | Family::List(_) => true,
         }
     }
 }

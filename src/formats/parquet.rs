@@ -13,14 +13,18 @@ mod convert;
 mod encode;
 mod footer;
 mod layout;
+mod page;
 mod size;
+mod thrift;
+mod types;
 
 pub use self::{
     amend::amended,
     encode::{CREATED_BY, PageCodec, ParquetEncoder, ParquetStyle},
-    footer::{check_depth, is_encrypted},
+    footer::{check_depth, is_encrypted, sifted},
     layout::{Layout, Projection, Refused, Rows},
-    size::{compact, row_bytes},
+    page::{Look, PageHeader},
+    size::{compact, parts, row_bytes},
 };
 
 use ::parquet::errors::ParquetError;

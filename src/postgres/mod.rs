@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub(crate) use self::{
     session::{Param, Server, Session},
-    types::{gives, takes, wire_type},
+    types::{declared, gives, takes, wire_type},
     url::Url,
     values::{Raw, Values},
 };

@@ -2,65 +2,99 @@
 
 use tokio_postgres::types::{Kind, Type};
 
-use crate::batch::ColumnType;
+use crate::values::{ColumnType, Family};
 
 /// The type that a statement casts a column to, so that it comes in the form expected here. There is none for
 /// lists of lists.
 pub(crate) fn wire_type(column_type: &ColumnType) -> Option<String> {
-    use ColumnType::{Binary, Bool, Date, Float32, Float64, Json, List, String, Timestamp, TimestampNs, UInt64};
-    Some(match column_type {
-        Bool => "boolean".to_owned(),
-        UInt64 | String | Json => "text".to_owned(),
-        Float32 | Float64 => "float8".to_owned(),
-        Binary => "bytea".to_owned(),
-        Date => "date".to_owned(),
-        Timestamp | TimestampNs => "timestamp".to_owned(),
-        List(item) if matches!(**item, List(_)) => return None,
-        List(item) => format!("{}[]", wire_type(item)?),
-        _ => "int8".to_owned(),
-    })
+    use ColumnType::*;
+    let name = match column_type {
+        Bool => "boolean",
+        // The server's integers end before it does.
+        UInt64 | String | Json => "text",
+        Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 => "int8",
+        Float32 | Float64 => "float8",
+        Binary => "bytea",
+        Date => "date",
+        Timestamp | TimestampNs => "timestamp",
+        List(item) => match item.family() {
+            Family::List(_) => return None,
+            _ => return Some(format!("{}[]", wire_type(item)?)),
+        },
+    };
+    Some(name.to_owned())
 }
 
 /// Can a column of the server's type be read as this type?
 pub(crate) fn gives(from: &Type, column_type: &ColumnType) -> bool {
-    let integer = matches!(from.name(), "int2" | "int4" | "int8");
-    match (from.kind(), column_type) {
-        (Kind::Domain(base), _) => gives(base, column_type),
-        (_, ColumnType::String) => true,
-        (Kind::Array(item), ColumnType::List(wanted)) => gives(item, wanted),
-        (Kind::Array(_), _) | (_, ColumnType::List(_)) => false,
-        (_, ColumnType::Bool) => from.name() == "bool",
-        (_, ColumnType::UInt64) => integer || from.name() == "numeric",
-        (_, wanted) if wanted.is_integer() => integer,
-        (_, wanted) if wanted.is_number() => integer || matches!(from.name(), "float4" | "float8" | "numeric"),
-        (_, ColumnType::Binary) => from.name() == "bytea",
-        (_, ColumnType::Date) => from.name() == "date",
-        (_, ColumnType::Json) => matches!(from.name(), "json" | "jsonb"),
-        (_, _) => matches!(from.name(), "timestamp" | "timestamptz" | "date"),
+    use ColumnType::*;
+    if let Kind::Domain(base) = from.kind() {
+        return gives(base, column_type);
+    }
+    // An array has a name of its own.
+    let is = |names: &[&str]| names.contains(&from.name());
+    let integer = is(&["int2", "int4", "int8"]);
+    match column_type {
+        String => true,
+        List(wanted) => matches!(from.kind(), Kind::Array(item) if gives(item, wanted)),
+        Bool => is(&["bool"]),
+        Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 => integer,
+        UInt64 => integer || is(&["numeric"]),
+        Float32 | Float64 => integer || is(&["float4", "float8", "numeric"]),
+        Binary => is(&["bytea"]),
+        Date => is(&["date"]),
+        Timestamp | TimestampNs => is(&["timestamp", "timestamptz", "date"]),
+        Json => is(&["json", "jsonb"]),
     }
 }
 
 /// Can a column of the server's type take values of this type?
 pub(crate) fn takes(to: &Type, column_type: &ColumnType) -> bool {
-    let number = matches!(to.name(), "float4" | "float8" | "numeric");
-    match (to.kind(), column_type) {
-        (Kind::Domain(base), _) => takes(base, column_type),
+    use ColumnType::*;
+    if let Kind::Domain(base) = to.kind() {
+        return takes(base, column_type);
+    }
+    let is = |names: &[&str]| names.contains(&to.name());
+    let number = is(&["float4", "float8", "numeric"]);
+    match column_type {
         // The server's own input reads text into whatever it is, and says where it cannot. In bytes it would take
         // backslashes for something else, without a word.
-        (_, ColumnType::String) => to.name() != "bytea",
-        (_, ColumnType::List(item)) if matches!(**item, ColumnType::List(_)) => {
-            matches!(to.name(), "json" | "jsonb")
-        }
-        (Kind::Array(to), ColumnType::List(item)) => takes(to, item),
-        (Kind::Array(_), _) | (_, ColumnType::List(_)) => false,
-        (_, ColumnType::Bool) => to.name() == "bool",
-        (_, given) if given.is_integer() => number || matches!(to.name(), "int2" | "int4" | "int8"),
-        (_, given) if given.is_number() => number,
-        (_, ColumnType::Binary) => to.name() == "bytea",
-        (_, ColumnType::Date) => matches!(to.name(), "date" | "timestamp" | "timestamptz"),
-        (_, ColumnType::Timestamp | ColumnType::TimestampNs) => matches!(to.name(), "timestamp" | "timestamptz"),
-        (_, _) => matches!(to.name(), "json" | "jsonb" | "text" | "varchar"),
+        String => !is(&["bytea"]),
+        List(item) => match (item.family(), to.kind()) {
+            (Family::List(_), _) => is(&["json", "jsonb"]),
+            (_, Kind::Array(to)) => takes(to, item),
+            (_, _) => false,
+        },
+        Bool => is(&["bool"]),
+        Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => number || is(&["int2", "int4", "int8"]),
+        Float32 | Float64 => number,
+        Binary => is(&["bytea"]),
+        Date => is(&["date", "timestamp", "timestamptz"]),
+        Timestamp | TimestampNs => is(&["timestamp", "timestamptz"]),
+        Json => is(&["json", "jsonb", "text", "varchar"]),
     }
+}
+
+/// The server's type for a column that is made.
+pub(crate) fn declared(column_type: &ColumnType) -> String {
+    match column_type {
+        ColumnType::Bool => "boolean",
+        ColumnType::Int8 | ColumnType::UInt8 | ColumnType::Int16 => "smallint",
+        ColumnType::UInt16 | ColumnType::Int32 => "integer",
+        ColumnType::UInt32 | ColumnType::Int64 => "bigint",
+        ColumnType::UInt64 => "numeric(20, 0)",
+        ColumnType::Float32 => "real",
+        ColumnType::Float64 => "double precision",
+        ColumnType::String => "text",
+        ColumnType::Binary => "bytea",
+        ColumnType::Date => "date",
+        ColumnType::Timestamp | ColumnType::TimestampNs => "timestamp",
+        ColumnType::Json => "jsonb",
+        // The server's arrays of arrays are rectangles; lists of lists need not be.
+        ColumnType::List(item) if matches!(**item, ColumnType::List(_)) => "jsonb",
+        ColumnType::List(item) => return format!("{}[]", declared(item)),
+    }
+    .to_owned()
 }
 
 #[cfg(test)]

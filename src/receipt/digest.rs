@@ -4,7 +4,7 @@
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::Field;
 
-use crate::values::{cell::Cell, json};
+use crate::values::{cell::Cell, json, scalar::Scalar, with_scalars};
 
 /// Odd numbers without a pattern: digits of the square roots of 2, 3, 5 and 7.
 const KEYS: [u64; 4] = [0x6a09_e667_f3bc_c909, 0xbb67_ae85_84ca_a73b, 0x3c6e_f372_fe94_f82b, 0xa54f_f53a_5f1d_36f1];
@@ -66,44 +66,34 @@ pub(super) fn rows(records: &RecordBatch) -> Vec<u128> {
     digests.into_iter().map(Digest::value).collect()
 }
 
-/// Adds a column's values.
-fn add(field: &Field, column: &ArrayRef, digests: &mut [Digest]) {
-    macro_rules! each {
-        ($value:expr) => {
-            match column.nulls().filter(|nulls| nulls.null_count() > 0) {
-                None => digests.iter_mut().enumerate().for_each(|(row, digest)| $value(row, digest)),
-                Some(nulls) => digests.iter_mut().enumerate().for_each(|(row, digest)| match nulls.is_null(row) {
-                    true => digest.word(KEYS[2]),
-                    false => $value(row, digest),
+macro_rules! add {
+    ([$($text:literal $name:ident $family:ident $arrow:ident ($array:pat)),*]) => {
+        /// Adds a column's values.
+        fn add(field: &Field, column: &ArrayRef, digests: &mut [Digest]) {
+            match Cell::new(column) {
+                $(Cell::$name(values) => each(column, digests, |row, digest| {
+                    digest.word(<arrow_array::types::$arrow as Scalar>::bits(values.value(row)));
+                }),)*
+                Cell::Bool(values) => each(column, digests, |row, digest| digest.word(u64::from(values.value(row)))),
+                Cell::String(values) => each(column, digests, |row, digest| digest.bytes(values.value(row).as_bytes())),
+                Cell::Binary(values) => each(column, digests, |row, digest| digest.bytes(values.value(row))),
+                Cell::List(..) | Cell::Other => each(column, digests, |row, digest| {
+                    digest.bytes(json::value(field, column, row).as_bytes());
                 }),
             }
-        };
-    }
-    macro_rules! number {
-        ($values:ident, $of:expr) => {
-            each!(|row: usize, digest: &mut Digest| digest.word($of($values.value(row))))
-        };
-    }
-    match Cell::new(column) {
-        Cell::Bool(values) => number!(values, u64::from),
-        Cell::Int8(values) => number!(values, |value| i64::from(value) as u64),
-        Cell::Int16(values) => number!(values, |value| i64::from(value) as u64),
-        Cell::Int32(values) => number!(values, |value| i64::from(value) as u64),
-        Cell::Int64(values) => number!(values, |value: i64| value as u64),
-        Cell::UInt8(values) => number!(values, u64::from),
-        Cell::UInt16(values) => number!(values, u64::from),
-        Cell::UInt32(values) => number!(values, u64::from),
-        Cell::UInt64(values) => number!(values, |value| value),
-        Cell::Float32(values) => number!(values, |value: f32| u64::from(value.to_bits())),
-        Cell::Float64(values) => number!(values, f64::to_bits),
-        Cell::Date(values) => number!(values, |value| i64::from(value) as u64),
-        Cell::Timestamp(values) => number!(values, |value: i64| value as u64),
-        Cell::TimestampNs(values) => number!(values, |value: i64| value as u64),
-        Cell::String(values) => each!(|row: usize, digest: &mut Digest| digest.bytes(values.value(row).as_bytes())),
-        Cell::Binary(values) => each!(|row: usize, digest: &mut Digest| digest.bytes(values.value(row))),
-        Cell::List(..) | Cell::Other => {
-            each!(|row: usize, digest: &mut Digest| digest.bytes(json::value(field, column, row).as_bytes()));
         }
+    };
+}
+with_scalars!([add]);
+
+/// Adds the value of each row that has one.
+fn each(column: &ArrayRef, digests: &mut [Digest], value: impl Fn(usize, &mut Digest)) {
+    match column.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => digests.iter_mut().enumerate().for_each(|(row, digest)| value(row, digest)),
+        Some(nulls) => digests.iter_mut().enumerate().for_each(|(row, digest)| match nulls.is_null(row) {
+            true => digest.word(KEYS[2]),
+            false => value(row, digest),
+        }),
     }
 }
 

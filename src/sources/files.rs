@@ -66,9 +66,9 @@ fn build(mut spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn 
     let at = context.path.key("columns");
     let schema = columns::schema(spec.columns(), &at, context.problems);
     let schema = schema.filter(|_| context.problems.iter().count() == before)?;
-    let (batch, max_record) = (context.batch, context.max_record_bytes);
+    let (batch, max_record, memory) = (context.batch, context.max_record_bytes, context.memory);
     let shape = spec.shape(inferred);
-    let plan = Arc::new(Plan { spec, schema: schema.clone(), batch, max_record, inferred, shape });
+    let plan = Arc::new(Plan { spec, schema: schema.clone(), batch, max_record, memory, inferred, shape });
     let stage = Box::new(Files { plan, ranges: Ranges::default() });
     Some(Compiled { stage, output: Some(schema), workers: Workers::Threads, notes })
 }
@@ -79,6 +79,7 @@ struct Plan {
     schema: Schema,
     batch: BatchSize,
     max_record: usize,
+    memory: usize,
     /// Are the columns those that the files had, and not declared ones?
     inferred: bool,
     /// What is done about fields that are missing or not known.

@@ -108,7 +108,7 @@ pub(crate) struct ListStore {
 
 /// Matches a store: one arm for all that hold scalars, with their vector and Arrow type, and the others.
 macro_rules! match_store {
-    ([$($text:literal $name:ident $arrow:ident ($array:pat)),*] @ $store:expr, $values:ident $T:ident $scalar:expr,
+    ([$($text:literal $name:ident $family:ident $arrow:ident ($array:pat)),*] @ $store:expr, $values:ident $T:ident $scalar:expr,
      $($other:pat => $then:expr,)*) => {
         match $store {
             $($crate::values::builder::Store::$name($values) => {
@@ -128,7 +128,7 @@ macro_rules! match_store {
 pub(crate) use match_store;
 
 macro_rules! store {
-    ([$($text:literal $name:ident $arrow:ident ($array:pat)),*]) => {
+    ([$($text:literal $name:ident $family:ident $arrow:ident ($array:pat)),*]) => {
         /// The values of one type.
         pub(crate) enum Store {
             $($name(Vec<<arrow_array::types::$arrow as ArrowPrimitiveType>::Native>),)*
@@ -163,11 +163,11 @@ with_scalars!([store]);
 impl Store {
     /// Does it hold text that must be UTF-8?
     pub(crate) fn is_text(&self) -> bool {
-        match self {
+        match_store!(self, _values: T => false,
             Store::String(_) | Store::Json(_) => true,
+            Store::Bool(_) | Store::Binary(_) => false,
             Store::List(list) => list.items.is_text(),
-            _ => false,
-        }
+        )
     }
 
     pub(crate) fn len(&self) -> usize {

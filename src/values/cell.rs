@@ -29,7 +29,7 @@ impl CellStyle {
 }
 
 macro_rules! cell {
-    ([$($text:literal $name:ident $arrow:ident ($array:pat)),*]) => {
+    ([$($text:literal $name:ident $family:ident $arrow:ident ($array:pat)),*]) => {
         /// One column, by its type.
         pub enum Cell<'a> {
             $(
@@ -68,7 +68,7 @@ macro_rules! cell {
             pub fn is_time(&self) -> bool {
                 match self {
                     $(Cell::$name(_) => <arrow_array::types::$arrow as Scalar>::IN_QUOTES,)*
-                    _ => false,
+                    Cell::Bool(_) | Cell::String(_) | Cell::Binary(_) | Cell::List(..) | Cell::Other => false,
                 }
             }
 

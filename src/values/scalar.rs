@@ -16,6 +16,9 @@ pub trait Scalar: ArrowPrimitiveType {
     /// Does it stand in quotes in JSON?
     const IN_QUOTES: bool = false;
 
+    /// The value as a word; whole numbers and times of any width that are equal have the same.
+    fn bits(value: Self::Native) -> u64;
+
     /// The value that `text` means.
     fn parse(text: &[u8]) -> Option<Self::Native>;
 
@@ -85,6 +88,11 @@ macro_rules! integers {
             const CODE: RejectCode = RejectCode("bad_number");
 
             #[inline]
+            fn bits(value: $native) -> u64 {
+                value as u64
+            }
+
+            #[inline]
             fn parse(text: &[u8]) -> Option<$native> {
                 let value = match $sign(text) {
                     None => $sign(without_zeros(text)?),
@@ -136,6 +144,11 @@ macro_rules! floats {
             const CODE: RejectCode = RejectCode("bad_number");
 
             #[inline]
+            fn bits(value: $native) -> u64 {
+                value.to_bits().into()
+            }
+
+            #[inline]
             fn parse(text: &[u8]) -> Option<$native> {
                 fast_float2::parse(text).ok()
             }
@@ -176,6 +189,11 @@ impl Scalar for Date32Type {
     const IN_QUOTES: bool = true;
 
     #[inline]
+    fn bits(value: i32) -> u64 {
+        value as u64
+    }
+
+    #[inline]
     fn parse(text: &[u8]) -> Option<i32> {
         (text.len() == 10).then(|| date(text)).flatten()
     }
@@ -184,6 +202,11 @@ impl Scalar for Date32Type {
 impl Scalar for TimestampMicrosecondType {
     const CODE: RejectCode = RejectCode("bad_timestamp");
     const IN_QUOTES: bool = true;
+
+    #[inline]
+    fn bits(value: i64) -> u64 {
+        value as u64
+    }
 
     #[inline]
     fn parse(text: &[u8]) -> Option<i64> {
@@ -195,6 +218,11 @@ impl Scalar for TimestampMicrosecondType {
 impl Scalar for TimestampNanosecondType {
     const CODE: RejectCode = RejectCode("bad_timestamp");
     const IN_QUOTES: bool = true;
+
+    #[inline]
+    fn bits(value: i64) -> u64 {
+        value as u64
+    }
 
     #[inline]
     fn parse(text: &[u8]) -> Option<i64> {

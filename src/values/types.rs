@@ -46,6 +46,28 @@ pub enum ColumnType {
     List(Box<ColumnType>),
 }
 
+/// What kind of value a type has. Types of one family are alike wherever their width or precision makes no difference:
+/// what matches this has thought of every type, and a new type of a family is known there without a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family<'a> {
+    /// True or false.
+    Truth,
+    /// Whole numbers, signed or not.
+    Integer,
+    /// Numbers with a fraction.
+    Float,
+    /// Points in time: they have an order, and stand for themselves in a text that is never taken for a number.
+    Time,
+    /// Text.
+    Text,
+    /// Bytes.
+    Bytes,
+    /// JSON as its text.
+    Json,
+    /// Lists of values of this type.
+    List(&'a ColumnType),
+}
+
 /// The metadata key under which a field says that it is more than its Arrow type.
 const TYPE_KEY: &str = "runner.type";
 
@@ -70,25 +92,26 @@ const NAMES: &[(&str, ColumnType)] = &[
     ("json", ColumnType::Json),
 ];
 
-/// Hands a macro the types whose values are all of one width: the name, ours, Arrow's, and what an array of them says.
+/// Hands a macro the types whose values are all of one width: the name, ours, the family, Arrow's, and what an array of
+/// them says.
 /// Whatever treats all of them alike is made of this list. What is a type's own (how it is read and written, what a
 /// file or a database makes of it) is not.
 macro_rules! with_scalars {
     ([$($make:tt)+] $($rest:tt)*) => {
         $($make)+! { [
-            "int8" Int8 Int8Type (DataType::Int8),
-            "int16" Int16 Int16Type (DataType::Int16),
-            "int32" Int32 Int32Type (DataType::Int32),
-            "int64" Int64 Int64Type (DataType::Int64),
-            "uint8" UInt8 UInt8Type (DataType::UInt8),
-            "uint16" UInt16 UInt16Type (DataType::UInt16),
-            "uint32" UInt32 UInt32Type (DataType::UInt32),
-            "uint64" UInt64 UInt64Type (DataType::UInt64),
-            "float32" Float32 Float32Type (DataType::Float32),
-            "float64" Float64 Float64Type (DataType::Float64),
-            "date" Date Date32Type (DataType::Date32),
-            "timestamp" Timestamp TimestampMicrosecondType (DataType::Timestamp(TimeUnit::Microsecond, _)),
-            "timestamp_ns" TimestampNs TimestampNanosecondType (DataType::Timestamp(TimeUnit::Nanosecond, _))
+            "int8" Int8 Integer Int8Type (DataType::Int8),
+            "int16" Int16 Integer Int16Type (DataType::Int16),
+            "int32" Int32 Integer Int32Type (DataType::Int32),
+            "int64" Int64 Integer Int64Type (DataType::Int64),
+            "uint8" UInt8 Integer UInt8Type (DataType::UInt8),
+            "uint16" UInt16 Integer UInt16Type (DataType::UInt16),
+            "uint32" UInt32 Integer UInt32Type (DataType::UInt32),
+            "uint64" UInt64 Integer UInt64Type (DataType::UInt64),
+            "float32" Float32 Float Float32Type (DataType::Float32),
+            "float64" Float64 Float Float64Type (DataType::Float64),
+            "date" Date Time Date32Type (DataType::Date32),
+            "timestamp" Timestamp Time TimestampMicrosecondType (DataType::Timestamp(TimeUnit::Microsecond, _)),
+            "timestamp_ns" TimestampNs Time TimestampNanosecondType (DataType::Timestamp(TimeUnit::Nanosecond, _))
         ] $($rest)* }
     };
 }
@@ -107,19 +130,30 @@ impl ColumnType {
 
     /// True for integers and floats.
     pub fn is_number(&self) -> bool {
-        self.is_integer() || matches!(self, ColumnType::Float32 | ColumnType::Float64)
+        matches!(self.family(), Family::Integer | Family::Float)
     }
 
     /// True for signed and unsigned integers.
     pub fn is_integer(&self) -> bool {
-        use ColumnType::{Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64};
-        matches!(self, Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64)
+        self.family() == Family::Integer
     }
 }
 
 macro_rules! to_arrow {
-    ([$($text:literal $name:ident $arrow:ident ($array:pat)),*]) => {
+    ([$($text:literal $name:ident $family:ident $arrow:ident ($array:pat)),*]) => {
         impl ColumnType {
+            /// What kind of value it has.
+            pub fn family(&self) -> Family<'_> {
+                match self {
+                    $(ColumnType::$name => Family::$family,)*
+                    ColumnType::Bool => Family::Truth,
+                    ColumnType::String => Family::Text,
+                    ColumnType::Json => Family::Json,
+                    ColumnType::Binary => Family::Bytes,
+                    ColumnType::List(item) => Family::List(item),
+                }
+            }
+
             /// How a column of this type stands in Arrow.
             pub fn to_arrow(&self) -> DataType {
                 match self {

@@ -154,3 +154,33 @@ fn a_damaged_file_fails_by_itself_and_a_reject_is_told_by_its_record() {
         "{line}"
     );
 }
+
+#[test]
+fn a_page_that_the_memory_does_not_hold_is_refused_by_name() {
+    let work = Work::new();
+    work.file("long.txt", format!("{}\nshort\n", "long ".repeat(2 << 20)));
+    work.file(
+        "make.toml",
+        r#"
+        name = "make"
+        sources.lines = { type = "files", path = "long.txt", format = "lines" }
+        sinks.made = { type = "files", input = "lines", path = "made.parquet", format = "parquet" }
+        "#,
+    );
+    work.file(
+        "read.toml",
+        r#"
+        name = "read"
+        sources.lines = { type = "files", path = "made.parquet", format = "parquet" }
+        sinks.read = { type = "files", input = "lines", path = "read.txt", format = "lines" }
+        "#,
+    );
+    work.expect(0, &["make.toml"]);
+    assert!(fs::metadata(work.path("made.parquet")).unwrap().len() < 100_000);
+    let ran = work.expect(69, &["read.toml", "--set", "limits.memory=8MiB"]);
+    let told = "`made.parquet`: column `line` has a page of 10.0 MiB, ";
+    assert!(ran.stderr.contains(told) && ran.stderr.contains("; `limits.memory` allows 8.0 MiB: "), "{}", ran.stderr);
+    assert!(!work.path("read.txt").exists());
+    work.expect(0, &["read.toml", "--set", "limits.memory=32MiB"]);
+    assert!(work.read("read.txt") == work.read("long.txt"));
+}

@@ -15,7 +15,7 @@ use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
 use arrow_select::filter::filter;
 
 use crate::values::{
-    ColumnType, RejectCode,
+    RejectCode,
     cell::Unfit,
     foreign, hex,
     json::{
@@ -23,21 +23,6 @@ use crate::values::{
         write::{JsonCells, Rule},
     },
 };
-
-/// What a file says of a column beyond its type in Arrow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Note {
-    #[default]
-    None,
-    /// Text that is JSON.
-    Json,
-    /// Bytes that are the text of one of some names.
-    Enum,
-    /// Sixteen bytes that are a UUID.
-    Uuid,
-    /// A timestamp in the old form of 96 bits.
-    Int96,
-}
 
 /// How values of one type become those of another.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,46 +69,6 @@ pub(super) struct Made {
 }
 
 impl Step {
-    /// The way from one type to another, if there is one.
-    pub(super) fn find(from: &DataType, note: Note, to: &ColumnType) -> Option<Step> {
-        use DataType as D;
-        let target = to.to_arrow();
-        let step = match (from, to) {
-            (D::Null, _) => Step::Nothing(target),
-            (D::List(item), ColumnType::List(to)) => {
-                Step::List(Box::new(Step::find(item.data_type(), note, to)?), Arc::new(to.item_field()))
-            }
-            (D::List(_) | D::Struct(_) | D::Map(..), ColumnType::Json) => Step::Text,
-            (D::Utf8View, ColumnType::Json) => Step::Json,
-            (D::Utf8View, ColumnType::Binary) => Step::Bytes,
-            (D::BinaryView, ColumnType::String) => Step::Utf8,
-            (D::BinaryView, ColumnType::Json) => Step::JsonBytes,
-            (D::FixedSizeBinary(_), ColumnType::Binary) => Step::Fixed,
-            (D::FixedSizeBinary(16), ColumnType::String) if note == Note::Uuid => Step::Uuid,
-            (D::Decimal128(..) | D::Decimal256(..), ColumnType::Float64) => Step::Kernel(target),
-            (D::Decimal128(_, 0) | D::Decimal256(_, 0), to) if to.is_integer() => Step::Kernel(target),
-            (D::Decimal128(..) | D::Decimal256(..), ColumnType::String) => Step::Shown,
-            (D::Time32(_) | D::Time64(_) | D::Interval(_), ColumnType::String) => Step::Shown,
-            (D::Timestamp(from, zone), ColumnType::Timestamp | ColumnType::TimestampNs) => {
-                let D::Timestamp(to, _) = target else { return None };
-                match (*from == to, zone) {
-                    (true, None) => Step::Same,
-                    (true, Some(_)) => Step::Zone,
-                    (false, _) => Step::Time(*from, to),
-                }
-            }
-            (D::Date32, ColumnType::Timestamp) => Step::Days(TimeUnit::Microsecond),
-            (D::Date32, ColumnType::TimestampNs) => Step::Days(TimeUnit::Nanosecond),
-            (from, _) if *from == target => Step::Same,
-            (from, to) if from.is_integer() && to.is_integer() => Step::Kernel(target),
-            (from, ColumnType::Float32 | ColumnType::Float64) if from.is_integer() => Step::Exact(target),
-            (D::Float16, ColumnType::Float32 | ColumnType::Float64) => Step::Kernel(target),
-            (D::Float32, ColumnType::Float64) => Step::Kernel(target),
-            _ => return None,
-        };
-        Some(step)
-    }
-
     /// Takes the step. With `drop_items`, bad items of lists are left out of them.
     pub(super) fn apply(&self, array: &ArrayRef, drop_items: bool) -> Result<Made, ArrowError> {
         let made: ArrayRef = match self {

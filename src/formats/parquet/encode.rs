@@ -1,17 +1,15 @@
 //! Batches to the bytes of a file. What goes into a row group is for the caller to say.
 
-use std::sync::Arc;
-
 use ::parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
-    basic::{Compression, GzipLevel, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel},
+    basic::{Compression, GzipLevel, ZstdLevel},
     errors::ParquetError,
     file::properties::{EnabledStatistics, WriterProperties},
-    schema::types::{SchemaDescriptor, Type, TypePtr},
 };
 use arrow_array::RecordBatch;
 
-use crate::batch::{ColumnType, Schema};
+use super::types::descriptor;
+use crate::batch::Schema;
 
 /// What a file says it was written by. It holds no version: equal rows are to give equal bytes.
 pub const CREATED_BY: &str = "runner";
@@ -109,45 +107,4 @@ impl ParquetEncoder {
         self.writer.finish()?;
         self.take()
     }
-}
-
-/// The columns as Parquet knows them.
-fn descriptor(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
-    let field = |column: &crate::batch::Column| field(&column.name, &column.column_type, column.nullable);
-    let fields = schema.columns().iter().map(field).collect::<Result<Vec<TypePtr>, _>>()?;
-    Ok(SchemaDescriptor::new(Arc::new(Type::group_type_builder("schema").with_fields(fields).build()?)))
-}
-
-fn field(name: &str, column_type: &ColumnType, nullable: bool) -> Result<TypePtr, ParquetError> {
-    let repetition = if nullable { Repetition::OPTIONAL } else { Repetition::REQUIRED };
-    let integer = |width, signed| Some(LogicalType::integer(width, signed));
-    let (physical, logical) = match column_type {
-        ColumnType::Bool => (Physical::BOOLEAN, None),
-        ColumnType::Int8 => (Physical::INT32, integer(8, true)),
-        ColumnType::Int16 => (Physical::INT32, integer(16, true)),
-        ColumnType::Int32 => (Physical::INT32, None),
-        ColumnType::Int64 => (Physical::INT64, None),
-        ColumnType::UInt8 => (Physical::INT32, integer(8, false)),
-        ColumnType::UInt16 => (Physical::INT32, integer(16, false)),
-        ColumnType::UInt32 => (Physical::INT32, integer(32, false)),
-        ColumnType::UInt64 => (Physical::INT64, integer(64, false)),
-        ColumnType::Float32 => (Physical::FLOAT, None),
-        ColumnType::Float64 => (Physical::DOUBLE, None),
-        ColumnType::String => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
-        ColumnType::Json => (Physical::BYTE_ARRAY, Some(LogicalType::Json)),
-        ColumnType::Binary => (Physical::BYTE_ARRAY, None),
-        ColumnType::Date => (Physical::INT32, Some(LogicalType::Date)),
-        ColumnType::Timestamp => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
-        ColumnType::TimestampNs => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::NANOS))),
-        ColumnType::List(item) => {
-            let item = field("element", item, true)?;
-            let repeated = Type::group_type_builder("list").with_repetition(Repetition::REPEATED);
-            let repeated = Arc::new(repeated.with_fields(vec![item]).build()?);
-            let list = Type::group_type_builder(name).with_repetition(repetition);
-            let list = list.with_logical_type(Some(LogicalType::List)).with_fields(vec![repeated]);
-            return Ok(Arc::new(list.build()?));
-        }
-    };
-    let column = Type::primitive_type_builder(name, physical).with_repetition(repetition);
-    Ok(Arc::new(column.with_logical_type(logical).build()?))
 }

@@ -1,5 +1,9 @@
 //! A look at a footer beside the crate's.
 //!
+//! It is given only what reading asks for. It takes the value of a field that it knows for what the format's latest
+//! version says it is, whatever the file says of its kind, and loses its way where a writer used a number before it had
+//! that meaning; other readers pass over such a field.
+//!
 //! Before it takes the schema apart: it goes down into groups by calling itself, and makes room for as many children
 //! as a group says it has. So how deep groups lie and how many children they have is checked first. Nothing else is:
 //! what is not a footer at all is left to the crate. After it found pages to be damaged: they may be encrypted, which
@@ -9,42 +13,125 @@
 //! which the fifth field is the number of children; they follow their group in the list. Its eighth field says how
 //! columns are encrypted, where some are.
 
-/// Groups may lie so deep in each other.
-const MAX_DEPTH: usize = 100;
+use super::thrift::{BINARY, I32, LIST, MAX_DEPTH, STRUCT, Thrift, is_whole};
+
+/// The fields of a struct that are kept: their numbers, and what they must be.
+type Kept = &'static [(i64, Kind)];
+
+/// What a field must be.
+#[derive(Clone, Copy)]
+enum Kind {
+    Whole,
+    Binary,
+    List,
+    Struct(Kept),
+    /// A list of structs.
+    Each(Kept),
+}
+
+/// Of a file: its version, schema, number of rows, and row groups.
+const FILE: Kept = &[(1, Kind::Whole), (2, Kind::List), (3, Kind::Whole), (4, Kind::Each(GROUP))];
+/// Of a row group: its columns, bytes and rows.
+const GROUP: Kept = &[(1, Kind::Each(CHUNK)), (2, Kind::Whole), (3, Kind::Whole)];
+/// Of a column of it: in which file it is, where its footer was, and what that says.
+const CHUNK: Kept = &[(1, Kind::Binary), (2, Kind::Whole), (3, Kind::Struct(COLUMN))];
+/// Of that: the type, encodings, codec, number of values, size unpacked and as it lies there, and where its first page
+/// is and its dictionary. No statistics: files of writers that get them wrong are read, too.
+const COLUMN: Kept = &[
+    (1, Kind::Whole),
+    (2, Kind::List),
+    (4, Kind::Whole),
+    (5, Kind::Whole),
+    (6, Kind::Whole),
+    (7, Kind::Whole),
+    (9, Kind::Whole),
+    (11, Kind::Whole),
+];
+
+/// The footer with those fields alone that reading asks for, where they are what they must be; `None` where it makes no
+/// sense.
+pub fn sifted(footer: &[u8]) -> Option<Vec<u8>> {
+    let mut into = Vec::with_capacity(footer.len());
+    Thrift::new(footer).sift(FILE, &mut into)?;
+    Some(into)
+}
 
 /// Can the crate take this footer's schema apart?
 ///
 /// # Errors
 /// It would go too deep, or make room for what is not there.
 pub fn check_depth(footer: &[u8]) -> Result<(), String> {
-    let mut thrift = Thrift { bytes: footer, at: 0 };
+    let mut thrift = Thrift::new(footer);
     // Where it ends or makes no sense early, the crate says so.
     thrift.schema().unwrap_or(Ok(()))
 }
 
 /// Does it say that columns are encrypted?
 pub fn is_encrypted(footer: &[u8]) -> bool {
-    Thrift { bytes: footer, at: 0 }.has(8, STRUCT).unwrap_or(false)
+    Thrift::new(footer).has(8, STRUCT).unwrap_or(false)
 }
 
-struct Thrift<'a> {
-    bytes: &'a [u8],
-    at: usize,
+impl Kind {
+    /// Is a value of that kind such a field?
+    fn is(self, kind: u8) -> bool {
+        match self {
+            Kind::Whole => is_whole(kind),
+            Kind::Binary => kind == BINARY,
+            Kind::List | Kind::Each(_) => kind == LIST,
+            Kind::Struct(_) => kind == STRUCT,
+        }
+    }
 }
-
-const BINARY: u8 = 8;
-const LIST: u8 = 9;
-const I32: u8 = 5;
-const STRUCT: u8 = 12;
 
 impl Thrift<'_> {
+    /// Copies the struct that begins here with these fields alone.
+    fn sift(&mut self, kept: Kept, into: &mut Vec<u8>) -> Option<()> {
+        let (mut id, mut last) = (0, 0);
+        loop {
+            let (number, kind) = self.field(&mut id)?;
+            if kind == 0 {
+                into.push(0);
+                return Some(());
+            }
+            let wanted = kept.iter().find(|(wanted, of)| *wanted == number && of.is(kind));
+            let Some((_, of)) = wanted else {
+                self.skip(kind)?;
+                continue;
+            };
+            // Numbers are small, so each is told by how much larger it is than the last one, or by itself.
+            match u8::try_from(number - last) {
+                Ok(more @ 1..=15) => into.push(more << 4 | kind),
+                _ => into.extend([kind, (number << 1) as u8]),
+            }
+            last = number;
+            let start = self.at;
+            match of {
+                Kind::Struct(kept) => self.sift(kept, into)?,
+                Kind::Each(kept) => {
+                    let (count, item) = self.list()?;
+                    if count > 0 && item != STRUCT {
+                        return None;
+                    }
+                    into.extend_from_slice(self.bytes.get(start..self.at)?);
+                    for _ in 0..count {
+                        self.sift(kept, into)?;
+                    }
+                }
+                Kind::Whole | Kind::Binary | Kind::List => {
+                    self.skip(kind)?;
+                    into.extend_from_slice(self.bytes.get(start..self.at)?);
+                }
+            }
+        }
+    }
+
     fn schema(&mut self) -> Option<Result<(), String>> {
         let mut id = 0;
         loop {
             match self.field(&mut id)? {
                 (2, LIST) => break,
                 (_, 0) => return None,
-                (_, kind) => self.skip(kind, false, 0)?,
+                (_, kind) => self.skip(kind)?,
             }
         }
         let (count, _) = self.list()?;
@@ -78,7 +165,7 @@ impl Thrift<'_> {
             match self.field(&mut id)? {
                 (_, 0) => return Some(false),
                 found if found == (wanted, of) => return Some(true),
-                (_, kind) => self.skip(kind, false, 0)?,
+                (_, kind) => self.skip(kind)?,
             }
         }
     }
@@ -91,82 +178,9 @@ impl Thrift<'_> {
                 (_, 0) => return Some(children),
                 // Whole numbers are zigzag: even ones are not negative.
                 (5, I32) => children = Some(self.varint()?).filter(|number| number % 2 == 0).unwrap_or(0) / 2,
-                (_, kind) => self.skip(kind, false, 0)?,
+                (_, kind) => self.skip(kind)?,
             }
         }
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.at += 1;
-        self.bytes.get(self.at - 1).copied()
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7F) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    /// The number and kind of the next field; a kind of 0 is the end of the struct.
-    fn field(&mut self, id: &mut i64) -> Option<(i64, u8)> {
-        let head = self.byte()?;
-        if head == 0 {
-            return Some((0, 0));
-        }
-        *id = match head >> 4 {
-            0 => (self.varint()? >> 1) as i64,
-            more => id.checked_add(i64::from(more))?,
-        };
-        Some((*id, head & 0x0F))
-    }
-
-    /// The length of a list and the kind of its items.
-    fn list(&mut self) -> Option<(u64, u8)> {
-        let head = self.byte()?;
-        let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-        Some((count, head & 0x0F))
-    }
-
-    fn skip(&mut self, kind: u8, item: bool, depth: usize) -> Option<()> {
-        if depth > MAX_DEPTH {
-            return None;
-        }
-        match kind {
-            // A truth value is all in the kind of its field, but a byte in a list.
-            1 | 2 if !item => {}
-            1..=3 => _ = self.byte()?,
-            4..=6 => _ = self.varint()?,
-            7 => self.at = self.at.checked_add(8)?,
-            BINARY => {
-                let len = usize::try_from(self.varint()?).ok()?;
-                self.at = self.at.checked_add(len)?;
-            }
-            LIST | 10 => {
-                let (count, kind) = self.list()?;
-                for _ in 0..count {
-                    self.skip(kind, true, depth + 1)?;
-                    self.bytes.get(self.at - 1)?;
-                }
-            }
-            STRUCT => {
-                let mut id = 0;
-                loop {
-                    match self.field(&mut id)? {
-                        (_, 0) => break,
-                        (_, kind) => self.skip(kind, false, depth + 1)?,
-                    }
-                }
-            }
-            // Maps and what is newer do not come before the schema or in it.
-            _ => return None,
-        }
-        Some(())
     }
 }
 

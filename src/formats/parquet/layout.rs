@@ -14,20 +14,22 @@ use ::parquet::{
             RowSelection, RowSelector,
         },
     },
-    basic::{ConvertedType, LogicalType, Type as Physical},
     errors::ParquetError,
-    file::{metadata::ParquetMetaData, reader::ChunkReader},
-    schema::types::Type,
+    file::{
+        metadata::{ColumnChunkMetaData, ParquetMetaData},
+        reader::ChunkReader,
+    },
 };
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow_buffer::BooleanBuffer;
-use arrow_schema::{ArrowError, DataType, FieldRef, SchemaRef, TimeUnit};
+use arrow_schema::{ArrowError, DataType, FieldRef, SchemaRef};
 use arrow_select::take::take_record_batch;
 
 use super::{
     amend::with_bytes,
-    convert::{Note, Step},
+    convert::Step,
     size::{compact, row_bytes},
+    types::{Note, hint, inferred, named, note},
     words,
 };
 use crate::{
@@ -146,7 +148,10 @@ impl Layout {
             let hint = hint(&found_type, found.note, &spec.column_type);
             let step = Step::find(&hint, found.note, &spec.column_type).ok_or_else(|| {
                 let (name, wanted) = (&spec.name, &spec.column_type);
-                format!("column `{name}` is {} in it, which cannot be read as {wanted}", named(found))
+                format!(
+                    "column `{name}` is {} in it, which cannot be read as {wanted}",
+                    named(found.field.data_type(), found.note)
+                )
             })?;
             hints.insert(&spec.name, hint);
             columns.push(Wanted { spec: spec.clone(), place: Some(found.root), step });
@@ -268,7 +273,12 @@ impl Projection {
         let group = self.metadata().row_group(group);
         let rows = group.num_rows().max(1) as u64;
         let chunks = group.columns().iter().enumerate().filter(|(leaf, _)| self.mask.leaf_included(*leaf));
-        let unpacked: u64 = chunks.map(|(_, chunk)| chunk.uncompressed_size().max(0) as u64).sum();
+        // A value of a fixed length takes that, however often it stands in a dictionary that the file has once.
+        let size = |chunk: &ColumnChunkMetaData| {
+            let fixed = u64::try_from(chunk.column_descr().type_length()).unwrap_or(0).saturating_mul(rows);
+            fixed.max(chunk.uncompressed_size().max(0) as u64)
+        };
+        let unpacked = chunks.map(|(_, chunk)| size(chunk)).fold(0, u64::saturating_add);
         let fixed = self.schema.fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(16) as u64);
         unpacked / rows + fixed.sum::<u64>().max(1)
     }
@@ -392,85 +402,4 @@ fn is_long(columns: &[ArrayRef], max: usize) -> bool {
 fn sizes(columns: &[ArrayRef], rows: usize) -> Vec<u64> {
     let loose = columns.iter().map(|column| ("", Arc::clone(column), true));
     RecordBatch::try_from_iter_with_nullable(loose).map_or_else(|_| vec![0; rows], |records| row_bytes(&records))
-}
-
-/// What a type of a file says beyond its type in Arrow; of a list, its items.
-fn note(found: &Type) -> Note {
-    if let Type::GroupType { fields, .. } = found {
-        let [repeated] = fields.as_slice() else { return Note::None };
-        return match repeated.as_ref() {
-            Type::GroupType { fields, .. } if fields.len() == 1 => note(&fields[0]),
-            Type::GroupType { .. } => Note::None,
-            item => note(item),
-        };
-    }
-    let info = found.get_basic_info();
-    match (info.logical_type_ref(), info.converted_type()) {
-        (Some(LogicalType::Json), _) | (None, ConvertedType::JSON) => Note::Json,
-        (Some(LogicalType::Enum), _) | (None, ConvertedType::ENUM) => Note::Enum,
-        (Some(LogicalType::Uuid), _) => Note::Uuid,
-        _ if found.get_physical_type() == Physical::INT96 => Note::Int96,
-        _ => Note::None,
-    }
-}
-
-/// The type that a column is read as: text and bytes as views, and as they lie in lists.
-fn hint(found: &DataType, note: Note, wanted: &ColumnType) -> DataType {
-    match (found, wanted) {
-        (DataType::Utf8, _) => DataType::Utf8View,
-        (DataType::Binary, _) => DataType::BinaryView,
-        (DataType::List(item), ColumnType::List(wanted)) => {
-            let of = hint(item.data_type(), note, wanted);
-            DataType::List(Arc::new(item.as_ref().clone().with_data_type(of)))
-        }
-        (DataType::Timestamp(TimeUnit::Nanosecond, None), ColumnType::Timestamp) if note == Note::Int96 => {
-            DataType::Timestamp(TimeUnit::Microsecond, None)
-        }
-        (other, _) => other.clone(),
-    }
-}
-
-/// The type of ours that is closest.
-fn inferred(found: &DataType, note: Note) -> ColumnType {
-    match found {
-        DataType::Boolean => ColumnType::Bool,
-        DataType::Int8 => ColumnType::Int8,
-        DataType::Int16 => ColumnType::Int16,
-        DataType::Int32 => ColumnType::Int32,
-        DataType::Int64 => ColumnType::Int64,
-        DataType::UInt8 => ColumnType::UInt8,
-        DataType::UInt16 => ColumnType::UInt16,
-        DataType::UInt32 => ColumnType::UInt32,
-        DataType::UInt64 => ColumnType::UInt64,
-        DataType::Float16 | DataType::Float32 => ColumnType::Float32,
-        DataType::Float64 => ColumnType::Float64,
-        DataType::Decimal128(..=18, 0) => ColumnType::Int64,
-        DataType::Utf8 if note == Note::Json => ColumnType::Json,
-        DataType::Binary if note != Note::Enum => ColumnType::Binary,
-        DataType::FixedSizeBinary(_) if note != Note::Uuid => ColumnType::Binary,
-        DataType::Date32 => ColumnType::Date,
-        DataType::Timestamp(TimeUnit::Nanosecond, _) if note != Note::Int96 => ColumnType::TimestampNs,
-        DataType::Timestamp(..) => ColumnType::Timestamp,
-        DataType::List(item) if item.data_type().is_nested() => ColumnType::Json,
-        DataType::List(item) => ColumnType::List(Box::new(inferred(item.data_type(), note))),
-        DataType::Struct(_) | DataType::Map(..) => ColumnType::Json,
-        // Text, and what only text can show without loss: decimals, times of day, UUIDs, intervals.
-        _ => ColumnType::String,
-    }
-}
-
-/// What people call the type of a column of a file.
-fn named(found: &Found) -> String {
-    match (found.field.data_type(), found.note) {
-        (DataType::Struct(_), _) => "a struct".to_owned(),
-        (DataType::Map(..), _) => "a map".to_owned(),
-        (DataType::List(item), _) if item.data_type().is_nested() => "a list of nested values".to_owned(),
-        (DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale), _) => {
-            format!("decimal({precision}, {scale})")
-        }
-        (DataType::Time32(_) | DataType::Time64(_), _) => "a time of day".to_owned(),
-        (DataType::Interval(_), _) => "an interval".to_owned(),
-        (DataType::FixedSizeBinary(_), Note::Uuid) => "uuid".to_owned(),
-        (other, note) => inferred(other, note).to_string(),
-    }
 }

@@ -12,7 +12,7 @@ use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},
     jobspec::nearest,
-    postgres::{Param, Server, Session, gives, takes},
+    postgres::{Param, Server, Session, declared, gives, takes},
     service::{ErrorClass, ServiceError},
 };
 
@@ -130,34 +130,12 @@ pub(super) fn ddl(plan: &Plan) -> String {
     let key = made.map(|returned| format!("{} bigint generated always as identity primary key", returned.quoted));
     let columns = layout.columns.iter().map(|written| {
         let null = if written.column.nullable { "" } else { " not null" };
-        format!("{} {}{null}", written.quoted, type_of(&written.column.column_type))
+        format!("{} {}{null}", written.quoted, declared(&written.column.column_type))
     });
     let unique =
         (!layout.conflict.is_empty()).then(|| format!("unique ({})", names(layout, |at| layout.is_conflict(at))));
     let parts: Vec<String> = key.chain(columns).chain(unique).collect();
     format!("create table {} ({})", plan.table.quoted, parts.join(", "))
-}
-
-/// The server's type for a column that is made.
-fn type_of(column_type: &ColumnType) -> String {
-    match column_type {
-        ColumnType::Bool => "boolean",
-        ColumnType::Int8 | ColumnType::UInt8 | ColumnType::Int16 => "smallint",
-        ColumnType::UInt16 | ColumnType::Int32 => "integer",
-        ColumnType::UInt32 | ColumnType::Int64 => "bigint",
-        ColumnType::UInt64 => "numeric(20, 0)",
-        ColumnType::Float32 => "real",
-        ColumnType::Float64 => "double precision",
-        ColumnType::String => "text",
-        ColumnType::Binary => "bytea",
-        ColumnType::Date => "date",
-        ColumnType::Timestamp | ColumnType::TimestampNs => "timestamp",
-        ColumnType::Json => "jsonb",
-        // The server's arrays of arrays are rectangles; lists of lists need not be.
-        ColumnType::List(item) if matches!(**item, ColumnType::List(_)) => "jsonb",
-        ColumnType::List(item) => return format!("{}[]", type_of(item)),
-    }
-    .to_owned()
 }
 
 fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, ServiceError> {

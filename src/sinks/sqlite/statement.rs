@@ -1,7 +1,10 @@
 //! The SQL of the sink. Values are bound; names are quoted.
 
 use super::super::table::{Create, Layout, WriteMode};
-use crate::{batch::ColumnType, sqlite::quote};
+use crate::{
+    batch::{ColumnType, Family},
+    sqlite::quote,
+};
 
 /// Makes the table.
 pub(super) fn create(layout: &Layout) -> String {
@@ -23,12 +26,11 @@ pub(super) fn create(layout: &Layout) -> String {
 
 /// What a new table's column of this type is declared as.
 pub(super) fn declared(column_type: &ColumnType) -> &'static str {
-    match column_type {
-        ColumnType::Float32 | ColumnType::Float64 => "REAL",
-        ColumnType::Binary => "BLOB",
-        ColumnType::Bool => "INTEGER",
-        number if number.is_integer() => "INTEGER",
-        _ => "TEXT",
+    match column_type.family() {
+        Family::Float => "REAL",
+        Family::Bytes => "BLOB",
+        Family::Truth | Family::Integer => "INTEGER",
+        Family::Text | Family::Json | Family::Time | Family::List(_) => "TEXT",
     }
 }
 

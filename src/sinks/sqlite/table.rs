@@ -9,7 +9,7 @@ use super::{
     statement,
 };
 use crate::{
-    batch::ColumnType,
+    batch::{ColumnType, Family},
     failure::{Exit, Failure},
     jobspec::nearest,
     sqlite::{self, TableColumn, quote},
@@ -214,19 +214,16 @@ fn holds(declared: &str, strict: bool, column_type: &ColumnType) -> bool {
     if strict && affinity == Affinity::None && declared.eq_ignore_ascii_case("blob") {
         return *column_type == ColumnType::Binary;
     }
-    match column_type {
+    match column_type.family() {
         _ if affinity == Affinity::None => true,
-        ColumnType::Float32 | ColumnType::Float64 => matches!(affinity, Affinity::Real | Affinity::Numeric),
-        number if number.is_integer() => matches!(affinity, Affinity::Integer | Affinity::Numeric),
-        ColumnType::Bool => matches!(affinity, Affinity::Integer | Affinity::Numeric),
-        ColumnType::String => affinity == Affinity::Text,
+        Family::Float => matches!(affinity, Affinity::Real | Affinity::Numeric),
+        Family::Truth | Family::Integer => matches!(affinity, Affinity::Integer | Affinity::Numeric),
+        Family::Text => affinity == Affinity::Text,
         // Their text is never taken for a number, so a numeric column keeps it.
-        ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::List(_) => {
-            matches!(affinity, Affinity::Text | Affinity::Numeric)
-        }
+        Family::Time | Family::List(_) => matches!(affinity, Affinity::Text | Affinity::Numeric),
         // A number in it becomes one of SQLite's, which is the same JSON.
-        ColumnType::Json => affinity == Affinity::Text || declared.to_ascii_uppercase().contains("JSON"),
-        _ => false,
+        Family::Json => affinity == Affinity::Text || declared.to_ascii_uppercase().contains("JSON"),
+        Family::Bytes => false,
     }
 }
 

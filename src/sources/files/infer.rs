@@ -363,7 +363,7 @@ fn plan(spec: FilesSpec, names: Vec<String>, max_record: usize) -> Plan {
     let schema = schema.unwrap_or_else(|| Schema::new(Vec::new()));
     let spec = FilesSpec { columns: Some(columns), ..spec };
     let shape = Shape { missing: Missing::Null, extra: Extra::Ignore };
-    Plan { spec, schema, batch: BATCH, max_record, inferred: false, shape }
+    Plan { spec, schema, batch: BATCH, max_record, memory: usize::MAX, inferred: false, shape }
 }
 
 /// The first record of a file that is not blank.

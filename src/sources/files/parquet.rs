@@ -4,28 +4,26 @@
 //! proportion: so splits that meet in a byte meet in a row, wherever they were cut.
 
 mod opened;
+mod pages;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     fs,
     ops::Range,
     path::{Path, PathBuf},
 };
 
-use ::parquet::{
-    arrow::arrow_reader::ParquetRecordBatchReader,
-    file::{metadata::ParquetMetaData, reader::Length},
-};
+use ::parquet::{arrow::arrow_reader::ParquetRecordBatchReader, file::metadata::ParquetMetaData};
 use arrow_array::RecordBatch;
 
-use self::opened::Opened;
+use self::{opened::Opened, pages::Pages};
 use super::{Plan, list::unchanged};
 use crate::{
     batch::{Batch, Block, Origin, Position, Reject, Rejects, SplitId},
     failure::{Exit, Failure},
     formats::{
         Extra, Missing, Shape,
-        parquet::{Layout, Projection, Rows, plain, words},
+        parquet::{Layout, Projection, Rows, parts, plain, words},
     },
     stage::{Detail, Split, SplitReader},
     values::columns::ColumnSpec,
@@ -163,6 +161,8 @@ pub(super) struct ParquetReader<'a> {
     /// What is being read.
     current: Option<Piece>,
     reader: Option<ParquetRecordBatchReader>,
+    /// What of that was read at once and is passed on in parts.
+    ready: VecDeque<RecordBatch>,
     /// Rows of the current piece that are still to come.
     left: u64,
     id: SplitId,
@@ -199,6 +199,7 @@ impl<'a> ParquetReader<'a> {
             pieces,
             current: None,
             reader: None,
+            ready: VecDeque::new(),
             left: 0,
             id,
             seq: 0,
@@ -222,6 +223,9 @@ impl<'a> ParquetReader<'a> {
     /// The next rows as the file has them.
     fn next(&mut self) -> Result<Option<RecordBatch>, String> {
         loop {
+            if let Some(part) = self.ready.pop_front() {
+                return Ok(Some(part));
+            }
             let Some(reader) = &mut self.reader else {
                 let Some(piece) = self.pieces.pop() else { return Ok(None) };
                 self.begin(&piece)?;
@@ -240,7 +244,7 @@ impl<'a> ParquetReader<'a> {
             match read {
                 Some(records) if records.num_rows() as u64 <= self.left => {
                     self.left -= records.num_rows() as u64;
-                    return Ok(Some(records));
+                    self.ready = parts(&records, self.plan.batch.bytes).into();
                 }
                 None if self.left == 0 => self.reader = None,
                 _ => return Err("a row group does not have as many rows as the footer says".to_owned()),
@@ -252,8 +256,11 @@ impl<'a> ParquetReader<'a> {
         let place = |row: u64| usize::try_from(row).map_err(|error| error.to_string());
         let part = (place(rows.start)?, place(rows.end - rows.start)?);
         let size = (self.plan.batch.rows, self.plan.batch.bytes);
-        let (input, projection) = (self.opened.clone(), &self.projection);
-        let reader = self.opened.guard(|| projection.reader(input, *group, part, size).map_err(|e| words(&e)))?;
+        let (projection, memory) = (&self.projection, self.plan.memory);
+        let reader = self.opened.guard(|| {
+            let pages = Pages::new(&self.opened, projection.metadata().row_group(*group), memory);
+            projection.reader(pages, *group, part, size).map_err(|error| words(&error))
+        })?;
         (self.reader, self.left) = (Some(reader), rows.end - rows.start);
         Ok(())
     }

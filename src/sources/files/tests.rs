@@ -27,15 +27,16 @@ use crate::{
     values::json as row_json,
 };
 
-/// How a test reads: the size of batches and the longest record.
+/// How a test reads: the size of batches, the longest record, and the memory of the job.
 #[derive(Clone, Copy)]
 struct Limits {
     rows: usize,
     bytes: usize,
     record: usize,
+    memory: usize,
 }
 
-const LIMITS: Limits = Limits { rows: 1000, bytes: 1 << 16, record: (16 << 20) };
+const LIMITS: Limits = Limits { rows: 1000, bytes: 1 << 16, record: (16 << 20), memory: (256 << 20) };
 
 /// What came of reading: rows as `record:line json`, rejects as `record:line code message`.
 #[derive(Debug, Default, PartialEq)]
@@ -52,6 +53,7 @@ fn compile(spec: &Json, limits: Limits) -> Result<Compiled<dyn Source>, Vec<Stri
     let mut context = Context::of("sources.in", &table, None, &mut problems);
     context.batch = BatchSize { rows: limits.rows, bytes: limits.bytes };
     context.max_record_bytes = limits.record;
+    context.memory = limits.memory;
     let compiled = build(decoded, &mut context);
     compiled.ok_or_else(|| problems.iter().map(|problem| format!("{:?} {}", problem.place, problem.message)).collect())
 }
@@ -103,7 +105,7 @@ fn read_bytes(folder: &Folder, name: &str, bytes: &[u8], spec: &Json, limits: Li
 fn all_sizes(folder: &Folder, bytes: &[u8], spec: &Json, record: usize) -> Read {
     let expected = read_bytes(folder, "a.txt", bytes, spec, Limits { record, ..LIMITS });
     for size in 1..=64 {
-        let limits = Limits { rows: 1 + size % 3, bytes: size, record };
+        let limits = Limits { rows: 1 + size % 3, bytes: size, record, ..LIMITS };
         let read = read_bytes(folder, "a.txt", bytes, spec, limits);
         assert_eq!(read, expected, "blocks of {size} bytes, {:?}", String::from_utf8_lossy(bytes));
     }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use arrow_array::{Array, ArrayRef, cast::AsArray};
 
 use crate::{
-    batch::ColumnType,
+    batch::{ColumnType, Family},
     values::{
         calendar::{self, Form},
         cell::{Cell, CellStyle, Unfit, as_it_is},
@@ -21,13 +21,15 @@ pub(super) type Scratch = RefCell<Vec<u8>>;
 
 /// Appends a value as plain text; nothing where it is null.
 pub(super) fn write(column: &ArrayRef, column_type: &ColumnType, row: usize, scratch: &Scratch, out: &mut String) {
-    match column_type {
+    match column_type.family() {
         _ if column.is_null(row) => {}
-        ColumnType::String | ColumnType::Json => out.push_str(column.as_string_view().value(row)),
-        ColumnType::Binary | ColumnType::List(_) => {
+        Family::Text | Family::Json => out.push_str(column.as_string_view().value(row)),
+        Family::Bytes | Family::List(_) => {
             append(scratch, out, |text| JsonCells::of(column, false).write(row, Rule::Shown, text))
         }
-        _ => append(scratch, out, |text| plain(&Cell::new(column), row, text)),
+        Family::Truth | Family::Integer | Family::Float | Family::Time => {
+            append(scratch, out, |text| plain(&Cell::new(column), row, text))
+        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! A Parquet file that is open: its footer, and its bytes for the crate.
+//! A Parquet file that is open: its footer, and its bytes.
 
 use std::{
     cell::Cell,
     fs::{self, File},
-    io::{self, BufReader, Read},
+    io,
     os::unix::fs::FileExt,
     panic::{self, AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -13,15 +13,12 @@ use std::{
 use ::parquet::{
     basic::Compression as Codec,
     errors::{ParquetError, Result as Crate},
-    file::{
-        metadata::{ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader, ParquetStatisticsPolicy},
-        reader::{ChunkReader, Length},
-    },
+    file::metadata::{ParquetMetaData, ParquetMetaDataReader},
 };
 
 use crate::{
     failure::{Exit, Failure},
-    formats::parquet::{Layout, amended, check_depth, is_encrypted, words},
+    formats::parquet::{Layout, amended, check_depth, is_encrypted, sifted, words},
 };
 
 /// A file that is open. Its reader asks for any part of it.
@@ -32,8 +29,8 @@ pub(super) struct Inner {
     file: File,
     name: String,
     len: u64,
-    /// Why it could not be read: the crate does not hand that on as it is.
-    broken: OnceLock<io::Error>,
+    /// Why it could not be read on: the crate does not hand that on as it is.
+    stopped: OnceLock<Failure>,
 }
 
 /// What a Parquet file begins and ends with.
@@ -63,7 +60,7 @@ impl Opened {
         file.read_exact_at(&mut head, 0).and_then(|()| file.read_exact_at(&mut tail, len - 4)).map_err(reading)?;
         match (&head, &tail) {
             (ENCRYPTED, _) | (_, ENCRYPTED) => fail("is encrypted, which is not supported"),
-            (_, MAGIC) => Ok(Opened(Arc::new(Inner { file, name, len, broken: OnceLock::new() }))),
+            (_, MAGIC) => Ok(Opened(Arc::new(Inner { file, name, len, stopped: OnceLock::new() }))),
             (MAGIC, _) => fail("is truncated: it does not end with `PAR1`"),
             _ => fail("is not a Parquet file: it does not end with `PAR1`"),
         }
@@ -72,8 +69,9 @@ impl Opened {
     pub(super) fn metadata(&self) -> Result<ParquetMetaData, Failure> {
         let metadata = self.footer().map_err(|error| words(&error)).and_then(|footer| {
             check_depth(&footer)?;
+            let sifted = sifted(&footer);
             self.guard(|| {
-                let metadata = ParquetMetaDataReader::decode_metadata_with_options(&footer, Some(&no_statistics()));
+                let metadata = ParquetMetaDataReader::decode_metadata(sifted.as_deref().unwrap_or(&footer));
                 metadata.and_then(amended).map_err(|error| words(&error))
             })
         });
@@ -120,11 +118,48 @@ impl Opened {
     }
 
     pub(super) fn failure(&self, what: &str) -> Failure {
-        let Inner { name, broken, .. } = &*self.0;
-        match broken.get() {
-            Some(error) => Failure::reading(Path::new(name), error),
-            None => Failure::new(Exit::Io, format!("`{name}` {what}")),
+        let told = || Failure::new(Exit::Io, format!("`{}` {what}", self.0.name));
+        self.0.stopped.get().cloned().unwrap_or_else(told)
+    }
+
+    /// The file's name for people.
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its size in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.0.len
+    }
+
+    /// Notes why it is not read on, for which the crate has no words; an error for the crate.
+    pub(super) fn stop(&self, failure: Failure) -> ParquetError {
+        let told = ParquetError::General(failure.message.clone());
+        // The first one counts.
+        let _ = self.0.stopped.set(failure);
+        told
+    }
+
+    /// Bytes of the file, all of them.
+    pub(super) fn get_bytes(&self, start: u64, length: usize) -> Crate<bytes::Bytes> {
+        // Asked before there is memory for it: what a damaged header says may be anything.
+        if start.checked_add(length as u64).is_none_or(|end| end > self.0.len) {
+            return Err(ParquetError::EOF(format!("{length} bytes at {start} are not all in the file")));
         }
+        let mut bytes = vec![0; length];
+        match self.0.file.read_exact_at(&mut bytes, start) {
+            Ok(()) => Ok(bytes.into()),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    /// Some bytes of the file.
+    pub(super) fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
+        self.0.file.read_at(into, at).inspect_err(|error| drop(self.broken(error)))
+    }
+
+    fn broken(&self, error: &io::Error) -> ParquetError {
+        self.stop(Failure::reading(Path::new(&self.0.name), error))
     }
 }
 
@@ -148,65 +183,4 @@ fn quietly<T>(call: impl FnOnce() -> T) -> T {
     let result = call();
     QUIET.set(outer);
     result
-}
-
-/// What statistics say is not asked here. So files of writers that get them wrong are read, too.
-fn no_statistics() -> ParquetMetaDataOptions {
-    let skip = || ParquetStatisticsPolicy::SkipAll;
-    let options = ParquetMetaDataOptions::new().with_encoding_stats_policy(skip());
-    options.with_column_stats_policy(skip()).with_size_stats_policy(skip())
-}
-
-impl Length for Opened {
-    fn len(&self) -> u64 {
-        self.0.len
-    }
-}
-
-/// Headers of pages are read through buffers of this size.
-const HEADER_BYTES: usize = 1 << 10;
-
-impl ChunkReader for Opened {
-    type T = BufReader<At>;
-
-    fn get_read(&self, start: u64) -> Crate<Self::T> {
-        Ok(BufReader::with_capacity(HEADER_BYTES, At { inner: Arc::clone(&self.0), at: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Crate<bytes::Bytes> {
-        // Asked before there is memory for it: what a damaged header says may be anything.
-        if start.checked_add(length as u64).is_none_or(|end| end > self.0.len) {
-            return Err(ParquetError::EOF(format!("{length} bytes at {start} are not all in the file")));
-        }
-        let mut bytes = vec![0; length];
-        match self.0.file.read_exact_at(&mut bytes, start) {
-            Ok(()) => Ok(bytes.into()),
-            Err(error) => Err(self.0.broken(error)),
-        }
-    }
-}
-
-impl Inner {
-    fn broken(&self, error: io::Error) -> ParquetError {
-        let told = ParquetError::EOF(error.to_string());
-        // The first one counts.
-        let _ = self.broken.set(error);
-        told
-    }
-}
-
-/// A place in a file to read on from.
-pub(super) struct At {
-    inner: Arc<Inner>,
-    at: u64,
-}
-
-impl Read for At {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.file.read_at(into, self.at).inspect_err(|error| {
-            let _ = self.inner.broken.set(io::Error::new(error.kind(), error.to_string()));
-        })?;
-        self.at += read as u64;
-        Ok(read)
-    }
 }

@@ -102,7 +102,8 @@ fn what_is_malformed_takes_no_neighbours_with_it() {
             rejects.iter().map(|reject| settled(&(*reject).to_owned())).collect::<Vec<_>>()
         );
         for bytes in 1..64 {
-            let again = read_bytes(&folder, "a", text.as_bytes(), &spec(), Limits { record: 100, bytes, rows: 2 });
+            let again =
+                read_bytes(&folder, "a", text.as_bytes(), &spec(), Limits { record: 100, bytes, rows: 2, ..LIMITS });
             assert_eq!(again.rows, rows, "{text:?} in blocks of {bytes}");
             assert_eq!(
                 again.rejects.iter().map(settled).collect::<Vec<_>>(),

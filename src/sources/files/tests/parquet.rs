@@ -3,6 +3,7 @@
 mod damage;
 mod declared;
 mod odd;
+mod pages;
 
 use std::{fs, sync::Arc};
 

@@ -34,7 +34,7 @@ fn everywhere(folder: &Folder, text: &str, spec: &Json, record: usize) {
     let mut spec = spec.clone();
     spec["path"] = json!(folder.write("a", text.as_bytes()));
     for bytes in [3, 1 << 16] {
-        let compiled = compile(&spec, Limits { rows: 3, bytes, record }).expect("a sound spec");
+        let compiled = compile(&spec, Limits { rows: 3, bytes, record, ..LIMITS }).expect("a sound spec");
         let source = compiled.stage.as_ref();
         let whole = source.splits().expect("a split").remove(0);
         let expected = read_split(source, &whole);
@@ -45,7 +45,7 @@ fn everywhere(folder: &Folder, text: &str, spec: &Json, record: usize) {
         places.push((1..len).collect());
         for places in places {
             // In the order of the splits, and from the last to the first: places are found either way.
-            let compiled = compile(&spec, Limits { rows: 3, bytes, record }).expect("a sound spec");
+            let compiled = compile(&spec, Limits { rows: 3, bytes, record, ..LIMITS }).expect("a sound spec");
             let splits = cut(&whole, &places);
             let last = splits.last().expect("a split");
             let backwards = read_split(compiled.stage.as_ref(), last);

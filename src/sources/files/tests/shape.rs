@@ -117,7 +117,7 @@ fn a_reject_of_a_long_record_keeps_its_first_kibibyte() {
     for bytes in [100, 10_000] {
         let path = folder.write("a.tsv", text.as_bytes());
         let spec = json!({ "path": path, "format": "tsv", "columns": ["a string"] });
-        let compiled = compile(&spec, Limits { rows: 10, bytes, record: 2000 }).expect("a sound spec");
+        let compiled = compile(&spec, Limits { rows: 10, bytes, record: 2000, ..LIMITS }).expect("a sound spec");
         let splits = compiled.stage.splits().expect("a split");
         let mut worker = compiled.stage.worker().expect("a worker");
         let mut rejects = Rejects::default();
@@ -135,7 +135,7 @@ fn raw_text_belongs_to_its_row() {
     let path = folder.write("a.tsv", b"1\ta\nx\n2\tb\r\n\n3\tc");
     let spec = json!({ "path": path, "format": "tsv", "columns": ["n uint8", "s string"] });
     for bytes in [3, 7, 100] {
-        let compiled = compile(&spec, Limits { rows: 2, bytes, record: 50 }).expect("a sound spec");
+        let compiled = compile(&spec, Limits { rows: 2, bytes, record: 50, ..LIMITS }).expect("a sound spec");
         let splits = compiled.stage.splits().expect("a split");
         let mut worker = compiled.stage.worker().expect("a worker");
         let mut reader = worker.open(SplitId(0), &splits[0]).expect("opens");
