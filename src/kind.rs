@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use crate::{
     batch::{ColumnType, Schema},
     expr::{self, Expr, ExprError},
-    jobspec::{self, Definitions, Path, Place, Problem, Problems, Table, Value},
+    jobspec::{self, Definitions, Path, Problem, Problems, SpecLocation, Table, Value},
     stage::Guarantee,
 };
 
@@ -168,7 +168,7 @@ impl Context<'_> {
             Err(errors) => errors,
         };
         for error in errors {
-            let place = Place::inside(path.clone(), start + error.start..start + error.end);
+            let place = SpecLocation::inside(path.clone(), start + error.start..start + error.end);
             self.problems.push(Problem::new("expression", place, error.message).help(error.help));
         }
         None
@@ -178,7 +178,7 @@ impl Context<'_> {
     /// as unchecked.
     pub fn typed(&mut self, key: &str, text: &str, types: &[ColumnType]) -> Option<Expr> {
         if !self.is_known(&Path::default().entry(key)) {
-            let place = Place::value(self.path.entry(key));
+            let place = SpecLocation::value(self.path.entry(key));
             let message = "this cannot be checked before its value is known";
             self.problems.push(Problem::new("unchecked", place, message).note());
             return None;
@@ -231,7 +231,7 @@ impl Context<'_> {
 
     /// Records a problem with the value at `key`.
     pub fn problem(&mut self, key: &str, code: &'static str, message: impl Into<String>) {
-        self.problems.push(Problem::new(code, Place::value(self.path.key(key)), message));
+        self.problems.push(Problem::new(code, SpecLocation::value(self.path.key(key)), message));
     }
 }
 
@@ -241,7 +241,7 @@ pub fn bind(path: &Path, key: &str, text: &str, schema: &Schema, problems: &mut 
         Ok(bound) => Some(bound),
         Err(errors) => {
             for error in errors {
-                let place = Place::inside(path.key(key), error.start..error.end);
+                let place = SpecLocation::inside(path.key(key), error.start..error.end);
                 problems.push(Problem::new("expression", place, error.message).help(error.help));
             }
             None

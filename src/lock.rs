@@ -80,12 +80,12 @@ impl Lock {
         told: &mut dyn FnMut(&Failure),
         given_up: &dyn Fn() -> bool,
     ) -> Result<Lock, Failure> {
-        patiently(patience, told, given_up, || Lock::take(state, job))
+        external_wait(patience, told, given_up, || Lock::take(state, job))
     }
 }
 
 /// Tries to take a lock until it is free, `patience` is at an end or `given_up` says so.
-fn patiently<T>(
+fn external_wait<T>(
     patience: Duration,
     told: &mut dyn FnMut(&Failure),
     given_up: &dyn Fn() -> bool,
@@ -156,7 +156,7 @@ impl TargetLock {
         told: &mut dyn FnMut(&Failure),
         given_up: &dyn Fn() -> bool,
     ) -> Result<Option<TargetLock>, Failure> {
-        patiently(patience, told, given_up, || TargetLock::take(target))
+        external_wait(patience, told, given_up, || TargetLock::take(target))
     }
 
     /// Is it the lock of this target?

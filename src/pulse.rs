@@ -16,7 +16,7 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Pulse {
     beats: AtomicU64,
-    patient: AtomicBool,
+    external: AtomicBool,
     /// When the run's time is over.
     deadline: OnceLock<Instant>,
 }
@@ -26,17 +26,17 @@ thread_local! {
 }
 
 /// Something came or went: bytes were read, a row was stepped to.
-pub fn beat() {
+pub fn heartbeat() {
     with(|pulse| _ = pulse.beats.fetch_add(1, Ordering::Relaxed));
 }
 
 /// Waits for something that another program does when it likes, such as writing to our standard input: however
 /// long that takes, it is not this run that hangs.
-pub fn patiently<T>(wait: impl FnOnce() -> T) -> T {
-    with(|pulse| pulse.patient.store(true, Ordering::Relaxed));
+pub fn external_wait<T>(wait: impl FnOnce() -> T) -> T {
+    with(|pulse| pulse.external.store(true, Ordering::Relaxed));
     let came = wait();
-    with(|pulse| pulse.patient.store(false, Ordering::Relaxed));
-    beat();
+    with(|pulse| pulse.external.store(false, Ordering::Relaxed));
+    heartbeat();
     came
 }
 
@@ -66,8 +66,8 @@ impl Pulse {
     }
 
     /// Does the thread wait for another program?
-    pub fn is_patient(&self) -> bool {
-        self.patient.load(Ordering::Relaxed)
+    pub fn waits_externally(&self) -> bool {
+        self.external.load(Ordering::Relaxed)
     }
 }
 
@@ -77,16 +77,16 @@ mod tests {
 
     #[test]
     fn a_thread_counts_for_itself() {
-        beat();
+        heartbeat();
         let pulse = Arc::new(Pulse::default());
         let own = Arc::clone(&pulse);
         let inside = std::thread::spawn(move || {
             give(Arc::clone(&own));
-            beat();
-            patiently(|| own.is_patient())
+            heartbeat();
+            external_wait(|| own.waits_externally())
         });
         assert!(inside.join().expect("it does not panic"));
-        beat();
-        assert_eq!((pulse.beats(), pulse.is_patient()), (2, false));
+        heartbeat();
+        assert_eq!((pulse.beats(), pulse.waits_externally()), (2, false));
     }
 }

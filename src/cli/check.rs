@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     failure::{Exit, Failure},
-    jobspec::{self, Finding, Mode, Path as JobPath, Place, Problem},
+    jobspec::{self, Finding, Mode, Path as JobPath, Problem, SpecLocation},
     plan::Plan,
     report::printable,
 };
@@ -80,7 +80,7 @@ impl Names {
                     plan.name
                 );
                 let help = Some("give one of them another `name`, or a `state.path` of its own".to_owned());
-                let place = Place::value(JobPath::default().key("name"));
+                let place = SpecLocation::value(JobPath::default().key("name"));
                 Some(Problem::new("same-name", place, message).help(help))
             }
         }

@@ -83,10 +83,10 @@ impl Activity {
 pub(super) fn during<T>(activity: Activity, act: impl FnOnce() -> T) -> T {
     let swap = |word| OWN.with(|own| own.borrow().as_ref().map_or(0, |own| own.activity.swap(word, Ordering::Relaxed)));
     let before = swap(activity.word());
-    pulse::beat();
+    pulse::heartbeat();
     let done = act();
     swap(before);
-    pulse::beat();
+    pulse::heartbeat();
     done
 }
 

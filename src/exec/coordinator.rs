@@ -15,13 +15,13 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::{
     Options, Outcome, Signals,
-    aside::Aside,
+    blocking_calls::BlockingCalls,
+    commit_barrier::CommitBarriers,
     journal::Journal,
     launch::Launched,
     reject_limit::RejectCounter,
     resume::{Beginning, KeptSplit, stored_when},
     split_log::{Share, SplitLog},
-    verdict::Verdicts,
     watchdog::Watchdog,
     worker::guard,
 };
@@ -56,8 +56,8 @@ pub(super) struct Coordinator<'a> {
     a_sink_failed: bool,
     deadline: Option<Instant>,
     looked: Instant,
-    verdicts: Verdicts,
-    aside: Aside,
+    barriers: CommitBarriers,
+    blocking_calls: BlockingCalls,
     watchdog: Watchdog,
     outcome: Outcome,
 }
@@ -70,7 +70,7 @@ impl<'a> Coordinator<'a> {
         observer: &'a mut dyn Observer,
         run: Launched,
         (beginning, rejects): (Beginning, Option<RejectFile>),
-        aside: Aside,
+        blocking_calls: BlockingCalls,
     ) -> Self {
         let journal = Journal::new(beginning, rejects);
         let outcome = Outcome { splits: run.splits.len(), run: journal.run(), ..Outcome::default() };
@@ -81,8 +81,8 @@ impl<'a> Coordinator<'a> {
             || plan.sinks().any(|(_, sink)| sink.properties().may_lose);
         let log = SplitLog::new(splits.map(|source| when[&source]), act_at_end);
         let looked = Instant::now();
-        let verdicts = Verdicts::new(plan, &run.workers);
-        let states = run.states.iter().cloned().chain([(None, Arc::clone(&aside.state))]);
+        let barriers = CommitBarriers::new(plan, &run.workers);
+        let states = run.states.iter().cloned().chain([(None, Arc::clone(&blocking_calls.state))]);
         let states: Vec<_> = states.collect();
         let deadline = plan.limits.deadline.map(|after| looked + after.0);
         deadline.iter().for_each(|end| states.iter().for_each(|(_, state)| state.pulse.set_deadline(*end)));
@@ -100,15 +100,15 @@ impl<'a> Coordinator<'a> {
             a_sink_failed: false,
             deadline,
             looked,
-            verdicts,
-            aside,
+            barriers,
+            blocking_calls,
             watchdog,
             outcome,
         }
     }
 
     pub(super) fn run(mut self) -> Outcome {
-        while self.verdicts.left() > 0 {
+        while self.barriers.left() > 0 {
             match self.run.events.recv_timeout(TICK) {
                 Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -127,8 +127,8 @@ impl<'a> Coordinator<'a> {
             rejects.iter_mut().for_each(|reject| self.locate(reject));
         }
         match &event {
-            Event::WaitsToCommit { stage } => self.verdicts.waits(self.plan.pool_of(*stage)),
-            Event::WorkerEnded { stage } => self.verdicts.ended(self.plan.pool_of(*stage)),
+            Event::WaitsToCommit { stage } => self.barriers.waits(self.plan.pool_of(*stage)),
+            Event::WorkerEnded { stage } => self.barriers.ended(self.plan.pool_of(*stage)),
             Event::Worked { stage, split, rows, .. } => match self.plan.stages[*stage].role {
                 Role::Source(_) => self.log.read(*split, rows.input),
                 Role::Sink(_) => {
@@ -165,7 +165,7 @@ impl<'a> Coordinator<'a> {
             Event::Kept { splits } => splits.into_iter().for_each(|split| self.keep(split)),
             _ => {}
         }
-        while let Some(pool) = self.verdicts.due() {
+        while let Some(pool) = self.barriers.due() {
             self.judge(pool);
         }
     }
@@ -175,7 +175,7 @@ impl<'a> Coordinator<'a> {
         // Every pool before this one has ended, so all that it could read has been judged.
         self.judge_rejects(true);
         let whole = !self.run.shared.partial.load(Ordering::SeqCst);
-        self.run.shared.verdicts[pool].open(whole);
+        self.run.shared.barriers[pool].open(whole);
     }
 
     /// Names the place of a reject in its file.
@@ -270,7 +270,7 @@ impl<'a> Coordinator<'a> {
         }
         let stage = self.run.source_of(split);
         let split = self.split(split).clone();
-        self.aside(stage, move |plan| match &plan.stages[stage].role {
+        self.call_blocking(stage, move |plan| match &plan.stages[stage].role {
             Role::Source(source) => source.done(&split),
             _ => unreachable!("splits belong to sources"),
         })
@@ -287,20 +287,20 @@ impl<'a> Coordinator<'a> {
         stage: StageId,
         question: impl FnOnce(&dyn Sink) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.aside(stage, move |plan| match &plan.stages[stage].role {
+        self.call_blocking(stage, move |plan| match &plan.stages[stage].role {
             Role::Sink(sink) => question(&**sink),
             _ => unreachable!("it is among the sinks"),
         })
     }
 
     /// Calls a stage, looking around until it answers. Where it does not, the run is over.
-    fn aside<T: Send + 'static>(
+    fn call_blocking<T: Send + 'static>(
         &mut self,
         stage: StageId,
         call: impl FnOnce(&Plan) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let plan = Arc::clone(self.plan);
-        let answer = self.aside.call(move || guard(&plan, stage, || call(&plan)));
+        let answer = self.blocking_calls.call(move || guard(&plan, stage, || call(&plan)));
         while self.outcome.aborted.is_none() {
             match answer.recv_timeout(TICK) {
                 Ok(answer) => return answer,

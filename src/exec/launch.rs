@@ -15,16 +15,16 @@ use super::{
     Options,
     ack::Tracker,
     activity::{self, WorkerState},
-    gate::Gate,
+    commit_barrier::CommitBarrier,
     gauge::Gauge,
     inbox::Inbox,
+    memory_budget::MemoryBudget,
     order::{Reorder, ordered},
     partition::Partition,
     queue::{QueueReceiver, queue},
     read::{Reader, Reading},
     reject_limit::Cutoff,
     resume::{Beginning, KeptSplit},
-    verdict::Latch,
     watchdog::WorkerStates,
     work::Worker,
     worker::{Chain, Outgoing, Outlet, Shared, guard},
@@ -95,7 +95,7 @@ impl Prepared {
             source_of,
             late: Mutex::default(),
             cutoff: Cutoff::default(),
-            verdicts: plan.pools.iter().map(|_| Latch::default()).collect(),
+            barriers: plan.pools.iter().map(|_| CommitBarrier::default()).collect(),
         });
         let tracker = Tracker::new(splits, sender);
         let builder = Builder { plan, options, shared: &shared, tracker, listed, kept };
@@ -246,7 +246,7 @@ impl Builder<'_> {
         Reorder::new(arrivals.collect())
     }
 
-    /// Half of the job's memory is for the queues, all alike; the other half is for the gates.
+    /// Half of the job's memory is for the queues, all alike; the other half is for the budgets.
     fn queue_bytes(&self) -> usize {
         let queues: usize = self
             .plan
@@ -288,7 +288,7 @@ impl Builder<'_> {
             }
             Role::Transform(transform) => {
                 let mut side = side.and_then(|queue| Some((queue, transform.side()?)));
-                let ready = side.is_some().then(Latch::default);
+                let ready = side.is_some().then(CommitBarrier::default);
                 let mut own = self.own_splits(pool.head);
                 let worker = |queue| {
                     let (shared, chain) = (Arc::clone(self.shared), Chain::open(self.plan, id)?);
@@ -328,7 +328,7 @@ impl Builder<'_> {
             first,
             kept,
             next: AtomicU32::new(0),
-            gate: Gate::new(self.gate_bytes()),
+            budget: MemoryBudget::new(self.gate_bytes()),
             tracker: Arc::clone(&self.tracker),
             limit: self.options.limit.map(AtomicU64::new),
         }

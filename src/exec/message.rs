@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ack::Ack, gate::Credit};
+use super::{ack::Ack, memory_budget::Permit};
 use crate::batch::{Batch, SplitId};
 
 /// A batch under way, or the news that a split has no more.
@@ -11,17 +11,17 @@ use crate::batch::{Batch, SplitId};
 /// place: rows may go, messages never. That is what lets a stage further on put them in order again.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
-    pub(super) place: Place,
+    pub(super) place: BatchPlace,
     /// `None` says that `place.seq` is the number of batches the split had.
     pub(super) batch: Option<Batch>,
     pub(super) ack: Ack,
-    /// Held for its drop: the source's gate gets the bytes back.
-    pub(super) credit: Option<Arc<Credit>>,
+    /// Held for its drop: the source's budget gets the bytes back.
+    pub(super) permit: Option<Arc<Permit>>,
 }
 
 /// A message's place in input order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct BatchPlace {
     pub(super) split: SplitId,
     pub(super) seq: u64,
     /// Which of the messages with the same split and number: more than one where paths join again or a

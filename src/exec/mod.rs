@@ -11,19 +11,20 @@
 //!
 //! Every worker runs one loop in a pool of its stage's own, so blocking on a queue never starves another
 //! stage. A worker passes on one message for each it takes (`message`), which lets a stage put the input
-//! back in order (`order`) while the sources read ahead no further than their memory (`gate`). A split is
+//! back in order (`order`) while the sources read ahead no further than their memory (`memory_budget`). A split is
 //! answered for when everything that came of it has been (`ack`); what follows from that, up to its `done` action, is
 //! one state machine (`split_log`), and `journal` writes it down.
 
 mod ack;
 mod activity;
-mod aside;
+mod blocking_calls;
+mod commit_barrier;
 mod coordinator;
-mod gate;
 mod gauge;
 mod inbox;
 mod journal;
 mod launch;
+mod memory_budget;
 mod message;
 mod order;
 mod outcome;
@@ -34,7 +35,6 @@ mod reject_limit;
 mod resume;
 mod split_log;
 mod targets;
-mod verdict;
 mod watchdog;
 mod work;
 mod worker;
@@ -51,7 +51,7 @@ use std::sync::{
 pub use outcome::{Outcome, Resumed};
 pub use resume::adopted_since;
 
-use aside::Aside;
+use blocking_calls::BlockingCalls;
 use coordinator::Coordinator;
 use launch::Prepared;
 use resume::Beginning;
@@ -151,12 +151,12 @@ fn begin<'a>(
     signals: &'a Signals,
     observer: &'a mut dyn Observer,
 ) -> Result<Coordinator<'a>, Unbegun> {
-    let aside = Aside::start()?;
-    let (mut beginning, prepared) = open(plan, options, signals, &aside)?;
+    let blocking_calls = BlockingCalls::start()?;
+    let (mut beginning, prepared) = open(plan, options, signals, &blocking_calls)?;
     let rejects = beginning.rejects(plan, options)?;
     beginning.note()?;
     let run = prepared.start(&beginning)?;
-    Ok(Coordinator::new(plan, options, signals, observer, run, (beginning, rejects), aside))
+    Ok(Coordinator::new(plan, options, signals, observer, run, (beginning, rejects), blocking_calls))
 }
 
 /// Opens everything, without waiting for what does not answer.
@@ -164,16 +164,16 @@ fn open(
     plan: &Arc<Plan>,
     options: &Options,
     signals: &Signals,
-    aside: &Aside,
+    blocking_calls: &BlockingCalls,
 ) -> Result<(Beginning, Prepared), Unbegun> {
     let (own, options) = (Arc::clone(plan), options.clone());
-    let answer = aside.call(move || {
+    let answer = blocking_calls.call(move || {
         let mut beginning = Beginning::new(&own, &options)?;
         beginning.begin_stages(&own)?;
         let prepared = Prepared::new(&own, &options, &beginning)?;
         Ok((beginning, prepared))
     });
-    let mut watchdog = Watchdog::new(plan, vec![(None, Arc::clone(&aside.state))]);
+    let mut watchdog = Watchdog::new(plan, vec![(None, Arc::clone(&blocking_calls.state))]);
     loop {
         match answer.recv_timeout(coordinator::TICK) {
             Ok(opened) => return Ok(opened?),

@@ -3,7 +3,7 @@
 //! A sender of the split that is due waits for room, so that the source reads no faster than the worker writes. A message
 //! of a later split is buffered, and its sender reads on. When a split ends, the buffered messages of the next one are due
 //! at once; the sender of that end does not wait until the worker has taken them. How much is buffered is bounded by the
-//! memory that each source has for what is under way (`gate`).
+//! memory that each source has for what is under way (`budget`).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     gauge::Gauge,
-    message::{Message, Place},
+    message::{BatchPlace, Message},
 };
 use crate::batch::SplitId;
 
@@ -59,7 +59,7 @@ struct State {
 
 impl OrderedSender {
     /// Puts a message in that stands at `at` among all that come.
-    pub(super) fn send(&self, at: Place, message: Message) {
+    pub(super) fn send(&self, at: BatchPlace, message: Message) {
         let Shared { freed, came, .. } = &*self.0;
         let bytes = message.bytes() as u64;
         let mut state = self.0.lock();
@@ -150,7 +150,7 @@ impl Shared {
 pub(super) struct Reorder {
     /// How many messages come for each place of a split, for every split that reaches this pool.
     arrivals: BTreeMap<SplitId, u32>,
-    waiting: BTreeMap<Place, Message>,
+    waiting: BTreeMap<BatchPlace, Message>,
     /// Messages of the current place that have left already.
     passed: u32,
     seq: u64,
@@ -168,14 +168,14 @@ impl Reorder {
         self.arrivals.first_key_value().is_some_and(|(due, _)| *due == split)
     }
 
-    fn put(&mut self, at: Place, message: Message) {
+    fn put(&mut self, at: BatchPlace, message: Message) {
         self.waiting.insert(at, message);
     }
 
     /// The next message in order, if it is there. All lanes of a place leave before the next place.
     fn take(&mut self) -> Option<Message> {
         let (&split, &lanes) = self.arrivals.first_key_value()?;
-        let wanted = Place { split, seq: self.seq, lane: self.passed };
+        let wanted = BatchPlace { split, seq: self.seq, lane: self.passed };
         let message = self.waiting.remove(&wanted)?;
         self.ended = message.batch.is_none();
         self.passed += 1;
@@ -212,8 +212,8 @@ mod tests {
         for &(split, seq, lane, end) in places {
             let split = SplitId(split);
             let batch = (!end).then(crate::exec::partition::tests::empty_batch);
-            let place = Place { split, seq, lane };
-            order.put(place, Message { place, batch, ack: tracker.open(split), credit: None });
+            let place = BatchPlace { split, seq, lane };
+            order.put(place, Message { place, batch, ack: tracker.open(split), permit: None });
             while let Some(message) = order.take() {
                 left.push((message.place.split.0, message.place.seq, message.place.lane));
             }
@@ -242,7 +242,7 @@ mod tests {
         let message = move |split, seq, end: bool| {
             let (split, lane) = (SplitId(split), 0);
             let batch = (!end).then(crate::exec::partition::tests::empty_batch);
-            Message { place: Place { split, seq, lane }, batch, ack: tracker.open(split), credit: None }
+            Message { place: BatchPlace { split, seq, lane }, batch, ack: tracker.open(split), permit: None }
         };
         (sender, receiver, message)
     }

@@ -6,7 +6,7 @@ use arrow_array::{Array, ArrayRef, cast::AsArray};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 
-use super::message::{Message, Place};
+use super::message::{BatchPlace, Message};
 use crate::{
     batch::Batch,
     plan::{Intake, Plan, PoolId, Role},
@@ -36,14 +36,14 @@ impl Partition {
         if workers == 1 {
             return vec![message];
         }
-        let Message { place, batch, ack, credit } = message;
+        let Message { place, batch, ack, permit } = message;
         let parts: Vec<Option<Batch>> = match batch {
             None => vec![None; workers],
             Some(batch) => self.parts(batch, workers),
         };
         let messages = parts.into_iter().enumerate().map(|(worker, batch)| {
-            let place = Place { lane: place.lane * workers as u32 + worker as u32, ..place };
-            Message { place, batch, ack: ack.clone(), credit: credit.clone() }
+            let place = BatchPlace { lane: place.lane * workers as u32 + worker as u32, ..place };
+            Message { place, batch, ack: ack.clone(), permit: permit.clone() }
         });
         let messages = messages.collect();
         ack.acknowledge();

@@ -12,8 +12,8 @@ use std::{
 use super::{
     ack::{Ack, Tracker},
     activity::{Activity, during},
-    gate::Gate,
-    message::{Message, Place},
+    memory_budget::MemoryBudget,
+    message::{BatchPlace, Message},
     reject_limit::Cutoff,
     worker::{Chain, Outlet, Shared, guard},
 };
@@ -33,7 +33,7 @@ pub(super) struct Reading {
     /// Splits that an earlier attempt has stored.
     pub(super) kept: BTreeSet<SplitId>,
     pub(super) next: AtomicU32,
-    pub(super) gate: Arc<Gate>,
+    pub(super) budget: Arc<MemoryBudget>,
     pub(super) tracker: Arc<Tracker>,
     /// Rows that may still be passed on, under `--limit`; such a source has one worker.
     pub(super) limit: Option<AtomicU64>,
@@ -90,7 +90,7 @@ impl Reader {
     fn split(&mut self, id: SplitId, split: &Split) {
         let Reader { shared, reading, worker, chain, outlet } = self;
         let ack = reading.tracker.open(id);
-        reading.gate.open(id);
+        reading.budget.open(id);
         shared.send(Event::Opened { split: id });
         let mut passage = Passage { shared, reading, chain, outlet, ack, split: id, seq: 0 };
         let how = match guard(&shared.plan, reading.stage, || worker.open(id, split)) {
@@ -152,11 +152,12 @@ impl Passage<'_> {
         self.shared.send(Event::Worked { stage, split: self.split, rows, bytes, busy });
     }
 
-    /// Sends a batch through the fused transforms and on, when the gate and the queues have room.
+    /// Sends a batch through the fused transforms and on, when the budget and the queues have room.
     fn pass(&mut self, batch: Batch) {
         let wait = Instant::now();
-        let credit =
-            during(Activity::WaitsForMemory, || self.reading.gate.admit(self.split, batch.bytes(), &self.shared.stop));
+        let permit = during(Activity::WaitsForMemory, || {
+            self.reading.budget.admit(self.split, batch.bytes(), &self.shared.stop)
+        });
         let mut blocked = wait.elapsed();
         let batch = match self.chain.apply(self.shared, batch) {
             Ok(batch) => batch,
@@ -166,15 +167,15 @@ impl Passage<'_> {
             }
         };
         let wait = Instant::now();
-        self.send(Some(batch), Some(credit));
+        self.send(Some(batch), Some(permit));
         blocked += wait.elapsed();
         self.shared.send(Event::Waited { stage: self.reading.stage, idle: Duration::ZERO, blocked });
     }
 
-    fn send(&mut self, batch: Option<Batch>, credit: Option<Arc<super::gate::Credit>>) {
-        let place = Place { split: self.split, seq: self.seq, lane: 0 };
+    fn send(&mut self, batch: Option<Batch>, permit: Option<Arc<super::memory_budget::Permit>>) {
+        let place = BatchPlace { split: self.split, seq: self.seq, lane: 0 };
         self.seq += 1;
-        self.outlet.send(self.shared, Message { place, batch, ack: self.ack.clone(), credit });
+        self.outlet.send(self.shared, Message { place, batch, ack: self.ack.clone(), permit });
     }
 
     /// Says that the split has no more, which stages that keep the input's order wait for.
@@ -191,7 +192,7 @@ impl Passage<'_> {
             self.shared.stop.store(true, Ordering::SeqCst);
         }
         self.shared.send(Event::Closed { split: self.split, how });
-        self.reading.gate.close(self.split);
+        self.reading.budget.close(self.split);
         if whole {
             self.ack.acknowledge();
         }

@@ -3,7 +3,7 @@
 //! Something moves when a worker takes or passes on a message, when a call into a stage begins or returns, or when a
 //! stage gives a sign of life from inside one ([`pulse`](crate::pulse): bytes that were read, a row that was stepped
 //! to). A run in which nothing at all has moved for `limits.stall` ends there, without waiting for workers that may
-//! never return. A worker that waits for another program ([`pulse::patiently`](crate::pulse::patiently), standard
+//! never return. A worker that waits for another program ([`pulse::external_wait`](crate::pulse::external_wait), standard
 //! input) counts as moving. So a single call that gives no sign may last no longer than `limits.stall` while all
 //! others wait: what is known to take longer, such as a query that sorts for an hour, needs a larger one.
 //!
@@ -55,7 +55,7 @@ impl Watchdog {
         self.looked = Instant::now();
         let pulses = || self.workers.iter().map(|(_, state)| &state.pulse);
         let beats = pulses().map(|pulse| pulse.beats()).sum();
-        if beats != self.beats || pulses().any(|pulse| pulse.is_patient()) {
+        if beats != self.beats || pulses().any(|pulse| pulse.waits_externally()) {
             (self.beats, self.quiet) = (beats, Duration::ZERO);
         } else {
             self.quiet += since;
@@ -66,8 +66,8 @@ impl Watchdog {
     /// Who waits for whom, and how full the queues are.
     pub(super) fn diagnosis(&self, plan: &Plan, gauges: &[(StageId, Arc<Gauge>)]) -> Failure {
         let mut parts: Vec<String> = (0..plan.pools.len()).filter_map(|pool| self.pool(plan, pool, gauges)).collect();
-        let aside = self.workers.iter().filter(|(pool, _)| pool.is_none());
-        parts.extend(aside.filter_map(|(_, state)| match state.activity() {
+        let blocking_calls = self.workers.iter().filter(|(pool, _)| pool.is_none());
+        parts.extend(blocking_calls.filter_map(|(_, state)| match state.activity() {
             Activity::Calls(stage) => Some(format!("`{}` has not come back from a call", plan.stages[stage].name)),
             _ => None,
         }));

@@ -8,9 +8,9 @@ use std::{
 use super::{
     ack::Ack,
     activity::{Activity, during},
-    message::{Message, Place},
+    commit_barrier::CommitBarrier,
+    message::{BatchPlace, Message},
     queue::QueueReceiver,
-    verdict::Latch,
     worker::{Chain, Outlet, Shared, guard, without_rows},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) struct Worker {
     /// The split of the rows that it emits at the end.
     pub(super) own: SplitId,
     /// Where there is a second input: what the workers wait for.
-    pub(super) ready: Option<Latch>,
+    pub(super) ready: Option<CommitBarrier>,
     /// Of one worker, where there is a second input: its way in and what takes it.
     pub(super) side: Option<(QueueReceiver, Box<dyn Side>)>,
 }
@@ -57,13 +57,13 @@ impl Worker {
     }
 
     /// Applies the chain to a message and passes it on; answers when it began to do that.
-    fn take(&mut self, Message { place, batch, ack, credit }: Message) -> Instant {
+    fn take(&mut self, Message { place, batch, ack, permit }: Message) -> Instant {
         let batch = batch.map(|batch| self.apply(batch, &ack));
         if self.chain.gathers() {
             self.shared.late(ack.clone());
         }
         let start = Instant::now();
-        self.outlet.send(&self.shared, Message { place, batch, ack, credit });
+        self.outlet.send(&self.shared, Message { place, batch, ack, permit });
         start
     }
 
@@ -126,7 +126,7 @@ impl Worker {
     }
 
     fn send(&self, seq: u64, batch: Option<Batch>) {
-        let place = Place { split: self.own, seq, lane: 0 };
-        self.outlet.send(&self.shared, Message { place, batch, ack: Ack::of_none(self.own), credit: None });
+        let place = BatchPlace { split: self.own, seq, lane: 0 };
+        self.outlet.send(&self.shared, Message { place, batch, ack: Ack::of_none(self.own), permit: None });
     }
 }

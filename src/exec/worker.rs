@@ -20,10 +20,10 @@ use crossbeam_channel::Sender;
 use super::{
     ack::Ack,
     activity::{Activity, during},
+    commit_barrier::CommitBarrier,
     inbox::Inbox,
-    message::{Message, Place},
+    message::{BatchPlace, Message},
     reject_limit::Cutoff,
-    verdict::Latch,
 };
 use crate::{
     batch::{Batch, Origin, Reject, Rejects, SplitId},
@@ -47,7 +47,7 @@ pub(super) struct Shared {
     /// Acknowledgements of input that was gathered: they are given when the whole run is stored.
     pub(super) late: Mutex<BTreeMap<SplitId, Ack>>,
     /// Of every pool: opens when its sink may commit.
-    pub(super) verdicts: Vec<Latch>,
+    pub(super) barriers: Vec<CommitBarrier>,
     /// How far sources need to read once there are too many rejects.
     pub(super) cutoff: Cutoff,
 }
@@ -118,7 +118,7 @@ impl Outlet {
         let source = shared.source_of[message.place.split.0 as usize];
         for outgoing in &self.0 {
             let lane = message.place.lane + outgoing.lanes.get(&source).copied().unwrap_or(0);
-            let message = Message { place: Place { lane, ..message.place }, ..message.clone() };
+            let message = Message { place: BatchPlace { lane, ..message.place }, ..message.clone() };
             during(Activity::Sends(outgoing.stage), || outgoing.inbox.send(message));
         }
         message.ack.acknowledge();

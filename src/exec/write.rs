@@ -63,9 +63,9 @@ impl Writer {
     }
 
     /// Writes one message; returns how long passing output on took.
-    fn take(&mut self, Message { place, batch, ack, credit }: Message) -> Duration {
+    fn take(&mut self, Message { place, batch, ack, permit }: Message) -> Duration {
         let Some(batch) = batch else {
-            return self.end_split(Message { place, batch: None, ack, credit });
+            return self.end_split(Message { place, batch: None, ack, permit });
         };
         let mut safe = true;
         let mut output = self.nothing_of(&batch);
@@ -76,7 +76,7 @@ impl Writer {
         }
         // The rows have left the source's memory: what is held back must not keep the source from reading on
         // to the end of the split, where it is let go.
-        let message = Message { place, batch: Some(output), ack: ack.clone(), credit: None };
+        let message = Message { place, batch: Some(output), ack: ack.clone(), permit: None };
         if !safe || !self.held.output.is_empty() {
             self.held.hold(ack, message, self.outlet.is_empty());
             return Duration::ZERO;
@@ -96,7 +96,7 @@ impl Writer {
             return self.pass_on(message);
         }
         let ack = message.ack.clone();
-        self.held.hold(ack, Message { credit: None, ..message }, false);
+        self.held.hold(ack, Message { permit: None, ..message }, false);
         Duration::ZERO
     }
 
@@ -235,8 +235,8 @@ impl Writer {
     /// nothing of such input, the rows it had accepted are taken back.
     fn commit(&mut self) {
         self.shared.send(Event::WaitsToCommit { stage: self.stage });
-        let verdict = &self.shared.verdicts[self.shared.plan.pool_of(self.stage)];
-        let whole = during(Activity::WaitsToCommit, || verdict.wait());
+        let barrier = &self.shared.barriers[self.shared.plan.pool_of(self.stage)];
+        let whole = during(Activity::WaitsToCommit, || barrier.wait());
         let absent = self.guarantee == Guarantee::AllOrNothing && !whole;
         let Some(worker) = self.worker.as_mut().filter(|_| !absent) else {
             self.worker = None;

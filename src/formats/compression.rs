@@ -245,10 +245,10 @@ impl Read for Counted {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let len = match &mut self.from {
             InFile::File(file) => file.read(into)?,
-            InFile::Pipe(file) => pulse::patiently(|| file.read(into))?,
-            InFile::Stdin(stdin) => pulse::patiently(|| stdin.read(into))?,
+            InFile::Pipe(file) => pulse::external_wait(|| file.read(into))?,
+            InFile::Stdin(stdin) => pulse::external_wait(|| stdin.read(into))?,
         };
-        pulse::beat();
+        pulse::heartbeat();
         self.bytes += len as u64;
         Ok(len)
     }
@@ -271,7 +271,7 @@ impl Write for OutFile {
                 fail::fail_point!("files-write", |_| Err(io::ErrorKind::StorageFull.into()));
                 file.write(bytes)
             }
-            OutFile::Pipe(file) => pulse::patiently(|| file.write(bytes)),
+            OutFile::Pipe(file) => pulse::external_wait(|| file.write(bytes)),
             OutFile::Stdout(stdout) => stdout.write(bytes),
         }
     }

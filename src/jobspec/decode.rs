@@ -17,7 +17,7 @@ use self::{
     deserializer::ValueDeserializer,
     mistake::{BOOLEAN, Kind, Mistake},
 };
-use super::{Path, Place, Problem, Problems, Step, Value, meant, nearest};
+use super::{Path, Problem, Problems, SpecLocation, Step, Value, meant, nearest};
 
 /// After so many rounds the rest can wait until these mistakes are gone.
 const MAX_ROUNDS: usize = 300;
@@ -79,7 +79,7 @@ pub(super) fn decode_partly<T: DeserializeOwned>(
     if let (true, Some(place)) = (clean, unchecked) {
         clean = false;
         let message = "what depends on this cannot be checked before its value is known";
-        problems.push(Problem::new("unchecked", Place::Value(place), message).note());
+        problems.push(Problem::new("unchecked", SpecLocation::Value(place), message).note());
     }
     Decoded { value: answer, clean }
 }
@@ -172,25 +172,27 @@ fn problem(mistake: &Mistake, place: Path, value: Option<&Value>, also: &[&str])
     match &mistake.kind {
         Kind::UnknownKey { key, legal } | Kind::UnknownTag { key, legal } => {
             let help = nearest(key, legal.iter().chain(also).copied());
-            Problem::new("unknown-key", Place::Key(place.entry(key)), format!("unknown key `{key}`")).help(help)
+            Problem::new("unknown-key", SpecLocation::Key(place.entry(key)), format!("unknown key `{key}`")).help(help)
         }
-        Kind::MissingKey { key } => Problem::new("missing-key", Place::Key(place), format!("missing key `{key}`")),
+        Kind::MissingKey { key } => {
+            Problem::new("missing-key", SpecLocation::Key(place), format!("missing key `{key}`"))
+        }
         Kind::UnknownWord { word, legal } => {
             let help = if secret { one_of(legal) } else { nearest(word, legal.iter().copied()) };
             let message =
                 if secret { "unknown value from the environment".into() } else { format!("unknown value `{word}`") };
-            Problem::new("unknown-value", Place::Value(place), message).help(help)
+            Problem::new("unknown-value", SpecLocation::Value(place), message).help(help)
         }
         Kind::Type { expected, found } => {
             let help = value.filter(|_| expected == BOOLEAN && !secret).and_then(Value::as_text).and_then(boolean);
-            Problem::new("type", Place::Value(place), format!("expected {expected}, found {found}")).help(help)
+            Problem::new("type", SpecLocation::Value(place), format!("expected {expected}, found {found}")).help(help)
         }
         Kind::OutOfRange { expected, found } => {
             let found = if secret { "the value" } else { found.as_str() };
-            Problem::new("value", Place::Value(place), format!("{found} is out of range: expected {expected}"))
+            Problem::new("value", SpecLocation::Value(place), format!("{found} is out of range: expected {expected}"))
         }
         Kind::Custom(message) => custom(&without_secrets(message, value), place, value),
-        Kind::Unknown => Problem::new("value", Place::Value(place), "the value is not known"),
+        Kind::Unknown => Problem::new("value", SpecLocation::Value(place), "the value is not known"),
     }
 }
 
@@ -215,7 +217,7 @@ fn custom(message: &str, at: Path, value: Option<&Value>) -> Problem {
     };
     let word = sentence.strip_prefix('`').and_then(|rest| rest.split('`').next());
     let found = value.and_then(Value::as_text).zip(word).and_then(|(text, word)| only(text, word));
-    let place = found.map_or_else(|| Place::Value(at.clone()), |range| Place::inside(at.clone(), range));
+    let place = found.map_or_else(|| SpecLocation::Value(at.clone()), |range| SpecLocation::inside(at.clone(), range));
     Problem::new("value", place, sentence).help(help)
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::{
-    Document, Path, Place, Problem, Problems, Value,
+    Document, Path, Problem, Problems, SpecLocation, Value,
     load::{ValueOf, Variable},
     problem::VARIABLE,
 };
@@ -61,7 +61,7 @@ impl Walk<'_> {
                 Part::Literal(literal) => out.push_str(literal),
                 Part::Malformed { range, message } => {
                     wrong = true;
-                    let place = Place::inside(path.clone(), range);
+                    let place = SpecLocation::inside(path.clone(), range);
                     let help = Some("a variable is written `${NAME}` or `${NAME:-default}`, a dollar `$$`".to_owned());
                     self.problems.push(Problem::new(VARIABLE, place, message).help(help));
                 }
@@ -96,7 +96,7 @@ impl Walk<'_> {
         };
         self.variables.push(Variable { name: name.to_owned(), path: path.clone(), from });
         if from == ValueOf::Nowhere {
-            let place = Place::inside(path.clone(), range.clone());
+            let place = SpecLocation::inside(path.clone(), range.clone());
             let message = format!("the environment variable `{name}` is not set");
             let help = Some(format!("set it, or give a default: `${{{name}:-…}}`"));
             let problem = Problem::new(VARIABLE, place, message).help(help);

@@ -14,7 +14,7 @@ pub use self::stage::{
     BatchSize, COMMON_KEYS_SINK, COMMON_KEYS_SOURCE, COMMON_KEYS_TRANSFORM, Common, Section, StageSpec, common_schema,
 };
 use super::{
-    Bytes, Duration, Path, Place, Problem, Problems, RejectLimit, Table, Value, bounds, decode::decode_partly,
+    Bytes, Duration, Path, Problem, Problems, RejectLimit, SpecLocation, Table, Value, bounds, decode::decode_partly,
 };
 
 /// Generator definitions by name, as written.
@@ -180,13 +180,13 @@ impl JobSpec {
                 // It could not be parsed, which has been said; or all of it is a variable whose value is not known.
                 if !problems.any_error() {
                     let message = "a job spec is a table, not text";
-                    problems.push(Problem::new("type", Place::Value(Path::default()), message));
+                    problems.push(Problem::new("type", SpecLocation::Value(Path::default()), message));
                 }
                 return None;
             }
             other => {
                 let message = format!("a job spec is a table, not {}", other.describe());
-                problems.push(Problem::new("type", Place::Value(Path::default()), message));
+                problems.push(Problem::new("type", SpecLocation::Value(Path::default()), message));
                 return None;
             }
         };
@@ -235,7 +235,7 @@ fn named_in_list(key: &str, value: &Value) -> Option<String> {
 fn check_job_name(name: &str, problems: &mut Problems) {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.is_empty() || !name.chars().all(legal) {
-        let place = Place::Value(Path::default().key("name"));
+        let place = SpecLocation::Value(Path::default().key("name"));
         problems.push(Problem::new("value", place, "a job's name has letters, digits, `-` and `_` only"));
     }
 }
@@ -246,7 +246,7 @@ fn outdented(mut stages: Table, section: Section, problems: &mut Problems) -> Ta
     let Some(at) = stages.get_index_of("type").filter(|at| !matches!(stages[*at], Value::Table(_))) else {
         return stages;
     };
-    let place = Place::Key(Path::default().entry(section.key()).entry("type"));
+    let place = SpecLocation::Key(Path::default().entry(section.key()).entry("type"));
     let stage = stages[..at].iter().rfind(|(_, value)| !matches!(value, Value::Text(_))).map(|(name, _)| name.clone());
     let (message, help) = match &stage {
         Some(name) => (format!("`type` belongs inside the {section} `{name}`"), format!("indent what is `{name}`'s")),
@@ -264,7 +264,7 @@ fn entries(named: &Table, key: &str, problems: &mut Problems) -> Table {
         Some(Value::Table(table)) => table.clone(),
         None | Some(Value::Null | Value::Unknown) => Table::new(),
         Some(other) => {
-            let place = Place::Value(Path::default().key(key));
+            let place = SpecLocation::Value(Path::default().key(key));
             let problem = Problem::new("type", place, format!("expected a table, found {}", other.describe()));
             problems.push(problem.help(named_in_list(key, other)));
             Table::new()

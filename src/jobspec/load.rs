@@ -6,7 +6,7 @@ mod from_yaml;
 use std::{fs::File, io::Read, ops::Range};
 
 use super::{
-    Path, Place, Problem, Problems, Table, Value,
+    Path, Problem, Problems, SpecLocation, Table, Value,
     mark::{Mark, Override},
 };
 use crate::failure::Failure;
@@ -85,7 +85,7 @@ pub fn load(path: &std::path::Path, problems: &mut Problems) -> Result<Document,
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| Failure::reading(path, &error))?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| Failure::reading(path, &error))?;
-    let whole = || Place::Key(Path::default());
+    let whole = || SpecLocation::Key(Path::default());
     let Some(format) = Format::of(path) else {
         let help = Some("a job spec is a `.toml`, `.yaml` or `.yml` file".to_owned());
         problems.push(Problem::new("format", whole(), "the file name does not say how the spec is spelt").help(help));
@@ -145,7 +145,7 @@ fn empty() -> (Value, Mark) {
 
 /// A problem that ends the parsing; boxed, for it is larger than what it is returned in place of.
 fn stop(code: &'static str, place: Range<usize>, message: impl Into<String>) -> Box<Problem> {
-    Box::new(Problem::new(code, Place::Text(place), message))
+    Box::new(Problem::new(code, SpecLocation::Text(place), message))
 }
 
 fn too_deep(place: Range<usize>) -> Box<Problem> {

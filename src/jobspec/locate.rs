@@ -5,7 +5,7 @@ mod inside;
 use std::{borrow::Cow, ops::Range};
 
 use super::{
-    Document, Format, Path, Place, Value,
+    Document, Format, Path, SpecLocation, Value,
     mark::{Children, Mark, Override},
 };
 
@@ -29,13 +29,13 @@ const COMMAND_LINE: &str = "command line";
 
 /// Finds `place` in the text it was written in. A path that leads to nothing (a key that is missing) is found
 /// at the nearest table around it.
-pub fn locate<'a>(document: &'a Document, place: &'a Place) -> Located<'a> {
+pub fn locate<'a>(document: &'a Document, place: &'a SpecLocation) -> Located<'a> {
     let (name, text, range) = match place {
-        Place::Text(range) => (document.name.as_str().into(), document.text.as_str(), range.clone()),
-        Place::File(path, text, range) => (path.to_string_lossy(), text.as_str(), range.clone()),
-        Place::Key(path) => in_values(document, path, Part::Key),
-        Place::Value(path) => in_values(document, path, Part::Value),
-        Place::Inside(path, range) => in_values(document, path, Part::Inside(range)),
+        SpecLocation::Text(range) => (document.name.as_str().into(), document.text.as_str(), range.clone()),
+        SpecLocation::File(path, text, range) => (path.to_string_lossy(), text.as_str(), range.clone()),
+        SpecLocation::Key(path) => in_values(document, path, Part::Key),
+        SpecLocation::Value(path) => in_values(document, path, Part::Value),
+        SpecLocation::Inside(path, range) => in_values(document, path, Part::Inside(range)),
     };
     let range = on_boundaries(text, range);
     let (line, column) = line_and_column(text, range.start);

@@ -36,7 +36,7 @@ pub use job::{
 pub use load::{Document, Format, ValueOf, Variable, load};
 pub use locate::{Located, locate};
 pub use narrow::{Narrow, deserialize_narrow};
-pub use problem::{Path, Place, Problem, Problems, Severity, Step, meant, nearest};
+pub use problem::{Path, Problem, Problems, Severity, SpecLocation, Step, meant, nearest};
 pub use secret::{Revealed, Secret};
 pub use units::{Bytes, Duration, RejectLimit, Retry, Share, Text};
 pub use value::{Table, Value};

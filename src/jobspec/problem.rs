@@ -48,7 +48,7 @@ impl fmt::Display for Path {
 
 /// Where a problem is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SpecLocation {
     /// The key that a path ends with; the whole file for the empty path.
     Key(Path),
     /// The value at a path.
@@ -61,28 +61,28 @@ pub enum Place {
     File(PathBuf, String, Range<usize>),
 }
 
-impl Place {
+impl SpecLocation {
     /// The value at `path`.
-    pub fn value(path: Path) -> Place {
-        Place::Value(path)
+    pub fn value(path: Path) -> SpecLocation {
+        SpecLocation::Value(path)
     }
 
     /// The key that `path` ends with.
-    pub fn key(path: Path) -> Place {
-        Place::Key(path)
+    pub fn key(path: Path) -> SpecLocation {
+        SpecLocation::Key(path)
     }
 
     /// The path, where it has one.
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
-            Place::Key(path) | Place::Value(path) | Place::Inside(path, _) => Some(path),
-            Place::Text(_) | Place::File(..) => None,
+            SpecLocation::Key(path) | SpecLocation::Value(path) | SpecLocation::Inside(path, _) => Some(path),
+            SpecLocation::Text(_) | SpecLocation::File(..) => None,
         }
     }
 
     /// Bytes `range` of the text at `path`.
-    pub fn inside(path: Path, range: Range<usize>) -> Place {
-        Place::Inside(path, range)
+    pub fn inside(path: Path, range: Range<usize>) -> SpecLocation {
+        SpecLocation::Inside(path, range)
     }
 }
 
@@ -103,7 +103,7 @@ pub struct Problem {
     /// Error or note.
     pub severity: Severity,
     /// Where.
-    pub place: Place,
+    pub place: SpecLocation,
     /// One sentence: lower case, names in backticks, no full stop.
     pub message: String,
     /// What would be right: `did you mean `route`?`, the legal values.
@@ -112,7 +112,7 @@ pub struct Problem {
 
 impl Problem {
     /// An error.
-    pub fn new(code: &'static str, place: Place, message: impl Into<String>) -> Self {
+    pub fn new(code: &'static str, place: SpecLocation, message: impl Into<String>) -> Self {
         Problem { code, severity: Severity::Error, place, message: message.into(), help: None }
     }
 

@@ -11,9 +11,11 @@ use std::{
 };
 
 use super::{
-    Plan, Role, Stage, cut, needed,
-    pools::{Wish, pools},
-    waits::{self, Circle},
+    Plan, Role, Stage,
+    deadlock::{self, Circle},
+    needed,
+    pools::{PoolRequest, pools},
+    preview,
 };
 use crate::{
     batch::{Column, ColumnType, Schema},
@@ -21,8 +23,8 @@ use crate::{
     expr::clock,
     failure::Failure,
     jobspec::{
-        Document, JobSpec, OnLostState, Path, Place, Problem, Problems, Section, StageSpec, Table, Value, digest,
-        digests, meant, nearest,
+        Document, JobSpec, OnLostState, Path, Problem, Problems, Section, SpecLocation, StageSpec, Table, Value,
+        digest, digests, meant, nearest,
     },
     kind::{Compiled, Context, Kind, Workers},
     sinks, sources,
@@ -33,8 +35,8 @@ use crate::{
 /// Compiles a spec. Every problem is recorded; there is a plan only where none of them is an error.
 pub fn compile(document: &Document, problems: &mut Problems) -> Option<Plan> {
     clock::stopped_at(clock::now(), || {
-        let (job, stages, wishes) = stages(document, problems)?;
-        Some(plan(document, job, stages, wishes))
+        let (job, stages, requests) = stages(document, problems)?;
+        Some(plan(document, job, stages, requests))
     })
 }
 
@@ -51,14 +53,14 @@ pub fn compile_preview(
 ) -> Result<Option<Plan>, Failure> {
     let (own, name) = needed::needed(document, name);
     let name = name.as_deref();
-    let Some((job, stages, wishes)) = stages_of(document, own.as_ref(), problems) else { return Ok(None) };
-    let ends = cut::ends(&job, &stages, name)?;
-    let (stages, wishes) = cut::cut(stages, wishes, &ends, sink);
-    Ok(Some(plan(document, job, stages, wishes)))
+    let Some((job, stages, requests)) = stages_of(document, own.as_ref(), problems) else { return Ok(None) };
+    let ends = preview::ends(&job, &stages, name)?;
+    let (stages, requests) = preview::cut(stages, requests, &ends, sink);
+    Ok(Some(plan(document, job, stages, requests)))
 }
 
 /// The stages of a spec and what they want of the executor.
-pub(super) fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<Stage>, Vec<Wish>)> {
+pub(super) fn stages(document: &Document, problems: &mut Problems) -> Option<(JobSpec, Vec<Stage>, Vec<PoolRequest>)> {
     stages_of(document, None, problems)
 }
 
@@ -67,7 +69,7 @@ fn stages_of(
     document: &Document,
     own: Option<&Value>,
     problems: &mut Problems,
-) -> Option<(JobSpec, Vec<Stage>, Vec<Wish>)> {
+) -> Option<(JobSpec, Vec<Stage>, Vec<PoolRequest>)> {
     let job = JobSpec::decode(own.unwrap_or(&document.root), problems)?;
     let none = Table::new();
     let tables = |section: Section| {
@@ -77,7 +79,7 @@ fn stages_of(
     let (sources, sinks) = (tables(Section::Sources), tables(Section::Sinks));
     let (done, partly) = (HashMap::new(), HashMap::new());
     let mut compiler =
-        Compiler { job: &job, sources, sinks, problems, done, partly, stages: Vec::new(), wishes: Vec::new() };
+        Compiler { job: &job, sources, sinks, problems, done, partly, stages: Vec::new(), requests: Vec::new() };
     if own.is_none() {
         compiler.check_ends(&document.root);
     }
@@ -87,16 +89,16 @@ fn stages_of(
     }
     compiler.check_files();
     compiler.check_waits();
-    let Compiler { stages, wishes, .. } = compiler;
+    let Compiler { stages, requests, .. } = compiler;
     if problems.any_error() {
         return None;
     }
-    Some((job, stages, wishes))
+    Some((job, stages, requests))
 }
 
-pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, wishes: Vec<Wish>) -> Plan {
+pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, requests: Vec<PoolRequest>) -> Plan {
     let threads = job.limits.threads.or_else(|| available_parallelism().ok()).map_or(1, usize::from);
-    let pools = pools(&stages, wishes, threads);
+    let pools = pools(&stages, requests, threads);
     Plan {
         name: job.name,
         description: job.description,
@@ -132,7 +134,7 @@ struct Compiler<'a> {
     /// What stages with a problem emit, as far as it is known.
     partly: HashMap<&'a str, Schema>,
     stages: Vec<Stage>,
-    wishes: Vec<Wish>,
+    requests: Vec<PoolRequest>,
 }
 
 impl<'a> Compiler<'a> {
@@ -141,7 +143,7 @@ impl<'a> Compiler<'a> {
         for (section, stages) in [(Section::Sources, &self.job.sources), (Section::Sinks, &self.job.sinks)] {
             if stages.is_empty() && !is_meant(root, section) {
                 let message = format!("the job has no {section}");
-                self.problems.push(Problem::new("no-stage", Place::key(Path::default()), message));
+                self.problems.push(Problem::new("no-stage", SpecLocation::key(Path::default()), message));
             }
         }
         let Some(read) = self.read() else { return };
@@ -149,7 +151,7 @@ impl<'a> Compiler<'a> {
             if !read.contains(stage.name.as_str()) {
                 let message = format!("nothing reads `{}`", stage.name);
                 let help = Some(format!("name `{}` as the `input` of a transform or a sink", stage.name));
-                self.problems.push(Problem::new("unused", Place::key(stage.path.clone()), message).help(help));
+                self.problems.push(Problem::new("unused", SpecLocation::key(stage.path.clone()), message).help(help));
             }
         }
     }
@@ -175,14 +177,14 @@ impl<'a> Compiler<'a> {
 
     /// Sources that wait for each other would do so for ever.
     fn check_waits(&mut self) {
-        let Some(Circle { sources, at }) = waits::circle(&self.stages, &self.wishes) else { return };
+        let Some(Circle { sources, at }) = deadlock::circle(&self.stages, &self.requests) else { return };
         let name = |id: StageId| format!("`{}`", self.stages[id].name);
         let shown: Vec<String> = sources.iter().chain(&sources[..1]).map(|id| name(*id)).collect();
         let Some(spec) = self.job.stages().find(|stage| stage.name == self.stages[at].name) else { return };
         let message =
             format!("the rows of {} would wait for each other for ever, here and further on", shown.join(" → "));
         let help = format!("define {} a second time under another name, and read each once", shown[0]);
-        let place = Place::value(spec.path.key("input"));
+        let place = SpecLocation::value(spec.path.key("input"));
         self.problems.push(Problem::new("shared-origin", place, message).help(Some(help)));
     }
 
@@ -215,7 +217,7 @@ impl<'a> Compiler<'a> {
     ) -> Option<(&'static str, Compiled<S>)> {
         let word = spec.kind.as_deref()?;
         let Some(kind) = kinds.iter().find(|kind| kind.name == word) else {
-            let place = Place::value(spec.path.key("type"));
+            let place = SpecLocation::value(spec.path.key("type"));
             let message = format!("there is no {} of type `{word}`", spec.section);
             let help = file_kind(word, spec.section).or_else(|| nearest(word, kinds.iter().map(|kind| kind.name)));
             self.problems.push(Problem::new("unknown-type", place, message).help(help));
@@ -290,7 +292,7 @@ impl<'a> Compiler<'a> {
         };
         let (name, side) = (spec.name.clone(), inputs.side.map(|(id, _)| id));
         self.stages.push(Stage { name, kind, role: role(stage), inputs: inputs.ids, side, output, notes });
-        self.wishes.push(Wish { common: spec.common.clone(), workers, partition: asked });
+        self.requests.push(PoolRequest { common: spec.common.clone(), workers, partition: asked });
         Some(self.stages.len() - 1)
     }
 
@@ -305,7 +307,7 @@ impl<'a> Compiler<'a> {
         let (name, path) = (&self.stages[shared].name, spec.path.key("input"));
         let message = format!("both inputs of `{}` come from `{name}`", spec.name);
         let help = Some(format!("define `{name}` a second time under another name, and read each once"));
-        self.problems.push(Problem::new("shared-origin", Place::value(path), message).help(help));
+        self.problems.push(Problem::new("shared-origin", SpecLocation::value(path), message).help(help));
         None
     }
 
@@ -335,13 +337,13 @@ impl<'a> Compiler<'a> {
             Workers::Threads | Workers::Default(_) => None,
         };
         if let Some(message) = refused {
-            self.problems.push(Problem::new("partition", Place::key(spec.path.key("partition_by")), message));
+            self.problems.push(Problem::new("partition", SpecLocation::key(spec.path.key("partition_by")), message));
             return None;
         }
         let expr = crate::kind::bind(&spec.path, "partition_by", text, schema, self.problems)?;
         if matches!(expr.column_type(), ColumnType::List(_) | ColumnType::Binary) {
             let message = format!("rows cannot be partitioned by a `{}`", expr.column_type());
-            self.problems.push(Problem::new("type", Place::value(spec.path.key("partition_by")), message));
+            self.problems.push(Problem::new("type", SpecLocation::value(spec.path.key("partition_by")), message));
             return None;
         }
         Some(expr)
@@ -375,14 +377,14 @@ impl<'a> Compiler<'a> {
             let stage = &self.stages[*id];
             let Some(output) = stage.output.clone() else {
                 let message = format!("`{}` puts nothing out", stage.name);
-                self.problems.push(Problem::new("no-output", Place::value((*path).clone()), message));
+                self.problems.push(Problem::new("no-output", SpecLocation::value((*path).clone()), message));
                 return None;
             };
             match &schema {
                 Some((first, wanted)) if *wanted != output => {
                     let message = format!("`{}` and `{first}` have different columns", stage.name);
                     let help = difference((first, wanted), (&stage.name, &output));
-                    let place = Place::value((*path).clone());
+                    let place = SpecLocation::value((*path).clone());
                     self.problems.push(Problem::new("input-columns", place, message).help(Some(help)));
                     return None;
                 }

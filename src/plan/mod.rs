@@ -4,27 +4,27 @@
 //! say which stages share a worker.
 
 mod compile;
-mod cut;
+mod deadlock;
 mod explain;
 mod graph;
 mod needed;
 mod pools;
+mod preview;
 mod replay;
 mod schema;
-mod waits;
 
 use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 
 pub use compile::{compile, compile_preview};
+#[cfg(test)]
+pub(crate) use deadlock::circle;
 pub use explain::explain;
 pub use graph::{dot, mermaid};
 pub use pools::DEFAULT_QUEUE;
 #[cfg(test)]
-pub(crate) use pools::{Wish, pools};
+pub(crate) use pools::{PoolRequest, pools};
 pub use replay::compile_replay;
 pub use schema::schema;
-#[cfg(test)]
-pub(crate) use waits::circle;
 
 use crate::{
     batch::Schema,

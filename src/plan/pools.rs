@@ -15,20 +15,22 @@ pub const DEFAULT_QUEUE: usize = 4;
 
 /// What the spec and the kind say of a stage's workers.
 #[derive(Debug)]
-pub(crate) struct Wish {
+pub(crate) struct PoolRequest {
     pub(crate) common: Common,
     pub(crate) workers: Workers,
     pub(crate) partition: Option<Expr>,
 }
 
-/// Divides stages into pools. `wishes` belong to `stages`, one each.
-pub(crate) fn pools(stages: &[Stage], wishes: Vec<Wish>, threads: usize) -> Vec<Pool> {
+/// Divides stages into pools. `requests` belong to `stages`, one each.
+pub(crate) fn pools(stages: &[Stage], requests: Vec<PoolRequest>, threads: usize) -> Vec<Pool> {
     let mut pools: Vec<Pool> = Vec::new();
-    for (id, (stage, wish)) in stages.iter().zip(wishes).enumerate() {
-        match fusible(stages, id, &wish).then(|| pools.iter().position(|pool| pool.last() == stage.inputs[0])).flatten()
+    for (id, (stage, request)) in stages.iter().zip(requests).enumerate() {
+        match fusible(stages, id, &request)
+            .then(|| pools.iter().position(|pool| pool.last() == stage.inputs[0]))
+            .flatten()
         {
             Some(pool) => pools[pool].fused.push(id),
-            None => pools.push(pool(stage, id, wish, threads)),
+            None => pools.push(pool(stage, id, request, threads)),
         }
     }
     connect(stages, &mut pools);
@@ -44,24 +46,24 @@ fn one_worker(role: &Role) -> Option<&'static str> {
     }
 }
 
-fn fusible(stages: &[Stage], id: StageId, wish: &Wish) -> bool {
+fn fusible(stages: &[Stage], id: StageId, request: &PoolRequest) -> bool {
     let stage = &stages[id];
     let [input] = stage.inputs[..] else { return false };
     let readers = stages.iter().filter(|reader| reader.reads().any(|read| read == input)).count();
-    let common = &wish.common;
+    let common = &request.common;
     let own = common.concurrency.is_some() || common.queue.is_some() || common.batch.is_some();
-    let own = own || wish.partition.is_some() || stage.side.is_some() || stage.role.is_breaker();
+    let own = own || request.partition.is_some() || stage.side.is_some() || stage.role.is_breaker();
     let own = own || stage.role.needs_order();
     matches!(stage.role, Role::Transform(_)) && !matches!(stages[input].role, Role::Sink(_)) && readers == 1 && !own
 }
 
-fn pool(stage: &Stage, head: StageId, wish: Wish, threads: usize) -> Pool {
-    let (key, wanted) = match wish.workers {
+fn pool(stage: &Stage, head: StageId, request: PoolRequest, threads: usize) -> Pool {
+    let (key, wanted) = match request.workers {
         Workers::Keyed(key, default) => (Some(key), Workers::Default(default)),
         other => (None, other),
     };
-    let key = wish.partition.or(key);
-    let asked = wish.common.concurrency;
+    let key = request.partition.or(key);
+    let asked = request.common.concurrency;
     let (workers, remark) = match (wanted, one_worker(&stage.role)) {
         (Workers::One(why), _) => (1, (asked.unwrap_or(1) > 1).then_some(why)),
         (_, Some(why)) if key.is_none() => (1, (asked.unwrap_or(1) > 1).then_some(why)),
@@ -77,10 +79,10 @@ fn pool(stage: &Stage, head: StageId, wish: Wish, threads: usize) -> Pool {
     };
     let queue = match stage.role {
         Role::Source(_) => 0,
-        _ => wish.common.queue.unwrap_or(DEFAULT_QUEUE),
+        _ => request.common.queue.unwrap_or(DEFAULT_QUEUE),
     };
     // A source makes its batches of that size itself.
-    let batch = if queue > 0 { wish.common.batch } else { None };
+    let batch = if queue > 0 { request.common.batch } else { None };
     Pool { head, fused: Vec::new(), workers, remark, queue, batch, intake, next: Vec::new(), arrivals: BTreeMap::new() }
 }
 

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, path::Path as FilePath, sync::Arc};
 use super::{
     Plan, Role, Stage,
     compile::{plan, stages},
-    pools::Wish,
+    pools::PoolRequest,
 };
 use crate::{
     batch::{Position, Schema},
@@ -35,11 +35,11 @@ pub fn compile_replay(
     problems: &mut Problems,
 ) -> Result<Option<Plan>, Failure> {
     beside(&mut document.root, stamp);
-    let Some((job, stages, wishes)) = stages(document, problems) else { return Ok(None) };
+    let Some((job, stages, requests)) = stages(document, problems) else { return Ok(None) };
     let is_source = |name: &str| stages.iter().any(|s| s.name == name && matches!(s.role, Role::Source(_)));
     let kept = Arc::new(KeptRejects::open(rejects, &job.name, &is_source)?);
-    let (stages, wishes) = Graft::new(&stages, &kept)?.apply(stages, wishes);
-    let mut plan = plan(document, job, stages, wishes);
+    let (stages, requests) = Graft::new(&stages, &kept)?.apply(stages, requests);
+    let mut plan = plan(document, job, stages, requests);
     // Each of them has been counted before.
     plan.limits.rejects = RejectLimit::Count(u64::MAX);
     plan.rejects =
@@ -169,11 +169,11 @@ impl Graft {
     }
 
     /// The stages of the replay: what reads rows again, then what stays of the job, in its order.
-    fn apply(self, stages: Vec<Stage>, wishes: Vec<Wish>) -> (Vec<Stage>, Vec<Wish>) {
+    fn apply(self, stages: Vec<Stage>, requests: Vec<PoolRequest>) -> (Vec<Stage>, Vec<PoolRequest>) {
         let mut new = Vec::new();
         for (name, why) in &self.lost {
             let feed = Feed::new(&self.kept, name, How::Never(why.clone()), Schema::new(Vec::new()));
-            new.push((source(name.clone(), "replay", feed), wish()));
+            new.push((source(name.clone(), "replay", feed), request()));
         }
         let mut own = std::collections::BTreeMap::new();
         for id in self.at.iter().filter(|id| !matches!(stages[**id].role, Role::Source(_))) {
@@ -181,14 +181,14 @@ impl Graft {
             let name = &stages[*id].name;
             own.insert(*id, new.len());
             let feed = Feed::new(&self.kept, name, How::Rows, input);
-            new.push((source(format!("{name}{OWN}"), "replay", feed), wish()));
+            new.push((source(format!("{name}{OWN}"), "replay", feed), request()));
         }
         let stays = |id: &StageId| self.main.contains(id) || self.side.contains(id);
         let first = new.len();
         let places: Vec<Option<StageId>> = (0..stages.len())
             .scan(first, |next, id| Some(stays(&id).then(|| std::mem::replace(next, *next + 1))))
             .collect();
-        for ((id, stage), wish) in stages.into_iter().enumerate().zip(wishes).filter(|((id, _), _)| stays(id)) {
+        for ((id, stage), request) in stages.into_iter().enumerate().zip(requests).filter(|((id, _), _)| stays(id)) {
             let main = self.main.contains(&id);
             let reads = stage.inputs.iter().filter(|input| !main || self.main.contains(input));
             let inputs = reads.filter_map(|input| places[*input]).chain(own.get(&id).copied()).collect();
@@ -201,7 +201,7 @@ impl Graft {
                 Role::Source(of) => Role::Source(Box::new(Undone(of))),
                 role => role,
             };
-            new.push((Stage { inputs, side, role, ..stage }, wish));
+            new.push((Stage { inputs, side, role, ..stage }, request));
         }
         new.into_iter().unzip()
     }
@@ -230,8 +230,8 @@ fn source(name: String, kind: &'static str, feed: Feed) -> Stage {
     Stage { name, kind, role, inputs: Vec::new(), side: None, output, notes: Vec::new() }
 }
 
-fn wish() -> Wish {
-    Wish { common: Common::default(), workers: Workers::Default(1), partition: None }
+fn request() -> PoolRequest {
+    PoolRequest { common: Common::default(), workers: Workers::Default(1), partition: None }
 }
 
 /// A source that is only looked up in: its `done` action is not run.

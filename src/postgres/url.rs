@@ -11,7 +11,7 @@ use tokio_postgres::config::{Config, Host, SslMode};
 
 use crate::{
     failure::{Exit, Failure},
-    jobspec::{Place, Problem, Secret, Value},
+    jobspec::{Problem, Secret, SpecLocation, Value},
     kind::Context,
 };
 
@@ -44,7 +44,7 @@ impl Url {
             Ok(_) => None,
         };
         if let Some((message, help)) = found {
-            let place = Place::value(context.path.key("url"));
+            let place = SpecLocation::value(context.path.key("url"));
             context.problems.push(Problem::new("url", place, message).help(help));
         }
     }

@@ -1,4 +1,4 @@
-//! How patiently a server is tried.
+//! How external_wait a server is tried.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use crate::{
     pulse,
 };
 
-/// A server by name, how patiently it is tried, and the exit code for what is not there. All workers share it.
+/// A server by name, how external_wait it is tried, and the exit code for what is not there. All workers share it.
 #[derive(Debug)]
 pub(crate) struct Patience {
     server: String,
@@ -156,7 +156,7 @@ impl Patience {
 /// Waits; whoever watches over this thread sees that it does so on purpose.
 pub(crate) fn rest(pause: Duration) {
     thread::sleep(pause);
-    pulse::beat();
+    pulse::heartbeat();
 }
 
 impl fmt::Display for Patience {

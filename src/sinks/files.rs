@@ -44,7 +44,7 @@ use crate::{
         parquet::ParquetStyle,
         tsv::TsvEncoder,
     },
-    jobspec::{Bytes, Place, Problem},
+    jobspec::{Bytes, Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     replace::Destination,
     stage::{Attempt, Guarantee, Mode, Reads, Sink, SinkProperties, SinkWorker},
@@ -234,7 +234,7 @@ fn check_columns(spec: &FilesSpec, context: &mut Context<'_>) {
         }
     }
     for (key, message) in problems {
-        context.problems.push(Problem::new("columns", Place::value(context.path.key(key)), message));
+        context.problems.push(Problem::new("columns", SpecLocation::value(context.path.key(key)), message));
     }
 }
 

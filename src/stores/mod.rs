@@ -8,13 +8,13 @@
 //! new, never a mixture, whenever the process is killed; when [`Session::put`] has returned, the new one
 //! survives a loss of power.
 
-mod before;
 mod folder;
 mod names;
-mod scratch;
+mod spill;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod undo_log;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,7 +24,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::{before::Before, scratch::Scratch};
+pub use self::{spill::Spill, undo_log::UndoLog};
 use crate::{
     failure::Failure,
     jobspec::{Table, Value},

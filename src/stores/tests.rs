@@ -243,17 +243,17 @@ fn many_write_and_read_at_once() {
 
 #[test]
 fn scratch_keeps_documents_in_order() {
-    let mut scratch = Scratch::new().expect("a temporary file");
-    let put = |scratch: &mut Scratch, documents: &[(&str, &str)]| {
-        scratch.put(documents.iter().map(|(key, text)| (*key, (*text).to_owned()))).expect("there is room");
+    let mut spill = Spill::new().expect("a temporary file");
+    let put = |spill: &mut Spill, documents: &[(&str, &str)]| {
+        spill.put(documents.iter().map(|(key, text)| (*key, (*text).to_owned()))).expect("there is room");
     };
-    put(&mut scratch, &[("b", "1"), ("", "2"), ("c", "3")]);
-    put(&mut scratch, &[("b", "4")]);
-    assert_eq!(scratch.get("b"), Ok(Some("4".to_owned())));
-    assert_eq!(scratch.get("d"), Ok(None));
+    put(&mut spill, &[("b", "1"), ("", "2"), ("c", "3")]);
+    put(&mut spill, &[("b", "4")]);
+    assert_eq!(spill.get("b"), Ok(Some("4".to_owned())));
+    assert_eq!(spill.get("d"), Ok(None));
     let walk = |after: Option<&str>, most: usize| {
         let mut seen = Vec::new();
-        let taken = scratch.walk(after, |key, text| {
+        let taken = spill.walk(after, |key, text| {
             seen.push(format!("{key}={text}"));
             seen.len() < most
         });

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::{
     batch::{Batch, Block, Column, ColumnType, Origin, Schema, SplitId},
-    jobspec::{Document, Format, Place, Problem, Problems, Severity, Value},
+    jobspec::{Document, Format, Problem, Problems, Severity, SpecLocation, Value},
     kind::{Compiled, Context, Kind},
     stage::{SinkWorker, Written},
 };
@@ -95,9 +95,9 @@ pub(crate) fn compiled<S: ?Sized>(
 /// A problem as `code | place | message | help`.
 pub(crate) fn told(problem: &Problem) -> String {
     let place = match &problem.place {
-        Place::Key(path) => format!("key {path}"),
-        Place::Value(path) => path.to_string(),
-        Place::Inside(path, range) => format!("{path}[{range:?}]"),
+        SpecLocation::Key(path) => format!("key {path}"),
+        SpecLocation::Value(path) => path.to_string(),
+        SpecLocation::Inside(path, range) => format!("{path}[{range:?}]"),
         other => format!("{other:?}"),
     };
     let note = if problem.severity == Severity::Note { "note " } else { "" };

@@ -7,14 +7,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    hold::{Budget, Output, Share, fits},
     keys::{Encoder, Keys, divided_by, places},
-    slots::Slots,
+    memory::{Budget, Output, Share, fits},
+    row_store::RowStore,
 };
 use crate::{
     batch::{Batch, Rejects, Schema},
     failure::Failure,
-    jobspec::{Place, Problem},
+    jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind},
     stage::{Made, Transform, TransformProperties, TransformWorker},
 };
@@ -47,7 +47,7 @@ enum Keep {
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let spec: DedupSpec = context.decode()?;
     if spec.by.is_empty() {
-        let at = Place::value(context.path.key("by"));
+        let at = SpecLocation::value(context.path.key("by"));
         context.problems.push(Problem::new("empty", at, "there is no column to tell rows apart by"));
         return None;
     }
@@ -88,7 +88,7 @@ impl Transform for Dedup {
             plan: Arc::clone(&self.plan),
             share: self.plan.budget.share(),
             keys: Keys::default(),
-            last: Slots::new(types),
+            last: RowStore::new(types),
             seen: Vec::new(),
             rows: 0,
             out: None,
@@ -110,7 +110,7 @@ struct Worker {
     share: Share,
     keys: Keys,
     /// The last row of every key.
-    last: Slots,
+    last: RowStore,
     /// Of every key, the number of its last row in the input.
     seen: Vec<u64>,
     rows: u64,

@@ -9,13 +9,13 @@ use serde::Deserialize;
 
 use super::{
     growth::{Growth, repeated, width},
-    hold::fits,
     keys::unknown_column,
+    memory::fits,
 };
 use crate::{
     batch::{Batch, Column, ColumnType, Rejects, Schema},
     failure::Failure,
-    jobspec::Place,
+    jobspec::SpecLocation,
     kind::{Compiled, Context, Kind, Workers},
     stage::{Transform, TransformWorker},
 };
@@ -42,7 +42,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let spec: ExplodeSpec = context.decode()?;
     let input = context.input().clone();
     let Some((place, column)) = input.find(&spec.column) else {
-        let at = Place::value(context.path.key("column"));
+        let at = SpecLocation::value(context.path.key("column"));
         context.problems.push(unknown_column(at, &spec.column, &input));
         return None;
     };

@@ -4,7 +4,7 @@
 use arrow_array::{Array, ArrayRef, cast::AsArray};
 use arrow_schema::DataType;
 
-use super::hold::shown;
+use super::memory::shown;
 use crate::failure::{Exit, Failure};
 
 /// A limit for batches.

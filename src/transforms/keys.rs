@@ -12,12 +12,12 @@ use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::{DataType, SortOptions};
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
-use super::hold::fits;
+use super::memory::fits;
 use crate::{
     batch::{ColumnType, Schema},
     expr,
     failure::{Exit, Failure},
-    jobspec::{Place, Problem, nearest},
+    jobspec::{Problem, SpecLocation, nearest},
     kind::{Context, Workers},
 };
 
@@ -156,7 +156,7 @@ pub(super) fn places(context: &mut Context<'_>, key: &str, names: &[String]) -> 
     let mut sound = true;
     let mut found: Vec<usize> = Vec::new();
     for (i, name) in names.iter().enumerate() {
-        let place = Place::value(at.index(i));
+        let place = SpecLocation::value(at.index(i));
         match schema.find(name) {
             Some((column, _)) if found.contains(&column) => {
                 context.problems.push(Problem::new("columns", place, format!("column `{name}` is named twice")));
@@ -173,7 +173,7 @@ pub(super) fn places(context: &mut Context<'_>, key: &str, names: &[String]) -> 
 }
 
 /// There is no column of that name.
-pub(super) fn unknown_column(place: Place, name: &str, schema: &Schema) -> Problem {
+pub(super) fn unknown_column(place: SpecLocation, name: &str, schema: &Schema) -> Problem {
     let legal = schema.columns().iter().map(|column| column.name.as_str());
     Problem::new("unknown-column", place, format!("there is no column `{name}`")).help(nearest(name, legal))
 }

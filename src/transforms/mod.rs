@@ -7,14 +7,14 @@ mod errors;
 mod explode;
 mod filter;
 mod growth;
-mod hold;
 mod join;
 mod keys;
+mod memory;
 mod protobuf;
 mod quality;
+mod row_store;
 mod sample;
 mod select;
-mod slots;
 mod sort;
 #[cfg(test)]
 mod testing;

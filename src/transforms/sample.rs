@@ -7,13 +7,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    hold::{Budget, Output, Share, fits},
-    slots::Slots,
+    memory::{Budget, Output, Share, fits},
+    row_store::RowStore,
 };
 use crate::{
     batch::{Batch, Rejects, Schema},
     failure::Failure,
-    jobspec::{Place, Problem},
+    jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Made, Transform, TransformProperties, TransformWorker},
 };
@@ -57,7 +57,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
             None
         }
         (rows, _) => {
-            let place = Place::key(context.path.clone());
+            let place = SpecLocation::key(context.path.clone());
             let code = if rows.is_some() { "conflict" } else { "missing-key" };
             context.problems.push(Problem::new(code, place, "a `sample` needs either `rows` or `share`"));
             None
@@ -125,7 +125,7 @@ impl Transform for Reservoir {
             rows: self.rows,
             schema: self.schema.clone(),
             share: self.budget.share(),
-            slots: Slots::new(types),
+            slots: RowStore::new(types),
             numbers: Vec::new(),
             seen: 0,
             state: mix(self.seed),
@@ -142,7 +142,7 @@ struct ReservoirWorker {
     rows: u32,
     schema: Schema,
     share: Share,
-    slots: Slots,
+    slots: RowStore,
     /// The number of the row in each slot.
     numbers: Vec<u64>,
     seen: u64,

@@ -10,14 +10,14 @@ use serde::Deserialize;
 
 use super::errors::refuse;
 use super::{
-    hold::fits,
     keys::{places, unknown_column},
+    memory::fits,
 };
 use crate::{
     batch::{Batch, Column, Rejects, Schema},
     expr::Expr,
     failure::Failure,
-    jobspec::{Place, Problem},
+    jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Transform, TransformWorker},
 };
@@ -54,14 +54,14 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
 
 /// Is it said at all what to emit, and only once?
 fn check_keys(context: &mut Context<'_>, spec: &SelectSpec) -> Option<()> {
-    let place = Place::key(context.path.clone());
+    let place = SpecLocation::key(context.path.clone());
     if spec.columns.is_none() && spec.keep.is_none() && spec.drop.is_none() && spec.rename.is_none() {
         let message = "a `select` needs `columns`, `keep`, `drop` or `rename`";
         context.problems.push(Problem::new("missing-key", place, message));
         return None;
     }
     if spec.keep.is_some() && spec.drop.is_some() {
-        let place = Place::key(context.path.key("drop"));
+        let place = SpecLocation::key(context.path.key("drop"));
         let help = Some("`keep` names all that stay, the others go".to_owned());
         context.problems.push(Problem::new("conflict", place, "`drop` beside `keep` means nothing").help(help));
         return None;
@@ -85,7 +85,7 @@ fn staying(context: &mut Context<'_>, spec: &SelectSpec) -> Option<Vec<(usize, S
         all.into_iter().map(|place| (place, input.columns()[place].name.clone())).collect();
     let mut sound = true;
     for (old, new) in spec.rename.iter().flatten() {
-        let place = Place::key(context.path.key("rename").entry(old));
+        let place = SpecLocation::key(context.path.key("rename").entry(old));
         let problem = match input.find(old) {
             None => Some(unknown_column(place, old, &input)),
             Some((column, _)) => match named.iter_mut().find(|(staying, _)| *staying == column) {
@@ -119,7 +119,7 @@ fn output(
     let input = context.input().clone();
     let mut columns: Vec<Column> = Vec::new();
     let mut sound = true;
-    let mut add = |column: Column, place: Place| {
+    let mut add = |column: Column, place: SpecLocation| {
         if columns.iter().any(|other| other.name == column.name) {
             let message = format!("two columns would be named `{}`", column.name);
             context.problems.push(Problem::new("columns", place, message));
@@ -130,16 +130,16 @@ fn output(
     let path = context.path.clone();
     for (place, name) in staying {
         let old = &input.columns()[*place];
-        let at = Place::value(path.key("rename").entry(&old.name));
+        let at = SpecLocation::value(path.key("rename").entry(&old.name));
         add(Column { name: name.clone(), ..old.clone() }, at);
     }
     for (name, expr) in spec.columns.iter().flat_map(|columns| columns.keys()).zip(computed) {
         let column_type = expr.column_type().clone();
-        let at = Place::key(path.key("columns").entry(name));
+        let at = SpecLocation::key(path.key("columns").entry(name));
         add(Column { name: name.clone(), column_type, nullable: expr.nullable() }, at);
     }
     if columns.is_empty() {
-        context.problems.push(Problem::new("empty", Place::key(path), "no column would be left"));
+        context.problems.push(Problem::new("empty", SpecLocation::key(path), "no column would be left"));
         return None;
     }
     sound.then(|| Schema::new(columns))

@@ -9,14 +9,14 @@ use serde::Deserialize;
 
 use super::{
     errors::refuse,
-    hold::{Budget, Output, Share, bytes, fits, loose},
     keys::Encoder,
+    memory::{Budget, Output, Share, bytes, fits, loose},
 };
 use crate::{
     batch::{Batch, Rejects, Schema},
     expr::Expr,
     failure::{Exit, Failure},
-    jobspec::{Place, Problem},
+    jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Made, Transform, TransformProperties, TransformWorker},
 };
@@ -37,7 +37,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let spec: SortSpec = context.decode()?;
     let at = context.path.key("by");
     if spec.by.is_empty() {
-        context.problems.push(Problem::new("empty", Place::value(at), "there is nothing to sort by"));
+        context.problems.push(Problem::new("empty", SpecLocation::value(at), "there is nothing to sort by"));
         return None;
     }
     let terms: Vec<Option<(Expr, bool)>> =

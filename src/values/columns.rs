@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{Column, ColumnType, Schema};
-use crate::jobspec::{self, Path, Place, Problem, Problems};
+use crate::jobspec::{self, Path, Problem, Problems, SpecLocation};
 
 /// A declared column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl ColumnSpec {
 /// The schema of these columns, which stand at `at`. What is wrong with them is recorded.
 pub fn schema(specs: &[ColumnSpec], at: &Path, problems: &mut Problems) -> Option<Schema> {
     if specs.is_empty() {
-        problems.push(Problem::new("columns", Place::value(at.clone()), "no column is declared"));
+        problems.push(Problem::new("columns", SpecLocation::value(at.clone()), "no column is declared"));
         return None;
     }
     let mut sound = true;
@@ -74,7 +74,7 @@ pub fn schema(specs: &[ColumnSpec], at: &Path, problems: &mut Problems) -> Optio
         if let Some((key, message)) = wrong {
             let at = at.index(i);
             let at = key.map_or_else(|| at.clone(), |key| at.key(key));
-            problems.push(Problem::new("columns", Place::value(at), message));
+            problems.push(Problem::new("columns", SpecLocation::value(at), message));
             sound = false;
         }
     }

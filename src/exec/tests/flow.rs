@@ -57,8 +57,8 @@ fn a_full_queue_holds_the_sources_back() {
 
 #[test]
 fn memory_holds_the_sources_back_too() {
-    // A batch is a buffer of 80 bytes: half of the memory, which is the gate's, has room for two; a third
-    // waits at the gate.
+    // A batch is a buffer of 80 bytes: half of the memory, which is the budget's, has room for two; a third
+    // waits at the budget.
     assert_eq!(made_while_blocked(2 * 2 * 80, 100, 1), 3);
 }
 

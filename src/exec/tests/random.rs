@@ -305,7 +305,7 @@ fn divided(stream: Stream, workers: usize, key: i64) -> Stream {
 fn holds(case: &Case) -> Result<(), TestCaseError> {
     let Build { job, expected, .. } = Build::new(case);
     // The compiler refuses these.
-    prop_assume!(circle(&job.stages, &job.wishes).is_none());
+    prop_assume!(circle(&job.stages, &job.requests).is_none());
     let plan = job.plan();
     let (send, received) = mpsc::channel();
     spawn(move || send.send(run_plan(&plan, None, &Signals::default())).is_ok());

@@ -17,7 +17,7 @@ use crate::{
     failure::{Exit, Failure},
     jobspec::{Common, Limits, RejectLimit},
     kind::Workers,
-    plan::{Plan, Role, Stage, Wish, pools},
+    plan::{Plan, PoolRequest, Role, Stage, pools},
     report::Tally,
     stage::{
         Committed, Detail, Guarantee, Mode, Sink, SinkProperties, SinkWorker, Source, SourceWorker, Split, SplitReader,
@@ -252,7 +252,7 @@ impl SinkWorker for Collector {
     }
 }
 
-/// A gate that threads wait at until a test opens it.
+/// A budget that threads wait at until a test opens it.
 #[derive(Clone, Default)]
 pub(super) struct Latch(Arc<(Mutex<bool>, Condvar)>);
 
@@ -271,14 +271,14 @@ impl Latch {
 /// A plan under construction.
 pub(super) struct Job {
     pub(super) stages: Vec<Stage>,
-    pub(super) wishes: Vec<Wish>,
+    pub(super) requests: Vec<PoolRequest>,
     pub(super) limits: Limits,
 }
 
 impl Job {
     pub(super) fn new() -> Self {
         let limits = Limits { rejects: RejectLimit::Count(u64::MAX), ..Limits::default() };
-        Job { stages: Vec::new(), wishes: Vec::new(), limits }
+        Job { stages: Vec::new(), requests: Vec::new(), limits }
     }
 
     pub(super) fn source(&mut self, source: &Count, workers: usize) -> usize {
@@ -350,12 +350,12 @@ impl Job {
             output,
             notes: Vec::new(),
         });
-        self.wishes.push(Wish { common, workers, partition });
+        self.requests.push(PoolRequest { common, workers, partition });
         id
     }
 
     pub(super) fn plan(self) -> Arc<Plan> {
-        let pools = pools(&self.stages, self.wishes, 2);
+        let pools = pools(&self.stages, self.requests, 2);
         Arc::new(Plan {
             name: "test".into(),
             description: None,

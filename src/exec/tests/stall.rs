@@ -229,10 +229,10 @@ fn slow_is_not_stalled() {
     // It hands a batch on from time to time, but each takes less than that.
     assert_eq!(slow(stall, || sleep(Duration::from_millis(200))), Exit::Done);
     // It is silent for longer, but signs come.
-    let reads = || (0..12).for_each(|_| (sleep(Duration::from_millis(60)), pulse::beat()).1);
+    let reads = || (0..12).for_each(|_| (sleep(Duration::from_millis(60)), pulse::heartbeat()).1);
     assert_eq!(slow(stall, reads), Exit::Done);
     // It waits for another program.
-    assert_eq!(slow(stall, || pulse::patiently(|| sleep(Duration::from_millis(800)))), Exit::Done);
+    assert_eq!(slow(stall, || pulse::external_wait(|| sleep(Duration::from_millis(800)))), Exit::Done);
     // Nobody looks.
     assert_eq!(slow(Duration::ZERO, || sleep(Duration::from_millis(300))), Exit::Done);
     assert_eq!(slow(Duration::from_millis(300), || sleep(Duration::from_millis(1500))), Exit::Unavailable);

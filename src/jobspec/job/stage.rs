@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
 use crate::jobspec::{
-    Bytes, Path, Place, Problem, Problems, Table, Value, bounds,
+    Bytes, Path, Problem, Problems, SpecLocation, Table, Value, bounds,
     decode::{Decoded, decode_partly},
     problem::distance,
 };
@@ -225,7 +225,7 @@ pub(super) fn decode(
     let Split { shared, own, clean } = split(section, value, &path, problems);
     broken |= !clean;
     if matches!(value, Value::Table(_)) && !shared.contains_key("type") {
-        problems.push(Problem::new("missing-key", Place::Key(path.clone()), "missing key `type`"));
+        problems.push(Problem::new("missing-key", SpecLocation::Key(path.clone()), "missing key `type`"));
         broken = true;
     }
     let before = inputs(section, &shared, &path, problems);
@@ -254,12 +254,12 @@ fn check_name(name: &str, path: &Path, names: &mut Names, problems: &mut Problem
     let starts_well = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     if !starts_well || !letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
         let message = "a stage's name starts with a letter or `_` and has letters, digits, `-` and `_` only";
-        problems.push(Problem::new("name", Place::Key(path.clone()), message));
+        problems.push(Problem::new("name", SpecLocation::Key(path.clone()), message));
         return false;
     }
     if let Some(first) = names.0.get(name) {
         let message = format!("the name `{name}` is already taken by `{first}`");
-        problems.push(Problem::new("name", Place::Key(path.clone()), message));
+        problems.push(Problem::new("name", SpecLocation::Key(path.clone()), message));
         return false;
     }
     names.0.insert(name.to_owned(), path.clone());
@@ -281,7 +281,7 @@ fn split(section: Section, value: &Value, path: &Path, problems: &mut Problems) 
     let Value::Table(table) = value else {
         if *value != Value::Unknown {
             let message = format!("expected a table, found {}", value.describe());
-            problems.push(Problem::new("type", Place::Value(path.clone()), message));
+            problems.push(Problem::new("type", SpecLocation::Value(path.clone()), message));
         }
         return Split::default();
     };
@@ -292,7 +292,7 @@ fn split(section: Section, value: &Value, path: &Path, problems: &mut Problems) 
             if table.shift_remove(key).is_some() {
                 clean = false;
                 let message = format!("a source has no `{key}`: nothing comes before it");
-                problems.push(Problem::new("unknown-key", Place::Key(path.entry(key)), message));
+                problems.push(Problem::new("unknown-key", SpecLocation::Key(path.entry(key)), message));
             }
         }
     }
@@ -315,7 +315,7 @@ fn misspelt(key: &str, table: &mut Table, path: &Path, problems: &mut Problems) 
     let elsewhere = slip == "kind";
     let help = if elsewhere { format!("`{slip}` is called `{key}` here") } else { format!("did you mean `{key}`?") };
     let help = Some(help);
-    let problem = Problem::new("unknown-key", Place::Key(path.entry(&slip)), format!("unknown key `{slip}`"));
+    let problem = Problem::new("unknown-key", SpecLocation::Key(path.entry(&slip)), format!("unknown key `{slip}`"));
     problems.push(problem.help(help));
     table.shift_remove(&slip);
     table.insert(key.to_owned(), Value::Unknown);
@@ -328,14 +328,14 @@ fn inputs(section: Section, shared: &Table, path: &Path, problems: &mut Problems
     let mut wrong = |path: &Path, value: &Value, expected: &str| {
         if *value != Value::Unknown {
             let message = format!("expected {expected}, found {}", value.describe());
-            problems.push(Problem::new("type", Place::Value(path.clone()), message));
+            problems.push(Problem::new("type", SpecLocation::Value(path.clone()), message));
         }
     };
     match shared.get("input") {
         // That it is missing is found when the common keys are decoded.
         None => (section == Section::Sources).then(Vec::new),
         Some(Value::List(items)) if items.is_empty() => {
-            problems.push(Problem::new("value", Place::Value(at), "the list of inputs is empty"));
+            problems.push(Problem::new("value", SpecLocation::Value(at), "the list of inputs is empty"));
             None
         }
         Some(Value::List(items)) => {

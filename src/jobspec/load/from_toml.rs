@@ -10,7 +10,7 @@ use toml::{
 
 use super::{MAX_DEPTH, empty, stop, too_deep};
 use crate::jobspec::{
-    Place, Problem, Table, Value,
+    Problem, SpecLocation, Table, Value,
     mark::{Children, Mark},
 };
 
@@ -61,14 +61,14 @@ fn problem(text: &str, error: &Error, span: Range<usize>) -> Problem {
     match error.message() {
         "duplicate key" => {
             let message = format!("`{}` is already set", text.get(span.clone()).unwrap_or_default());
-            Problem::new("duplicate-key", Place::Text(span), message)
+            Problem::new("duplicate-key", SpecLocation::Text(span), message)
         }
         deep if deep.starts_with("cannot recurse further") => *too_deep(span),
         _ if let Some(word) = bare_word(text, span.start) => {
             let help = Some(format!("write `\"{}\"`", &text[word.clone()]));
-            Problem::new("syntax", Place::Text(word), "text needs quotes").help(help)
+            Problem::new("syntax", SpecLocation::Text(word), "text needs quotes").help(help)
         }
-        message => Problem::new("syntax", Place::Text(span), message.trim().replace('\n', ", ")),
+        message => Problem::new("syntax", SpecLocation::Text(span), message.trim().replace('\n', ", ")),
     }
 }
 

@@ -11,7 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
 use super::{MAX_DEPTH, empty, stop, too_deep};
 use crate::jobspec::{
-    Place, Problem, Value,
+    Problem, SpecLocation, Value,
     mark::{Children, Mark},
 };
 
@@ -41,7 +41,7 @@ pub(super) fn parse(text: &str) -> Result<(Value, Mark), Vec<Problem>> {
             let at = error.location().map_or(0, |location| location.index()).min(text.len());
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or(&message);
-            Err(vec![Problem::new("syntax", Place::Text(at..at), message)])
+            Err(vec![Problem::new("syntax", SpecLocation::Text(at..at), message)])
         }
     }
 }
@@ -212,12 +212,13 @@ impl<'t> Scan<'t> {
     fn check_key(&mut self, name: &str, key: &Range<usize>, first: Option<&Mark>) {
         if let Some(Mark { key: Some(first), .. }) = first {
             let line = self.text.get(..first.start).map_or(0, |before| before.matches('\n').count()) + 1;
-            let problem = Problem::new("duplicate-key", Place::Text(key.clone()), format!("`{name}` is already set"));
+            let problem =
+                Problem::new("duplicate-key", SpecLocation::Text(key.clone()), format!("`{name}` is already set"));
             self.problems.push(problem.help(Some(format!("it was set first on line {line}"))));
         }
         if name == "<<" {
             let help = Some("write the keys out, or put the whole table behind an alias".to_owned());
-            let problem = Problem::new("merge-key", Place::Text(key.clone()), "merge keys are not supported");
+            let problem = Problem::new("merge-key", SpecLocation::Text(key.clone()), "merge keys are not supported");
             self.problems.push(problem.help(help));
         }
     }
@@ -225,7 +226,7 @@ impl<'t> Scan<'t> {
     fn refuse_tag(&mut self, tag: Option<&Tag>, range: &Range<usize>) {
         if let Some(tag) = tag {
             let message = format!("tags are not supported: `{tag}`");
-            let problem = Problem::new("tag", Place::Text(self.word(range.start)), message);
+            let problem = Problem::new("tag", SpecLocation::Text(self.word(range.start)), message);
             self.problems.push(problem.help(Some("put text that begins with `!` in quotes".to_owned())));
         }
     }

@@ -68,8 +68,8 @@ fn at() -> Path {
 fn shown(problems: &Problems) -> Vec<String> {
     let show = |problem: &Problem| {
         let place = match &problem.place {
-            Place::Key(path) => format!("key {path}"),
-            Place::Value(path) => format!("{path}"),
+            SpecLocation::Key(path) => format!("key {path}"),
+            SpecLocation::Value(path) => format!("{path}"),
             other => format!("{other:?}"),
         };
         let help = problem.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();

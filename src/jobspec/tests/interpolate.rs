@@ -21,7 +21,7 @@ fn run(text: &str, mode: Mode) -> (Value, Vec<String>, Vec<Variable>) {
     let found = problems
         .iter()
         .map(|problem| {
-            let Place::Inside(path, range) = &problem.place else { panic!("{problem:?}") };
+            let SpecLocation::Inside(path, range) = &problem.place else { panic!("{problem:?}") };
             assert_eq!(path.to_string(), "a[0]");
             let severity = if problem.severity == Severity::Error { "error" } else { "note" };
             format!("{severity} {}: {}", &text[range.clone()], problem.message)

@@ -10,8 +10,8 @@ fn decode(toml: &str) -> (Option<JobSpec>, Vec<String>) {
     let job = JobSpec::decode(&document.root, &mut problems);
     let show = |problem: &Problem| {
         let place = match &problem.place {
-            Place::Key(path) => format!("key {path}"),
-            Place::Value(path) | Place::Inside(path, _) => format!("{path}"),
+            SpecLocation::Key(path) => format!("key {path}"),
+            SpecLocation::Value(path) | SpecLocation::Inside(path, _) => format!("{path}"),
             other => format!("{other:?}"),
         };
         let help = problem.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
@@ -225,7 +225,7 @@ fn mistakes_in_a_stage_are_named_and_break_it_alone() {
 #[test]
 fn a_text_that_was_not_parsed_adds_no_problems() {
     let mut problems = Problems::default();
-    problems.push(Problem::new("syntax", Place::Value(Path::default()), "it was not parsed"));
+    problems.push(Problem::new("syntax", SpecLocation::Value(Path::default()), "it was not parsed"));
     assert_eq!(JobSpec::decode(&Value::Unknown, &mut problems), None);
     assert_eq!(problems.iter().count(), 1);
     // All of it is a variable whose value is not known.

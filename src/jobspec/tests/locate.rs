@@ -66,7 +66,7 @@ fn document(text: &str, format: Format) -> Document {
 }
 
 /// `line:column underlined text`
-fn shown(document: &Document, place: &Place) -> String {
+fn shown(document: &Document, place: &SpecLocation) -> String {
     let located = locate(document, place);
     format!("{}:{} {}", located.line, located.column, &located.text[located.range])
 }
@@ -128,8 +128,8 @@ fn keys_and_values_are_found_in_yaml() {
 
 fn check(document: &Document, cases: &[(&str, &str, &str)]) {
     for (at, key, value) in cases {
-        assert_eq!(shown(document, &Place::Key(path(at))), *key, "{at}");
-        assert_eq!(shown(document, &Place::Value(path(at))), *value, "{at}");
+        assert_eq!(shown(document, &SpecLocation::Key(path(at))), *key, "{at}");
+        assert_eq!(shown(document, &SpecLocation::Value(path(at))), *value, "{at}");
     }
 }
 
@@ -170,11 +170,11 @@ fn places_inside_texts_are_found() {
                 .find_map(|at| Some((path(at), document.root.get(&path(at))?.as_text()?)))
                 .unwrap();
             let start = value.find("here").unwrap_or_else(|| panic!("{value:?}"));
-            let place = Place::inside(at.clone(), start..start + 4);
+            let place = SpecLocation::inside(at.clone(), start..start + 4);
             let located = locate(&document, &place);
             assert_eq!(&text[located.range.clone()], "here", "{text:?} at {:?}", located.range);
             assert_eq!(Some(located.range.start), text.find("here"), "{text:?}");
-            let place = Place::inside(at, start + 4..start + 4);
+            let place = SpecLocation::inside(at, start + 4..start + 4);
             let end = locate(&document, &place);
             assert_eq!(end.range, located.range.end..located.range.end, "{text:?}");
         }
@@ -188,7 +188,7 @@ fn where_bytes_cannot_be_mapped_the_whole_value_is_meant() {
     let mut document = document(text, Format::Toml);
     let env = |name: &str| (name == "Y").then(|| "long value".to_owned());
     document.interpolate(Mode::Check, &env, &mut problems);
-    let inside = |key: &str, range: Range<usize>| shown(&document, &Place::inside(path(key), range));
+    let inside = |key: &str, range: Range<usize>| shown(&document, &SpecLocation::inside(path(key), range));
     assert_eq!(inside("a", 0..1), "1:5 'x ${Y} here'");
     assert_eq!(inside("b", 0..1), "2:5 'p $$ q'");
     assert_eq!(inside("c", 0..1), "3:5 5");
@@ -208,34 +208,34 @@ fn places_in_overrides_are_found_on_the_command_line() {
     for typed in ["limits.rejects=7", "sinks.'n w'.at={ x = [1, 'abc'] }", "name=a b", "name=${c}"] {
         document.set(typed).unwrap();
     }
-    let in_override = |place: Place| {
+    let in_override = |place: SpecLocation| {
         let located = locate(&document, &place);
         assert_eq!((located.name.as_ref(), located.line), (COMMAND_LINE, 1));
         format!("{} {}", located.text, &located.text[located.range.clone()])
     };
-    assert_eq!(in_override(Place::Value(path("limits.rejects"))), "--set limits.rejects=7 7");
-    assert_eq!(in_override(Place::Key(path("limits.rejects"))), "--set limits.rejects=7 rejects");
+    assert_eq!(in_override(SpecLocation::Value(path("limits.rejects"))), "--set limits.rejects=7 7");
+    assert_eq!(in_override(SpecLocation::Key(path("limits.rejects"))), "--set limits.rejects=7 rejects");
     let table = "--set sinks.'n w'.at={ x = [1, 'abc'] }";
-    assert_eq!(in_override(Place::Key(path("sinks.n w"))), format!("{table} 'n w'"));
-    assert_eq!(in_override(Place::Value(path("sinks.n w"))), format!("{table} 'n w'"));
-    assert_eq!(in_override(Place::Value(path("sinks.n w.at"))), format!("{table} {{ x = [1, 'abc'] }}"));
-    assert_eq!(in_override(Place::Value(path("sinks.n w.at.x[0]"))), format!("{table} 1"));
-    assert_eq!(in_override(Place::Key(path("sinks.n w.at.x"))), format!("{table} x"));
-    assert_eq!(in_override(Place::inside(path("sinks.n w.at.x[1]"), 1..2)), format!("{table} b"));
-    assert_eq!(in_override(Place::Value(path("sinks.n w.at.y"))), format!("{table} at"));
-    assert_eq!(in_override(Place::Value(path("name"))), "--set name=${c} ${c}");
-    assert_eq!(in_override(Place::inside(path("name"), 2..3)), "--set name=${c} c");
-    assert_eq!(shown(&document, &Place::Key(path("limits.memory"))), "2:25 memory");
+    assert_eq!(in_override(SpecLocation::Key(path("sinks.n w"))), format!("{table} 'n w'"));
+    assert_eq!(in_override(SpecLocation::Value(path("sinks.n w"))), format!("{table} 'n w'"));
+    assert_eq!(in_override(SpecLocation::Value(path("sinks.n w.at"))), format!("{table} {{ x = [1, 'abc'] }}"));
+    assert_eq!(in_override(SpecLocation::Value(path("sinks.n w.at.x[0]"))), format!("{table} 1"));
+    assert_eq!(in_override(SpecLocation::Key(path("sinks.n w.at.x"))), format!("{table} x"));
+    assert_eq!(in_override(SpecLocation::inside(path("sinks.n w.at.x[1]"), 1..2)), format!("{table} b"));
+    assert_eq!(in_override(SpecLocation::Value(path("sinks.n w.at.y"))), format!("{table} at"));
+    assert_eq!(in_override(SpecLocation::Value(path("name"))), "--set name=${c} ${c}");
+    assert_eq!(in_override(SpecLocation::inside(path("name"), 2..3)), "--set name=${c} c");
+    assert_eq!(shown(&document, &SpecLocation::Key(path("limits.memory"))), "2:25 memory");
 }
 
 #[test]
 fn places_outside_the_values_are_found() {
     let document = document("a = 1\nb = 2", Format::Toml);
-    assert_eq!(shown(&document, &Place::Text(6..7)), "2:1 b");
-    assert_eq!(shown(&document, &Place::Text(100..200)), "2:6 ");
-    let other = Place::File("x.proto".into(), "ü here".to_owned(), 3..7);
+    assert_eq!(shown(&document, &SpecLocation::Text(6..7)), "2:1 b");
+    assert_eq!(shown(&document, &SpecLocation::Text(100..200)), "2:6 ");
+    let other = SpecLocation::File("x.proto".into(), "ü here".to_owned(), 3..7);
     assert_eq!(shown(&document, &other), "1:3 here");
     assert_eq!(locate(&document, &other).name, "x.proto");
     // A place within a character is moved to its start.
-    assert_eq!(shown(&document, &Place::File("x".into(), "ü".to_owned(), 1..2)), "1:1 ü");
+    assert_eq!(shown(&document, &SpecLocation::File("x".into(), "ü".to_owned(), 1..2)), "1:1 ü");
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::Compiler;
 use crate::{
-    jobspec::{Path, Place, Problem, Section},
+    jobspec::{Path, Problem, Section, SpecLocation},
     plan::{Role, Stage},
     stage::Reads,
 };
@@ -38,7 +38,7 @@ impl Compiler<'_> {
         }
         for (file, first, at) in twice {
             let message = format!("`{}` is already written by `{first}`", file.display());
-            self.problems.push(Problem::new("same-file", Place::value(at), message));
+            self.problems.push(Problem::new("same-file", SpecLocation::value(at), message));
         }
         self.check_inputs();
     }
@@ -68,7 +68,7 @@ impl Compiler<'_> {
                     file.display()
                 );
                 let help = Some(format!("write to another folder, or narrow the `path` of `{source}`"));
-                self.problems.push(Problem::new("reads-output", Place::value(at), message).help(help));
+                self.problems.push(Problem::new("reads-output", SpecLocation::value(at), message).help(help));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{others, reads};
-use crate::jobspec::{JobSpec, Place, Problem, Problems, StageSpec, nearest};
+use crate::jobspec::{JobSpec, Problem, Problems, SpecLocation, StageSpec, nearest};
 
 /// The stages so that inputs come before those that read them. Unknown inputs and cycles are recorded; a
 /// stage on or behind a cycle is left out.
@@ -14,7 +14,7 @@ pub(super) fn order<'a>(job: &'a JobSpec, problems: &mut Problems) -> Vec<&'a St
         for (name, path) in reads(stage).filter(|(name, _)| !known(name)) {
             let help = nearest(&name, others(job, stage));
             let message = format!("there is no stage named `{name}`");
-            problems.push(Problem::new("unknown-input", Place::value(path), message).help(help));
+            problems.push(Problem::new("unknown-input", SpecLocation::value(path), message).help(help));
         }
     }
     let mut ordered: Vec<&StageSpec> = Vec::new();
@@ -49,7 +49,7 @@ fn report_cycles(waiting: &[&StageSpec], problems: &mut Problems) {
         };
         let input = reads(stage).find(|(name, _)| *name == way[1]);
         let place = input.map_or_else(|| stage.path.key("input"), |(_, path)| path);
-        problems.push(Problem::new("cycle", Place::value(place), message));
+        problems.push(Problem::new("cycle", SpecLocation::value(place), message));
     }
 }
 

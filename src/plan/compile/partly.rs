@@ -9,7 +9,7 @@ use indexmap::IndexSet;
 use super::{Compiler, Inputs};
 use crate::{
     batch::Schema,
-    jobspec::{Path, Place, Problem, Problems, StageSpec, Step, Table, Value},
+    jobspec::{Path, Problem, Problems, SpecLocation, StageSpec, Step, Table, Value},
     kind::Kind,
 };
 
@@ -81,7 +81,9 @@ impl<'a> Compiler<'a> {
 
 /// The place of a mistake within the stage's own table.
 fn within(spec: &StageSpec, problem: &Problem) -> Option<Path> {
-    let (Place::Key(path) | Place::Value(path) | Place::Inside(path, _)) = &problem.place else { return None };
+    let (SpecLocation::Key(path) | SpecLocation::Value(path) | SpecLocation::Inside(path, _)) = &problem.place else {
+        return None;
+    };
     let rest = path.0.strip_prefix(spec.path.0.as_slice())?;
     (!rest.is_empty()).then(|| Path(rest.to_vec()))
 }

@@ -35,7 +35,7 @@ impl Unfinished {
     pub(super) fn create(target: PathBuf, packing: Packing, leftovers: &mut Leftovers) -> Result<Self, Failure> {
         let to = Destination::of(&target).map_err(|error| Failure::creating(&target, &error))?;
         if to.is_stream() {
-            let file = pulse::patiently(|| to.open()).map_err(|error| Failure::creating(&target, &error))?;
+            let file = pulse::external_wait(|| to.open()).map_err(|error| Failure::creating(&target, &error))?;
             let output = Output::new(OutFile::Pipe(file), packing.codec, packing.level);
             let output = output.map_err(|error| Failure::creating(&target, &error))?;
             return Ok(Unfinished { output, file: Temporary { path: None, target, to: Some(to) } });

@@ -17,7 +17,7 @@ use super::{
     server::{Ack, Verify},
 };
 use crate::{
-    jobspec::{Bytes, Duration, Path, Place, Problem, Retry, Secret, Text},
+    jobspec::{Bytes, Duration, Path, Problem, Retry, Secret, SpecLocation, Text},
     kind::{Context, Order},
     service::Address,
 };
@@ -64,7 +64,7 @@ pub(super) struct Spec {
     pub(super) ack: Ack,
     /// Read a random sample back after the run. What has expired or was pushed out by then counts as not found.
     pub(super) verify: Option<Verify>,
-    /// How often and how patiently a part of a batch is tried.
+    /// How often and how external_wait a part of a batch is tried.
     #[serde(default)]
     pub(super) retry: Retry,
     /// How long the server keeps a value; 0 means until it needs the room.
@@ -221,7 +221,7 @@ fn check_addresses(spec: &Spec, context: &mut Context<'_>) -> bool {
             Ok(()) => None,
         };
         if let Some(message) = wrong {
-            let place = Place::value(Path(context.path.0.iter().cloned().chain(path.0).collect()));
+            let place = SpecLocation::value(Path(context.path.0.iter().cloned().chain(path.0).collect()));
             context.problems.push(Problem::new("value", place, message));
             sound = false;
         }
@@ -234,7 +234,7 @@ fn check_route(spec: &Spec, context: &mut Context<'_>) -> bool {
         (Servers::Named(servers), None) if servers.len() > 1 => {
             let message = format!("missing key `route`: it picks one of the {} servers", servers.len());
             let help = "to spread the keys over them, write them as a list: `servers = [\"host:port\", …]`";
-            let place = Place::key(context.path.clone());
+            let place = SpecLocation::key(context.path.clone());
             context.problems.push(Problem::new("missing-key", place, message).help(Some(help.to_owned())));
             false
         }
@@ -242,7 +242,7 @@ fn check_route(spec: &Spec, context: &mut Context<'_>) -> bool {
             let message = "`route` names a server, and the servers of a list have no names";
             let help =
                 "leave `route` out to spread the keys over the list, or write `servers = { name = \"host:port\" }`";
-            let place = Place::value(context.path.key("route"));
+            let place = SpecLocation::value(context.path.key("route"));
             context.problems.push(Problem::new("value", place, message).help(Some(help.to_owned())));
             false
         }
@@ -261,7 +261,7 @@ fn check_pairs(spec: &Spec, context: &mut Context<'_>) -> bool {
         for ((missing, is_there), (with, goes_with)) in [(one, other), (other, one)] {
             if !is_there && goes_with {
                 let message = format!("missing key `{missing}`: it goes with `{with}`");
-                context.problems.push(Problem::new("missing-key", Place::key(context.path.clone()), message));
+                context.problems.push(Problem::new("missing-key", SpecLocation::key(context.path.clone()), message));
                 sound = false;
             }
         }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_postgres::types::Type;
 
 use super::{
-    super::table::{OLD_RECEIPTS, Place, RECEIPTS, Receipts},
+    super::table::{OLD_RECEIPTS, PartPlace, RECEIPTS, Receipts},
     refuse::CODES,
     spec::Plan,
 };
@@ -34,7 +34,7 @@ pub(super) struct Ledger {
 /// A part of a receipt on its way into a transaction.
 #[derive(Debug)]
 pub(super) struct Noted {
-    pub(super) place: Place,
+    pub(super) place: PartPlace,
     pub(super) part: Part,
 }
 
@@ -194,7 +194,7 @@ impl Ledger {
     }
 
     /// A part of a receipt.
-    pub(super) fn load(&self, place: &Place, session: &Session) -> Result<Option<Vec<u8>>, ServiceError> {
+    pub(super) fn load(&self, place: &PartPlace, session: &Session) -> Result<Option<Vec<u8>>, ServiceError> {
         let sql = format!(
             "select answers from {} where ledger = $1 and run = $2 and sink = $3 and split = $4 and worker = $5 and part = $6",
             self.table

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use tokio_postgres::{Row, Statement, types::Type};
 
 use super::{
-    super::table::{self, Commit, Place, Put, Returned, WriteMode, bisect, taken_over},
+    super::table::{self, Commit, PartPlace, Put, Returned, WriteMode, bisect, taken_over},
     encode::Encoded,
     receipts::{Ledger, Noted},
     refuse::{code, sound},
@@ -56,7 +56,7 @@ struct Split {
     /// What of its receipt is not in the transaction yet.
     parts: Vec<Noted>,
     /// A part of its receipt that is in the transaction.
-    noted: Option<Place>,
+    noted: Option<PartPlace>,
 }
 
 /// What became of the rows of a batch.
@@ -389,7 +389,7 @@ impl Worker {
         }
     }
 
-    fn find_part(&mut self, place: &Place) -> Result<Option<Vec<u8>>, ServiceError> {
+    fn find_part(&mut self, place: &PartPlace) -> Result<Option<Vec<u8>>, ServiceError> {
         let Some(ledger) = self.ledger.clone() else { return Ok(None) };
         self.connect()?;
         ledger.load(place, self.session()?)
@@ -414,7 +414,7 @@ impl table::Connection for Worker {
     }
 
     /// Where the split's transaction cannot be done again, its receipt may as well be written on the way.
-    fn note(&mut self, place: Place, part: Part) -> Result<(), Failure> {
+    fn note(&mut self, place: PartPlace, part: Part) -> Result<(), Failure> {
         self.split.parts.push(Noted { place: place.clone(), part });
         if !(self.split.partly && self.open) {
             return Ok(());
@@ -435,7 +435,7 @@ impl table::Connection for Worker {
         Ok(())
     }
 
-    fn load(&mut self, place: Place) -> Result<Option<Vec<u8>>, Failure> {
+    fn load(&mut self, place: PartPlace) -> Result<Option<Vec<u8>>, Failure> {
         let mut tries = Tries::default();
         loop {
             match self.find_part(&place) {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
-use super::super::table::{Layout, OLD_RECEIPTS, Place, RECEIPTS, Receipts, taken_over};
+use super::super::table::{Layout, OLD_RECEIPTS, PartPlace, RECEIPTS, Receipts, taken_over};
 use crate::{
     batch::RejectCode,
     failure::{Exit, Failure},
@@ -73,9 +73,15 @@ impl Ledger {
     }
 
     /// Writes a part of a receipt in the transaction that is open, unless another attempt has begun.
-    pub(super) fn note(&self, place: &Place, part: &Part, connection: &Connection, path: &Path) -> Result<(), Failure> {
+    pub(super) fn note(
+        &self,
+        place: &PartPlace,
+        part: &Part,
+        connection: &Connection,
+        path: &Path,
+    ) -> Result<(), Failure> {
         let Attempt { ledger, run, stage, token, .. } = &self.receipts.attempt;
-        let (table, Place { split, worker, part: number }) = (&self.table, place);
+        let (table, PartPlace { split, worker, part: number }) = (&self.table, place);
         let run_cached = |sql: &str, values: &dyn Fn(&mut rusqlite::Statement<'_>) -> rusqlite::Result<usize>| {
             connection.prepare_cached(sql).and_then(|mut sql| values(&mut sql)).map_err(|error| failed(path, &error))
         };
@@ -95,7 +101,12 @@ impl Ledger {
     }
 
     /// A part of a receipt.
-    pub(super) fn load(&self, place: &Place, connection: &Connection, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    pub(super) fn load(
+        &self,
+        place: &PartPlace,
+        connection: &Connection,
+        path: &Path,
+    ) -> Result<Option<Vec<u8>>, Failure> {
         let Attempt { ledger, run, stage, .. } = &self.receipts.attempt;
         let sql = format!(
             "SELECT answers FROM {} WHERE ledger = ?1 AND run = ?2 AND sink = ?3 AND split = ?4 AND worker = ?5 AND part = ?6",

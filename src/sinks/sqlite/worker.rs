@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Int64Array};
 use rusqlite::{Connection, ErrorCode, Statement};
 
 use super::{
-    super::table::{Commit, Layout, Place, Returned, WriteMode},
+    super::table::{Commit, Layout, PartPlace, Returned, WriteMode},
     Plan,
     bind::{Bound, Unbound},
     database::Member,
@@ -46,14 +46,14 @@ impl super::super::table::Connection for Writer {
         member.within(|connection, path| Insert::new(plan, ways, (connection, path), batch, text).run())
     }
 
-    fn note(&mut self, place: Place, part: Part) -> Result<(), Failure> {
+    fn note(&mut self, place: PartPlace, part: Part) -> Result<(), Failure> {
         let Writer { plan, member, ledger, .. } = self;
         let Some(ledger) = ledger else { return Ok(()) };
         let member = member.as_mut().ok_or_else(|| over(plan))?;
         member.within(|connection, path| ledger.note(&place, &part, connection, path))
     }
 
-    fn load(&mut self, place: Place) -> Result<Option<Vec<u8>>, Failure> {
+    fn load(&mut self, place: PartPlace) -> Result<Option<Vec<u8>>, Failure> {
         let Writer { plan, member, ledger, .. } = self;
         let Some(ledger) = ledger else { return Ok(None) };
         let member = member.as_ref().ok_or_else(|| over(plan))?;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Create, Keys, RECEIPTS, ReceiptsKey, Returning, WriteMode};
 use crate::{
     batch::{Column, ColumnType, Schema},
-    jobspec::{Place, Problem, nearest},
+    jobspec::{Problem, SpecLocation, nearest},
     kind::{Context, Order},
     stage::Guarantee,
 };
@@ -201,7 +201,7 @@ fn places(names: &[String], among: &[&str], key: &str, missing: &str, context: &
     }
     let mut found = Vec::new();
     for (i, name) in names.iter().enumerate() {
-        let at = Place::value(context.path.key(key).index(i));
+        let at = SpecLocation::value(context.path.key(key).index(i));
         if names[..i].contains(name) {
             context.problems.push(Problem::new("columns", at, format!("column `{name}` is named twice")));
             continue;
@@ -239,7 +239,7 @@ fn returned<D: Dialect>(keys: &Keys, columns: &[Written], context: &mut Context<
                 Err(message) => message,
             },
         };
-        let at = Place::value(context.path.key("returning").index(i));
+        let at = SpecLocation::value(context.path.key("returning").index(i));
         context.problems.push(Problem::new("columns", at, wrong));
     }
     found
@@ -291,7 +291,7 @@ fn check_statements(key: &str, statements: &[String], context: &mut Context<'_>)
             text if text.contains('\0') => "the statement holds a NUL",
             _ => continue,
         };
-        let at = Place::value(context.path.key(key).index(i));
+        let at = SpecLocation::value(context.path.key(key).index(i));
         context.problems.push(Problem::new("statements", at, wrong));
     }
 }

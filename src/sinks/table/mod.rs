@@ -25,6 +25,6 @@ pub(super) use self::{
     bisect::{Put, bisect},
     keys::{Create, Keys, ReceiptsKey, Returning, WriteMode},
     layout::{Dialect, Layout, Returned, Written},
-    receipts::{OLD_RECEIPTS, Place, RECEIPTS, Receipts, taken_over},
+    receipts::{OLD_RECEIPTS, PartPlace, RECEIPTS, Receipts, taken_over},
     worker::{Commit, Connection, TableWorker},
 };

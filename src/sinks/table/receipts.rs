@@ -32,7 +32,7 @@ pub(in crate::sinks) const OLD_RECEIPTS: &str = "_runner_ledger";
 
 /// Where a part of a receipt lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::sinks) struct Place {
+pub(in crate::sinks) struct PartPlace {
     /// The split's key.
     pub(in crate::sinks) split: Arc<str>,
     /// The worker's number where rows are divided among several by a key; else 0.
@@ -127,7 +127,7 @@ impl WorkerReceipts {
         let WorkerReceipts { shared, worker, at, .. } = self;
         let Some(At { split, key, state: State::Replaying(receipt), .. }) = at else { return Ok(None) };
         let worker = *worker;
-        let load = |part| from.load(Place { split: Arc::clone(key), worker, part });
+        let load = |part| from.load(PartPlace { split: Arc::clone(key), worker, part });
         let answers = receipt.answers(&batch.records, load);
         answers.map(Some).map_err(|failure| shared.named(failure, *split))
     }
@@ -136,7 +136,7 @@ impl WorkerReceipts {
     pub(super) fn note(&mut self, batch: &Batch, answers: &Answers, to: &mut impl Connection) -> Result<(), Failure> {
         let Some(At { key, parts, state: State::Recording(recorder), .. }) = &mut self.at else { return Ok(()) };
         let Some(full) = recorder.add(&batch.records, answers)? else { return Ok(()) };
-        let place = Place { split: Arc::clone(key), worker: self.worker, part: *parts };
+        let place = PartPlace { split: Arc::clone(key), worker: self.worker, part: *parts };
         *parts += 1;
         to.note(place, full)
     }
@@ -153,10 +153,10 @@ impl WorkerReceipts {
         match state {
             State::Recording(mut recorder) => {
                 let last: Part = recorder.part()?;
-                connection.note(Place { split: key, worker, part: parts }, last)
+                connection.note(PartPlace { split: key, worker, part: parts }, last)
             }
             State::Replaying(mut receipt) => {
-                let ended = receipt.end(|part| connection.load(Place { split: Arc::clone(&key), worker, part }));
+                let ended = receipt.end(|part| connection.load(PartPlace { split: Arc::clone(&key), worker, part }));
                 ended.map_err(|failure| self.shared.named(failure, split))
             }
         }

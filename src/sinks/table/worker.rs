@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Layout, Place, Receipts, WriteMode,
+    Layout, PartPlace, Receipts, WriteMode,
     receipts::WorkerReceipts,
     recheck::{Checked, Kept, retry},
 };
@@ -33,10 +33,10 @@ pub(in crate::sinks) trait Connection: Send {
     fn write(&mut self, batch: &Batch) -> Result<(Answers, u64), Failure>;
 
     /// Writes a part of the receipt of the rows in the open transaction.
-    fn note(&mut self, place: Place, part: Part) -> Result<(), Failure>;
+    fn note(&mut self, place: PartPlace, part: Part) -> Result<(), Failure>;
 
     /// A part of a receipt that was committed.
-    fn load(&mut self, place: Place) -> Result<Option<Vec<u8>>, Failure>;
+    fn load(&mut self, place: PartPlace) -> Result<Option<Vec<u8>>, Failure>;
 
     /// Commits what there is of a split.
     fn commit(&mut self, split: SplitId) -> Result<Commit, Failure>;

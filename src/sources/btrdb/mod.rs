@@ -54,7 +54,7 @@ use self::{
 use crate::{
     batch::SplitId,
     failure::Failure,
-    jobspec::{Duration, Path, Place, Problem, Retry, Secret, Text, Value, bounds, nearest},
+    jobspec::{Duration, Path, Problem, Retry, Secret, SpecLocation, Text, Value, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
     service::{ServiceError, port},
     stage::{Source, SourceWorker, Split, SplitReader},
@@ -103,7 +103,7 @@ struct Spec {
     to: Option<Text>,
     /// The columns that are emitted, in this order; all of them where this is left out.
     columns: Option<Vec<String>>,
-    /// How often and how patiently a connection, a question and a read are tried; `timeout` is of connecting.
+    /// How often and how external_wait a connection, a question and a read are tried; `timeout` is of connecting.
     #[serde(default)]
     retry: Retry,
     /// Limit of an answer, and of each next piece of one.
@@ -265,7 +265,7 @@ fn window(spec: &Spec, context: &mut Context<'_>) -> i64 {
 fn columns(spec: &Spec, context: &mut Context<'_>) -> Option<Columns> {
     for key in ["mode", "columns"] {
         if !is_known(context, key) {
-            let place = Place::value(context.path.key(key));
+            let place = SpecLocation::value(context.path.key(key));
             let message = "the columns cannot be checked before its value is known";
             context.problems.push(Problem::new("unchecked", place, message).note());
             return None;
@@ -287,7 +287,7 @@ fn columns(spec: &Spec, context: &mut Context<'_>) -> Option<Columns> {
         };
         if let Some((message, help)) = found {
             sound = false;
-            let place = Place::value(context.path.key("columns").index(i));
+            let place = SpecLocation::value(context.path.key("columns").index(i));
             context.problems.push(Problem::new("columns", place, message).help(help));
         }
     }

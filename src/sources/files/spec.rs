@@ -17,7 +17,7 @@ use crate::{
         compression::{Codec, Compression},
         csv,
     },
-    jobspec::{Path as SpecPath, Place, Problem, Value},
+    jobspec::{Path as SpecPath, Problem, SpecLocation, Value},
     kind::Context,
     values::columns::ColumnSpec,
 };
@@ -109,12 +109,12 @@ pub(super) fn check(spec: &FilesSpec, context: &mut Context<'_>) {
             let at = context.path.key("path");
             let at = if spec.path.0.len() > 1 { at.index(i) } else { at };
             let message = format!("`{path}` is not a glob: {}", error.msg);
-            context.problems.push(Problem::new("path", Place::value(at), message));
+            context.problems.push(Problem::new("path", SpecLocation::value(at), message));
         }
     }
     for (i, column) in spec.columns().iter().enumerate() {
         if !spec.format.holds(&column.column_type) {
-            let at = Place::value(context.path.key("columns").index(i));
+            let at = SpecLocation::value(context.path.key("columns").index(i));
             let message =
                 format!("column `{}`: {} cannot hold {}", column.name, spec.format.name(), column.column_type);
             context.problems.push(Problem::new("columns", at, message));
@@ -179,7 +179,7 @@ fn check_format(spec: &FilesSpec, context: &mut Context<'_>) {
     }
     for (i, column) in spec.columns().iter().enumerate().filter(|(_, column)| column.separator.is_some()) {
         if has_lists {
-            let at = Place::value(context.path.key("columns").index(i));
+            let at = SpecLocation::value(context.path.key("columns").index(i));
             let (name, format) = (&column.name, format.name());
             let message = format!("column `{name}`: {format} has lists of its own, so `separator` has no effect");
             context.problems.push(Problem::new("columns", at, message));

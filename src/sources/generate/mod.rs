@@ -37,7 +37,7 @@ use crate::{
     batch::{Batch, Block, Origin, RejectCode, Rejects, Schema, SplitId},
     expr::RowError,
     failure::{Exit, Failure},
-    jobspec::{BatchSize, Path, Place, Problem, Problems, Severity, Step, Table, Value, nearest},
+    jobspec::{BatchSize, Path, Problem, Problems, Severity, SpecLocation, Step, Table, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
 };
@@ -257,7 +257,7 @@ fn fields<'v>(context: &mut Context<'v>, name: &str) -> Option<(&'v Table, Path)
     let Some(definition) = context.definitions.get(name) else {
         let message = format!("there is no definition named `{name}`");
         let help = nearest(name, context.definitions.keys().map(String::as_str));
-        let place = Place::value(context.path.entry("definition"));
+        let place = SpecLocation::value(context.path.entry("definition"));
         context.problems.push(Problem::new("unknown-definition", place, message).help(help));
         return None;
     };
@@ -285,7 +285,7 @@ fn fields<'v>(context: &mut Context<'v>, name: &str) -> Option<(&'v Table, Path)
         if !fields.contains_key(&field) {
             let help = nearest(&field, fields.keys().map(String::as_str));
             let message = format!("the definition has no field `{field}`");
-            args.problems.push(Problem::new("unknown-field", Place::value(at), message).help(help));
+            args.problems.push(Problem::new("unknown-field", SpecLocation::value(at), message).help(help));
             known = false;
         }
     }

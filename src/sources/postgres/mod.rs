@@ -16,7 +16,7 @@ use super::ranges::Keys;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
-    jobspec::{BatchSize, Duration, Place, Problem, Retry, bounds, nearest},
+    jobspec::{BatchSize, Duration, Problem, Retry, SpecLocation, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
     postgres::{STATEMENT_TIMEOUT, Server, Session, TableName, Url, gives, quoted, wire_type},
     service::ServiceError,
@@ -50,7 +50,7 @@ struct Spec {
     /// About how many rows a split has where there is a `key`.
     #[serde(default = "split_rows")]
     split_rows: u64,
-    /// How often and how patiently a connection, and the opening of a split, are tried; `timeout` is of connecting.
+    /// How often and how external_wait a connection, and the opening of a split, are tried; `timeout` is of connecting.
     #[serde(default)]
     retry: Retry,
     /// Limit of one statement: to count and divide the rows, to fetch a piece of a split.
@@ -147,7 +147,7 @@ fn from(spec: &Spec, context: &mut Context<'_>) -> Option<(String, String)> {
             None
         }
         (None, None) => {
-            let place = Place::key(context.path.clone());
+            let place = SpecLocation::key(context.path.clone());
             context.problems.push(Problem::new("missing-key", place, "missing key `table`, or `query`"));
             None
         }
@@ -165,7 +165,7 @@ fn check_columns(spec: &Spec, context: &mut Context<'_>) {
             _ => None,
         };
         if let Some(message) = wrong {
-            let place = Place::value(context.path.key("columns").index(i));
+            let place = SpecLocation::value(context.path.key("columns").index(i));
             context.problems.push(Problem::new("columns", place, message));
         }
     }

@@ -24,7 +24,7 @@ use super::ranges::Keys;
 use crate::{
     batch::{Schema, SplitId},
     failure::{Exit, Failure},
-    jobspec::{BatchSize, Duration, Place, Problem, bounds, nearest},
+    jobspec::{BatchSize, Duration, Problem, SpecLocation, bounds, nearest},
     kind::{Compiled, Context, Kind, Workers},
     sqlite::{self, TableColumn, quote, quoted},
     stage::{Detail, Repeats, Source, SourceProperties, SourceWorker, Split, SplitReader},
@@ -103,7 +103,7 @@ fn check(spec: &SqliteSpec, context: &mut Context<'_>) {
     match (&spec.table, &spec.query) {
         (Some(_), Some(_)) => context.problem("query", "query", "a source reads a `table` or a `query`, not both"),
         (None, None) => {
-            let place = Place::key(context.path.clone());
+            let place = SpecLocation::key(context.path.clone());
             let message = "what is to be read? A `table` or a `query` is needed";
             context.problems.push(Problem::new("query", place, message));
         }
@@ -114,7 +114,7 @@ fn check(spec: &SqliteSpec, context: &mut Context<'_>) {
     }
     for (i, column) in spec.columns.iter().enumerate() {
         if column.separator.is_some() {
-            let at = Place::value(context.path.key("columns").index(i));
+            let at = SpecLocation::value(context.path.key("columns").index(i));
             let message = format!("column `{}`: lists stand in SQLite as JSON, without a `separator`", column.name);
             context.problems.push(Problem::new("columns", at, message));
         }

@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
                 self.ended = true;
                 return Ok(());
             };
-            crate::pulse::beat();
+            crate::pulse::heartbeat();
             let position = Position { record: filling.first + filling.rows as u64, line: 0 };
             take_row(plan, row, places, columns, (*split, position), filling)?;
             filling.rows += 1;

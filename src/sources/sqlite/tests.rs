@@ -6,7 +6,7 @@ use super::KIND;
 use crate::{
     batch::{Rejects, SplitId},
     failure::{Exit, Failure},
-    jobspec::{BatchSize, Document, Format, Place, Problems},
+    jobspec::{BatchSize, Document, Format, Problems, SpecLocation},
     kind::{Compiled, Context},
     stage::{Detail, Source, Split},
     testing::Folder,
@@ -27,7 +27,7 @@ fn compile(keys: &str, batch: BatchSize, max_record: usize) -> Result<Compiled<d
     let list: Vec<String> = problems
         .iter()
         .map(|problem| {
-            let (Place::Value(path) | Place::Key(path)) = &problem.place else { panic!("{problem:?}") };
+            let (SpecLocation::Value(path) | SpecLocation::Key(path)) = &problem.place else { panic!("{problem:?}") };
             format!("{} {path}: {}", problem.code, problem.message)
         })
         .collect();

@@ -10,7 +10,7 @@ use arrow_cast::cast;
 use arrow_schema::DataType;
 
 use super::accumulator::{Accumulator, Finished};
-use crate::{failure::Failure, transforms::hold::fits};
+use crate::{failure::Failure, transforms::memory::fits};
 
 /// The accumulator for values of a type: the least, or the greatest.
 pub(super) fn new(of: &DataType, least: bool) -> Box<dyn Accumulator> {

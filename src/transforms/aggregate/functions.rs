@@ -16,8 +16,8 @@ use crate::{
     expr::{Aggregate, AggregateCall},
     failure::Failure,
     transforms::{
-        hold::fits,
         keys::{Encoder, Keys},
+        memory::fits,
     },
 };
 

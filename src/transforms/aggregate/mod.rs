@@ -21,14 +21,14 @@ use self::{
     worker::Worker,
 };
 use super::{
-    hold::Budget,
     keys::{Encoder, divided_by, places},
+    memory::Budget,
 };
 use crate::{
     batch::{Column, Schema},
     expr::{AggregateCall, compile_aggregate},
     failure::Failure,
-    jobspec::{Place, Problem},
+    jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Transform, TransformProperties, TransformWorker},
 };
@@ -56,7 +56,7 @@ struct AggregateSpec {
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let spec: AggregateSpec = context.decode()?;
     if spec.columns.is_empty() {
-        let place = Place::value(context.path.key("columns"));
+        let place = SpecLocation::value(context.path.key("columns"));
         context.problems.push(Problem::new("empty", place, "there is nothing to compute"));
         return None;
     }
@@ -116,14 +116,14 @@ fn output(
     let mut clashes = Vec::new();
     for name in window.iter().flat_map(|_| ["window_start", "window_end"]) {
         if columns.iter().any(|column| column.name == name) {
-            clashes.push((Place::key(context.path.key("window")), name.to_owned()));
+            clashes.push((SpecLocation::key(context.path.key("window")), name.to_owned()));
         }
         let column_type = window.map(|window| window.column_type.clone())?;
         columns.push(Column { name: name.to_owned(), column_type, nullable: false });
     }
     for (name, call) in spec.columns.keys().zip(calls) {
         if columns.iter().any(|column| column.name == *name) {
-            clashes.push((Place::key(context.path.key("columns").entry(name)), name.clone()));
+            clashes.push((SpecLocation::key(context.path.key("columns").entry(name)), name.clone()));
         }
         columns.push(Column { name: name.clone(), column_type: call.column_type(), nullable: call.nullable() });
     }

@@ -11,7 +11,7 @@ use arrow_cast::cast;
 use arrow_schema::DataType;
 
 use super::accumulator::{Accumulator, Finished};
-use crate::{failure::Failure, transforms::hold::fits};
+use crate::{failure::Failure, transforms::memory::fits};
 
 /// Calls `add` with row and value of every row that has one.
 fn integers(values: Option<&ArrayRef>, mut add: impl FnMut(usize, i128)) -> Result<(), Failure> {

@@ -12,9 +12,9 @@ use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},
     transforms::{
-        hold::{bytes, compact, fits},
         keys::grouped,
-        slots::Slots,
+        memory::{bytes, compact, fits},
+        row_store::RowStore,
     },
 };
 
@@ -22,12 +22,12 @@ use crate::{
 pub(super) struct Ends {
     of: DataType,
     first: bool,
-    slots: Slots,
+    slots: RowStore,
 }
 
 impl Ends {
     pub(super) fn new(of: DataType, first: bool) -> Self {
-        Ends { slots: Slots::new(vec![of.clone()]), of, first }
+        Ends { slots: RowStore::new(vec![of.clone()]), of, first }
     }
 }
 

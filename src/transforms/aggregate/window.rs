@@ -15,9 +15,9 @@ use crate::{
     batch::{ColumnType, RejectCode},
     expr::Expr,
     failure::Failure,
-    jobspec::{Duration, Place, Problem},
+    jobspec::{Duration, Problem, SpecLocation},
     kind::Context,
-    transforms::hold::fits,
+    transforms::memory::fits,
 };
 
 /// Windows of time that follow each other without gaps. They are counted from Monday, 3 January 2000, so that windows
@@ -51,7 +51,7 @@ pub(super) fn compile(context: &mut Context<'_>, spec: &WindowSpec) -> Option<Wi
     let time = context.expr_at(&at.entry("time"), 0, &spec.time);
     let micros = i64::try_from(spec.every.0.as_micros()).ok().filter(|micros| *micros > 0);
     if micros.is_none() {
-        let place = Place::value(at.entry("every"));
+        let place = SpecLocation::value(at.entry("every"));
         context.problems.push(Problem::new("range", place, "a window is one microsecond long at least"));
     }
     let (time, micros) = (time?, micros?);
@@ -60,12 +60,12 @@ pub(super) fn compile(context: &mut Context<'_>, spec: &WindowSpec) -> Option<Wi
         ColumnType::TimestampNs => (ColumnType::TimestampNs, 1000),
         other => {
             let message = format!("`time` must be a date or a timestamp, not {other}");
-            context.problems.push(Problem::new("type", Place::value(at.entry("time")), message));
+            context.problems.push(Problem::new("type", SpecLocation::value(at.entry("time")), message));
             return None;
         }
     };
     let Some(every) = micros.checked_mul(scale) else {
-        context.problems.push(Problem::new("range", Place::value(at.entry("every")), "the window is too long"));
+        context.problems.push(Problem::new("range", SpecLocation::value(at.entry("every")), "the window is too long"));
         return None;
     };
     Some(Window { time, text: spec.time.clone(), every, origin: ORIGIN * scale, column_type })

@@ -12,8 +12,8 @@ use crate::{
     stage::{Made, TransformWorker},
     transforms::{
         errors::refuse,
-        hold::{Output, Refused, Share, bytes, fits, loose},
         keys::Keys,
+        memory::{Output, Refused, Share, bytes, fits, loose},
     },
 };
 

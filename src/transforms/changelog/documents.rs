@@ -1,7 +1,7 @@
 //! The documents that a worker holds: read when their key is first met, spilled when memory is short, the
 //! least recently used first, and read again when needed.
 //!
-//! What was changed is spilled to a [`Scratch`], not in the store: a run that fails, is stopped or only
+//! What was changed is spilled to a [`Spill`], not in the store: a run that fails, is stopped or only
 //! rehearses leaves the store as it was. What was only read is dropped.
 
 use std::{collections::HashMap, sync::Arc, vec};
@@ -10,7 +10,7 @@ use super::document::{Document, Refusal};
 use crate::{
     batch::RejectCode,
     failure::Failure,
-    stores::{Before, Scratch, Session, Store},
+    stores::{Session, Spill, Store, UndoLog},
 };
 
 /// No place.
@@ -24,7 +24,7 @@ pub(super) struct Documents {
     /// Where documents are read from when their key is first met.
     store: Option<(Arc<dyn Store>, Box<dyn Session>)>,
     /// Where they are kept as they were before the run.
-    before: Option<Arc<Before>>,
+    before: Option<Arc<UndoLog>>,
     /// Have some been kept there that are not durable yet?
     unsaved: bool,
     bytes: usize,
@@ -34,7 +34,7 @@ pub(super) struct Documents {
     /// The least and the most recently used.
     oldest: u32,
     newest: u32,
-    scratch: Option<Scratch>,
+    spill: Option<Spill>,
     /// What is left to hand out, where all changed documents are in memory.
     ending: Option<vec::IntoIter<u32>>,
     /// The last key that was handed out of what was spilled.
@@ -57,7 +57,7 @@ enum State {
 }
 
 impl Documents {
-    pub(super) fn new(store: Option<(Arc<dyn Store>, Box<dyn Session>)>, before: Option<Arc<Before>>) -> Self {
+    pub(super) fn new(store: Option<(Arc<dyn Store>, Box<dyn Session>)>, before: Option<Arc<UndoLog>>) -> Self {
         Documents {
             store,
             before,
@@ -68,7 +68,7 @@ impl Documents {
             free: Vec::new(),
             oldest: NONE,
             newest: NONE,
-            scratch: None,
+            spill: None,
             ending: None,
             handed: None,
         }
@@ -145,7 +145,7 @@ impl Documents {
         self.bytes
     }
 
-    /// Puts documents aside until they take no more than `limit` bytes, with some room for more.
+    /// Spills documents until they take no more than `limit` bytes, with some room for more.
     ///
     /// # Errors
     /// They cannot be spilled.
@@ -189,9 +189,9 @@ impl Documents {
             (count, size) = (count + 1, size + key.len() + text.len());
             count < rows && size < bytes
         };
-        if let Some(scratch) = &self.scratch {
+        if let Some(spill) = &self.spill {
             let mut last = None;
-            scratch.walk(self.handed.as_deref(), |key, text| {
+            spill.walk(self.handed.as_deref(), |key, text| {
                 take(key, text);
                 last = Some(key.to_owned());
                 room(key, text)
@@ -220,7 +220,7 @@ impl Documents {
         }
     }
 
-    /// Puts the changed documents in order, once: those in memory where all are there, else all of them aside.
+    /// Puts the changed documents in order, once: those in memory where all are there, else all of them spilled.
     fn begin_to_hand_out(&mut self) -> Result<(), Failure> {
         if self.ending.is_some() {
             return Ok(());
@@ -231,7 +231,7 @@ impl Documents {
         self.store = None;
         let slots = &self.slots;
         let mut changed: Vec<u32> = self.by_key.values().copied().filter(|at| slots[*at as usize].changed).collect();
-        if self.scratch.is_some() {
+        if self.spill.is_some() {
             self.put_aside(&std::mem::take(&mut changed))?;
         }
         changed.sort_unstable_by(|a, b| self.slots[*a as usize].key.cmp(&self.slots[*b as usize].key));
@@ -244,9 +244,9 @@ impl Documents {
         if changed().next().is_none() {
             return Ok(());
         }
-        let mut scratch = match self.scratch.take() {
-            Some(scratch) => scratch,
-            None => Scratch::new()?,
+        let mut spill = match self.spill.take() {
+            Some(spill) => spill,
+            None => Spill::new()?,
         };
         let text = |slot: &Slot| {
             let mut text = String::new();
@@ -255,15 +255,15 @@ impl Documents {
             }
             text
         };
-        scratch.put(changed().map(|slot| (&*slot.key, text(slot))))?;
-        self.scratch = Some(scratch);
+        spill.put(changed().map(|slot| (&*slot.key, text(slot))))?;
+        self.spill = Some(spill);
         Ok(())
     }
 
     /// A document from where it was spilled to, or from the store; says whether it is a changed one.
     fn load(&mut self, key: &str) -> Result<(State, bool), Failure> {
-        if let Some(scratch) = &self.scratch
-            && let Some(text) = scratch.get(key)?
+        if let Some(spill) = &self.spill
+            && let Some(text) = spill.get(key)?
         {
             return Ok((State::read(text.as_bytes(), || "what was spilled".to_owned()), true));
         }

@@ -35,10 +35,10 @@ use crate::{
     batch::{Column, ColumnType, Schema},
     expr::Expr,
     failure::Failure,
-    jobspec::{BatchSize, Place, Problem, Table, Value, nearest},
+    jobspec::{BatchSize, Problem, SpecLocation, Table, Value, nearest},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Attempt, Transform, TransformProperties, TransformWorker},
-    stores::{self, Access, Address, Before, Store},
+    stores::{self, Access, Address, Store, UndoLog},
 };
 
 /// The `changelog` kind.
@@ -169,7 +169,7 @@ fn store_of(context: &mut Context<'_>, name: &str, key: Option<&str>) -> Option<
             true => format!("the sink `{name}` is not of type `kv`"),
             false => format!("there is no sink named `{name}`"),
         };
-        let place = Place::value(context.path.key("store"));
+        let place = SpecLocation::value(context.path.key("store"));
         context.problems.push(Problem::new("unknown-store", place, message).help(help));
         return None;
     };
@@ -201,7 +201,7 @@ struct Shared {
     /// The sink that it belongs to.
     sink: String,
     /// Documents as they were when the run began, where it can be resumed.
-    before: Mutex<Option<Arc<Before>>>,
+    before: Mutex<Option<Arc<UndoLog>>>,
     /// Bytes that the documents of all workers may take.
     memory: usize,
     /// How many workers there are.
@@ -246,7 +246,7 @@ impl Transform for Changelog {
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
         if self.0.store.is_some() {
-            let before = Before::open(&attempt.folder, &self.0.sink, &attempt.run)?;
+            let before = UndoLog::open(&attempt.folder, &self.0.sink, &attempt.run)?;
             *self.0.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(before));
         }
         Ok(())

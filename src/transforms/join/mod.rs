@@ -19,13 +19,13 @@ use self::{
 };
 use super::{
     growth::{Growth, repeated, width},
-    hold::{Budget, compact, fits},
     keys::{Encoder, unknown_column},
+    memory::{Budget, compact, fits},
 };
 use crate::{
     batch::{Batch, Column, Rejects, Schema},
     failure::{Exit, Failure},
-    jobspec::{Place, Problem},
+    jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Side, Transform, TransformWorker},
 };
@@ -117,7 +117,7 @@ fn output<'a>(
     let mut sound = true;
     for column in right {
         if left.find(&column.name).is_some() {
-            let place = Place::value(context.path.key("with"));
+            let place = SpecLocation::value(context.path.key("with"));
             let message = format!("both sides have a column `{}`", column.name);
             let help = format!("rename it with a `select` between `{}` and this stage, or drop it there", spec.with);
             context.problems.push(Problem::new("columns", place, message).help(Some(help)));

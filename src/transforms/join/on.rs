@@ -11,7 +11,7 @@ use serde::{
 use super::unknown_column;
 use crate::{
     batch::Schema,
-    jobspec::{Place, Problem},
+    jobspec::{Problem, SpecLocation},
     kind::Context,
 };
 
@@ -33,18 +33,18 @@ impl On {
         right: &Schema,
     ) -> Option<Vec<(usize, usize)>> {
         let at = context.path.key("on");
-        let named: Vec<(&String, &String, Place, Place)> = match self {
+        let named: Vec<(&String, &String, SpecLocation, SpecLocation)> = match self {
             On::Same(names) => {
-                let place = |i| Place::value(at.index(i));
+                let place = |i| SpecLocation::value(at.index(i));
                 names.iter().enumerate().map(|(i, name)| (name, name, place(i), place(i))).collect()
             }
             On::Pairs(pairs) => {
-                let both = |name: &String| (Place::key(at.entry(name)), Place::value(at.entry(name)));
+                let both = |name: &String| (SpecLocation::key(at.entry(name)), SpecLocation::value(at.entry(name)));
                 pairs.iter().map(|(a, b)| (a, b, both(a).0, both(a).1)).collect()
             }
         };
         if named.is_empty() {
-            context.problems.push(Problem::new("empty", Place::value(at), "a join needs a column to join on"));
+            context.problems.push(Problem::new("empty", SpecLocation::value(at), "a join needs a column to join on"));
             return None;
         }
         let pairs: Vec<Option<(usize, usize)>> = named
@@ -56,7 +56,7 @@ impl On {
 }
 
 /// A side, the name of a column there, and where it stands in the spec.
-type Named<'a> = (&'a Schema, &'a str, Place);
+type Named<'a> = (&'a Schema, &'a str, SpecLocation);
 
 /// The places of two columns that must agree. They have one type.
 fn pair(context: &mut Context<'_>, left: Named<'_>, right: Named<'_>) -> Option<(usize, usize)> {

@@ -14,8 +14,8 @@ use crate::{
     stage::Side,
     transforms::{
         growth::width,
-        hold::{Share, bytes, fits, loose},
         keys::{Keys, grouped},
+        memory::{Share, bytes, fits, loose},
     },
 };
 

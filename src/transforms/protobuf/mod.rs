@@ -38,7 +38,7 @@ use self::{
 use crate::{
     batch::{Batch, Column, ColumnType, Rejects, Schema},
     failure::{Exit, Failure},
-    jobspec::{Place, Problem, Text},
+    jobspec::{Problem, SpecLocation, Text},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Transform, TransformWorker},
 };
@@ -107,7 +107,7 @@ fn message(context: &mut Context<'_>, spec: &Spec) -> Option<MessageDescriptor> 
     match file.message(&spec.message) {
         Ok(message) => Some(message),
         Err((sentence, hint)) => {
-            let place = Place::value(context.path.key("message"));
+            let place = SpecLocation::value(context.path.key("message"));
             context.problems.push(Problem::new("unknown-message", place, sentence).help(hint));
             None
         }
@@ -116,12 +116,12 @@ fn message(context: &mut Context<'_>, spec: &Spec) -> Option<MessageDescriptor> 
 
 fn unreadable(context: &mut Context<'_>, error: LoadError) {
     let problem = match error {
-        LoadError::Schema(message) => Problem::new("file", Place::value(context.path.key("schema")), message),
+        LoadError::Schema(message) => Problem::new("file", SpecLocation::value(context.path.key("schema")), message),
         LoadError::Include(i, message) => {
-            Problem::new("file", Place::value(context.path.key("include").index(i)), message)
+            Problem::new("file", SpecLocation::value(context.path.key("include").index(i)), message)
         }
         LoadError::At { path, text, range, message, help } => {
-            Problem::new("proto", Place::File(path, text, range), message).help(help)
+            Problem::new("proto", SpecLocation::File(path, text, range), message).help(help)
         }
     };
     context.problems.push(problem);
@@ -129,9 +129,9 @@ fn unreadable(context: &mut Context<'_>, error: LoadError) {
 
 fn complain(context: &mut Context<'_>, complaint: Complaint) {
     let place = match &complaint.at {
-        At::Message => Place::value(context.path.key("message")),
-        At::Entry(field) => Place::key(context.path.key("fields").entry(field)),
-        At::Mapped(field) => Place::value(context.path.key("fields").entry(field)),
+        At::Message => SpecLocation::value(context.path.key("message")),
+        At::Entry(field) => SpecLocation::key(context.path.key("fields").entry(field)),
+        At::Mapped(field) => SpecLocation::value(context.path.key("fields").entry(field)),
     };
     context.problems.push(Problem::new(complaint.code, place, complaint.message).help(complaint.help));
 }

@@ -28,13 +28,13 @@ use self::{
     worker::{Ended, Worker},
 };
 use super::{
-    hold::Budget,
     keys::{Encoder, divided_by, places, unknown_column},
+    memory::Budget,
 };
 use crate::{
     batch::{Column, Schema},
     failure::Failure,
-    jobspec::{Duration, Place, Problem},
+    jobspec::{Duration, Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Transform, TransformProperties, TransformWorker},
 };
@@ -169,7 +169,7 @@ fn column(context: &mut Context<'_>, key: &str, name: &str) -> Option<(usize, Co
     match schema.find(name) {
         Some((place, column)) => Some((place, column.clone())),
         None => {
-            let place = Place::value(context.path.key(key));
+            let place = SpecLocation::value(context.path.key(key));
             context.problems.push(unknown_column(place, name, &schema));
             None
         }
@@ -209,7 +209,7 @@ fn output(context: &mut Context<'_>, by: &[usize], times: &Times) -> Option<Sche
     let own = profile::columns(&times.output());
     let clash = columns.iter().position(|column| own.iter().any(|other| other.name == column.name));
     if let Some(place) = clash {
-        let at = Place::value(context.path.key("by").index(place));
+        let at = SpecLocation::value(context.path.key("by").index(place));
         let message = format!("two columns would be named `{}`", columns[place].name);
         let help = Some("give it another name in a `select` before this stage".to_owned());
         context.problems.push(Problem::new("columns", at, message).help(help));
@@ -230,7 +230,7 @@ struct Plan {
     /// Places of the columns that name a stream.
     by: Vec<usize>,
     times: Times,
-    /// Place of the values.
+    /// SpecLocation of the values.
     value: usize,
     terms: Terms,
     encoder: Encoder,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    jobspec::{Duration, Path, Place, Problem},
+    jobspec::{Duration, Path, Problem, SpecLocation},
     kind::Context,
 };
 
@@ -153,7 +153,7 @@ struct Checker<'c, 'a> {
 impl Checker<'_, '_> {
     fn require(&mut self, holds: bool, at: &Path, message: &str) {
         if !holds {
-            self.context.problems.push(Problem::new("range", Place::value(at.clone()), message));
+            self.context.problems.push(Problem::new("range", SpecLocation::value(at.clone()), message));
             self.sound = false;
         }
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     batch::{Batch, Column, ColumnType, RejectCode, Rejects},
-    jobspec::{Place, Problem},
+    jobspec::{Problem, SpecLocation},
     kind::Context,
 };
 
@@ -87,12 +87,12 @@ pub(super) fn compile(
         (Some(_), Some(_)) => {
             let message =
                 format!("`unit` is for times that are `int64`; `{}` is a {}", column.name, column.column_type);
-            context.problems.push(Problem::new("unit", Place::key(context.path.key("unit")), message));
+            context.problems.push(Problem::new("unit", SpecLocation::key(context.path.key("unit")), message));
             None
         }
         (None, None) => {
             let help = Some("add `unit = \"ns\"`, or \"us\", \"ms\", \"s\"".to_owned());
-            let place = Place::value(context.path.key("time"));
+            let place = SpecLocation::value(context.path.key("time"));
             let message = format!("`{}` is an int64, which does not say what it counts", column.name);
             context.problems.push(Problem::new("unit", place, message).help(help));
             None

@@ -22,8 +22,8 @@ use crate::{
     failure::{Exit, Failure},
     stage::{Made, TransformWorker},
     transforms::{
-        hold::{Share, bytes, compact, fits, loose},
         keys::Keys,
+        memory::{Share, bytes, compact, fits, loose},
     },
 };
 

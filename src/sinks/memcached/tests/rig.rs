@@ -24,7 +24,7 @@ use super::super::{
 pub(super) use crate::{
     batch::RejectCode,
     failure::Exit,
-    jobspec::{Bytes, Path, Place, Retry, Share},
+    jobspec::{Bytes, Path, Retry, Share, SpecLocation},
     service::Address,
     testing::{cutting_proxy, listen, unused_address},
 };

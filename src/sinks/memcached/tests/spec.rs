@@ -16,7 +16,7 @@ fn with_context<T>(table: &Value, work: impl FnOnce(&mut Context<'_>) -> T) -> (
     let result = work(&mut context);
     let told = problems.iter().map(|problem| {
         let place = match &problem.place {
-            Place::Value(path) | Place::Key(path) | Place::Inside(path, _) => path.to_string(),
+            SpecLocation::Value(path) | SpecLocation::Key(path) | SpecLocation::Inside(path, _) => path.to_string(),
             other => format!("{other:?}"),
         };
         let note = if problem.severity == Severity::Note { "note " } else { "" };

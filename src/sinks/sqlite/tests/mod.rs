@@ -12,7 +12,7 @@ use super::KIND;
 use crate::{
     batch::{Batch, Block, Column, Origin, Schema, SplitId},
     failure::Failure,
-    jobspec::{Document, Format, Place, Problems},
+    jobspec::{Document, Format, Problems, SpecLocation},
     kind::{Compiled, Context},
     sqlite::ValueColumn,
     stage::{Mode, Sink, SinkWorker, Written},
@@ -66,7 +66,8 @@ fn compile(keys: &str, input: &Schema) -> Result<Compiled<dyn Sink>, Vec<String>
     let list: Vec<String> = problems
         .iter()
         .map(|problem| {
-            let (Place::Value(path) | Place::Key(path) | Place::Inside(path, _)) = &problem.place else {
+            let (SpecLocation::Value(path) | SpecLocation::Key(path) | SpecLocation::Inside(path, _)) = &problem.place
+            else {
                 panic!("{problem:?}")
             };
             let help = problem.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));

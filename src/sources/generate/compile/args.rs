@@ -1,6 +1,6 @@
 //! Reading the keys of a generator's table; every mistake is recorded at its own place.
 
-use crate::jobspec::{Path, Place, Problem, Problems, Table, Value, nearest};
+use crate::jobspec::{Path, Problem, Problems, SpecLocation, Table, Value, nearest};
 
 /// A table whose keys are read one by one.
 pub(in super::super) struct Args<'a, 'p> {
@@ -43,7 +43,7 @@ impl<'a, 'p> Args<'a, 'p> {
             } else {
                 nearest(key, legal.iter().chain(also).copied())
             };
-            let place = Place::key(path.entry(key));
+            let place = SpecLocation::key(path.entry(key));
             problems.push(Problem::new("unknown-key", place, format!("unknown key `{key}`")).help(help));
         }
         Ok(Args { table, path, problems })
@@ -54,7 +54,7 @@ impl<'a, 'p> Args<'a, 'p> {
         match self.optional(key)? {
             Some(value) => Ok(value),
             None => {
-                let place = Place::key(self.path.clone());
+                let place = SpecLocation::key(self.path.clone());
                 self.problems.push(Problem::new("missing-key", place, format!("missing key `{key}`")));
                 Err(Bad)
             }
@@ -78,14 +78,14 @@ impl<'a, 'p> Args<'a, 'p> {
 
     /// Records a mistake in the value of a key.
     pub(in super::super) fn problem(&mut self, key: &str, code: &'static str, message: impl Into<String>) -> Bad {
-        self.problems.push(Problem::new(code, Place::value(self.path.entry(key)), message));
+        self.problems.push(Problem::new(code, SpecLocation::value(self.path.entry(key)), message));
         Bad
     }
 }
 
 /// Records that a value is of the wrong type, or not known while checking.
 pub(in super::super) fn wrong(value: &Value, path: &Path, expected: &str, problems: &mut Problems) {
-    let place = Place::value(path.clone());
+    let place = SpecLocation::value(path.clone());
     problems.push(match value {
         Value::Unknown => {
             Problem::new("unchecked", place, "this cannot be checked before the values it depends on are known").note()

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     batch::ColumnType,
-    jobspec::{Path, Place, Problem, Problems, Value},
+    jobspec::{Path, Problem, Problems, SpecLocation, Value},
     sources::generate::{
         node::Make,
         pick::{Alias, Pick},
@@ -41,7 +41,7 @@ pub(super) fn array(value: &Value, path: &Path, problems: &mut Problems) -> Resu
             let wanted = item_type.or_else(|| arrays.first().map(|(_, t)| t.clone()));
             if let Some(i) = arrays.iter().position(|(_, t)| Some(t) != wanted.as_ref()) {
                 let message = "the items of a list are all of one type";
-                problems.push(Problem::new("type", Place::value(path.index(i)), message));
+                problems.push(Problem::new("type", SpecLocation::value(path.index(i)), message));
                 return Err(Bad);
             }
             let parts: Vec<&dyn arrow_array::Array> = arrays.iter().map(|(array, _)| array.as_ref()).collect();
@@ -66,7 +66,7 @@ fn same(values: &[Value], path: &Path, problems: &mut Problems) -> Result<Option
     let at =
         |i: usize| if values.len() == 1 && !matches!(values[0], Value::List(_)) { path.clone() } else { path.index(i) };
     if values.is_empty() {
-        problems.push(Problem::new("empty", Place::value(path.clone()), "an empty list has no type"));
+        problems.push(Problem::new("empty", SpecLocation::value(path.clone()), "an empty list has no type"));
         return Err(Bad);
     }
     if let Some(i) = values.iter().position(|value| matches!(value, Value::Null | Value::Table(_) | Value::Unknown)) {
@@ -94,7 +94,7 @@ fn same(values: &[Value], path: &Path, problems: &mut Problems) -> Result<Option
     let kind = std::mem::discriminant(&values[0]);
     let other = values.iter().position(|value| std::mem::discriminant(value) != kind).unwrap_or(0);
     let message = format!("{} among values that begin with {}", values[other].describe(), values[0].describe());
-    problems.push(Problem::new("type", Place::value(at(other)), message));
+    problems.push(Problem::new("type", SpecLocation::value(at(other)), message));
     Err(Bad)
 }
 
@@ -167,7 +167,7 @@ fn weights(args: &mut Args<'_, '_>) -> Result<Option<Vec<f64>>, Bad> {
         match f64::read(value) {
             Some(weight) if weight >= 0.0 => weights.push(weight),
             Some(weight) => {
-                let place = Place::value(args.path.entry("weights").index(i));
+                let place = SpecLocation::value(args.path.entry("weights").index(i));
                 args.problems.push(Problem::new("weights", place, format!("a weight is not negative, as {weight} is")));
             }
             None => wrong(value, &args.path.entry("weights").index(i), f64::EXPECTED, args.problems),
@@ -188,7 +188,7 @@ fn distinct(compiler: &mut Compiler<'_>, values: &[Value], path: &Path) -> Resul
     for (i, value) in values.iter().enumerate() {
         if values[..i].contains(value) {
             let message = "this value stands here twice, so that values cannot be unique";
-            compiler.problems.push(Problem::new("unique", Place::value(path.index(i)), message));
+            compiler.problems.push(Problem::new("unique", SpecLocation::value(path.index(i)), message));
             return Err(Bad);
         }
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     batch::ColumnType,
-    jobspec::{Path, Place, Problem, Problems, Table, Value, nearest},
+    jobspec::{Path, Problem, Problems, SpecLocation, Table, Value, nearest},
 };
 
 /// The generators, in the order in which they are listed for people: name, what it makes, an example.
@@ -129,7 +129,7 @@ impl Compiler<'_> {
             Some(rate) if (0.0..=1.0).contains(&rate) => Ok(chance(rate)),
             Some(rate) => {
                 let message = format!("a rate lies between 0 and 1, not at {rate}");
-                self.problems.push(Problem::new("range", Place::value(path), message));
+                self.problems.push(Problem::new("range", SpecLocation::value(path), message));
                 Err(Bad)
             }
             None => {
@@ -145,7 +145,7 @@ impl Compiler<'_> {
         let first = found.next();
         for (second, _) in found {
             let message = format!("a field has one generator, and `{second}` is a second one");
-            self.problems.push(Problem::new("two-generators", Place::key(path.entry(second)), message));
+            self.problems.push(Problem::new("two-generators", SpecLocation::key(path.entry(second)), message));
         }
         self.check_keys(table, path, first.map(|(name, _)| name));
         let (name, value) = first.ok_or(Bad)?;
@@ -170,12 +170,12 @@ impl Compiler<'_> {
                 None => ("unknown-generator", format!("there is no generator `{key}`"), nearest(key, names())),
                 Some(_) => ("unknown-key", format!("unknown key `{key}`"), nearest(key, beside())),
             };
-            self.problems.push(Problem::new(code, Place::key(path.entry(key)), message).help(help));
+            self.problems.push(Problem::new(code, SpecLocation::key(path.entry(key)), message).help(help));
         }
         if generator.is_none() && table.keys().all(|key| beside().any(|legal| legal == key)) {
             let names: Vec<String> = names().map(|name| format!("`{name}`")).collect();
             let help = Some(format!("generators: {}", names.join(", ")));
-            let place = Place::value(path.clone());
+            let place = SpecLocation::value(path.clone());
             self.problems.push(Problem::new("unknown-generator", place, "this names no generator").help(help));
         }
     }
@@ -230,7 +230,7 @@ impl Compiler<'_> {
     }
 
     fn not_unique(&mut self, call: &Call<'_>, message: impl Into<String>) -> Bad {
-        self.problems.push(Problem::new("unique", Place::value(call.outer.entry("unique")), message));
+        self.problems.push(Problem::new("unique", SpecLocation::value(call.outer.entry("unique")), message));
         Bad
     }
 
@@ -242,7 +242,7 @@ impl Compiler<'_> {
         let help = "`uuid` and `sequence` are unique by themselves; `int`, `pattern`, `choice`, `date`, `timestamp` \
                     and `float` with `decimals` can be";
         let message = format!("values of `{}` cannot be made unique: {why}", call.name);
-        let place = Place::value(call.outer.entry("unique"));
+        let place = SpecLocation::value(call.outer.entry("unique"));
         self.problems.push(Problem::new("unique", place, message).help(Some(help.to_owned())));
         Err(Bad)
     }
@@ -271,7 +271,7 @@ pub(super) fn merge<'v>(
         for name in table.keys().filter(|name| !fields.contains_key(*name)) {
             let message = format!("the definition has no field `{name}` to override");
             let help = nearest(name, fields.keys().map(String::as_str));
-            problems.push(Problem::new("unknown-field", Place::key(at.entry(name)), message).help(help));
+            problems.push(Problem::new("unknown-field", SpecLocation::key(at.entry(name)), message).help(help));
         }
     }
     let field = |(name, value): (&'v String, &'v Value)| {

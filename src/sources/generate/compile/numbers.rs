@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     batch::ColumnType,
-    jobspec::{Place, Problem},
+    jobspec::{Problem, SpecLocation},
     sources::generate::{
         node::Make,
         pick::Zipf,
@@ -49,7 +49,7 @@ fn range(
 ) -> Result<Ints, Bad> {
     if min > max {
         let message = format!("`{low}` is {} and `{high}` is {}", show(min), show(max));
-        compiler.problems.push(Problem::new("range", Place::value(call.path.entry(low)), message));
+        compiler.problems.push(Problem::new("range", SpecLocation::value(call.path.entry(low)), message));
         return Err(Bad);
     }
     let pick = compiler.pick(call, scope, max.abs_diff(min) as u128 + 1)?;

@@ -3,7 +3,7 @@
 use super::{Compiler, Scope, args::Bad, structure};
 use crate::{
     batch::Column,
-    jobspec::{Path, Place, Problem, Value},
+    jobspec::{Path, Problem, SpecLocation, Value},
     sources::generate::record::{Field, Record},
 };
 
@@ -92,7 +92,7 @@ fn visit(
     let (name, value, path) = &draft.fields[i];
     if draft.way.len() == MAX_DEPTH {
         let message = format!("more than {MAX_DEPTH} fields read one another in a row");
-        compiler.problems.push(Problem::new("nesting", Place::value(path.clone()), message));
+        compiler.problems.push(Problem::new("nesting", SpecLocation::value(path.clone()), message));
         return Err(Bad);
     }
     draft.state[i] = State::Open;
@@ -116,6 +116,6 @@ fn cycle(compiler: &mut Compiler<'_>, draft: &Draft<'_>, i: usize) -> Bad {
     let from = draft.way.iter().position(|open| *open == i).unwrap_or(0);
     let way: Vec<&str> = draft.way[from..].iter().chain([&i]).map(|field| draft.fields[*field].0.as_str()).collect();
     let message = format!("`{}` depends on itself: {}", draft.fields[i].0, way.join(" ← "));
-    compiler.problems.push(Problem::new("cycle", Place::value(draft.fields[i].2.clone()), message));
+    compiler.problems.push(Problem::new("cycle", SpecLocation::value(draft.fields[i].2.clone()), message));
     Bad
 }

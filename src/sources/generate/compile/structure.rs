@@ -8,7 +8,7 @@ use super::{
 use crate::{
     batch::{ColumnType, Schema},
     expr,
-    jobspec::{Place, Problem, Table, Value, nearest},
+    jobspec::{Problem, SpecLocation, Table, Value, nearest},
     sources::generate::{
         node::{Bound, List, Make, Member, Node, Reference},
         pick::{Permutation, Pick},
@@ -33,7 +33,7 @@ pub(super) fn list(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scope<'_
     refused?;
     if max.saturating_mul(of.most_items()) > MAX_ITEMS {
         let message = format!("a value has at most {MAX_ITEMS} items, nested lists multiplied");
-        compiler.problems.push(Problem::new("range", Place::value(call.path.entry(key)), message));
+        compiler.problems.push(Problem::new("range", SpecLocation::value(call.path.entry(key)), message));
         return Err(Bad);
     }
     let column_type = ColumnType::List(Box::new(of.column_type.clone()));
@@ -47,7 +47,7 @@ fn bounds(args: &mut Args<'_, '_>) -> Result<(u64, u64, &'static str), Bad> {
             if args.raw(key).is_none() {
                 continue;
             }
-            let place = Place::key(args.path.entry(key));
+            let place = SpecLocation::key(args.path.entry(key));
             let message = format!("a list has either `count` or `min` and `max`, and here are `count` and `{key}`");
             args.problems.push(Problem::new("conflict", place, message));
         }
@@ -55,7 +55,7 @@ fn bounds(args: &mut Args<'_, '_>) -> Result<(u64, u64, &'static str), Bad> {
         return Ok((count, count, "count"));
     }
     if args.raw("min").is_none() && args.raw("max").is_none() {
-        let place = Place::key(args.path.clone());
+        let place = SpecLocation::key(args.path.clone());
         args.problems.push(Problem::new("missing-key", place, "a list needs `count`, or `min` and `max`"));
         return Err(Bad);
     }
@@ -88,7 +88,7 @@ pub(super) fn expr(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scope<'_
     };
     if !scope.whole {
         let message = "an expression is a field of its own, not a part of a list or an object";
-        compiler.problems.push(Problem::new("placement", Place::key(call.path.clone()), message));
+        compiler.problems.push(Problem::new("placement", SpecLocation::key(call.path.clone()), message));
         return Err(Bad);
     }
     compiler.refuse_unique(call, "they follow from other fields")?;
@@ -108,7 +108,7 @@ pub(super) fn expr(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scope<'_
         Err(errors) => {
             for error in errors {
                 let help = error.help.or_else(|| nearest(&text[error.start..error.end], names.iter().copied()));
-                let place = Place::inside(call.path.clone(), error.start..error.end);
+                let place = SpecLocation::inside(call.path.clone(), error.start..error.end);
                 compiler.problems.push(Problem::new("expression", place, error.message).help(help));
             }
             Err(Bad)
@@ -124,7 +124,7 @@ pub(super) fn reference(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Sco
     if compiler.following.contains(&step) {
         let way = compiler.following.iter().chain([&step]).map(|(source, column)| format!("{source}.{column}"));
         let message = format!("this refers to itself: {}", way.collect::<Vec<_>>().join(" ← "));
-        compiler.problems.push(Problem::new("cycle", Place::value(call.path.clone()), message));
+        compiler.problems.push(Problem::new("cycle", SpecLocation::value(call.path.clone()), message));
         return Err(Bad);
     }
     compiler.following.push(step);
@@ -142,7 +142,7 @@ pub(super) fn reference(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Sco
     }
     let pick = match count {
         Some(0) => {
-            let place = Place::value(call.path.entry("source"));
+            let place = SpecLocation::value(call.path.entry("source"));
             compiler.problems.push(Problem::new("range", place, format!("`{source}` has no rows to refer to")));
             return Err(Bad);
         }
@@ -164,7 +164,7 @@ impl Compiler<'_> {
         let Some(Value::Table(table)) = sources.get(source).filter(|value| generated(value)) else {
             let legal = sources.iter().filter(|(_, value)| generated(value)).map(|(name, _)| name.as_str());
             let message = format!("there is no source of type `generate` named `{source}`");
-            let place = Place::value(call.path.entry("source"));
+            let place = SpecLocation::value(call.path.entry("source"));
             self.problems.push(Problem::new("unknown-source", place, message).help(nearest(source, legal)));
             return Err(Bad);
         };
@@ -183,7 +183,7 @@ impl Compiler<'_> {
         if !fields.iter().any(|(name, ..)| name == column) {
             let legal = fields.iter().map(|(name, ..)| name.as_str());
             let message = format!("`{source}` has no column `{column}`");
-            let place = Place::value(call.path.entry("column"));
+            let place = SpecLocation::value(call.path.entry("column"));
             self.problems.push(Problem::new("unknown-column", place, message).help(nearest(column, legal)));
             return Err(Bad);
         }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     batch::ColumnType,
-    jobspec::{Path, Place, Problem, Value, nearest},
+    jobspec::{Path, Problem, SpecLocation, Value, nearest},
     sources::generate::{
         fakes::{self, Faker, Locale},
         node::Make,
@@ -43,7 +43,7 @@ fn read(compiler: &mut Compiler<'_>, value: &Value, path: &Path, expected: &str)
 pub(super) fn pattern(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scope<'_>) -> Result<Plain, Bad> {
     let written = read(compiler, call.value, &call.path, "a pattern such as `??-####`")?;
     let Some(parts) = parts(&written) else {
-        let place = Place::inside(call.path.clone(), written.len() - 1..written.len());
+        let place = SpecLocation::inside(call.path.clone(), written.len() - 1..written.len());
         let message = "nothing follows the `\\` that keeps the next character as it is";
         compiler.problems.push(Problem::new("pattern", place, message));
         return Err(Bad);
@@ -158,7 +158,7 @@ pub(super) fn template(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scop
     let written = read(compiler, call.value, &call.path, "a template such as `{company}: {catch_phrase}`")?;
     let locale = locale(compiler, call);
     let parts = pieces(&written).map_err(|start| {
-        let place = Place::inside(call.path.clone(), start..start + 1);
+        let place = SpecLocation::inside(call.path.clone(), start..start + 1);
         compiler.problems.push(Problem::new("template", place, "this `{` is never closed; `{{` stands for one"));
         Bad
     })?;
@@ -172,7 +172,7 @@ pub(super) fn template(compiler: &mut Compiler<'_>, call: &Call<'_>, scope: Scop
                 pieces.extend(scope.record.position(name).map(Piece::Field));
             }
             Part::Name(name, range) => {
-                let place = Place::inside(call.path.clone(), range.clone());
+                let place = SpecLocation::inside(call.path.clone(), range.clone());
                 let faker = part_faker(compiler, name, locale, scope, place);
                 pieces.extend(faker.map(|faker| Piece::Fake(faker, hash(PIECES, i as u64))));
             }
@@ -188,7 +188,7 @@ fn part_faker(
     name: &str,
     locale: Locale,
     scope: Scope<'_>,
-    place: Place,
+    place: SpecLocation,
 ) -> Option<Faker> {
     if fakes::is_known(name) {
         return find(compiler, name, locale, place).ok();
@@ -209,7 +209,7 @@ fn short(help: &str) -> bool {
 pub(super) fn fake(compiler: &mut Compiler<'_>, call: &Call<'_>) -> Result<Plain, Bad> {
     let locale = locale(compiler, call);
     let name = read(compiler, call.value, &call.path, "the name of a fake, such as `name`")?;
-    let faker = find(compiler, &name, locale?, Place::value(call.path.clone()))?;
+    let faker = find(compiler, &name, locale?, SpecLocation::value(call.path.clone()))?;
     compiler.refuse_unique(call, "made-up text comes again")?;
     Ok(text(Texts::Fake(faker)))
 }
@@ -220,13 +220,13 @@ fn locale(compiler: &mut Compiler<'_>, call: &Call<'_>) -> Result<Locale, Bad> {
     let name = read(compiler, value, &path, "the name of a locale, such as `de_de`")?;
     Locale::find(&name).ok_or_else(|| {
         let help = nearest(&name, Locale::names());
-        let problem = Problem::new("unknown-locale", Place::value(path), format!("there is no locale `{name}`"));
+        let problem = Problem::new("unknown-locale", SpecLocation::value(path), format!("there is no locale `{name}`"));
         compiler.problems.push(problem.help(help));
         Bad
     })
 }
 
-fn find(compiler: &mut Compiler<'_>, name: &str, locale: Locale, place: Place) -> Result<Faker, Bad> {
+fn find(compiler: &mut Compiler<'_>, name: &str, locale: Locale, place: SpecLocation) -> Result<Faker, Bad> {
     let problem = match fakes::find(name, locale) {
         Ok(faker) => return Ok(faker),
         Err(fakes::Missing::Name) => {

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::KIND;
 use crate::{
     batch::{Rejects, SplitId},
-    jobspec::{BatchSize, Document, Format, Path, Place, Problems, Severity, Table, Value},
+    jobspec::{BatchSize, Document, Format, Path, Problems, Severity, SpecLocation, Table, Value},
     kind::{Compiled, Context},
     stage::Source,
     values::json,
@@ -42,10 +42,10 @@ fn compile_values(root: &Value, name: &str, batch: BatchSize, seed: u64) -> Resu
     (context.batch, context.seed) = (batch, seed);
     (context.definitions, context.sources) = (section("definitions"), section("sources"));
     let compiled = (KIND.compile)(&mut context);
-    let shown = |place: &Place| match place {
-        Place::Key(path) => format!("key {path}"),
-        Place::Value(path) => path.to_string(),
-        Place::Inside(path, range) => format!("{path}[{}..{}]", range.start, range.end),
+    let shown = |place: &SpecLocation| match place {
+        SpecLocation::Key(path) => format!("key {path}"),
+        SpecLocation::Value(path) => path.to_string(),
+        SpecLocation::Inside(path, range) => format!("{path}[{}..{}]", range.start, range.end),
         other => format!("{other:?}"),
     };
     let list: Vec<String> = problems

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Folder;
 use crate::{
     batch::{Column, Schema},
-    jobspec::{Place, Problem, Problems, Value},
+    jobspec::{Problem, Problems, SpecLocation, Value},
     kind::{Compiled, Context, Workers},
     stage::Transform,
     transforms::protobuf::{Spec, build},
@@ -44,9 +44,9 @@ fn lines(spec: &Spec, columns: &[&str]) -> Vec<String> {
     assert!(compiled.is_none());
     let line = |problem: &Problem| {
         let place = match &problem.place {
-            Place::Key(path) => format!("key {path}"),
-            Place::Value(path) => path.to_string(),
-            Place::File(path, text, range) => {
+            SpecLocation::Key(path) => format!("key {path}"),
+            SpecLocation::Value(path) => path.to_string(),
+            SpecLocation::File(path, text, range) => {
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
                 format!("{name} {}..{} <{}>", range.start, range.end, &text[range.clone()])
             }

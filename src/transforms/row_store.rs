@@ -1,19 +1,19 @@
-//! Slots that hold a row each, and may be given another one: the last row of every key, the first value of every group,
+//! RowStore that hold a row each, and may be given another one: the last row of every key, the first value of every group,
 //! a sample. What no slot holds any more is thrown away from time to time.
 
 use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use arrow_schema::DataType;
 use arrow_select::interleave::interleave;
 
-use super::hold::{bytes, compact, fits, loose};
+use super::memory::{bytes, compact, fits, loose};
 use crate::failure::Failure;
 
 /// Rows that nothing holds any more, before they are thrown away.
 const STALE: usize = 16_384;
 
-/// Slots with a row each.
+/// RowStore with a row each.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(super) struct RowStore {
     types: Vec<DataType>,
     /// Rows as they were put in, columns first.
     chunks: Vec<Vec<ArrayRef>>,
@@ -27,10 +27,10 @@ pub(super) struct Slots {
     calls: u32,
 }
 
-impl Slots {
+impl RowStore {
     /// No slots yet, for rows of these types.
     pub(super) fn new(types: Vec<DataType>) -> Self {
-        Slots { types, chunks: Vec::new(), at: Vec::new(), rows: 0, bytes: 0, filled: Vec::new(), calls: 0 }
+        RowStore { types, chunks: Vec::new(), at: Vec::new(), rows: 0, bytes: 0, filled: Vec::new(), calls: 0 }
     }
 
     /// How many slots there are.
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn slots_hold_what_was_put_last() {
-        let mut slots = Slots::new(vec![DataType::Int64]);
+        let mut slots = RowStore::new(vec![DataType::Int64]);
         for round in 0..50_i64 {
             let values: ArrayRef = Arc::new(Int64Array::from_iter_values((0..1000).map(|n| round * 1000 + n)));
             let changes: Vec<(u32, u32)> = (0..1000).map(|row| (row % 10, row)).collect();
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_stale_is_thrown_away() {
-        let mut slots = Slots::new(vec![DataType::Int64]);
+        let mut slots = RowStore::new(vec![DataType::Int64]);
         let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10_000));
         for _ in 0..20 {
             slots.put(&[Arc::clone(&values)], &(0..10_000).map(|row| (row, row)).collect::<Vec<_>>()).expect("few");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Role, Stage, pools::Wish};
+use super::{Role, Stage, pools::PoolRequest};
 use crate::{
     event::StageId,
     failure::{Exit, Failure},
@@ -62,10 +62,10 @@ fn leading_to(stages: &[Stage], ends: &[StageId]) -> BTreeMap<StageId, StageId> 
 /// The stages that lead to `ends`, and `sink` behind these.
 pub(super) fn cut(
     stages: Vec<Stage>,
-    wishes: Vec<Wish>,
+    requests: Vec<PoolRequest>,
     ends: &[StageId],
     sink: Box<dyn Sink>,
-) -> (Vec<Stage>, Vec<Wish>) {
+) -> (Vec<Stage>, Vec<PoolRequest>) {
     let places = leading_to(&stages, ends);
     let moved = |ids: &[StageId]| ids.iter().filter_map(|id| places.get(id).copied()).collect::<Vec<_>>();
     let last = Stage {
@@ -77,13 +77,14 @@ pub(super) fn cut(
         output: None,
         notes: Vec::new(),
     };
-    let wish = Wish { common: Common::default(), workers: Workers::One("rows are shown in order"), partition: None };
-    let kept = stages.into_iter().zip(wishes).enumerate().filter(|(id, _)| places.contains_key(id));
-    let kept = kept.map(|(_, (stage, wish))| {
+    let request =
+        PoolRequest { common: Common::default(), workers: Workers::One("rows are shown in order"), partition: None };
+    let kept = stages.into_iter().zip(requests).enumerate().filter(|(id, _)| places.contains_key(id));
+    let kept = kept.map(|(_, (stage, request))| {
         let side = stage.side.and_then(|side| places.get(&side).copied());
-        (Stage { inputs: moved(&stage.inputs), side, ..stage }, wish)
+        (Stage { inputs: moved(&stage.inputs), side, ..stage }, request)
     });
-    kept.chain([(last, wish)]).unzip()
+    kept.chain([(last, request)]).unzip()
 }
 
 #[cfg(test)]
@@ -110,7 +111,7 @@ mod tests {
 
     /// Sinks alone, but for the plan's edges there is no difference: `a` and `b` read nothing, `main` reads `b`,
     /// `lookup` reads `main`.
-    fn stages() -> (Vec<Stage>, Vec<Wish>) {
+    fn stages() -> (Vec<Stage>, Vec<PoolRequest>) {
         let stage = |name: &str, inputs: &[StageId], side| Stage {
             name: name.to_owned(),
             kind: "test",
@@ -120,9 +121,9 @@ mod tests {
             output: None,
             notes: Vec::new(),
         };
-        let wish = || Wish { common: Common::default(), workers: Workers::Default(1), partition: None };
+        let request = || PoolRequest { common: Common::default(), workers: Workers::Default(1), partition: None };
         let stages = [("a", &[][..], None), ("b", &[], None), ("main", &[1], Some(0)), ("lookup", &[2], None)];
-        stages.into_iter().map(|(name, inputs, side)| (stage(name, inputs, side), wish())).unzip()
+        stages.into_iter().map(|(name, inputs, side)| (stage(name, inputs, side), request())).unzip()
     }
 
     fn job() -> JobSpec {
@@ -134,10 +135,10 @@ mod tests {
 
     #[test]
     fn only_what_leads_to_the_rows_stays() {
-        let (stages, wishes) = stages();
-        let (stages, wishes) = cut(stages, wishes, &[1], Box::new(Nothing));
+        let (stages, requests) = stages();
+        let (stages, requests) = cut(stages, requests, &[1], Box::new(Nothing));
         let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
-        assert_eq!((names, wishes.len()), (vec!["b", "preview"], 2));
+        assert_eq!((names, requests.len()), (vec!["b", "preview"], 2));
         assert_eq!(stages[1].inputs, [0]);
         let (stages, _) = cut(self::stages().0, self::stages().1, &[2], Box::new(Nothing));
         assert_eq!(

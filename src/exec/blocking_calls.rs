@@ -12,14 +12,14 @@ type Call = Box<dyn FnOnce() + Send>;
 
 /// The way to that thread, which ends with it.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(super) struct BlockingCalls {
     calls: Sender<Call>,
     pub(super) state: Arc<WorkerState>,
 }
 
-impl Aside {
+impl BlockingCalls {
     /// Starts the thread.
-    pub(super) fn start() -> Result<Aside, Failure> {
+    pub(super) fn start() -> Result<BlockingCalls, Failure> {
         let (calls, received) = crossbeam_channel::unbounded::<Call>();
         let state = Arc::new(WorkerState::default());
         let own = Arc::clone(&state);
@@ -27,9 +27,9 @@ impl Aside {
             own.enter();
             received.iter().for_each(|call| call());
         };
-        let started = std::thread::Builder::new().name("aside".to_owned()).spawn(run);
+        let started = std::thread::Builder::new().name("blocking-calls".to_owned()).spawn(run);
         started.map_err(|error| Failure::new(Exit::Unavailable, format!("cannot start threads: {error}")))?;
-        Ok(Aside { calls, state })
+        Ok(BlockingCalls { calls, state })
     }
 
     /// Begins a call; its answer comes once. A panic becomes a failure.

@@ -1,6 +1,6 @@
 //! How much of a source's input may be under way at once.
 //!
-//! Each source has a gate. A batch is admitted while the bytes under way are within the limit; it gives
+//! Each source has a budget. A batch is admitted while the bytes under way are within the limit; it gives
 //! its bytes back when the last copy of it is dropped. The lowest split being read is admitted even over
 //! the limit as long as nothing of it is under way: stages that need input order wait for exactly that
 //! split, so the run always goes on, and memory stays within the limit plus one batch.
@@ -20,7 +20,7 @@ use crate::batch::SplitId;
 const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct MemoryBudget {
     limit: usize,
     state: Mutex<State>,
     freed: Condvar,
@@ -39,9 +39,9 @@ struct Flow {
     reading: bool,
 }
 
-impl Gate {
+impl MemoryBudget {
     pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Gate { limit, state: Mutex::default(), freed: Condvar::new() })
+        Arc::new(MemoryBudget { limit, state: Mutex::default(), freed: Condvar::new() })
     }
 
     /// A worker begins to read `split`.
@@ -61,14 +61,14 @@ impl Gate {
 
     /// Waits until `bytes` more of `split` may be under way, or the run stops: then what is under way may wait for
     /// splits of other sources that are never read, and would not come out before this batch has gone in.
-    pub(super) fn admit(self: &Arc<Self>, split: SplitId, bytes: usize, stop: &AtomicBool) -> Arc<Credit> {
+    pub(super) fn admit(self: &Arc<Self>, split: SplitId, bytes: usize, stop: &AtomicBool) -> Arc<Permit> {
         let mut state = self.lock();
         while !state.may_pass(split, bytes, self.limit) && !stop.load(Ordering::SeqCst) {
             state = self.freed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.total += bytes;
         state.splits.entry(split).or_default().bytes += bytes;
-        Arc::new(Credit { gate: Arc::clone(self), split, bytes })
+        Arc::new(Permit { budget: Arc::clone(self), split, bytes })
     }
 
     /// No code that may panic runs under this lock.
@@ -93,21 +93,21 @@ impl State {
 
 /// Bytes under way; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Credit {
-    gate: Arc<Gate>,
+pub(super) struct Permit {
+    budget: Arc<MemoryBudget>,
     split: SplitId,
     bytes: usize,
 }
 
-impl Drop for Credit {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut state = self.gate.lock();
+        let mut state = self.budget.lock();
         state.total -= self.bytes;
         if let Some(flow) = state.splits.get_mut(&self.split) {
             flow.bytes -= self.bytes;
         }
         state.forget(self.split);
-        self.gate.freed.notify_all();
+        self.budget.freed.notify_all();
     }
 }
 
@@ -115,30 +115,30 @@ impl Drop for Credit {
 mod tests {
     use super::*;
 
-    fn may_pass(gate: &Gate, split: u32, bytes: usize) -> bool {
-        gate.lock().may_pass(SplitId(split), bytes, gate.limit)
+    fn may_pass(budget: &MemoryBudget, split: u32, bytes: usize) -> bool {
+        budget.lock().may_pass(SplitId(split), bytes, budget.limit)
     }
 
     #[test]
     fn the_limit_holds_and_is_given_back() {
-        let gate = Gate::new(10);
-        gate.open(SplitId(0));
-        gate.open(SplitId(1));
-        let first = gate.admit(SplitId(1), 8, &AtomicBool::new(false));
-        assert!(!may_pass(&gate, 1, 3));
+        let budget = MemoryBudget::new(10);
+        budget.open(SplitId(0));
+        budget.open(SplitId(1));
+        let first = budget.admit(SplitId(1), 8, &AtomicBool::new(false));
+        assert!(!may_pass(&budget, 1, 3));
         drop(first);
-        assert!(may_pass(&gate, 1, 3));
+        assert!(may_pass(&budget, 1, 3));
     }
 
     #[test]
     fn the_lowest_split_passes_one_batch_over_the_limit() {
-        let gate = Gate::new(10);
-        gate.open(SplitId(0));
-        gate.open(SplitId(1));
-        let _ahead = gate.admit(SplitId(1), 10, &AtomicBool::new(false));
-        let _lowest = gate.admit(SplitId(0), 100, &AtomicBool::new(false));
-        assert!(!may_pass(&gate, 0, 1), "a second batch of it must wait");
-        gate.close(SplitId(0));
-        assert!(!may_pass(&gate, 1, 1), "split 1 is the lowest now, but has something under way");
+        let budget = MemoryBudget::new(10);
+        budget.open(SplitId(0));
+        budget.open(SplitId(1));
+        let _ahead = budget.admit(SplitId(1), 10, &AtomicBool::new(false));
+        let _lowest = budget.admit(SplitId(0), 100, &AtomicBool::new(false));
+        assert!(!may_pass(&budget, 0, 1), "a second batch of it must wait");
+        budget.close(SplitId(0));
+        assert!(!may_pass(&budget, 1, 1), "split 1 is the lowest now, but has something under way");
     }
 }

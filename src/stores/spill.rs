@@ -9,11 +9,11 @@ const CACHE: i64 = -2048;
 
 /// A store that only its owner sees. It lies in the system's folder for temporary files, whatever `TMPDIR` or
 /// `SQLITE_TMPDIR` says of it, has no name there, and is gone when it is dropped or the process ends.
-pub struct Scratch {
+pub struct Spill {
     connection: Connection,
 }
 
-impl Scratch {
+impl Spill {
     /// An empty one.
     ///
     /// # Errors
@@ -28,7 +28,7 @@ impl Scratch {
                 .execute("CREATE TABLE kv (key TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID", [])?;
             Ok(connection)
         };
-        open().map(|connection| Scratch { connection }).map_err(|error: Error| {
+        open().map(|connection| Spill { connection }).map_err(|error: Error| {
             Failure::new(Exit::CantCreate, format!("cannot create a temporary file for documents: {error}"))
         })
     }

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Role, Stage, pools::Wish};
+use super::{Role, Stage, pools::PoolRequest};
 use crate::{event::StageId, kind::Workers};
 
 /// For every source that leads to a stage, the ways: by which sinks.
@@ -24,11 +24,11 @@ pub(crate) struct Circle {
 }
 
 /// A circle of waits among the sources, if there is one.
-pub(crate) fn circle(stages: &[Stage], wishes: &[Wish]) -> Option<Circle> {
+pub(crate) fn circle(stages: &[Stage], requests: &[PoolRequest]) -> Option<Circle> {
     let mut ways: Vec<Ways> = Vec::new();
     // By source, whom it waits for and where.
     let mut waits: BTreeMap<StageId, BTreeMap<StageId, StageId>> = BTreeMap::new();
-    for (id, (stage, wish)) in stages.iter().zip(wishes).enumerate() {
+    for (id, (stage, request)) in stages.iter().zip(requests).enumerate() {
         let mut own = Ways::new();
         for input in &stage.inputs {
             ways[*input].iter().for_each(|(source, ways)| own.entry(*source).or_default().extend(ways.iter().cloned()));
@@ -36,7 +36,7 @@ pub(crate) fn circle(stages: &[Stage], wishes: &[Wish]) -> Option<Circle> {
         for (source, of) in &own {
             let earlier = own
                 .keys()
-                .filter(|other| in_order(stage, wish) && (*other < source || (*other == source && of.len() > 1)));
+                .filter(|other| in_order(stage, request) && (*other < source || (*other == source && of.len() > 1)));
             let side = stage.side.iter().flat_map(|side| ways[*side].keys());
             for other in earlier.chain(side) {
                 waits.entry(*source).or_default().entry(*other).or_insert(id);
@@ -55,8 +55,8 @@ pub(crate) fn circle(stages: &[Stage], wishes: &[Wish]) -> Option<Circle> {
 }
 
 /// Does a stage wait for the rows before those that are there?
-fn in_order(stage: &Stage, wish: &Wish) -> bool {
-    let keyed = wish.partition.is_some() || matches!(wish.workers, Workers::Keyed(..));
+fn in_order(stage: &Stage, request: &PoolRequest) -> bool {
+    let keyed = request.partition.is_some() || matches!(request.workers, Workers::Keyed(..));
     keyed || stage.role.needs_order()
 }
 

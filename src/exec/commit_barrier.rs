@@ -1,9 +1,9 @@
 //! When the sinks may make durable what they hold, and whether the run is whole then.
 //!
-//! A sink's worker that has written its last batch waits for the verdict on its pool. It is given when
+//! A sink's worker that has written its last batch waits at the barrier of its pool. It opens when
 //! every worker that could still refuse or lose a row of this run has ended or waits too. Pools that read
 //! the sink itself are not among them: they go on only once it has committed. Where two sinks wait and both are read,
-//! each is waited for by what the other waits for: then the first of them has its verdict before it is known what
+//! each is waited for by what the other waits for: then the barrier of the first opens before it is known what
 //! becomes of rows behind the other.
 
 use std::{
@@ -15,9 +15,9 @@ use crate::plan::{Plan, PoolId};
 
 /// Opens once, with an answer for all that wait at it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Latch(Arc<(Mutex<Option<bool>>, Condvar)>);
+pub(super) struct CommitBarrier(Arc<(Mutex<Option<bool>>, Condvar)>);
 
-impl Latch {
+impl CommitBarrier {
     pub(super) fn open(&self, answer: bool) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         self.0.1.notify_all();
@@ -32,28 +32,28 @@ impl Latch {
 
 /// How far the workers of every pool are.
 #[derive(Debug)]
-pub(super) struct Verdicts(Vec<State>);
+pub(super) struct CommitBarriers(Vec<State>);
 
 #[derive(Debug)]
 struct State {
     /// Workers that neither have ended nor wait.
     busy: usize,
     waiting: usize,
-    given: bool,
+    opened: bool,
     /// The pools that cannot end before this one has committed.
     behind: BTreeSet<PoolId>,
 }
 
-impl Verdicts {
+impl CommitBarriers {
     /// `workers` are those of each pool.
     pub(super) fn new(plan: &Plan, workers: &[usize]) -> Self {
         let state = |(pool, busy): (PoolId, &usize)| State {
             busy: *busy,
             waiting: 0,
-            given: false,
+            opened: false,
             behind: behind(plan, pool),
         };
-        Verdicts(workers.iter().enumerate().map(state).collect())
+        CommitBarriers(workers.iter().enumerate().map(state).collect())
     }
 
     /// Workers that have not ended, of all pools.
@@ -61,27 +61,27 @@ impl Verdicts {
         self.0.iter().map(|state| state.busy + state.waiting).sum()
     }
 
-    /// A worker waits for the verdict.
+    /// A worker waits at its barrier.
     pub(super) fn waits(&mut self, pool: PoolId) {
         self.0[pool].busy -= 1;
         self.0[pool].waiting += 1;
     }
 
-    /// A worker has ended; one that waited has heard the verdict before.
+    /// A worker has ended; one that waited has been let through before.
     pub(super) fn ended(&mut self, pool: PoolId) {
         let state = &mut self.0[pool];
-        if state.given { state.waiting -= 1 } else { state.busy -= 1 }
+        if state.opened { state.waiting -= 1 } else { state.busy -= 1 }
     }
 
     fn waiting(&self) -> impl Iterator<Item = &State> {
         self.0.iter().filter(|state| state.is_waiting())
     }
 
-    /// The next pool whose verdict is due; it counts as given.
+    /// The next pool whose barrier is to open; it counts as open.
     pub(super) fn due(&mut self) -> Option<PoolId> {
         let due = |(_, state): &(PoolId, &State)| {
             let quiet = |(other, of): (PoolId, &State)| of.busy == 0 || state.behind.contains(&other);
-            state.waiting > 0 && !state.given && self.0.iter().enumerate().all(quiet)
+            state.waiting > 0 && !state.opened && self.0.iter().enumerate().all(quiet)
         };
         let all_wait =
             |(other, of): (PoolId, &State)| of.busy == 0 || self.waiting().any(|state| state.behind.contains(&other));
@@ -90,15 +90,15 @@ impl Verdicts {
             self.0.iter().position(|state| stuck && state.is_waiting())
         };
         let pool = self.0.iter().enumerate().find(due).map(|(pool, _)| pool).or_else(first)?;
-        self.0[pool].given = true;
+        self.0[pool].opened = true;
         Some(pool)
     }
 }
 
 impl State {
-    /// Do all of its workers that are left wait for the verdict?
+    /// Do all of its workers that are left wait at the barrier?
     fn is_waiting(&self) -> bool {
-        self.waiting > 0 && self.busy == 0 && !self.given
+        self.waiting > 0 && self.busy == 0 && !self.opened
     }
 }
 

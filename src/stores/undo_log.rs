@@ -18,7 +18,7 @@ const TABLES: &str = "CREATE TABLE IF NOT EXISTS run (id TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS before (key TEXT NOT NULL PRIMARY KEY, document BLOB) WITHOUT ROWID;";
 
 /// The documents of one store, shared by all workers.
-pub struct Before {
+pub struct UndoLog {
     path: PathBuf,
     connection: Mutex<Connection>,
     /// Why something could not be put in. The transaction is everybody's, and with it what others had put in may be
@@ -28,7 +28,7 @@ pub struct Before {
     again: bool,
 }
 
-impl Before {
+impl UndoLog {
     /// Those that attempts at this run have put in; what another run has left goes.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Before {
         };
         match open() {
             Ok((connection, again)) => {
-                Ok(Before { path, connection: Mutex::new(connection), lost: OnceLock::new(), again })
+                Ok(UndoLog { path, connection: Mutex::new(connection), lost: OnceLock::new(), again })
             }
             Err(error) => Err(failed(&path, &error)),
         }
@@ -71,7 +71,7 @@ impl Before {
         found.map_err(|error| failed(&self.path, &error))
     }
 
-    /// Puts a document in as it is now, unless it has been. Durable only after [`Before::save`].
+    /// Puts a document in as it is now, unless it has been. Durable only after [`UndoLog::save`].
     pub fn put(&self, key: &str, document: Option<&[u8]>) -> Result<(), Failure> {
         let connection = self.sound()?;
         let put = || {
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_run_finds_what_it_has_put_in_and_another_does_not() {
         let folder = crate::testing::Folder::new("before");
-        let open = |run| Before::open(&folder.path("job.run"), "persist", run).expect("opened");
+        let open = |run| UndoLog::open(&folder.path("job.run"), "persist", run).expect("opened");
         let first = open("a");
         first.put("k", Some(b"old")).expect("put");
         first.put("k", Some(b"new")).expect("put");
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn nothing_is_put_in_once_something_was_lost() {
         let folder = crate::testing::Folder::new("before-lost");
-        let before = Before::open(&folder.path("job.run"), "persist", "a").expect("opened");
+        let before = UndoLog::open(&folder.path("job.run"), "persist", "a").expect("opened");
         // As a disk that is full does, this takes the whole transaction with it.
         let trigger = "CREATE TRIGGER full BEFORE INSERT ON before WHEN NEW.key = 'last'
                        BEGIN SELECT RAISE(ROLLBACK, 'full'); END";
@@ -151,6 +151,6 @@ mod tests {
         let lost = before.put("last", None).expect_err("it is refused");
         assert_eq!(before.put("other", None), Err(lost.clone()));
         assert_eq!(before.save(), Err(lost));
-        assert_eq!(Before::open(&folder.path("job.run"), "persist", "a").expect("opened").get("k"), Ok(None));
+        assert_eq!(UndoLog::open(&folder.path("job.run"), "persist", "a").expect("opened").get("k"), Ok(None));
     }
 }
