@@ -76,7 +76,8 @@
 //!   nothing at all when something is missing from the input. A second input (the `with` of a `join`) is
 //!   taken whole before the first batch of the other; both never come from one source.
 //! - A sink that others read lets its output go only when the rows are durable. A sink that commits splits
-//!   keeps no part of a split that is not whole.
+//!   keeps no part of a split that is not whole. Rows that it accepted may be refused when their split is committed, but
+//!   only of a sink that nobody reads: nothing has gone on by then, and the split does not count as stored yet.
 //! - Rows add up: for every stage, rows in + made = rows out + rejected + filtered + gathered + not stored + not
 //!   confirmed, and what one stage sends its readers take. It is checked after every run; a difference is a bug, exit
 //!   70. Not confirmed are rows that a target took and did not count as stored, and does not say which they are.
