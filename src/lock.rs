@@ -80,12 +80,12 @@ impl Lock {
         told: &mut dyn FnMut(&Failure),
         given_up: &dyn Fn() -> bool,
     ) -> Result<Lock, Failure> {
-        external_wait(patience, told, given_up, || Lock::take(state, job))
+        take_patiently(patience, told, given_up, || Lock::take(state, job))
     }
 }
 
 /// Tries to take a lock until it is free, `patience` is at an end or `given_up` says so.
-fn external_wait<T>(
+fn take_patiently<T>(
     patience: Duration,
     told: &mut dyn FnMut(&Failure),
     given_up: &dyn Fn() -> bool,
@@ -156,7 +156,7 @@ impl TargetLock {
         told: &mut dyn FnMut(&Failure),
         given_up: &dyn Fn() -> bool,
     ) -> Result<Option<TargetLock>, Failure> {
-        external_wait(patience, told, given_up, || TargetLock::take(target))
+        take_patiently(patience, told, given_up, || TargetLock::take(target))
     }
 
     /// Is it the lock of this target?

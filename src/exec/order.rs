@@ -3,7 +3,7 @@
 //! A sender of the split that is due waits for room, so that the source reads no faster than the worker writes. A message
 //! of a later split is buffered, and its sender reads on. When a split ends, the buffered messages of the next one are due
 //! at once; the sender of that end does not wait until the worker has taken them. How much is buffered is bounded by the
-//! memory that each source has for what is under way (`budget`).
+//! memory that each source has for what is under way (`memory_budget`).
 
 use std::{
     collections::{BTreeMap, VecDeque},

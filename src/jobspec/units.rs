@@ -35,7 +35,7 @@ pub enum RejectLimit {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share(pub f64);
 
-/// How often and how external_wait an operation on a service is tried.
+/// How often and how patiently an operation on a service is tried.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {

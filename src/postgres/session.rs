@@ -28,7 +28,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// COPY data goes to the client in pieces of this size.
 const PIECE: usize = 256 << 10;
 
-/// Where to connect, and how external_wait.
+/// Where to connect, and how patiently.
 pub(crate) struct Server {
     config: Config,
     patience: Patience,

@@ -1,4 +1,4 @@
-//! What every client of a server shares: what an error means and who deals with it, how external_wait a server is
+//! What every client of a server shares: what an error means and who deals with it, how patiently a server is
 //! tried, where it listens, a connection with a deadline, TLS, which rows of a batch are sent again, how a thread waits for
 //! an asynchronous client, and what a read-back sample says of a whole run.
 //!

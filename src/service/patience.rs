@@ -1,4 +1,4 @@
-//! How external_wait a server is tried.
+//! How patiently a server is tried.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use crate::{
     pulse,
 };
 
-/// A server by name, how external_wait it is tried, and the exit code for what is not there. All workers share it.
+/// A server by name, how patiently it is tried, and the exit code for what is not there. All workers share it.
 #[derive(Debug)]
 pub(crate) struct Patience {
     server: String,

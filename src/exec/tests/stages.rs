@@ -252,7 +252,7 @@ impl SinkWorker for Collector {
     }
 }
 
-/// A budget that threads wait at until a test opens it.
+/// A gate that threads wait at until a test opens it.
 #[derive(Clone, Default)]
 pub(super) struct Latch(Arc<(Mutex<bool>, Condvar)>);
 

@@ -54,7 +54,7 @@ pub(super) struct Server {
     pub(super) name: String,
     /// Where it listens.
     pub(super) address: Address,
-    /// How external_wait it is tried, and whether it is still worth that.
+    /// How patiently it is tried, and whether it is still worth that.
     pub(super) patience: Patience,
 }
 

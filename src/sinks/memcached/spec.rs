@@ -64,7 +64,7 @@ pub(super) struct Spec {
     pub(super) ack: Ack,
     /// Read a random sample back after the run. What has expired or was pushed out by then counts as not found.
     pub(super) verify: Option<Verify>,
-    /// How often and how external_wait a part of a batch is tried.
+    /// How often and how patiently a part of a batch is tried.
     #[serde(default)]
     pub(super) retry: Retry,
     /// How long the server keeps a value; 0 means until it needs the room.

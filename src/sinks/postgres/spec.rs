@@ -56,7 +56,7 @@ pub(super) struct Spec {
     /// When constraints are checked that the table declares deferrable.
     #[serde(default)]
     constraints: Constraints,
-    /// How often and how external_wait a connection and a transaction are tried; `timeout` is of connecting.
+    /// How often and how patiently a connection and a transaction are tried; `timeout` is of connecting.
     #[serde(default)]
     retry: Retry,
     /// Limit of one statement.

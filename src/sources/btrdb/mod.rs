@@ -103,7 +103,7 @@ struct Spec {
     to: Option<Text>,
     /// The columns that are emitted, in this order; all of them where this is left out.
     columns: Option<Vec<String>>,
-    /// How often and how external_wait a connection, a question and a read are tried; `timeout` is of connecting.
+    /// How often and how patiently a connection, a question and a read are tried; `timeout` is of connecting.
     #[serde(default)]
     retry: Retry,
     /// Limit of an answer, and of each next piece of one.

@@ -27,7 +27,7 @@ use crate::{
 /// piece of a list has is its choice; the client's own limit of 4 MiB is too small for that.
 const MAX_PIECE: usize = 256 << 20;
 
-/// Where to connect, and how external_wait.
+/// Where to connect, and how patiently.
 pub(super) struct Server {
     patience: Patience,
     endpoint: Endpoint,

@@ -50,7 +50,7 @@ struct Spec {
     /// About how many rows a split has where there is a `key`.
     #[serde(default = "split_rows")]
     split_rows: u64,
-    /// How often and how external_wait a connection, and the opening of a split, are tried; `timeout` is of connecting.
+    /// How often and how patiently a connection, and the opening of a split, are tried; `timeout` is of connecting.
     #[serde(default)]
     retry: Retry,
     /// Limit of one statement: to count and divide the rows, to fetch a piece of a split.
