@@ -48,7 +48,7 @@ pub enum Event {
         /// The split the batch belongs to.
         split: SplitId,
         /// What happened to the rows.
-        rows: Rows,
+        rows: RowCounts,
         /// Bytes: read from the input for sources, of memory for transforms, written for sinks.
         bytes: u64,
         /// Time spent working.
@@ -178,7 +178,7 @@ pub enum Closed {
 /// `input + made = output + rejected + filtered + gathered + failed + not_confirmed`, where a source's input are the
 /// records it read and a sink's output are the rows it accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rows {
+pub struct RowCounts {
     /// Taken in.
     pub input: u64,
     /// Passed on; by a sink: accepted.

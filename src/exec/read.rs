@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     batch::{Batch, Rejects, SplitId},
-    event::{Closed, Event, Rows, StageId},
+    event::{Closed, Event, RowCounts, StageId},
     failure::{Exit, Failure},
     stage::{SourceWorker, Split, SplitReader},
 };
@@ -148,7 +148,7 @@ impl Passage<'_> {
         let stage = self.reading.stage;
         let (output, rejected) = (batch.map_or(0, Batch::rows) as u64, rejects.len() as u64);
         self.shared.rejected(stage, rejects.take());
-        let rows = Rows { input: output + rejected, output, rejected, ..Rows::default() };
+        let rows = RowCounts { input: output + rejected, output, rejected, ..RowCounts::default() };
         self.shared.send(Event::Worked { stage, split: self.split, rows, bytes, busy });
     }
 

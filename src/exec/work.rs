@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     batch::{Batch, Rejects, SplitId},
-    event::{Event, Rows, StageId},
+    event::{Event, RowCounts, StageId},
     jobspec::BatchSize,
     stage::Side,
 };
@@ -95,7 +95,7 @@ impl Worker {
                 shared.rejected(stage, without_rows(rejects.take()));
                 let rest = input - rejected;
                 let (gathered, failed) = if sound { (rest, 0) } else { (0, rest) };
-                let rows = Rows { input, rejected, gathered, failed, ..Rows::default() };
+                let rows = RowCounts { input, rejected, gathered, failed, ..RowCounts::default() };
                 shared.send(Event::Worked { stage, split: place.split, rows, bytes, busy: start.elapsed() });
             }
             if sound {

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     batch::{Batch, Origin, Reject, Rejects, SplitId},
-    event::{Event, Rows, StageId, StopReason},
+    event::{Event, RowCounts, StageId, StopReason},
     failure::{Exit, Failure},
     plan::{Plan, PoolId, Role},
     stage::{Made, TransformWorker},
@@ -175,7 +175,7 @@ impl Chain {
                     shared.send(Event::Worked {
                         stage: link.stage,
                         split,
-                        rows: Rows { input, failed: input, ..Rows::default() },
+                        rows: RowCounts { input, failed: input, ..RowCounts::default() },
                         bytes: 0,
                         busy: Duration::ZERO,
                     });
@@ -221,7 +221,7 @@ impl Chain {
             shared.rejected(stage, without_rows(rejects.take()));
             batch = batch.pick(kept);
         }
-        let rows = Rows { made, output: made - rejected, rejected, ..Rows::default() };
+        let rows = RowCounts { made, output: made - rejected, rejected, ..RowCounts::default() };
         shared.send(Event::Worked { stage, split, rows, bytes: 0, busy: start.elapsed() });
         Some(self.apply_from(1, shared, batch))
     }
@@ -260,7 +260,7 @@ impl Link {
                 let made = (out + rejected + dropped).saturating_sub(input);
                 let gone = (input + made).saturating_sub(out + rejected);
                 let (filtered, gathered) = if self.gathers { (0, gone) } else { (gone, 0) };
-                let rows = Rows { input, output: out, rejected, filtered, gathered, made, ..Rows::default() };
+                let rows = RowCounts { input, output: out, rejected, filtered, gathered, made, ..RowCounts::default() };
                 shared.send(Event::Worked { stage: self.stage, split, rows, bytes, busy: start.elapsed() });
                 Some(output)
             }

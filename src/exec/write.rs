@@ -17,7 +17,7 @@ use arrow_array::RecordBatch;
 
 use crate::{
     batch::{Batch, Origin, Reject, Schema, SplitId},
-    event::{Event, Rows, StageId},
+    event::{Event, RowCounts, StageId},
     failure::{Exit, Failure},
     jobspec::BatchSize,
     stage::{Committed, Guarantee, SinkWorker, Written},
@@ -186,13 +186,13 @@ impl Writer {
         let start = Instant::now();
         let mut written = self.attempt(batch);
         let busy = start.elapsed();
-        let rows = Rows {
+        let rows = RowCounts {
             input: batch.rows() as u64,
             output: written.accepted - written.not_confirmed,
             rejected: written.rejects.len() as u64,
             failed: written.failed,
             not_confirmed: written.not_confirmed,
-            ..Rows::default()
+            ..RowCounts::default()
         };
         self.shared.rejected(self.stage, std::mem::take(&mut written.rejects));
         if written.failed > 0 {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     batch::{RejectCode, SplitId},
-    event::{Closed, Event, HighWater, Observer, Rows, StageId, StopReason},
+    event::{Closed, Event, HighWater, Observer, RowCounts, StageId, StopReason},
     plan::{Plan, Role},
     stage::{Detail, Split, Verified},
 };
@@ -26,7 +26,7 @@ pub struct Tally {
 /// Counts of one stage.
 #[derive(Debug, Default)]
 pub(super) struct StageTally {
-    pub(super) rows: Rows,
+    pub(super) rows: RowCounts,
     pub(super) bytes: u64,
     pub(super) busy: Duration,
     pub(super) idle: Duration,
@@ -107,7 +107,7 @@ impl Tally {
     pub fn imbalances(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (stage, tally) in self.plan.stages.iter().zip(&self.stages) {
-            let Rows { input, output, rejected, filtered, gathered, made, failed, not_confirmed } = tally.rows;
+            let RowCounts { input, output, rejected, filtered, gathered, made, failed, not_confirmed } = tally.rows;
             let accounted = output + rejected + filtered + gathered + failed + not_confirmed;
             if input + made != accounted {
                 let came = input + made;

@@ -68,13 +68,13 @@ fn build(mut spec: FilesSpec, context: &mut Context<'_>) -> Option<Compiled<dyn 
     let schema = schema.filter(|_| context.problems.iter().count() == before)?;
     let (batch, max_record, memory) = (context.batch, context.max_record_bytes, context.memory);
     let shape = spec.shape(inferred);
-    let plan = Arc::new(Plan { spec, schema: schema.clone(), batch, max_record, memory, inferred, shape });
-    let stage = Box::new(Files { plan, ranges: Ranges::default() });
+    let setup = Arc::new(Setup { spec, schema: schema.clone(), batch, max_record, memory, inferred, shape });
+    let stage = Box::new(Files { setup, ranges: Ranges::default() });
     Some(Compiled { stage, output: Some(schema), workers: Workers::Threads, notes })
 }
 
 /// What all workers share.
-struct Plan {
+struct Setup {
     spec: FilesSpec,
     schema: Schema,
     batch: BatchSize,
@@ -86,7 +86,7 @@ struct Plan {
     shape: Shape,
 }
 
-impl Plan {
+impl Setup {
     /// A decoder for one file of text.
     fn decoder(&self) -> Result<Box<dyn Decoder>, Failure> {
         let FilesSpec { null, format, .. } = &self.spec;
@@ -107,13 +107,13 @@ impl Plan {
 }
 
 struct Files {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     ranges: Ranges,
 }
 
 impl Source for Files {
     fn properties(&self) -> SourceProperties {
-        SourceProperties { has_action: self.plan.spec.done.is_some(), ..SourceProperties::default() }
+        SourceProperties { has_action: self.setup.spec.done.is_some(), ..SourceProperties::default() }
     }
 
     fn splits(&self) -> Result<Vec<Split>, Failure> {
@@ -121,43 +121,43 @@ impl Source for Files {
     }
 
     fn splits_again(&self, stored: &[&Split], _left: &[&Split]) -> Result<Vec<Split>, Failure> {
-        let (streams, paths): (Vec<_>, Vec<_>) = self.plan.spec.path.0.iter().partition(|path| *path == STDIN);
+        let (streams, paths): (Vec<_>, Vec<_>) = self.setup.spec.path.0.iter().partition(|path| *path == STDIN);
         // What is stored may have another name by now.
         let files = list_all(paths, !stored.is_empty())?;
-        if let Some(Done::Move(_)) = self.plan.spec.done {
+        if let Some(Done::Move(_)) = self.setup.spec.done {
             names_differ(&files)?;
         }
         let mut splits = Vec::new();
         splits.extend(streams.first().map(|name| Split { name: (*name).clone(), detail: Detail::Stream }));
         for path in files {
             self.must_be_file(&path)?;
-            splits.extend(self.ranges.cut(&self.plan, freeze(&path)?)?);
+            splits.extend(self.ranges.cut(&self.setup, freeze(&path)?)?);
         }
         Ok(splits)
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
-        Ok(Box::new(Worker { plan: Arc::clone(&self.plan), footer: Footer::default() }))
+        Ok(Box::new(Worker { setup: Arc::clone(&self.setup), footer: Footer::default() }))
     }
 
     fn reads(&self) -> Option<Reads> {
-        let named = self.plan.spec.path.0.iter().filter(|path| *path != STDIN && !path.is_empty());
+        let named = self.setup.spec.path.0.iter().filter(|path| *path != STDIN && !path.is_empty());
         let inputs = Inputs::new(named.cloned().collect());
         Some(Arc::new(move |file| inputs.has(file)))
     }
 
     fn rereader(&self) -> Option<Rereader> {
-        let (newline, has_header) = (self.plan.spec.newline, self.plan.spec.has_header());
-        Some(Rereader { decoder: self.plan.decoder().ok()?, newline, has_header })
+        let (newline, has_header) = (self.setup.spec.newline, self.setup.spec.has_header());
+        Some(Rereader { decoder: self.setup.decoder().ok()?, newline, has_header })
     }
 
     fn locate(&self, split: &Split, position: Position) -> Position {
-        self.ranges.locate(&self.plan, split, position)
+        self.ranges.locate(&self.setup, split, position)
     }
 
     /// A file of several splits is done with once all of them are.
     fn done(&self, split: &Split) -> Result<Option<String>, Failure> {
-        match (&self.plan.spec.done, &split.detail) {
+        match (&self.setup.spec.done, &split.detail) {
             (Some(done), Detail::File { path, .. }) if self.ranges.was_last(split) => done.run(path).map(Some),
             _ => Ok(None),
         }
@@ -167,7 +167,7 @@ impl Source for Files {
 impl Files {
     /// Only a regular file is done with once it is stored: what comes of a pipe or a device is not in it.
     fn must_be_file(&self, path: &Path) -> Result<(), Failure> {
-        match &self.plan.spec.done {
+        match &self.setup.spec.done {
             Some(_) if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) => {
                 let message = format!("`{}` is a pipe or a device, and `done` is for regular files", shown(path));
                 Err(Failure::new(Exit::Spec, message))
@@ -178,15 +178,15 @@ impl Files {
 }
 
 struct Worker {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     footer: Footer,
 }
 
 impl SourceWorker for Worker {
     fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
-        if self.plan.spec.format == Format::Parquet {
-            return Ok(Box::new(ParquetReader::open(&self.plan, id, split, &mut self.footer)?));
+        if self.setup.spec.format == Format::Parquet {
+            return Ok(Box::new(ParquetReader::open(&self.setup, id, split, &mut self.footer)?));
         }
-        Ok(Box::new(FileReader::open(&self.plan, id, split)?))
+        Ok(Box::new(FileReader::open(&self.setup, id, split)?))
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     jobspec::BatchSize,
     kind::{Compiled, Context, Kind, Workers},
     stage::{Detail, Source, SourceWorker, Split, SplitReader},
-    stores::{self, Access, Backend, Part, Session, Store},
+    stores::{self, Access, Backend, KeyRange, Session, Store},
 };
 
 /// The `kv` source.
@@ -74,7 +74,7 @@ impl Source for Kv {
         // A store that is not there is said at once, and so is one that is none.
         drop(self.0.store.session(Access::Read)?);
         let parts = self.0.store.parts()?.into_iter();
-        Ok(parts.map(|Part { name, from, to }| Split { name, detail: Detail::Part { from, to } }).collect())
+        Ok(parts.map(|KeyRange { name, from, to }| Split { name, detail: Detail::Part { from, to } }).collect())
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
@@ -92,7 +92,7 @@ impl SourceWorker for Worker {
         let Detail::Part { from, to } = split.detail.clone() else {
             return Err(Failure::new(Exit::Bug, format!("`{}` is not part of a store", split.name)));
         };
-        let mut keys = self.session.keys(&Part { name: split.name.clone(), from, to })?;
+        let mut keys = self.session.keys(&KeyRange { name: split.name.clone(), from, to })?;
         keys.retain(|key| key.starts_with(&self.shared.prefix));
         let Worker { shared, session } = self;
         Ok(Box::new(Reader { shared, session: session.as_mut(), id, keys: keys.into_iter(), seq: 0, record: 1 }))

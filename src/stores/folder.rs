@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    Access, Change, Part, Session, Store,
+    Access, Change, KeyRange, Session, Store,
     names::{self, Meaning, Name},
 };
 use crate::failure::Failure;
@@ -74,8 +74,8 @@ impl Store for Folder {
         Ok(Box::new(FolderSession { inner: Arc::clone(inner), root, absent, touched: BTreeSet::new() }))
     }
 
-    fn parts(&self) -> Result<Vec<Part>, Failure> {
-        let part = |shard: String| Part {
+    fn parts(&self) -> Result<Vec<KeyRange>, Failure> {
+        let part = |shard: String| KeyRange {
             name: self.inner.root.join(&shard).display().to_string(),
             to: Some(format!("{shard}~")),
             from: Some(shard),
@@ -262,8 +262,8 @@ impl Session for FolderSession {
         Ok(())
     }
 
-    fn keys(&mut self, part: &Part) -> Result<Vec<String>, Failure> {
-        let Part { from, to, .. } = part;
+    fn keys(&mut self, part: &KeyRange) -> Result<Vec<String>, Failure> {
+        let KeyRange { from, to, .. } = part;
         let mut keys = Vec::new();
         for shard in self.inner.shards()? {
             if from.as_ref().is_none_or(|from| shard >= *from) && to.as_ref().is_none_or(|to| shard < *to) {

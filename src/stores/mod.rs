@@ -50,7 +50,7 @@ pub trait Store: Send + Sync {
     fn session(&self, access: Access) -> Result<Box<dyn Session>, Failure>;
 
     /// The store divided into parts, in an order that stays; every key lies in one of them.
-    fn parts(&self) -> Result<Vec<Part>, Failure>;
+    fn parts(&self) -> Result<Vec<KeyRange>, Failure>;
 
     /// Those who write are of this run from now on: what its earlier attempts were writing when they were killed
     /// goes, and a marker of the run is kept in the store, by which it is known again.
@@ -89,7 +89,7 @@ pub trait Session: Send {
     fn put(&mut self, changes: &[Change<'_>]) -> Result<(), Failure>;
 
     /// The keys in a part, sorted.
-    fn keys(&mut self, part: &Part) -> Result<Vec<String>, Failure>;
+    fn keys(&mut self, part: &KeyRange) -> Result<Vec<String>, Failure>;
 }
 
 /// What a session is for.
@@ -114,7 +114,7 @@ pub struct Change<'a> {
 
 /// Part of a store, between two marks that only the store understands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct KeyRange {
     /// What people call it.
     pub name: String,
     /// The first mark, which is in it.

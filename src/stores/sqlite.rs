@@ -15,7 +15,7 @@ use std::{
 
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
-use super::{Access, Change, Part, Session, Store};
+use super::{Access, Change, KeyRange, Session, Store};
 use crate::failure::{Exit, Failure};
 
 /// How long another process may hold the file before writing is given up.
@@ -82,7 +82,7 @@ impl Store for Sqlite {
         Ok(Box::new(SqliteSession { inner, reader, writes: false }))
     }
 
-    fn parts(&self) -> Result<Vec<Part>, Failure> {
+    fn parts(&self) -> Result<Vec<KeyRange>, Failure> {
         let failed = |error| self.inner.reading(&error);
         let reader = self.inner.reader()?;
         let mut statement = reader.prepare(MARKS).map_err(failed)?;
@@ -94,7 +94,7 @@ impl Store for Sqlite {
             let path = self.inner.path.display();
             from.as_ref().map_or_else(|| format!("{path}"), |key| format!("{path} from `{key}`"))
         };
-        Ok(from.zip(to).map(|(from, to)| Part { name: name(&from), from, to }).collect())
+        Ok(from.zip(to).map(|(from, to)| KeyRange { name: name(&from), from, to }).collect())
     }
 
     fn begin(&self, run: &str) -> Result<(), Failure> {
@@ -277,7 +277,7 @@ impl Session for SqliteSession {
         write().map_err(|error| Failure::new(exit(&error, Exit::Io), self.inner.says("write", &error)))
     }
 
-    fn keys(&mut self, part: &Part) -> Result<Vec<String>, Failure> {
+    fn keys(&mut self, part: &KeyRange) -> Result<Vec<String>, Failure> {
         if self.writes && self.reader.is_none() {
             self.reader = Some(self.inner.reader()?);
         }

@@ -64,12 +64,12 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let notes = vec![format!("the {word} row of each {}", spec.by.join(", "))];
     let budget = Budget::new(context.memory, "the keys and rows to tell apart");
     let workers = divided_by(&input, &by);
-    let plan = Plan { by, encoder, schema: input.clone(), keep: spec.keep, budget };
-    let stage = Dedup { plan: Arc::new(plan) };
+    let setup = Setup { by, encoder, schema: input.clone(), keep: spec.keep, budget };
+    let stage = Dedup { setup: Arc::new(setup) };
     Some(Compiled { stage: Box::new(stage), output: Some(input), workers, notes })
 }
 
-struct Plan {
+struct Setup {
     by: Vec<usize>,
     encoder: Encoder,
     schema: Schema,
@@ -78,15 +78,15 @@ struct Plan {
 }
 
 struct Dedup {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
 }
 
 impl Transform for Dedup {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
-        let types = self.plan.schema.columns().iter().map(|column| column.column_type.to_arrow()).collect();
+        let types = self.setup.schema.columns().iter().map(|column| column.column_type.to_arrow()).collect();
         Ok(Box::new(Worker {
-            plan: Arc::clone(&self.plan),
-            share: self.plan.budget.share(),
+            setup: Arc::clone(&self.setup),
+            share: self.setup.budget.share(),
             keys: Keys::default(),
             last: RowStore::new(types),
             seen: Vec::new(),
@@ -97,7 +97,7 @@ impl Transform for Dedup {
 
     fn properties(&self) -> TransformProperties {
         TransformProperties {
-            pipeline_breaker: self.plan.keep == Keep::Last,
+            pipeline_breaker: self.setup.keep == Keep::Last,
             ordered: true,
             stateful: true,
             not_replayable: Some("it does not know which keys it has let through before"),
@@ -106,7 +106,7 @@ impl Transform for Dedup {
 }
 
 struct Worker {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     share: Share,
     keys: Keys,
     /// The last row of every key.
@@ -119,11 +119,11 @@ struct Worker {
 
 impl TransformWorker for Worker {
     fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch, Failure> {
-        let by: Vec<ArrayRef> = self.plan.by.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
+        let by: Vec<ArrayRef> = self.setup.by.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
         let mut next = self.keys.len() as u32;
-        let ids = self.keys.number(&self.plan.encoder.rows(&by)?)?;
+        let ids = self.keys.number(&self.setup.encoder.rows(&by)?)?;
         let mut kept = Vec::new();
-        match self.plan.keep {
+        match self.setup.keep {
             Keep::First => {
                 for (row, id) in ids.into_iter().enumerate() {
                     if id == next {
@@ -145,14 +145,14 @@ impl TransformWorker for Worker {
     }
 
     fn finish(&mut self) -> Result<Option<Made>, Failure> {
-        if self.plan.keep == Keep::First {
+        if self.setup.keep == Keep::First {
             return Ok(None);
         }
         if self.out.is_none() {
             let mut order: Vec<usize> = (0..self.seen.len()).collect();
             order.sort_by_key(|slot| self.seen[*slot]);
             let columns = self.last.rows(order.into_iter())?;
-            let records = fits(RecordBatch::try_new(self.plan.schema.arrow(), columns))?;
+            let records = fits(RecordBatch::try_new(self.setup.schema.arrow(), columns))?;
             self.out = Some(Output::new(records, Vec::new()));
         }
         Ok(self.out.as_mut().and_then(Output::next))

@@ -47,9 +47,9 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let (staying, computed) = (staying?, computed?);
     let output = output(context, &spec, &staying, &computed)?;
     let notes = vec![format!("{} columns as they are, {} computed", staying.len(), computed.len())];
-    let plan = Arc::new(Plan { staying: staying.into_iter().map(|(column, _)| column).collect(), computed, output });
-    let output = Some(plan.output.clone());
-    Some(Compiled { stage: Box::new(Select { plan }), output, workers: Workers::Threads, notes })
+    let setup = Arc::new(Setup { staying: staying.into_iter().map(|(column, _)| column).collect(), computed, output });
+    let output = Some(setup.output.clone());
+    Some(Compiled { stage: Box::new(Select { setup }), output, workers: Workers::Threads, notes })
 }
 
 /// Is it said at all what to emit, and only once?
@@ -145,7 +145,7 @@ fn output(
     sound.then(|| Schema::new(columns))
 }
 
-struct Plan {
+struct Setup {
     /// Places in the input.
     staying: Vec<usize>,
     computed: Vec<Expr>,
@@ -153,22 +153,22 @@ struct Plan {
 }
 
 struct Select {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
 }
 
 impl Transform for Select {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
-        Ok(Box::new(Select { plan: Arc::clone(&self.plan) }))
+        Ok(Box::new(Select { setup: Arc::clone(&self.setup) }))
     }
 }
 
 impl TransformWorker for Select {
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
         let mut errors = Vec::new();
-        let staying = self.plan.staying.iter().map(|place| Arc::clone(batch.records.column(*place)));
-        let computed = self.plan.computed.iter().map(|expr| expr.evaluate(&batch, &mut errors));
+        let staying = self.setup.staying.iter().map(|place| Arc::clone(batch.records.column(*place)));
+        let computed = self.setup.computed.iter().map(|expr| expr.evaluate(&batch, &mut errors));
         let columns: Vec<ArrayRef> = staying.chain(computed).collect();
-        let schema = self.plan.output.arrow();
+        let schema = self.setup.output.arrow();
         if errors.is_empty() {
             let options = RecordBatchOptions::new().with_row_count(Some(batch.rows()));
             let records = fits(RecordBatch::try_new_with_options(schema, columns, &options))?;

@@ -54,7 +54,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let output = context.input().clone();
     let notes = vec![format!("by {}", spec.by.join(", "))];
     let budget = Budget::new(context.memory, "the rows to sort");
-    let stage = Sort { plan: Arc::new(Plan { by, encoder, output: output.clone(), budget }) };
+    let stage = Sort { setup: Arc::new(Setup { by, encoder, output: output.clone(), budget }) };
     let workers = Workers::One("all rows are put in one order");
     Some(Compiled { stage: Box::new(stage), output: Some(output), workers, notes })
 }
@@ -73,7 +73,7 @@ fn term(context: &mut Context<'_>, at: &crate::jobspec::Path, text: &str) -> Opt
     Some((context.expr_at(at, 0, rest)?, descending))
 }
 
-struct Plan {
+struct Setup {
     by: Vec<Expr>,
     encoder: Encoder,
     output: Schema,
@@ -81,13 +81,13 @@ struct Plan {
 }
 
 struct Sort {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
 }
 
 impl Transform for Sort {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
-        let (plan, share) = (Arc::clone(&self.plan), self.plan.budget.share());
-        Ok(Box::new(Worker { plan, share, held: Vec::new(), keys: Vec::new(), ends: Vec::new(), size: 0, out: None }))
+        let (setup, share) = (Arc::clone(&self.setup), self.setup.budget.share());
+        Ok(Box::new(Worker { setup, share, held: Vec::new(), keys: Vec::new(), ends: Vec::new(), size: 0, out: None }))
     }
 
     /// Replayed rows are sorted among themselves.
@@ -97,7 +97,7 @@ impl Transform for Sort {
 }
 
 struct Worker {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     share: Share,
     held: Vec<RecordBatch>,
     /// The keys of all rows, one behind the other, and where each ends.
@@ -111,8 +111,8 @@ struct Worker {
 impl TransformWorker for Worker {
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
         let mut errors = Vec::new();
-        let by: Vec<ArrayRef> = self.plan.by.iter().map(|expr| expr.evaluate(&batch, &mut errors)).collect();
-        let rows = self.plan.encoder.rows(&by)?;
+        let by: Vec<ArrayRef> = self.setup.by.iter().map(|expr| expr.evaluate(&batch, &mut errors)).collect();
+        let rows = self.setup.encoder.rows(&by)?;
         let kept = refuse(&batch, errors, rejects);
         for &row in &kept {
             self.keys.extend_from_slice(rows.row(row as usize).data());
@@ -150,7 +150,7 @@ impl Worker {
         let mut order: Vec<u32> = (0..ends.len() as u32).collect();
         order.sort_by(|a, b| key(*a).cmp(key(*b)));
         let held = std::mem::take(&mut self.held);
-        let all = fits(concat_batches(&self.plan.output.arrow(), &held))?;
+        let all = fits(concat_batches(&self.setup.output.arrow(), &held))?;
         drop(held);
         fits(take_record_batch(&all, &UInt32Array::from(order)))
     }

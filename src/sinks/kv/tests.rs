@@ -13,7 +13,7 @@ use crate::{
     failure::Exit,
     jobspec::Value,
     stage::Guarantee,
-    stores::{Part, keys},
+    stores::{KeyRange, keys},
     testing::{self, Folder, rejects, schema, write},
 };
 
@@ -162,7 +162,7 @@ impl Store for Notes {
         Ok(Box::new(self.clone()))
     }
 
-    fn parts(&self) -> Result<Vec<Part>, Failure> {
+    fn parts(&self) -> Result<Vec<KeyRange>, Failure> {
         Ok(Vec::new())
     }
 
@@ -197,7 +197,7 @@ impl Session for Notes {
         Ok(())
     }
 
-    fn keys(&mut self, _part: &Part) -> Result<Vec<String>, Failure> {
+    fn keys(&mut self, _part: &KeyRange) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }
 }

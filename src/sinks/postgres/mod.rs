@@ -40,7 +40,7 @@ use self::{
     heartbeat::Heartbeat,
     receipts::Ledger,
     rehearse::Rehearsal,
-    spec::{Plan, Spec},
+    spec::{Setup, Spec},
     table::Target,
     worker::Worker,
 };
@@ -57,11 +57,11 @@ pub(super) const KIND: Kind<dyn Sink> = Kind::new::<Spec>("postgres", compile);
 
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     let spec: Spec = context.decode()?;
-    let plan = Plan::new(spec, context)?;
-    let workers = plan.workers(context);
-    let (output, notes) = (Some(plan.layout.output.clone()), plan.notes());
+    let setup = Setup::new(spec, context)?;
+    let workers = setup.workers(context);
+    let (output, notes) = (Some(setup.layout.output.clone()), setup.notes());
     let stage = Postgres {
-        plan: Arc::new(plan),
+        setup: Arc::new(setup),
         ready: Mutex::new(None),
         attempt: Mutex::new(None),
         workers: AtomicU32::new(0),
@@ -71,7 +71,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
 
 /// The compiled sink.
 struct Postgres {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     /// Made by the first worker of a run: the table exists and fits.
     ready: Mutex<Option<Ready>>,
     /// Where the run can be resumed.
@@ -91,7 +91,7 @@ struct Ready {
 
 impl Postgres {
     fn server(&self) -> Result<Server, Failure> {
-        let Plan { url, retry, statement_timeout, .. } = &*self.plan;
+        let Setup { url, retry, statement_timeout, .. } = &*self.setup;
         Server::new(url, retry, *statement_timeout, Exit::CantCreate)
     }
 
@@ -104,8 +104,8 @@ impl Postgres {
         let server = Arc::new(self.server()?);
         let session = server.connect()?;
         let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let ledger = attempt.map(|attempt| Ledger::open(&self.plan, attempt, &server, &session)).transpose()?;
-        let target = Arc::new(table::prepare(&self.plan, ledger.as_ref(), &server, &session)?);
+        let ledger = attempt.map(|attempt| Ledger::open(&self.setup, attempt, &server, &session)).transpose()?;
+        let target = Arc::new(table::prepare(&self.setup, ledger.as_ref(), &server, &session)?);
         let ledger = ledger.map(Arc::new);
         let beating = ledger.as_ref().map(|ledger| Heartbeat::start(Arc::clone(&server), Arc::clone(ledger)));
         let made = Ready { server, target, ledger, _heartbeat: beating.transpose()?.map(Arc::new) };
@@ -116,31 +116,31 @@ impl Postgres {
 
 impl Sink for Postgres {
     fn properties(&self) -> SinkProperties {
-        self.plan.layout.guarantee().into()
+        self.setup.layout.guarantee().into()
     }
 
     fn inspect(&self, attempt: &Attempt) -> Result<Inspection, Failure> {
-        if self.plan.layout.receipts.is_none() {
+        if self.setup.layout.receipts.is_none() {
             return Ok(Inspection::default());
         }
         let server = self.server()?;
-        server.persist(|| receipts::inspect(&self.plan, attempt, &server.try_connect()?))
+        server.persist(|| receipts::inspect(&self.setup, attempt, &server.try_connect()?))
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
-        if self.plan.layout.receipts.is_some() {
+        if self.setup.layout.receipts.is_some() {
             *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
         }
         Ok(())
     }
 
     fn after(&self) -> Result<(), Failure> {
-        if self.plan.layout.after.is_empty() {
+        if self.setup.layout.after.is_empty() {
             return Ok(());
         }
         let server = self.server()?;
         let session = server.connect()?;
-        self.plan.layout.after.iter().try_for_each(|sql| {
+        self.setup.layout.after.iter().try_for_each(|sql| {
             let what = format!("{server}: cannot run the `after` statement `{sql}`");
             session.run(sql).map_err(|trouble| trouble.failure(Exit::Io, &what))
         })
@@ -148,27 +148,27 @@ impl Sink for Postgres {
 
     fn end(&self, attempt: &Attempt) -> Result<(), Failure> {
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        match self.plan.layout.receipts {
-            Some(_) => receipts::clear(&self.plan, attempt, &self.server()?),
+        match self.setup.layout.receipts {
+            Some(_) => receipts::clear(&self.setup, attempt, &self.server()?),
             None => Ok(()),
         }
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
-        let plan = Arc::clone(&self.plan);
+        let setup = Arc::clone(&self.setup);
         if mode == Mode::Rehearse {
-            return Ok(Box::new(Rehearsal { plan }));
+            return Ok(Box::new(Rehearsal { setup }));
         }
         let (Ready { server, target, ledger, .. }, session) = self.ready()?;
         let number = self.workers.fetch_add(1, Ordering::Relaxed);
         if let Some(why) = target.undivided.as_ref().filter(|_| number > 0) {
             let help = "set `concurrency = 1`, or `order = \"any\"`";
-            let message = format!("{server}: table `{}`: {why}; {help}", plan.table.written);
+            let message = format!("{server}: table `{}`: {why}; {help}", setup.table.written);
             return Err(Failure::new(Exit::CantCreate, message));
         }
         let receipts = ledger.as_ref().map(|ledger| (Arc::clone(&ledger.receipts), number));
-        let layout = Arc::clone(&plan.layout);
-        let worker = Worker::new(plan, server, target, ledger, session);
+        let layout = Arc::clone(&setup.layout);
+        let worker = Worker::new(setup, server, target, ledger, session);
         Ok(Box::new(TableWorker::new(layout, worker, receipts)))
     }
 }

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use super::{
     super::table::{OLD_RECEIPTS, PartPlace, RECEIPTS, Receipts},
     refuse::CODES,
-    spec::Plan,
+    spec::Setup,
 };
 use crate::{
     failure::{Exit, Failure},
@@ -55,11 +55,11 @@ struct Home {
 }
 
 impl Home {
-    fn find(plan: &Plan, session: &Session) -> Result<Home, ServiceError> {
+    fn find(setup: &Setup, session: &Session) -> Result<Home, ServiceError> {
         let broken = |message| ServiceError::answer(ErrorClass::Permanent, message);
-        let (schema, name) = plan.layout.receipts.clone().unwrap_or((None, quoted(RECEIPTS).map_err(broken)?));
+        let (schema, name) = setup.layout.receipts.clone().unwrap_or((None, quoted(RECEIPTS).map_err(broken)?));
         let beside =
-            plan.table.written.split_once('.').map(|(schema, _)| quoted(schema)).transpose().map_err(broken)?;
+            setup.table.written.split_once('.').map(|(schema, _)| quoted(schema)).transpose().map_err(broken)?;
         let within = |name: &str| match schema.as_ref().or(beside.as_ref()) {
             Some(schema) => format!("{schema}.{name}"),
             None => name.to_owned(),
@@ -98,16 +98,16 @@ fn usable(table: &String, session: &Session) -> Result<Option<bool>, ServiceErro
 
 impl Ledger {
     /// Begins an attempt: from now on no other can commit. Finds out what earlier ones have committed.
-    pub(super) fn open(plan: &Plan, attempt: Attempt, server: &Server, session: &Session) -> Result<Self, Failure> {
+    pub(super) fn open(setup: &Setup, attempt: Attempt, server: &Server, session: &Session) -> Result<Self, Failure> {
         let open = || -> Result<Ledger, ServiceError> {
-            let table = Ledger::make(plan, &attempt, session)?;
+            let table = Ledger::make(setup, &attempt, session)?;
             let Attempt { ledger, run, stage, .. } = &attempt;
             let sql = format!(
                 "select distinct split, worker from {table} where ledger = $1 and run = $2 and sink = $3 and split <> ''"
             );
             let rows = session.ask(&sql, &[text(ledger), text(run), text(stage)])?;
             let stored = rows.iter().map(|row| (row.get(0), row.get::<_, i32>(1).unsigned_abs()));
-            let receipts = Arc::new(Receipts::new(attempt.clone(), stored, &plan.layout, CODES));
+            let receipts = Arc::new(Receipts::new(attempt.clone(), stored, &setup.layout, CODES));
             Ok(Ledger { table, receipts })
         };
         open().map_err(|trouble| {
@@ -118,13 +118,13 @@ impl Ledger {
     }
 
     /// The table, with the run's marker in it: one with rows is not removed by others that end meanwhile.
-    fn make(plan: &Plan, attempt: &Attempt, session: &Session) -> Result<String, ServiceError> {
+    fn make(setup: &Setup, attempt: &Attempt, session: &Session) -> Result<String, ServiceError> {
         const TRIES: usize = 5;
         let Attempt { ledger, run, stage, job, plan: digest, token, record, .. } = attempt;
         let record = record.to_vec();
         let mut tries = 1;
         loop {
-            let Home { found, make } = Home::find(plan, session)?;
+            let Home { found, make } = Home::find(setup, session)?;
             let table = found.clone().unwrap_or(make);
             let create = format!(
                 "create table if not exists {table} (ledger text, run text, sink text, split text, worker integer, \
@@ -146,7 +146,7 @@ impl Ledger {
                 (&record as _, Type::BYTEA),
                 text(job),
                 text(digest),
-                text(&plan.table.written),
+                text(&setup.table.written),
                 text(token),
             ];
             match made.and_then(|()| session.ask(&begin, &values)) {
@@ -254,13 +254,13 @@ impl Ledger {
 }
 
 /// What the database has of the run, and of others of the job.
-pub(super) fn inspect(plan: &Plan, attempt: &Attempt, session: &Session) -> Result<Inspection, ServiceError> {
+pub(super) fn inspect(setup: &Setup, attempt: &Attempt, session: &Session) -> Result<Inspection, ServiceError> {
     let mut found = Inspection { target: Some(target(session)?), ..Inspection::default() };
-    if let Home { found: Some(table), .. } = Home::find(plan, session)? {
-        found.run = kept(plan, &table, attempt, session)?;
-        found.others = others(plan, &table, attempt, session)?;
+    if let Home { found: Some(table), .. } = Home::find(setup, session)? {
+        found.run = kept(setup, &table, attempt, session)?;
+        found.others = others(setup, &table, attempt, session)?;
     }
-    found.others.extend(old(plan, attempt, session)?);
+    found.others.extend(old(setup, attempt, session)?);
     Ok(found)
 }
 
@@ -280,7 +280,7 @@ fn target(session: &Session) -> Result<String, ServiceError> {
 }
 
 /// What there is of this run.
-fn kept(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Result<Option<Kept>, ServiceError> {
+fn kept(setup: &Setup, table: &str, attempt: &Attempt, session: &Session) -> Result<Option<Kept>, ServiceError> {
     let Attempt { ledger, run, stage, .. } = attempt;
     let own = || [text(ledger), text(run), text(stage)];
     let sql = format!(
@@ -303,16 +303,16 @@ fn kept(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Resul
     let stored = whole.filter_map(|(key, _)| numbers.get(key.as_str()).copied()).collect();
     let lost = match rows {
         0 => None,
-        _ => lost(plan, made, session)?,
+        _ => lost(setup, made, session)?,
     };
-    let name = &plan.table.written;
+    let name = &setup.table.written;
     let lost = lost.map(|how| format!("run {run} has stored {rows} rows in table `{name}`, which {how}"));
     Ok(Some(Kept { stored, rows, lost }))
 }
 
 /// Why the rows cannot be in the table any more.
-fn lost(plan: &Plan, made: Option<i64>, session: &Session) -> Result<Option<&'static str>, ServiceError> {
-    let table = &plan.table.quoted;
+fn lost(setup: &Setup, made: Option<i64>, session: &Session) -> Result<Option<&'static str>, ServiceError> {
+    let table = &setup.table.quoted;
     let now = session.ask("select to_regclass($1)::oid::bigint", &[text(table)])?;
     let now: Option<i64> = now.first().and_then(|row| row.get(0));
     if now.is_none() || made.is_some_and(|made| now != Some(made)) {
@@ -324,7 +324,7 @@ fn lost(plan: &Plan, made: Option<i64>, session: &Session) -> Result<Option<&'st
 }
 
 /// Runs of the job other than this one.
-fn others(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Result<Vec<OtherRun>, ServiceError> {
+fn others(setup: &Setup, table: &str, attempt: &Attempt, session: &Session) -> Result<Vec<OtherRun>, ServiceError> {
     let Attempt { ledger, run, stage, job, .. } = attempt;
     let sql = format!(
         "select ledger, run, greatest(0, extract(epoch from clock_timestamp() - beat))::bigint, answers, \
@@ -333,7 +333,7 @@ fn others(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Res
          from {table} m where split = '' and job = $1 and sink = $2 and target = $3 \
                           and not (ledger = $4 and run = $5) order by ledger, run"
     );
-    let own = [text(job), text(stage), text(&plan.table.written), text(ledger), text(run)];
+    let own = [text(job), text(stage), text(&setup.table.written), text(ledger), text(run)];
     let other = |row: &tokio_postgres::Row| OtherRun {
         ledger: row.get(0),
         run: row.get(1),
@@ -345,8 +345,8 @@ fn others(plan: &Plan, table: &str, attempt: &Attempt, session: &Session) -> Res
 }
 
 /// Runs of the job that an earlier version of the program has not ended. It named jobs by the paths of their ledgers.
-fn old(plan: &Plan, attempt: &Attempt, session: &Session) -> Result<Vec<OtherRun>, ServiceError> {
-    let table = match plan.table.written.split_once('.').map(|(schema, _)| quoted(schema)) {
+fn old(setup: &Setup, attempt: &Attempt, session: &Session) -> Result<Vec<OtherRun>, ServiceError> {
+    let table = match setup.table.written.split_once('.').map(|(schema, _)| quoted(schema)) {
         Some(Ok(schema)) => format!("{schema}.{OLD_RECEIPTS}"),
         _ => OLD_RECEIPTS.to_owned(),
     };
@@ -362,10 +362,10 @@ fn old(plan: &Plan, attempt: &Attempt, session: &Session) -> Result<Vec<OtherRun
 }
 
 /// Removes the receipts of a sink of this ledger, and their table with the last of all.
-pub(super) fn clear(plan: &Plan, attempt: &Attempt, server: &Server) -> Result<(), Failure> {
+pub(super) fn clear(setup: &Setup, attempt: &Attempt, server: &Server) -> Result<(), Failure> {
     server.persist(|| {
         let session = server.try_connect()?;
-        let Home { found: Some(table), .. } = Home::find(plan, &session)? else { return Ok(()) };
+        let Home { found: Some(table), .. } = Home::find(setup, &session)? else { return Ok(()) };
         let sql = format!("delete from {table} where ledger = $1 and sink = $2");
         session.ask(&sql, &[text(&attempt.ledger), text(&attempt.stage)])?;
         // Whoever writes to it now needs it, and so does whoever has rows in it; who may not remove it leaves it.

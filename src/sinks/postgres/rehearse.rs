@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 
-use super::{super::table::Returned, encode::Encoded, refuse::sound, spec::Plan};
+use super::{super::table::Returned, encode::Encoded, refuse::sound, spec::Setup};
 use crate::{
     batch::{Batch, Rejects, SplitId},
     failure::{Exit, Failure},
@@ -15,26 +15,26 @@ use crate::{
 
 /// A worker that does all but write. In place of a generated id it gives the row's number in its split.
 pub(super) struct Rehearsal {
-    pub(super) plan: Arc<Plan>,
+    pub(super) setup: Arc<Setup>,
 }
 
 impl SinkWorker for Rehearsal {
     fn write(&mut self, batch: &Batch) -> Result<Written, Failure> {
-        let plan = &self.plan;
-        let places = plan.layout.places();
+        let setup = &self.setup;
+        let places = setup.layout.places();
         let encoded = Encoded::new(&batch.records, &places);
         let (mut rejects, mut refused) = (Rejects::default(), Vec::new());
-        let rows = sound(&plan.layout, batch, &encoded, &mut refused);
+        let rows = sound(&setup.layout, batch, &encoded, &mut refused);
         refused.into_iter().for_each(|(row, code, why)| rejects.push(batch, row as usize, code, why));
         let bytes = encoded.bytes(&rows);
         let accepted = rows.len() as u64;
         let stored = batch.pick(rows);
         let shown = stored.records.project(&places).map_err(|error| Failure::new(Exit::Bug, error.to_string()))?;
-        let line = |row| format!("insert into {} {}", plan.table.written, json::row(&shown, row));
+        let line = |row| format!("insert into {} {}", setup.table.written, json::row(&shown, row));
         let samples = (0..stored.rows().min(Written::SAMPLES)).map(line).collect();
-        let columns = plan.layout.returned.iter().zip(&plan.wires);
+        let columns = setup.layout.returned.iter().zip(&setup.wires);
         let columns = columns.map(|(returned, wire)| stand_in(returned, wire, &stored)).collect();
-        let output = Some(plan.layout.with_returned(stored, columns)?);
+        let output = Some(setup.layout.with_returned(stored, columns)?);
         Ok(Written { accepted, rejects: rejects.take(), bytes, samples, output, ..Written::default() })
     }
 

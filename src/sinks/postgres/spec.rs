@@ -95,7 +95,7 @@ fn statement_timeout() -> Duration {
 }
 
 /// A compiled sink: what all of its workers read.
-pub(super) struct Plan {
+pub(super) struct Setup {
     pub(super) url: Url,
     pub(super) table: TableName,
     pub(super) layout: Arc<Layout>,
@@ -134,9 +134,9 @@ impl Dialect for Sql {
     }
 }
 
-impl Plan {
+impl Setup {
     /// Compiles the keys; every mistake in them is recorded.
-    pub(super) fn new(spec: Spec, context: &mut Context<'_>) -> Option<Plan> {
+    pub(super) fn new(spec: Spec, context: &mut Context<'_>) -> Option<Setup> {
         let before = context.problems.iter().count();
         spec.url.check(context);
         let table = table(&spec.table, context);
@@ -156,7 +156,7 @@ impl Plan {
         };
         let wires = layout.returned.iter().filter_map(|returned| wire_type(&returned.column.column_type)).collect();
         let Spec { retry, statement_timeout, constraints, .. } = spec;
-        Some(Plan { url, table: table?, layout: Arc::new(layout), wires, copy, constraints, retry, statement_timeout })
+        Some(Setup { url, table: table?, layout: Arc::new(layout), wires, copy, constraints, retry, statement_timeout })
     }
 
     /// How many workers there are, and what rows are divided among them by.

@@ -6,7 +6,7 @@ use super::{
     super::table::{Create, Layout, WriteMode},
     encode::Encoded,
     receipts::Ledger,
-    spec::Plan,
+    spec::Setup,
 };
 use crate::{
     batch::ColumnType,
@@ -49,83 +49,83 @@ struct Existing {
 /// # Errors
 /// The table cannot be made, is not there, does not fit, or may not be written.
 pub(super) fn prepare(
-    plan: &Plan,
+    setup: &Setup,
     ledger: Option<&Ledger>,
     server: &Server,
     session: &Session,
 ) -> Result<Target, Failure> {
-    let table = &plan.table.written;
+    let table = &setup.table.written;
     let failure = |trouble: &ServiceError, what: &str| {
         // Whatever the server has against a table or a statement, here it means that there is no output.
         let missing = ServiceError { class: ErrorClass::Missing, ..trouble.clone() };
         let lasting = matches!(trouble.class, ErrorClass::Refused | ErrorClass::Permanent);
         if lasting { &missing } else { trouble }.failure(Exit::CantCreate, &format!("{server}: {what} `{table}`"))
     };
-    let first = match plan.layout.before.is_empty() {
+    let first = match setup.layout.before.is_empty() {
         true => "cannot create table",
         false => "cannot create, or run the `before` statements of, table",
     };
-    create(plan, ledger, session).map_err(|trouble| failure(&trouble, first))?;
-    let existing = existing(plan, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
+    create(setup, ledger, session).map_err(|trouble| failure(&trouble, first))?;
+    let existing = existing(setup, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
     let refuse = |why: String| Failure::new(Exit::CantCreate, format!("{server}: table `{table}` {why}"));
-    let casts = fit(plan, &existing).map_err(&refuse)?;
-    let written = |there: &Existing| plan.layout.columns.iter().any(|ours| ours.column.name == there.name);
+    let casts = fit(setup, &existing).map_err(&refuse)?;
+    let written = |there: &Existing| setup.layout.columns.iter().any(|ours| ours.column.name == there.name);
     let overriding = existing.iter().any(|there| there.always && written(there));
     let lasting = |trouble: &ServiceError| failure(trouble, "cannot look up table");
     session.begin("", "").map_err(|trouble| lasting(&trouble))?;
-    types_fit(plan, session).map_err(|trouble| lasting(&trouble))?.map_err(&refuse)?;
-    let deferred = is_deferred(plan, session).map_err(|trouble| lasting(&trouble))?;
-    let target = Target { undivided: undivided(plan, &existing), deferred, ..statements(plan, &casts, overriding) };
-    attempt(plan, &target, session).map_err(|trouble| failure(&trouble, "cannot write table"))?;
+    types_fit(setup, session).map_err(|trouble| lasting(&trouble))?.map_err(&refuse)?;
+    let deferred = is_deferred(setup, session).map_err(|trouble| lasting(&trouble))?;
+    let target = Target { undivided: undivided(setup, &existing), deferred, ..statements(setup, &casts, overriding) };
+    attempt(setup, &target, session).map_err(|trouble| failure(&trouble, "cannot write table"))?;
     session.run("rollback").map_err(|trouble| lasting(&trouble))?;
     if let Some(ledger) = ledger {
-        ledger.note_table(&plan.table.quoted, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
+        ledger.note_table(&setup.table.quoted, session).map_err(|trouble| failure(&trouble, "cannot look up table"))?;
     }
     Ok(target)
 }
 
 /// Makes the table, and runs the statements that come before the first row. What this run has made before is neither
 /// replaced nor emptied, and these statements are not run again.
-fn create(plan: &Plan, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
-    let table = &plan.table.quoted;
+fn create(setup: &Setup, ledger: Option<&Ledger>, session: &Session) -> Result<(), ServiceError> {
+    let table = &setup.table.quoted;
     let mut first = Vec::new();
-    match plan.layout.create {
+    match setup.layout.create {
         Create::Never => {}
-        Create::Replace => first.extend([format!("drop table if exists {table}"), ddl(plan)]),
+        Create::Replace => first.extend([format!("drop table if exists {table}"), ddl(setup)]),
         Create::IfMissing | Create::Truncate => {
             let found = session.ask("select to_regclass($1) is not null", &[(table, Type::TEXT)])?;
             if !found.iter().any(|row| row.get(0)) {
-                match session.run(&ddl(plan)) {
+                match session.run(&ddl(setup)) {
                     // Another run was faster.
                     Err(trouble) if trouble.is_there_already() => {}
                     made => made?,
                 }
-            } else if plan.layout.create == Create::Truncate {
+            } else if setup.layout.create == Create::Truncate {
                 first.push(format!("truncate {table}"));
             }
         }
     }
-    first.extend(plan.layout.before.iter().cloned());
-    match once(plan, ledger, session, &first) {
+    first.extend(setup.layout.before.iter().cloned());
+    match once(setup, ledger, session, &first) {
         // The server was going on with what a killed attempt had asked for: now that is done.
-        Err(trouble) if trouble.is_there_already() => once(plan, ledger, session, &first),
+        Err(trouble) if trouble.is_there_already() => once(setup, ledger, session, &first),
         made => made,
     }
 }
 
 /// Runs statements in one transaction, unless an earlier attempt at this run has done so.
-fn once(plan: &Plan, ledger: Option<&Ledger>, session: &Session, statements: &[String]) -> Result<(), ServiceError> {
+fn once(setup: &Setup, ledger: Option<&Ledger>, session: &Session, statements: &[String]) -> Result<(), ServiceError> {
     if statements.is_empty() || ledger.map(|ledger| ledger.table_made(session)).transpose()? == Some(true) {
         return Ok(());
     }
     // Sent together, they are one transaction. The last line of one may be a comment.
-    let note = ledger.map(|ledger| ledger.noting(&plan.table.quoted)).unwrap_or_default();
+    let note = ledger.map(|ledger| ledger.noting(&setup.table.quoted)).unwrap_or_default();
     session.run(&format!("{}\n; {note}", statements.join("\n; ")))
 }
 
 /// The statement that makes the table.
-pub(super) fn ddl(plan: &Plan) -> String {
-    let layout = &plan.layout;
+pub(super) fn ddl(setup: &Setup) -> String {
+    let layout = &setup.layout;
     let made = layout.returned.iter().filter(|returned| returned.made);
     let key = made.map(|returned| format!("{} bigint generated always as identity primary key", returned.quoted));
     let columns = layout.columns.iter().map(|written| {
@@ -135,17 +135,17 @@ pub(super) fn ddl(plan: &Plan) -> String {
     let unique =
         (!layout.conflict.is_empty()).then(|| format!("unique ({})", names(layout, |at| layout.is_conflict(at))));
     let parts: Vec<String> = key.chain(columns).chain(unique).collect();
-    format!("create table {} ({})", plan.table.quoted, parts.join(", "))
+    format!("create table {} ({})", setup.table.quoted, parts.join(", "))
 }
 
-fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, ServiceError> {
+fn existing(setup: &Setup, session: &Session) -> Result<Vec<Existing>, ServiceError> {
     // Without its modifier a cast never cuts a value short: that is left to the assignment, which refuses it.
     let sql = "select attname::text, format_type(atttypid, -1), \
                       atttypid in ('text'::regtype, 'varchar'::regtype) and coalesce(collisdeterministic, true), \
                       attidentity = 'a' \
                from pg_attribute left join pg_collation c on c.oid = attcollation \
                where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum";
-    let rows = session.ask(sql, &[(&plan.table.quoted, Type::TEXT)])?;
+    let rows = session.ask(sql, &[(&setup.table.quoted, Type::TEXT)])?;
     let existing = |row: &tokio_postgres::Row| Existing {
         name: row.get(0),
         cast: row.get(1),
@@ -156,7 +156,7 @@ fn existing(plan: &Plan, session: &Session) -> Result<Vec<Existing>, ServiceErro
 }
 
 /// The casts of the written columns, where the table has all that is needed.
-fn fit(plan: &Plan, existing: &[Existing]) -> Result<Vec<String>, String> {
+fn fit(setup: &Setup, existing: &[Existing]) -> Result<Vec<String>, String> {
     if existing.is_empty() {
         return Err("does not exist".to_owned());
     }
@@ -167,13 +167,13 @@ fn fit(plan: &Plan, existing: &[Existing]) -> Result<Vec<String>, String> {
             format!("has no column `{name}`; {}", help.unwrap_or_default())
         })
     };
-    plan.layout.returned.iter().try_for_each(|returned| find(&returned.column.name).map(drop))?;
-    plan.layout.columns.iter().map(|written| find(&written.column.name)).collect()
+    setup.layout.returned.iter().try_for_each(|returned| find(&returned.column.name).map(drop))?;
+    setup.layout.columns.iter().map(|written| find(&written.column.name)).collect()
 }
 
 /// Why rows with equal keys might go to different workers.
-fn undivided(plan: &Plan, existing: &[Existing]) -> Option<String> {
-    let (column, _) = plan.divided_by().filter(|_| plan.layout.ordered)?;
+fn undivided(setup: &Setup, existing: &[Existing]) -> Option<String> {
+    let (column, _) = setup.divided_by().filter(|_| setup.layout.ordered)?;
     let there = existing.iter().find(|there| there.name == column.name)?;
     (column.column_type == ColumnType::String && !there.exact).then(|| {
         let (name, cast) = (&column.name, &there.cast);
@@ -182,12 +182,12 @@ fn undivided(plan: &Plan, existing: &[Existing]) -> Option<String> {
 }
 
 /// Do the types of the table's columns go with those of the sink's? Answers with the first that does not.
-fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, ServiceError> {
-    let written = plan.layout.columns.iter().map(|written| (&written.column, &written.quoted, false));
-    let returned = plan.layout.returned.iter().map(|returned| (&returned.column, &returned.quoted, true));
+fn types_fit(setup: &Setup, session: &Session) -> Result<Result<(), String>, ServiceError> {
+    let written = setup.layout.columns.iter().map(|written| (&written.column, &written.quoted, false));
+    let returned = setup.layout.returned.iter().map(|returned| (&returned.column, &returned.quoted, true));
     let columns: Vec<_> = written.chain(returned).collect();
     let names: Vec<&str> = columns.iter().map(|(_, quoted, _)| quoted.as_str()).collect();
-    let sql = format!("select {} from {} limit 0", names.join(", "), plan.table.quoted);
+    let sql = format!("select {} from {} limit 0", names.join(", "), setup.table.quoted);
     let statement = session.prepare(&sql)?;
     for ((column, _, back), described) in columns.iter().zip(statement.columns()) {
         let (name, ours, theirs) = (&column.name, &column.column_type, described.type_());
@@ -202,23 +202,23 @@ fn types_fit(plan: &Plan, session: &Session) -> Result<Result<(), String>, Servi
 }
 
 /// Is something of the table checked only at a commit? Constraints that can wait have triggers.
-fn is_deferred(plan: &Plan, session: &Session) -> Result<bool, ServiceError> {
+fn is_deferred(setup: &Setup, session: &Session) -> Result<bool, ServiceError> {
     let sql = "select exists (select from pg_trigger where tgrelid = to_regclass($1) and tginitdeferred)";
-    let found = session.ask(sql, &[(&plan.table.quoted, Type::TEXT)])?;
+    let found = session.ask(sql, &[(&setup.table.quoted, Type::TEXT)])?;
     Ok(found.iter().any(|row| row.get(0)))
 }
 
 /// The statements for columns of these types.
-fn statements(plan: &Plan, casts: &[String], overriding: bool) -> Target {
-    let layout = &plan.layout;
-    let copy = plan.copy.then(|| format!("copy {} ({}) from stdin", plan.table.quoted, names(layout, |_| true)));
+fn statements(setup: &Setup, casts: &[String], overriding: bool) -> Target {
+    let layout = &setup.layout;
+    let copy = setup.copy.then(|| format!("copy {} ({}) from stdin", setup.table.quoted, names(layout, |_| true)));
     let conflict = !layout.conflict.is_empty() && layout.mode != WriteMode::Insert;
     // A row that stayed is not among those that an insert returns; and of rows with one key only the last is
     // inserted. So they are looked up by key.
-    let find = (conflict && !layout.returned.is_empty()).then(|| find(plan, casts));
-    let keys = (layout.mode == WriteMode::Upsert).then(|| keys(plan, casts));
+    let find = (conflict && !layout.returned.is_empty()).then(|| find(setup, casts));
+    let keys = (layout.mode == WriteMode::Upsert).then(|| keys(setup, casts));
     Target {
-        insert: insert(plan, casts, overriding, find.is_none()),
+        insert: insert(setup, casts, overriding, find.is_none()),
         copy,
         find,
         keys,
@@ -233,15 +233,15 @@ fn names(layout: &Layout, which: impl Fn(usize) -> bool) -> String {
 }
 
 /// The columns that come back, in the types that are expected here; `of` is what stands before their names.
-fn returned(plan: &Plan, of: &str) -> String {
-    let columns = plan.layout.returned.iter().zip(&plan.wires);
+fn returned(setup: &Setup, of: &str) -> String {
+    let columns = setup.layout.returned.iter().zip(&setup.wires);
     columns.map(|(returned, wire)| format!("{of}{}::{wire}", returned.quoted)).collect::<Vec<_>>().join(", ")
 }
 
 /// Each column is an array; the server puts rows together and keeps their order, so that ids ascend with it
 /// and come back in it.
-fn insert(plan: &Plan, casts: &[String], overriding: bool, back: bool) -> String {
-    let layout = &plan.layout;
+fn insert(setup: &Setup, casts: &[String], overriding: bool, back: bool) -> String {
+    let layout = &setup.layout;
     let list = |item: &dyn Fn(usize) -> String| (0..casts.len()).map(item).collect::<Vec<_>>().join(", ");
     let arrays = list(&|i| format!("${}::text[]", i + 1));
     let given = list(&|i| format!("c{i}"));
@@ -257,7 +257,7 @@ fn insert(plan: &Plan, casts: &[String], overriding: bool, back: bool) -> String
     let (columns, picked) = (names(layout, |_| true), list(&|i| format!("r.c{i}")));
     // COPY takes given values for identities that are generated always, without a word.
     let overriding = if overriding { " overriding system value" } else { "" };
-    let table = &plan.table.quoted;
+    let table = &setup.table.quoted;
     let mut sql = format!("insert into {table} ({columns}){overriding} select {picked} from ({rows}) r order by r.o");
     let key = names(layout, |at| layout.is_conflict(at));
     match layout.mode {
@@ -274,14 +274,14 @@ fn insert(plan: &Plan, casts: &[String], overriding: bool, back: bool) -> String
         }
     }
     if back && !layout.returned.is_empty() {
-        sql.push_str(&format!(" returning {}", returned(plan, "")));
+        sql.push_str(&format!(" returning {}", returned(setup, "")));
     }
     sql
 }
 
 /// Looks rows up by their conflict columns, in the order of the arrays.
-fn find(plan: &Plan, casts: &[String]) -> String {
-    let layout = &plan.layout;
+fn find(setup: &Setup, casts: &[String]) -> String {
+    let layout = &setup.layout;
     let each = |item: &dyn Fn(usize, usize) -> String, by: &str| {
         layout.conflict.iter().enumerate().map(|(i, &at)| item(i, at)).collect::<Vec<_>>().join(by)
     };
@@ -291,15 +291,15 @@ fn find(plan: &Plan, casts: &[String]) -> String {
     format!(
         "select {}, t.tableoid is not null from unnest({arrays}) with ordinality as u({given}, o) \
          left join {} t on {same} order by u.o",
-        returned(plan, "t."),
-        plan.table.quoted,
+        returned(setup, "t."),
+        setup.table.quoted,
     )
 }
 
 /// Counts the different keys among rows, by their conflict columns.
-fn keys(plan: &Plan, casts: &[String]) -> String {
+fn keys(setup: &Setup, casts: &[String]) -> String {
     let each = |item: &dyn Fn(usize, usize) -> String| {
-        plan.layout.conflict.iter().enumerate().map(|(i, &at)| item(i, at)).collect::<Vec<_>>().join(", ")
+        setup.layout.conflict.iter().enumerate().map(|(i, &at)| item(i, at)).collect::<Vec<_>>().join(", ")
     };
     let arrays = each(&|i, _| format!("${}::text[]", i + 1));
     let (given, cast) = (each(&|i, _| format!("c{i}")), each(&|i, at| format!("u.c{i}::{}", casts[at])));
@@ -307,9 +307,10 @@ fn keys(plan: &Plan, casts: &[String]) -> String {
 }
 
 /// Runs the statements on no rows, in the open transaction: what the server has against them shows before the first row comes.
-fn attempt(plan: &Plan, target: &Target, session: &Session) -> Result<(), ServiceError> {
-    let nothing = Encoded::new(&arrow_array::RecordBatch::new_empty(plan.layout.input.arrow()), &plan.layout.places());
-    let arrays: Vec<_> = (0..plan.layout.columns.len()).map(|at| nothing.array(at, &[])).collect();
+fn attempt(setup: &Setup, target: &Target, session: &Session) -> Result<(), ServiceError> {
+    let nothing =
+        Encoded::new(&arrow_array::RecordBatch::new_empty(setup.layout.input.arrow()), &setup.layout.places());
+    let arrays: Vec<_> = (0..setup.layout.columns.len()).map(|at| nothing.array(at, &[])).collect();
     let values: Vec<Param<'_>> = arrays.iter().map(|array| (array as _, Type::TEXT_ARRAY)).collect();
     session.ask(&target.insert, &values)?;
     if let Some(copy) = &target.copy {

@@ -41,10 +41,10 @@ fn compiled(keys: &str) -> Result<Compiled<dyn Sink>, Vec<String>> {
     with(keys, KIND.compile)
 }
 
-fn plan(keys: &str) -> Plan {
+fn plan(keys: &str) -> Setup {
     with(keys, |context| {
         let spec = context.decode()?;
-        Plan::new(spec, context)
+        Setup::new(spec, context)
     })
     .unwrap()
 }

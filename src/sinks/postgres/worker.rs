@@ -11,7 +11,7 @@ use super::{
     encode::Encoded,
     receipts::{Ledger, Noted},
     refuse::{code, sound},
-    spec::{Constraints, Plan},
+    spec::{Constraints, Setup},
     table::Target,
 };
 use crate::{
@@ -27,7 +27,7 @@ const REPLAY_BYTES: usize = 64 << 20;
 
 /// One thread's connection and transaction.
 pub(super) struct Worker {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     server: Arc<Server>,
     target: Arc<Target>,
     places: Vec<usize>,
@@ -86,15 +86,15 @@ enum Unfinished {
 
 impl Worker {
     pub(super) fn new(
-        plan: Arc<Plan>,
+        setup: Arc<Setup>,
         server: Arc<Server>,
         target: Arc<Target>,
         ledger: Option<Arc<Ledger>>,
         session: Session,
     ) -> Worker {
-        let (places, split) = (plan.layout.places(), Split::default());
+        let (places, split) = (setup.layout.places(), Split::default());
         let session = Some(session);
-        Worker { plan, server, target, places, session, copy: None, open: false, split, every_row: false, ledger }
+        Worker { setup, server, target, places, session, copy: None, open: false, split, every_row: false, ledger }
     }
 
     fn connect(&mut self) -> Result<(), ServiceError> {
@@ -110,7 +110,7 @@ impl Worker {
         if self.open {
             return Ok(());
         }
-        let at_once = self.every_row || self.plan.constraints == Constraints::Immediate;
+        let at_once = self.every_row || self.setup.constraints == Constraints::Immediate;
         let also = if at_once { "; set constraints all immediate" } else { "" };
         self.session()?.begin("", also)?;
         self.open = true;
@@ -148,7 +148,7 @@ impl Worker {
         if self.split.partly && trouble.is_transient() {
             let Split { rows, .. } = self.split;
             let why =
-                if self.plan.layout.returned.is_empty() { "it is too large" } else { "its ids are known to others" };
+                if self.setup.layout.returned.is_empty() { "it is too large" } else { "its ids are known to others" };
             let split = self.split.name();
             let message = format!(
                 "the transaction was lost and cannot be done again, {why}; {rows} rows of {split} are not stored"
@@ -203,15 +203,15 @@ impl Worker {
         let Target { insert, find, .. } = &*self.target;
         let arrays: Vec<_> = (0..self.places.len()).map(|at| encoded.array(at, rows)).collect();
         let values: Vec<Param<'_>> = arrays.iter().map(|array| (array as _, Type::TEXT_ARRAY)).collect();
-        let keys = || -> Vec<Param<'_>> { self.plan.layout.conflict.iter().map(|&at| values[at].clone()).collect() };
-        if self.plan.layout.returned.is_empty() {
+        let keys = || -> Vec<Param<'_>> { self.setup.layout.conflict.iter().map(|&at| values[at].clone()).collect() };
+        if self.setup.layout.returned.is_empty() {
             let written = session.count(insert, &values)?;
             return self.confirmed(rows.len() as u64, written, keys).map(|confirmed| (Vec::new(), confirmed));
         }
         let mut returned = session.ask(insert, &values)?;
         if let Some(find) = find {
             returned = session.ask(find, &keys())?;
-            let there = self.plan.layout.returned.len();
+            let there = self.setup.layout.returned.len();
             returned.retain(|row| row.get::<_, bool>(there));
         }
         if returned.len() != rows.len() {
@@ -224,7 +224,7 @@ impl Worker {
     /// How many of so many rows are stored, where the server counts `written`: an upsert writes the last row of each key,
     /// and a row that is there already may stay.
     fn confirmed<'a>(&self, rows: u64, written: u64, keys: impl Fn() -> Vec<Param<'a>>) -> Result<u64, ServiceError> {
-        match (self.plan.layout.mode, &self.target.keys) {
+        match (self.setup.layout.mode, &self.target.keys) {
             (WriteMode::Ignore, _) => Ok(rows),
             (WriteMode::Upsert, Some(count)) if written < rows => {
                 let counted = self.session()?.ask(count, &keys())?;
@@ -240,7 +240,7 @@ impl Worker {
         let split = &mut self.split;
         split.rows += accepted.len() as u64;
         split.bytes += batch.bytes();
-        split.partly |= !self.plan.layout.returned.is_empty() || split.bytes > REPLAY_BYTES;
+        split.partly |= !self.setup.layout.returned.is_empty() || split.bytes > REPLAY_BYTES;
         match split.partly {
             true => split.kept.clear(),
             false if accepted.len() == batch.rows() => split.kept.push(batch.records.clone()),
@@ -268,7 +268,7 @@ impl Worker {
                 }
                 Err(Unfinished::Twice) => {
                     self.undo_transaction();
-                    if self.plan.layout.returned.is_empty() {
+                    if self.setup.layout.returned.is_empty() {
                         break;
                     }
                     let split = self.split.name();
@@ -347,7 +347,7 @@ impl Worker {
     /// What came back, by column.
     fn returned(&self, rows: &[Row]) -> Result<Vec<ArrayRef>, Failure> {
         let mut columns = Vec::new();
-        for (at, Returned { column, .. }) in self.plan.layout.returned.iter().enumerate() {
+        for (at, Returned { column, .. }) in self.setup.layout.returned.iter().enumerate() {
             let mut values = Values::new(&column.column_type, column.nullable, false);
             for row in rows {
                 let raw: Option<Raw<'_>> = row.try_get(at).map_err(|error| self.server.failure(&error.into()))?;
@@ -401,7 +401,7 @@ impl table::Connection for Worker {
         self.split.id.get_or_insert(batch.origin.split);
         let encoded = Encoded::new(&batch.records, &self.places);
         let mut unfit = Vec::new();
-        let rows = sound(&self.plan.layout, batch, &encoded, &mut unfit);
+        let rows = sound(&self.setup.layout, batch, &encoded, &mut unfit);
         let Stored { accepted, refused, returned, not_confirmed } = self.store(&encoded, &rows)?;
         let mut refused: Vec<Refused> =
             refused.into_iter().map(|(row, trouble)| (row, code(&trouble), trouble.message)).collect();
@@ -450,7 +450,7 @@ impl table::Connection for Worker {
     }
 
     fn checks_at_commit(&self) -> bool {
-        self.target.deferred && self.plan.constraints == Constraints::Declared && self.plan.layout.returned.is_empty()
+        self.target.deferred && self.setup.constraints == Constraints::Declared && self.setup.layout.returned.is_empty()
     }
 
     fn check_at_once(&mut self, every_row: bool) {

@@ -138,9 +138,9 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Sink>> {
     }
     let (output, notes) = (Some(layout.output.clone()), notes(&database, busy_timeout, &layout));
     let (database, layout) = (PathBuf::from(database), Arc::new(layout));
-    let plan = Plan { database, journal, busy: busy_timeout.0, timestamps, layout };
+    let setup = Setup { database, journal, busy: busy_timeout.0, timestamps, layout };
     let workers = Workers::One("a database file has one writer");
-    let stage = Box::new(Sqlite { plan: Arc::new(plan), attempt: Mutex::new(None) });
+    let stage = Box::new(Sqlite { setup: Arc::new(setup), attempt: Mutex::new(None) });
     Some(Compiled { stage, output, workers, notes })
 }
 
@@ -177,7 +177,7 @@ fn notes(database: &str, busy: Duration, layout: &Layout) -> Vec<String> {
 
 /// What the sink's parts share.
 #[derive(Debug)]
-struct Plan {
+struct Setup {
     database: PathBuf,
     journal: Journal,
     busy: time::Duration,
@@ -186,21 +186,21 @@ struct Plan {
 }
 
 struct Sqlite {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     /// Where the run can be resumed.
     attempt: Mutex<Option<Attempt>>,
 }
 
 impl Sink for Sqlite {
     fn properties(&self) -> SinkProperties {
-        let Plan { database, layout, .. } = &*self.plan;
+        let Setup { database, layout, .. } = &*self.setup;
         let mut table = database.clone().into_os_string();
         table.push(format!(".{}", layout.table));
         SinkProperties { targets: vec![table.into()], ..layout.guarantee().into() }
     }
 
     fn inspect(&self, attempt: &Attempt) -> Result<Inspection, Failure> {
-        let Plan { database, busy, layout, .. } = &*self.plan;
+        let Setup { database, busy, layout, .. } = &*self.setup;
         let Some((_, table)) = &layout.receipts else { return Ok(Inspection::default()) };
         let target = Some(format!("`{}`", database::real(database).display()));
         if !database.exists() {
@@ -212,14 +212,14 @@ impl Sink for Sqlite {
     }
 
     fn begin(&self, attempt: &Attempt) -> Result<(), Failure> {
-        if self.plan.layout.receipts.is_some() {
+        if self.setup.layout.receipts.is_some() {
             *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt.clone());
         }
         Ok(())
     }
 
     fn end(&self, attempt: &Attempt) -> Result<(), Failure> {
-        let Plan { database, busy, layout, .. } = &*self.plan;
+        let Setup { database, busy, layout, .. } = &*self.setup;
         let Some((_, table)) = layout.receipts.as_ref().filter(|_| database.exists()) else { return Ok(()) };
         let mut member = Member::open(database, *busy, false, Journal::Keep)?;
         member.within(|connection, path| receipts::clear(connection, path, table, attempt))?;
@@ -227,7 +227,7 @@ impl Sink for Sqlite {
     }
 
     fn after(&self) -> Result<(), Failure> {
-        let Plan { database, busy, layout, .. } = &*self.plan;
+        let Setup { database, busy, layout, .. } = &*self.setup;
         if layout.after.is_empty() {
             return Ok(());
         }
@@ -241,27 +241,27 @@ impl Sink for Sqlite {
     }
 
     fn worker(&self, mode: Mode) -> Result<Box<dyn SinkWorker>, Failure> {
-        let plan = Arc::clone(&self.plan);
+        let setup = Arc::clone(&self.setup);
         if mode == Mode::Rehearse {
-            return Ok(Box::new(Rehearsal::new(plan)));
+            return Ok(Box::new(Rehearsal::new(setup)));
         }
         let attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let create = plan.layout.create != Create::Never;
-        let mut member = Member::open(&plan.database, plan.busy, create, plan.journal)?;
+        let create = setup.layout.create != Create::Never;
+        let mut member = Member::open(&setup.database, setup.busy, create, setup.journal)?;
         // The table is made, or not, as a whole.
         let (ways, ledger) = member.within(|connection, path| {
-            let found = attempt.map(|attempt| Ledger::open(connection, path, attempt, &plan.layout)).transpose()?;
+            let found = attempt.map(|attempt| Ledger::open(connection, path, attempt, &setup.layout)).transpose()?;
             // What an earlier attempt has written stays.
             let made = found.as_ref().is_some_and(|(_, made)| *made);
-            let ways = table::prepare(connection, path, &plan.layout, made)?;
+            let ways = table::prepare(connection, path, &setup.layout, made)?;
             let ledger = found.map(|(ledger, _)| ledger);
             ledger.as_ref().map_or(Ok(()), |ledger| ledger.note_table(connection, path))?;
             Ok((ways, ledger))
         })?;
         member.finish()?;
-        let layout = Arc::clone(&plan.layout);
+        let layout = Arc::clone(&setup.layout);
         let receipts = ledger.as_ref().map(|ledger| (Arc::clone(&ledger.receipts), 0));
-        let writer = Writer { plan, member: Some(member), ways, ledger, text: Vec::new() };
+        let writer = Writer { setup, member: Some(member), ways, ledger, text: Vec::new() };
         Ok(Box::new(TableWorker::new(layout, writer, receipts)))
     }
 }

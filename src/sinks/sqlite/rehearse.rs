@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, new_null_array};
 
-use super::{Plan, statement};
+use super::{Setup, statement};
 use crate::{
     batch::Batch,
     failure::{Exit, Failure},
@@ -14,21 +14,21 @@ use crate::{
 
 /// A worker that writes nothing.
 pub(super) struct Rehearsal {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     shown: bool,
     /// Stands for the next key that the database would make.
     key: i64,
 }
 
 impl Rehearsal {
-    pub(super) fn new(plan: Arc<Plan>) -> Self {
-        Rehearsal { plan, shown: false, key: 1 }
+    pub(super) fn new(setup: Arc<Setup>) -> Self {
+        Rehearsal { setup, shown: false, key: 1 }
     }
 
     /// The statement and the values of the first rows.
     fn samples(&self, batch: &Batch) -> Result<Vec<String>, Failure> {
         const ROWS: usize = 3;
-        let layout = &self.plan.layout;
+        let layout = &self.setup.layout;
         let values = batch.records.project(&layout.places()).map_err(|error| self.bug(&error.to_string()))?;
         let mut samples = vec![statement::insert(layout, 1, !layout.returned.is_empty())];
         samples.extend((0..batch.rows().min(ROWS)).map(|row| json::row(&values, row)));
@@ -38,7 +38,7 @@ impl Rehearsal {
     /// The rows as they might come back: keys counted from 1, as a new table makes them; nulls where the
     /// database decides; else as they were written.
     fn output(&mut self, batch: &Batch) -> Result<Batch, Failure> {
-        let layout = &self.plan.layout;
+        let layout = &self.setup.layout;
         let mut columns: Vec<ArrayRef> = Vec::new();
         for returned in &layout.returned {
             let column = &returned.column;
@@ -53,7 +53,7 @@ impl Rehearsal {
     }
 
     fn bug(&self, message: &str) -> Failure {
-        Failure::new(Exit::Bug, format!("table `{}`: {message}", self.plan.layout.table))
+        Failure::new(Exit::Bug, format!("table `{}`: {message}", self.setup.layout.table))
     }
 }
 

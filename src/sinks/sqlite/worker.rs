@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode, Statement};
 
 use super::{
     super::table::{Commit, Layout, PartPlace, Returned, WriteMode},
-    Plan,
+    Setup,
     bind::{Bound, Unbound},
     database::Member,
     receipts::{CONSTRAINT, Ledger, UNFIT},
@@ -29,7 +29,7 @@ const PARAMETERS: usize = 2048;
 
 /// The connection of the sink's one worker.
 pub(super) struct Writer {
-    pub(super) plan: Arc<Plan>,
+    pub(super) setup: Arc<Setup>,
     /// `None` once the last commit is done: the file is closed then, not some time later.
     pub(super) member: Option<Member>,
     pub(super) ways: Ways,
@@ -41,43 +41,43 @@ pub(super) struct Writer {
 
 impl super::super::table::Connection for Writer {
     fn write(&mut self, batch: &Batch) -> Result<(Answers, u64), Failure> {
-        let Writer { plan, member, ways, text, .. } = self;
-        let member = member.as_mut().ok_or_else(|| over(plan))?;
-        member.within(|connection, path| Insert::new(plan, ways, (connection, path), batch, text).run())
+        let Writer { setup, member, ways, text, .. } = self;
+        let member = member.as_mut().ok_or_else(|| over(setup))?;
+        member.within(|connection, path| Insert::new(setup, ways, (connection, path), batch, text).run())
     }
 
     fn note(&mut self, place: PartPlace, part: Part) -> Result<(), Failure> {
-        let Writer { plan, member, ledger, .. } = self;
+        let Writer { setup, member, ledger, .. } = self;
         let Some(ledger) = ledger else { return Ok(()) };
-        let member = member.as_mut().ok_or_else(|| over(plan))?;
+        let member = member.as_mut().ok_or_else(|| over(setup))?;
         member.within(|connection, path| ledger.note(&place, &part, connection, path))
     }
 
     fn load(&mut self, place: PartPlace) -> Result<Option<Vec<u8>>, Failure> {
-        let Writer { plan, member, ledger, .. } = self;
+        let Writer { setup, member, ledger, .. } = self;
         let Some(ledger) = ledger else { return Ok(None) };
-        let member = member.as_ref().ok_or_else(|| over(plan))?;
+        let member = member.as_ref().ok_or_else(|| over(setup))?;
         member.look(|connection, path| ledger.load(&place, connection, path))
     }
 
     fn commit(&mut self, _split: SplitId) -> Result<Commit, Failure> {
-        let durable = self.member.as_mut().ok_or_else(|| over(&self.plan))?.end()?;
+        let durable = self.member.as_mut().ok_or_else(|| over(&self.setup))?.end()?;
         Ok(if durable { Commit::Durable } else { Commit::Later })
     }
 
     fn discard(&mut self) -> Result<(), Failure> {
-        self.member.as_mut().ok_or_else(|| over(&self.plan))?.undo();
+        self.member.as_mut().ok_or_else(|| over(&self.setup))?.undo();
         Ok(())
     }
 
     /// What waits for another sink of the same file is waited for.
     fn close(&mut self) -> Result<(), Failure> {
-        self.member.take().ok_or_else(|| over(&self.plan))?.finish()
+        self.member.take().ok_or_else(|| over(&self.setup))?.finish()
     }
 }
 
-fn over(plan: &Plan) -> Failure {
-    Failure::new(Exit::Bug, format!("database `{}` was closed already", plan.database.display()))
+fn over(setup: &Setup) -> Failure {
+    Failure::new(Exit::Bug, format!("database `{}` was closed already", setup.database.display()))
 }
 
 /// The statements of a batch.
@@ -121,15 +121,15 @@ struct Insert<'a> {
 
 impl<'a> Insert<'a> {
     fn new(
-        plan: &'a Plan,
+        setup: &'a Setup,
         ways: &'a Ways,
         at: (&'a Connection, &'a Path),
         batch: &'a Batch,
         text: &'a mut Vec<u8>,
     ) -> Self {
-        let layout = &*plan.layout;
+        let layout = &*setup.layout;
         let fields = batch.records.schema_ref();
-        let bound = |place: usize| Bound::new(fields.field(place), batch.records.column(place), plan.timestamps);
+        let bound = |place: usize| Bound::new(fields.field(place), batch.records.column(place), setup.timestamps);
         let given = |Returned { column, .. }: &Returned| {
             ValueColumn::new(&column.name, &column.column_type, column.nullable, Invalid::Reject)
         };

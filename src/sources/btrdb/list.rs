@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Link, Mode, Plan, Title,
+    Link, Mode, Setup, Title,
     session::{Server, Session},
     span::{Span, hyphenated, time},
     wire::{
@@ -42,19 +42,19 @@ struct Extent {
 ///
 /// # Errors
 /// There is no such stream, the server is not to be had, or there would be too many splits.
-pub(super) fn splits(plan: &Plan, server: Arc<Server>) -> Result<Vec<Split>, Failure> {
+pub(super) fn splits(setup: &Setup, server: Arc<Server>) -> Result<Vec<Split>, Failure> {
     let mut link = Link { server, session: None };
-    let mut streams = link.persist(|session| lookup(plan, session))?;
+    let mut streams = link.persist(|session| lookup(setup, session))?;
     if streams.is_empty() {
-        return Err(Failure::new(Exit::InputMissing, format!("{}: {}", link.server, plan.nothing())));
+        return Err(Failure::new(Exit::InputMissing, format!("{}: {}", link.server, setup.nothing())));
     }
     streams.sort_by(|a, b| a.key().cmp(&b.key()));
     streams.dedup();
     let mut splits = Vec::new();
     for stream in &streams {
-        match link.persist(|session| extent(plan, session, stream))? {
+        match link.persist(|session| extent(setup, session, stream))? {
             None => tracing::warn!("{}: stream {} has no points to read", link.server, stream.name()),
-            Some(extent) => plan.cut(stream, extent, &mut splits)?,
+            Some(extent) => setup.cut(stream, extent, &mut splits)?,
         }
     }
     Ok(splits)
@@ -66,12 +66,12 @@ pub(super) fn title(stream: &StreamDescriptor) -> Title {
     Title { collection: stream.collection.clone(), name: name.map(|name| name.value) }
 }
 
-fn lookup(plan: &Plan, session: &mut Session) -> Result<Vec<Stream>, ServiceError> {
+fn lookup(setup: &Setup, session: &mut Session) -> Result<Vec<Stream>, ServiceError> {
     let question = LookupStreamsParams {
-        collection: plan.collection.clone(),
-        is_collection_prefix: plan.prefix,
-        tags: pairs(&plan.tags),
-        annotations: pairs(&plan.annotations),
+        collection: setup.collection.clone(),
+        is_collection_prefix: setup.prefix,
+        tags: pairs(&setup.tags),
+        annotations: pairs(&setup.annotations),
     };
     let mut pieces = session.begin::<LookupStreams>(question)?;
     let mut streams = Vec::new();
@@ -94,7 +94,7 @@ fn pairs(wanted: &BTreeMap<String, String>) -> Vec<KeyOptValue> {
 }
 
 /// Version and bounds of a stream, or `None` where there is no point in the range, or no stream any more.
-fn extent(plan: &Plan, session: &mut Session, stream: &Stream) -> Result<Option<Extent>, ServiceError> {
+fn extent(setup: &Setup, session: &mut Session, stream: &Stream) -> Result<Option<Extent>, ServiceError> {
     let uuid = stream.uuid.to_vec();
     let question = StreamInfoParams { uuid: uuid.clone(), omit_version: false, omit_descriptor: true };
     let version = match session.ask::<StreamInfo>(question) {
@@ -110,12 +110,12 @@ fn extent(plan: &Plan, session: &mut Session, stream: &Stream) -> Result<Option<
             Err(trouble) => Err(trouble),
         }
     };
-    let (Some(first), Some(last)) = (nearest(plan.from, false)?, nearest(plan.to, true)?) else { return Ok(None) };
+    let (Some(first), Some(last)) = (nearest(setup.from, false)?, nearest(setup.to, true)?) else { return Ok(None) };
     // Where nothing lies between them, the nearest points lie outside.
-    if first >= plan.to || last < plan.from {
+    if first >= setup.to || last < setup.from {
         return Ok(None);
     }
-    if version == 0 || first < plan.from || last >= plan.to || first > last {
+    if version == 0 || first < setup.from || last >= setup.to || first > last {
         let message = format!(
             "stream {}: the answers contradict each other: version {version}, points from {} to {}",
             stream.name(),
@@ -143,7 +143,7 @@ impl Stream {
     }
 }
 
-impl Plan {
+impl Setup {
     /// Adds the splits of a stream.
     fn cut(&self, stream: &Stream, extent: Extent, splits: &mut Vec<Split>) -> Result<(), Failure> {
         let Extent { version, first, last } = extent;
@@ -169,7 +169,7 @@ impl Plan {
 
     /// What was looked for and is not there.
     fn nothing(&self) -> String {
-        let Plan { collection, tags, annotations, .. } = self;
+        let Setup { collection, tags, annotations, .. } = self;
         let place = match self.prefix {
             true => format!("a collection whose name begins with `{collection}`"),
             false => format!("the collection `{collection}`"),

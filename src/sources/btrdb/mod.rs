@@ -131,7 +131,7 @@ fn default_timeout() -> Duration {
 }
 
 /// What all workers share.
-struct Plan {
+struct Setup {
     address: Address,
     collection: String,
     prefix: bool,
@@ -174,7 +174,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let rows = context.batch.rows.min(context.batch.bytes / columns.row_bytes()).max(1);
     let Spec { collection, prefix, tags, annotations, mode, retry, timeout, gone, .. } = spec;
     let server = Mutex::new(None);
-    let plan = Plan {
+    let setup = Setup {
         address,
         collection,
         prefix,
@@ -191,7 +191,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
         gone,
         server,
     };
-    let stage = Box::new(Btrdb { plan: Arc::new(plan) });
+    let stage = Box::new(Btrdb { setup: Arc::new(setup) });
     Some(Compiled { stage, output: Some(schema), workers: Workers::Default(WORKERS), notes })
 }
 
@@ -302,7 +302,7 @@ fn is_known(context: &Context<'_>, key: &str) -> bool {
     }
 }
 
-impl Plan {
+impl Setup {
     fn server(&self) -> Result<Arc<Server>, Failure> {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = &*server {
@@ -314,17 +314,17 @@ impl Plan {
 }
 
 struct Btrdb {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
 }
 
 impl Source for Btrdb {
     fn splits(&self) -> Result<Vec<Split>, Failure> {
-        list::splits(&self.plan, self.plan.server()?)
+        list::splits(&self.setup, self.setup.server()?)
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
-        let (plan, server) = (Arc::clone(&self.plan), self.plan.server()?);
-        Ok(Box::new(Worker { plan, link: Link { server, session: None }, stream: None }))
+        let (setup, server) = (Arc::clone(&self.setup), self.setup.server()?);
+        Ok(Box::new(Worker { setup, link: Link { server, session: None }, stream: None }))
     }
 }
 
@@ -365,7 +365,7 @@ struct Title {
 
 /// One thread's half: a connection, made for the first split.
 struct Worker {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     link: Link,
     /// The stream that was read last; the next split is likely one of its too.
     stream: Option<(Vec<u8>, Title)>,
@@ -374,7 +374,7 @@ struct Worker {
 impl Worker {
     /// What the stream of a split is called, where a column shows it.
     fn title(&mut self, span: &Span) -> Result<Option<Title>, Failure> {
-        if !self.plan.columns.need_title() {
+        if !self.setup.columns.need_title() {
             return Ok(None);
         }
         let uuid = span.uuid.as_slice();
@@ -390,11 +390,11 @@ impl Worker {
 impl Worker {
     fn reader<'a>(&'a mut self, id: SplitId, span: Span) -> Result<Box<dyn SplitReader + 'a>, Failure> {
         let title = self.title(&span)?;
-        let Worker { plan, link, .. } = self;
-        let rows = plan.columns.rows(id, &span, title);
-        Ok(match plan.mode {
-            Mode::Raw => Box::new(PointReader::new(link, rows, span, plan.rows)),
-            Mode::Stat => Box::new(WindowReader::new(link, rows, span, plan.rows, plan.window)),
+        let Worker { setup, link, .. } = self;
+        let rows = setup.columns.rows(id, &span, title);
+        Ok(match setup.mode {
+            Mode::Raw => Box::new(PointReader::new(link, rows, span, setup.rows)),
+            Mode::Stat => Box::new(WindowReader::new(link, rows, span, setup.rows, setup.window)),
         })
     }
 }
@@ -402,7 +402,7 @@ impl Worker {
 impl SourceWorker for Worker {
     fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
         let span = Span::of(split)?;
-        let (gone, schema) = (self.plan.gone, self.plan.columns.schema());
+        let (gone, schema) = (self.setup.gone, self.setup.columns.schema());
         let reader = self.reader(id, span);
         match gone {
             Gone::Fail => reader,

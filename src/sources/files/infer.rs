@@ -41,7 +41,7 @@ use serde::de::IgnoredAny;
 
 use self::{json::JsonShape, text::TextShape};
 use super::{
-    Plan,
+    Setup,
     list::{freeze, list_all, shown as shown_path},
     parquet,
     reader::FileReader,
@@ -164,11 +164,11 @@ impl Sample<'_> {
         // An empty field is null in most columns. Reading it as null tells which; in quotes it is one of text, too.
         let empty_is_null = spec.null.as_ref().is_none_or(String::is_empty);
         let null = spec.null.clone().or_else(|| Some(String::new()));
-        let plan = plan(FilesSpec { null, ..spec.clone() }, Vec::new(), max_record);
-        let names = self.names(&plan, spec.shape(true))?;
-        let plan = self::plan(plan.spec, names.clone(), max_record);
+        let setup = plan(FilesSpec { null, ..spec.clone() }, Vec::new(), max_record);
+        let names = self.names(&setup, spec.shape(true))?;
+        let setup = self::plan(setup.spec, names.clone(), max_record);
         let mut shapes = vec![TextShape::default(); names.len()];
-        self.each(&plan, |column, text| {
+        self.each(&setup, |column, text| {
             if !(text.is_empty() && empty_is_null) {
                 shapes[column].add(text.as_bytes());
             }
@@ -179,10 +179,10 @@ impl Sample<'_> {
     /// Names and types of records that are JSON objects.
     fn of_json(&mut self, spec: &FilesSpec, max_record: usize) -> Result<Vec<(String, ColumnType)>, String> {
         let lines = FilesSpec { format: Format::Lines, ..spec.clone() };
-        let plan = plan(lines, vec!["line".to_owned()], max_record);
+        let setup = plan(lines, vec!["line".to_owned()], max_record);
         let mut shape = JsonShape::default();
         let mut first = None;
-        self.each(&plan, |_, line| {
+        self.each(&setup, |_, line| {
             if first.is_none() && !line.trim().is_empty() {
                 first = line
                     .trim_start()
@@ -211,16 +211,16 @@ impl Sample<'_> {
 
     /// The names of the fields: those of the first file that has a record and, where a file may lack some, of the
     /// others.
-    fn names(&self, plan: &Plan, shape: Shape) -> Result<Vec<String>, String> {
+    fn names(&self, setup: &Setup, shape: Shape) -> Result<Vec<String>, String> {
         let mut known: Option<(&PathBuf, Vec<String>, HashSet<String>)> = None;
         for path in self.files {
-            let Some(names) = self.names_of(plan, path)? else { continue };
+            let Some(names) = self.names_of(setup, path)? else { continue };
             let Some((first, known, set)) = &mut known else {
                 let set = names.iter().cloned().collect();
                 known = Some((path, names, set));
                 continue;
             };
-            if !plan.spec.has_header() {
+            if !setup.spec.has_header() {
                 break;
             }
             let other = |what: &str, name: &str, help: &str| {
@@ -250,13 +250,13 @@ impl Sample<'_> {
     }
 
     /// The names of the fields of one file, if it has a record.
-    fn names_of(&self, plan: &Plan, path: &Path) -> Result<Option<Vec<String>>, String> {
-        let Some(record) = first_record(plan, path).map_err(|failure| failure.message)? else { return Ok(None) };
-        let names = match plan.spec.format {
-            Format::Csv => csv::names(&record, csv::separator(plan.spec.separator.as_deref())),
+    fn names_of(&self, setup: &Setup, path: &Path) -> Result<Option<Vec<String>>, String> {
+        let Some(record) = first_record(setup, path).map_err(|failure| failure.message)? else { return Ok(None) };
+        let names = match setup.spec.format {
+            Format::Csv => csv::names(&record, csv::separator(setup.spec.separator.as_deref())),
             _ => tsv::names(&record),
         };
-        let header = plan.spec.has_header();
+        let header = setup.spec.has_header();
         let names = names.and_then(|names| if header { named(names) } else { Ok(numbered(names.len())) });
         names.map(Some).map_err(|why| {
             let why = if header { why } else { why.replace("its header", "its first record") };
@@ -266,7 +266,7 @@ impl Sample<'_> {
 
     /// Calls `value` with the column and the text of every value. What stops reading a file ends the sample of it:
     /// the run will say so. Only a file of which nothing can be read has no columns.
-    fn each(&mut self, plan: &Plan, mut value: impl FnMut(usize, &str)) -> Result<(), String> {
+    fn each(&mut self, setup: &Setup, mut value: impl FnMut(usize, &str)) -> Result<(), String> {
         let mut failed = None;
         for (i, path) in self.files.iter().enumerate() {
             // What a short file leaves is for those after it.
@@ -274,7 +274,7 @@ impl Sample<'_> {
             let records = (RECORDS.saturating_sub(self.records) / left).max(LEAST);
             let bytes = (BYTES.saturating_sub(self.bytes) / left).max(LEAST_BYTES);
             self.files_read += 1;
-            failed = failed.or(self.file(plan, path, (records, bytes), &mut value).err());
+            failed = failed.or(self.file(setup, path, (records, bytes), &mut value).err());
         }
         match failed {
             Some(failure) if self.records == 0 => Err(failure.message),
@@ -285,13 +285,13 @@ impl Sample<'_> {
     /// Reads the head of a file: at most so many records, and hardly more than so many bytes.
     fn file(
         &mut self,
-        plan: &Plan,
+        setup: &Setup,
         path: &Path,
         (records, bytes): (usize, usize),
         value: &mut impl FnMut(usize, &str),
     ) -> Result<(), Failure> {
         let split = freeze(path)?;
-        let mut reader = FileReader::open(plan, SplitId(0), &split)?;
+        let mut reader = FileReader::open(setup, SplitId(0), &split)?;
         let mut rejects = Rejects::default();
         let (records, bytes) = (self.records + records, self.bytes + bytes);
         loop {
@@ -357,34 +357,34 @@ fn numbered(fields: usize) -> Vec<String> {
 }
 
 /// A plan that reads all columns as text.
-fn plan(spec: FilesSpec, names: Vec<String>, max_record: usize) -> Plan {
+fn plan(spec: FilesSpec, names: Vec<String>, max_record: usize) -> Setup {
     let columns: Vec<ColumnSpec> = names.into_iter().map(|name| column(name, ColumnType::String)).collect();
     let schema = crate::values::columns::schema(&columns, &Default::default(), &mut Problems::default());
     let schema = schema.unwrap_or_else(|| Schema::new(Vec::new()));
     let spec = FilesSpec { columns: Some(columns), ..spec };
     let shape = Shape { missing: Missing::Null, extra: Extra::Ignore };
-    Plan { spec, schema, batch: BATCH, max_record, memory: usize::MAX, inferred: false, shape }
+    Setup { spec, schema, batch: BATCH, max_record, memory: usize::MAX, inferred: false, shape }
 }
 
 /// The first record of a file that is not blank.
-fn first_record(plan: &Plan, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+fn first_record(setup: &Setup, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let reading = |error: std::io::Error| Failure::reading(path, &error);
-    let decoder = plan.decoder()?;
+    let decoder = setup.decoder()?;
     let file = InFile::File(File::open(path).map_err(reading)?);
-    let input = Input::new(file, plan.spec.compression.codec(path), plan.spec.max_ratio()).map_err(reading)?;
-    let mut blocks = Blocks::new(input, plan.spec.newline, HEAD_BYTES, plan.max_record).ragged(decoder.quotes());
+    let input = Input::new(file, setup.spec.compression.codec(path), setup.spec.max_ratio()).map_err(reading)?;
+    let mut blocks = Blocks::new(input, setup.spec.newline, HEAD_BYTES, setup.max_record).ragged(decoder.quotes());
     while let Some(piece) = blocks.next_piece().map_err(reading)? {
         let mut chunk = match piece {
             Piece::Records(bytes) => Chunk { bytes, line_end: blocks.line_end(), utf8: false, last: blocks.ended() },
-            Piece::TooLong(_) => return Err(unreadable(plan, path)),
+            Piece::TooLong(_) => return Err(unreadable(setup, path)),
         };
         while !chunk.bytes.is_empty() {
             match decoder.first_record(&chunk) {
                 Some(first) if first.end > 0 => return Ok(Some(chunk.bytes[..first.end].to_vec())),
                 Some(blank) => chunk.bytes = chunk.bytes.slice(blank.next),
-                None if chunk.bytes.len() > plan.max_record => return Err(unreadable(plan, path)),
+                None if chunk.bytes.len() > setup.max_record => return Err(unreadable(setup, path)),
                 None if chunk.last => {
-                    let record = if plan.spec.has_header() { "header" } else { "first record" };
+                    let record = if setup.spec.has_header() { "header" } else { "first record" };
                     let message = format!("`{}`: its {record} has a quote that is not closed", shown_path(path));
                     return Err(Failure::new(Exit::Io, message));
                 }
@@ -398,7 +398,7 @@ fn first_record(plan: &Plan, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     Ok(None)
 }
 
-fn unreadable(plan: &Plan, path: &Path) -> Failure {
-    let message = format!("`{}`: its first record has no end within {} bytes", shown_path(path), plan.max_record);
+fn unreadable(setup: &Setup, path: &Path) -> Failure {
+    let message = format!("`{}`: its first record has no end within {} bytes", shown_path(path), setup.max_record);
     Failure::new(Exit::Io, message)
 }

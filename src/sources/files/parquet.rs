@@ -17,7 +17,7 @@ use ::parquet::{arrow::arrow_reader::ParquetRecordBatchReader, file::metadata::P
 use arrow_array::RecordBatch;
 
 use self::{opened::Opened, pages::Pages};
-use super::{Plan, list::unchanged};
+use super::{Setup, list::unchanged};
 use crate::{
     batch::{Batch, Block, Origin, Position, Reject, Rejects, SplitId},
     failure::{Exit, Failure},
@@ -113,7 +113,7 @@ pub(super) struct Footer(Option<(Split, Projection)>);
 
 impl Footer {
     /// The wanted columns of the file of a split.
-    fn projection(&mut self, plan: &Plan, split: &Split, opened: &Opened) -> Result<Projection, Failure> {
+    fn projection(&mut self, setup: &Setup, split: &Split, opened: &Opened) -> Result<Projection, Failure> {
         let whole = whole(split);
         if let Some((known, projection)) = &self.0
             && *known == whole
@@ -121,21 +121,21 @@ impl Footer {
             return Ok(projection.clone());
         }
         let layout = opened.layout()?;
-        if plan.inferred
-            && let Some(how) = layout.differs(plan.spec.columns(), plan.shape)
+        if setup.inferred
+            && let Some(how) = layout.differs(setup.spec.columns(), setup.shape)
         {
             return Err(opened.failure(&format!("is not like the files when the job was compiled: {how}")));
         }
-        let projection = project(plan, &layout, opened, false)?;
+        let projection = project(setup, &layout, opened, false)?;
         self.0 = Some((whole, projection.clone()));
         Ok(projection)
     }
 }
 
 /// What it takes to read the wanted columns; text as bytes where not all of it may be text.
-fn project(plan: &Plan, layout: &Layout, opened: &Opened, as_bytes: bool) -> Result<Projection, Failure> {
-    let (columns, missing) = (plan.spec.columns(), plan.shape.missing);
-    let projection = opened.guard(|| layout.project(columns, &plan.schema, missing, as_bytes));
+fn project(setup: &Setup, layout: &Layout, opened: &Opened, as_bytes: bool) -> Result<Projection, Failure> {
+    let (columns, missing) = (setup.spec.columns(), setup.shape.missing);
+    let projection = opened.guard(|| layout.project(columns, &setup.schema, missing, as_bytes));
     projection.map_err(|why| opened.failure(&format!("does not fit: {why}")))
 }
 
@@ -150,7 +150,7 @@ fn whole(split: &Split) -> Split {
 
 /// One file, or a part of one, that is being read.
 pub(super) struct ParquetReader<'a> {
-    plan: &'a Plan,
+    setup: &'a Setup,
     split: Split,
     opened: Opened,
     projection: Projection,
@@ -179,19 +179,19 @@ struct Piece {
 
 impl<'a> ParquetReader<'a> {
     /// Opens the file of a split, if it is still what was listed.
-    pub(super) fn open(plan: &'a Plan, id: SplitId, split: &Split, footer: &mut Footer) -> Result<Self, Failure> {
+    pub(super) fn open(setup: &'a Setup, id: SplitId, split: &Split, footer: &mut Footer) -> Result<Self, Failure> {
         let Detail::File { path, size, range, .. } = &split.detail else {
             return Err(Failure::new(Exit::Bug, format!("split `{}` is not a file", split.name)));
         };
         unchanged(split, path, fs::metadata(path))?;
         let opened = Opened::new(path)?;
-        let projection = footer.projection(plan, split, &opened)?;
+        let projection = footer.projection(setup, split, &opened)?;
         let all = rows_of(projection.metadata());
         let range = range.clone().unwrap_or(0..*size);
         let rows = row_at(range.start, *size, all)..row_at(range.end, *size, all);
         let pieces = pieces(projection.metadata(), &rows);
         Ok(ParquetReader {
-            plan,
+            setup,
             split: split.clone(),
             opened,
             projection,
@@ -210,7 +210,7 @@ impl<'a> ParquetReader<'a> {
 
     /// Reads text as bytes from the next row on.
     fn read_as_bytes(&mut self) -> Result<(), String> {
-        let projected = self.opened.layout().and_then(|layout| project(self.plan, &layout, &self.opened, true));
+        let projected = self.opened.layout().and_then(|layout| project(self.setup, &layout, &self.opened, true));
         self.projection = projected.map_err(|failure| failure.message)?;
         self.as_bytes = true;
         self.reader = None;
@@ -244,7 +244,7 @@ impl<'a> ParquetReader<'a> {
             match read {
                 Some(records) if records.num_rows() as u64 <= self.left => {
                     self.left -= records.num_rows() as u64;
-                    self.ready = parts(&records, self.plan.batch.bytes).into();
+                    self.ready = parts(&records, self.setup.batch.bytes).into();
                 }
                 None if self.left == 0 => self.reader = None,
                 _ => return Err("a row group does not have as many rows as the footer says".to_owned()),
@@ -255,8 +255,8 @@ impl<'a> ParquetReader<'a> {
     fn begin(&mut self, Piece { group, rows }: &Piece) -> Result<(), String> {
         let place = |row: u64| usize::try_from(row).map_err(|error| error.to_string());
         let part = (place(rows.start)?, place(rows.end - rows.start)?);
-        let size = (self.plan.batch.rows, self.plan.batch.bytes);
-        let (projection, memory) = (&self.projection, self.plan.memory);
+        let size = (self.setup.batch.rows, self.setup.batch.bytes);
+        let (projection, memory) = (&self.projection, self.setup.memory);
         let reader = self.opened.guard(|| {
             let pages = Pages::new(&self.opened, projection.metadata().row_group(*group), memory);
             projection.reader(pages, *group, part, size).map_err(|error| words(&error))
@@ -267,7 +267,7 @@ impl<'a> ParquetReader<'a> {
 
     /// The batch of these rows, as declared.
     fn batch(&mut self, records: &RecordBatch, rejects: &mut Rejects) -> Result<Batch, String> {
-        let Rows { records: sound, kept, refused } = self.projection.rows(records, self.plan.max_record)?;
+        let Rows { records: sound, kept, refused } = self.projection.rows(records, self.setup.max_record)?;
         for row in refused {
             let position = Position { record: self.read + 1 + u64::from(row.row), line: 0 };
             let (code, message, record) = (row.code, row.message, row.record);

@@ -13,7 +13,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{Plan, parquet};
+use super::{Setup, parquet};
 use crate::{
     batch::Position,
     failure::Failure,
@@ -51,17 +51,17 @@ struct Before {
 
 impl Ranges {
     /// The file as one split or more.
-    pub(super) fn cut(&self, plan: &Plan, whole: Split) -> Result<Vec<Split>, Failure> {
+    pub(super) fn cut(&self, setup: &Setup, whole: Split) -> Result<Vec<Split>, Failure> {
         let Detail::File { path, size, .. } = &whole.detail else { return Ok(vec![whole]) };
-        if *size < CUT_FROM || !plan.can_be_cut(path) {
+        if *size < CUT_FROM || !setup.can_be_cut(path) {
             return Ok(vec![whole]);
         }
-        if plan.spec.format == Format::Parquet {
+        if setup.spec.format == Format::Parquet {
             // A footer that makes no sense fails the split, and not the others.
             let ranges = parquet::ranges(path, *size, range_bytes(*size)).unwrap_or_default();
             return Ok(if ranges.len() > 1 { self.parts(&whole, ranges) } else { vec![whole] });
         }
-        if plan.spec.newline.line_end().is_none() {
+        if setup.spec.newline.line_end().is_none() {
             match first_line_end(path).map_err(|error| Failure::reading(path, &error))? {
                 Some(LineEnd::Any) => {}
                 _ => return Ok(vec![whole]),
@@ -97,13 +97,13 @@ impl Ranges {
     }
 
     /// Where in its file a record is. Where the file cannot be read any more, its line is not known.
-    pub(super) fn locate(&self, plan: &Plan, split: &Split, position: Position) -> Position {
+    pub(super) fn locate(&self, setup: &Setup, split: &Split, position: Position) -> Position {
         let Detail::File { path, range: Some(range), .. } = &split.detail else { return position };
-        if plan.spec.format == Format::Parquet {
+        if setup.spec.format == Format::Parquet {
             let before = parquet::rows_before(path, range.start).unwrap_or(0);
             return Position { record: position.record + before, ..position };
         }
-        match self.before(plan, path, range.start) {
+        match self.before(setup, path, range.start) {
             Ok(Before { lines, records }) => {
                 Position { record: position.record + records, line: position.line + lines }
             }
@@ -113,20 +113,20 @@ impl Ranges {
 
     /// What comes before the range that begins at `start`: what comes before the last one that is known, and
     /// what comes between.
-    fn before(&self, plan: &Plan, path: &Path, start: u64) -> io::Result<Before> {
+    fn before(&self, setup: &Setup, path: &Path, start: u64) -> io::Result<Before> {
         let mut known = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (path.to_owned(), start);
         let last = known.range(..=&key).next_back().filter(|((other, _), _)| other == path);
         let (from, mut before) = last.map_or((0, Before::default()), |((_, from), before)| (*from, *before));
         if from < start {
-            before = count(plan, path, from..start, before)?;
+            before = count(setup, path, from..start, before)?;
             known.insert(key, before);
         }
         Ok(before)
     }
 }
 
-impl Plan {
+impl Setup {
     /// Can a file be opened in the middle, and does every line end there end a record?
     fn can_be_cut(&self, path: &Path) -> bool {
         let by_line = self.spec.format != Format::Csv || self.spec.multiline == Some(false);
@@ -156,8 +156,8 @@ fn first_line_end(path: &Path) -> io::Result<Option<LineEnd>> {
 }
 
 /// The records that begin in a range of a file that is not compressed.
-pub(super) fn blocks(plan: &Plan, from: InFile, range: Range<u64>, block_bytes: usize) -> io::Result<Blocks<Input>> {
-    let line_end = plan.spec.newline.line_end().unwrap_or(LineEnd::Any);
+pub(super) fn blocks(setup: &Setup, from: InFile, range: Range<u64>, block_bytes: usize) -> io::Result<Blocks<Input>> {
+    let line_end = setup.spec.newline.line_end().unwrap_or(LineEnd::Any);
     // A line end just before the range is part of the look at it: then the first record is the range's own.
     let lead = range.start.min(line_end.width() as u64);
     let from = match from {
@@ -167,8 +167,8 @@ pub(super) fn blocks(plan: &Plan, from: InFile, range: Range<u64>, block_bytes: 
         }
         stream => stream,
     };
-    let input = Input::new(from, Codec::Plain, plan.spec.max_ratio())?;
-    let blocks = Blocks::new(input, plan.spec.newline, block_bytes, plan.max_record);
+    let input = Input::new(from, Codec::Plain, setup.spec.max_ratio())?;
+    let blocks = Blocks::new(input, setup.spec.newline, block_bytes, setup.max_record);
     let mut blocks = blocks.limited(range.end - range.start + lead);
     if range.start > 0 {
         blocks.skip_first(line_end);
@@ -177,10 +177,10 @@ pub(super) fn blocks(plan: &Plan, from: InFile, range: Range<u64>, block_bytes: 
 }
 
 /// What has come before once all records have passed that begin in `range`.
-fn count(plan: &Plan, path: &Path, range: Range<u64>, mut before: Before) -> io::Result<Before> {
+fn count(setup: &Setup, path: &Path, range: Range<u64>, mut before: Before) -> io::Result<Before> {
     const BLOCK: usize = 1 << 20;
-    let mut header = range.start == 0 && plan.spec.has_header();
-    let mut blocks = blocks(plan, InFile::File(File::open(path)?), range, BLOCK)?;
+    let mut header = range.start == 0 && setup.spec.has_header();
+    let mut blocks = blocks(setup, InFile::File(File::open(path)?), range, BLOCK)?;
     while let Some(piece) = blocks.next_piece()? {
         let Piece::Records(bytes) = piece else {
             before.lines += 1;
@@ -191,7 +191,7 @@ fn count(plan: &Plan, path: &Path, range: Range<u64>, mut before: Before) -> io:
         while at < bytes.len() {
             let (end, next) = blocks.line_end().find_or_end(&bytes, at);
             before.lines += 1;
-            if !plan.is_blank(&bytes[at..end]) {
+            if !setup.is_blank(&bytes[at..end]) {
                 before.records += u64::from(!header);
                 header = false;
             }
@@ -201,7 +201,7 @@ fn count(plan: &Plan, path: &Path, range: Range<u64>, mut before: Before) -> io:
     Ok(before)
 }
 
-impl Plan {
+impl Setup {
     /// Is this line passed over, as its format's decoder does?
     fn is_blank(&self, line: &[u8]) -> bool {
         match self.spec.format {

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Plan, list::unchanged, ranges};
+use super::{Setup, list::unchanged, ranges};
 use crate::{
     batch::{Batch, Block, Origin, Position, Rejects, SplitId},
     failure::{Exit, Failure},
@@ -22,7 +22,7 @@ use crate::{
 
 /// One file that is being read.
 pub(super) struct FileReader<'a> {
-    plan: &'a Plan,
+    setup: &'a Setup,
     split: Split,
     /// Is it a pipe or a device?
     piped: bool,
@@ -46,8 +46,8 @@ const HEADER_BYTES: usize = 64 << 10;
 
 impl<'a> FileReader<'a> {
     /// Opens the file of a split, if it is still what was listed.
-    pub(super) fn open(plan: &'a Plan, id: SplitId, split: &Split) -> Result<Self, Failure> {
-        let mut reader = FileReader::at(plan, id, split, plan.batch.bytes)?;
+    pub(super) fn open(setup: &'a Setup, id: SplitId, split: &Split) -> Result<Self, Failure> {
+        let mut reader = FileReader::at(setup, id, split, setup.batch.bytes)?;
         if let Detail::File { path, size, modified, range: Some(range) } = &split.detail
             && range.start > 0
             && reader.header
@@ -55,7 +55,7 @@ impl<'a> FileReader<'a> {
             // The header is at the start of the file, which is another split.
             let (path, size, modified) = (path.clone(), *size, *modified);
             let detail = Detail::File { path, size, modified, range: None };
-            let mut first = FileReader::at(plan, id, &Split { name: split.name.clone(), detail }, HEADER_BYTES)?;
+            let mut first = FileReader::at(setup, id, &Split { name: split.name.clone(), detail }, HEADER_BYTES)?;
             while first.header && first.read_block()? {}
             reader.decoder = first.decoder;
             reader.names = first.names;
@@ -65,13 +65,13 @@ impl<'a> FileReader<'a> {
     }
 
     /// Opens a split, but for the header where that is in another one.
-    fn at(plan: &'a Plan, id: SplitId, split: &Split, block_bytes: usize) -> Result<Self, Failure> {
+    fn at(setup: &'a Setup, id: SplitId, split: &Split, block_bytes: usize) -> Result<Self, Failure> {
         let path = match &split.detail {
             Detail::File { path, .. } => path,
             _ => Path::new(&split.name),
         };
-        let codec = plan.spec.compression.codec(path);
-        let decoder = plan.decoder()?;
+        let codec = setup.spec.compression.codec(path);
+        let decoder = setup.decoder()?;
         let (from, blocks) = match &split.detail {
             Detail::Stream => (InFile::Stdin(io::stdin()), None),
             Detail::File { path, range, .. } => {
@@ -84,14 +84,14 @@ impl<'a> FileReader<'a> {
         };
         let piped = matches!(from, InFile::Pipe(_));
         let blocks = match blocks {
-            Some(range) => ranges::blocks(plan, from, range, block_bytes),
-            None => Input::new(from, codec, plan.spec.max_ratio())
-                .map(|input| Blocks::new(input, plan.spec.newline, block_bytes, plan.max_record)),
+            Some(range) => ranges::blocks(setup, from, range, block_bytes),
+            None => Input::new(from, codec, setup.spec.max_ratio())
+                .map(|input| Blocks::new(input, setup.spec.newline, block_bytes, setup.max_record)),
         };
         let blocks = blocks.map_err(|error| Failure::reading(path, &error))?;
         let blocks = blocks.ragged(decoder.quotes());
         Ok(FileReader {
-            plan,
+            setup,
             split: split.clone(),
             piped,
             codec,
@@ -100,7 +100,7 @@ impl<'a> FileReader<'a> {
             chunk: None,
             start: Start { split: id, record: 1, line: 1 },
             seq: 0,
-            header: plan.spec.has_header(),
+            header: setup.spec.has_header(),
             names: None,
             head: None,
         })
@@ -148,8 +148,8 @@ impl<'a> FileReader<'a> {
     /// Deals with what the decoder left of a block: the start of a record.
     fn rest(&mut self, rejects: &mut Rejects) -> Option<Batch> {
         let chunk = self.chunk.take().filter(|chunk| !chunk.bytes.is_empty())?;
-        if chunk.bytes.len() > self.plan.max_record {
-            let (start, rest) = chunk.bytes.split_at(self.plan.max_record);
+        if chunk.bytes.len() > self.setup.max_record {
+            let (start, rest) = chunk.bytes.split_at(self.setup.max_record);
             self.blocks.pass_over(rest.to_vec());
             let inside = chunk.line_end.count(start);
             return Some(self.too_long(&chunk.bytes, inside, rejects));
@@ -162,7 +162,7 @@ impl<'a> FileReader<'a> {
     fn take_header(&mut self, mut chunk: Chunk) -> Result<Chunk, Failure> {
         while self.header && !chunk.bytes.is_empty() {
             let Some(RecordEnd { end, next, lines }) = self.decoder.first_record(&chunk) else {
-                if chunk.bytes.len() > self.plan.max_record {
+                if chunk.bytes.len() > self.setup.max_record {
                     return Err(self.header_too_long());
                 }
                 if chunk.last {
@@ -170,7 +170,7 @@ impl<'a> FileReader<'a> {
                 }
                 break;
             };
-            if end > self.plan.max_record {
+            if end > self.setup.max_record {
                 return Err(self.header_too_long());
             }
             if end > 0 {
@@ -188,21 +188,21 @@ impl<'a> FileReader<'a> {
     fn too_long(&mut self, head: &[u8], inside: u32, rejects: &mut Rejects) -> Batch {
         let batch = self.empty();
         let position = Position { record: self.start.record, line: self.start.line };
-        rejects.add(too_long(self.start.split, position, head, self.plan.max_record));
+        rejects.add(too_long(self.start.split, position, head, self.setup.max_record));
         self.start.record += 1;
         self.start.line += u64::from(inside) + 1;
         batch
     }
 
     fn header_too_long(&self) -> Failure {
-        self.failure(Exit::Io, &format!("its header is longer than {} bytes", self.plan.max_record))
+        self.failure(Exit::Io, &format!("its header is longer than {} bytes", self.setup.max_record))
     }
 
     /// A batch without rows: it carries a reject that stands between two blocks.
     fn empty(&mut self) -> Batch {
         let block = Block { first_record: self.start.record, first_line: self.start.line, ..Block::default() };
         self.seq += 1;
-        let records = arrow_array::RecordBatch::new_empty(self.plan.schema.arrow());
+        let records = arrow_array::RecordBatch::new_empty(self.setup.schema.arrow());
         Batch::new(records, Origin::new(self.start.split, self.seq - 1, block, 0))
     }
 

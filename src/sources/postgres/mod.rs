@@ -67,7 +67,7 @@ fn statement_timeout() -> Duration {
 }
 
 /// What all workers share.
-struct Plan {
+struct Setup {
     url: Url,
     /// What stands behind `from`.
     from: String,
@@ -112,14 +112,26 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     let Spec { url, columns, split_rows, retry, statement_timeout, .. } = spec;
     let output = Some(schema.clone());
     let server = Mutex::new(None);
-    let plan =
-        Plan { url, from, name, columns, schema, key, split_rows, retry, statement_timeout, batch, max_record, server };
+    let setup = Setup {
+        url,
+        from,
+        name,
+        columns,
+        schema,
+        key,
+        split_rows,
+        retry,
+        statement_timeout,
+        batch,
+        max_record,
+        server,
+    };
     // Without a key there is one split: one worker reads it, more would only connect.
-    let workers = match plan.key {
+    let workers = match setup.key {
         Some(_) => Workers::Default(WORKERS),
         None => Workers::One("without a `key` all is read in one go"),
     };
-    Some(Compiled { stage: Box::new(Postgres { plan: Arc::new(plan) }), output, workers, notes })
+    Some(Compiled { stage: Box::new(Postgres { setup: Arc::new(setup) }), output, workers, notes })
 }
 
 /// What is read, as it stands behind `from`, and what people call it.
@@ -188,7 +200,7 @@ fn key(spec: &Spec, context: &mut Context<'_>) -> Option<String> {
     }
 }
 
-impl Plan {
+impl Setup {
     fn server(&self) -> Result<Arc<Server>, Failure> {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = &*server {
@@ -265,28 +277,28 @@ impl Plan {
 }
 
 struct Postgres {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
 }
 
 impl Source for Postgres {
     fn splits(&self) -> Result<Vec<Split>, Failure> {
-        let plan = &self.plan;
-        let server = plan.server()?;
+        let setup = &self.setup;
+        let server = setup.server()?;
         let listed = server.persist(|| {
             let session = server.try_connect()?;
             session.begin("read only", "")?;
-            match plan.fits(&session)? {
-                Ok(()) => plan.divide(&session),
+            match setup.fits(&session)? {
+                Ok(()) => setup.divide(&session),
                 Err(message) => Ok(Err(message)),
             }
         })?;
-        listed.map_err(|why| Failure::new(Exit::InputMissing, format!("{server}: {}: {why}", plan.name)))
+        listed.map_err(|why| Failure::new(Exit::InputMissing, format!("{server}: {}: {why}", setup.name)))
     }
 
     /// The ranges are those that the run began with: rows that are new in one that was not read yet belong to this run,
     /// others to the next.
     fn splits_again(&self, _stored: &[&Split], left: &[&Split]) -> Result<Vec<Split>, Failure> {
-        match self.plan.key {
+        match self.setup.key {
             Some(_) => Ok(left.iter().map(|split| (*split).clone()).collect()),
             None => self.splits(),
         }
@@ -297,14 +309,14 @@ impl Source for Postgres {
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
-        let (plan, server) = (Arc::clone(&self.plan), self.plan.server()?);
-        Ok(Box::new(Worker { plan, server, session: None }))
+        let (setup, server) = (Arc::clone(&self.setup), self.setup.server()?);
+        Ok(Box::new(Worker { setup, server, session: None }))
     }
 }
 
 /// One thread's half: a connection, made for the first split.
 struct Worker {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     server: Arc<Server>,
     session: Option<Session>,
 }
@@ -316,7 +328,7 @@ impl Worker {
             Some(session) if !session.is_closed() && session.run("rollback").is_ok() => session,
             _ => self.server.try_connect()?,
         };
-        session.begin("read only", &format!("; declare rows no scroll cursor for {}", self.plan.select(split)))?;
+        session.begin("read only", &format!("; declare rows no scroll cursor for {}", self.setup.select(split)))?;
         self.session = Some(session);
         Ok(())
     }
@@ -326,13 +338,13 @@ impl SourceWorker for Worker {
     fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
         let server = Arc::clone(&self.server);
         server.persist(|| self.declare(split))?;
-        let Worker { plan, server, session } = self;
+        let Worker { setup, server, session } = self;
         let session = session.as_ref().ok_or_else(|| Failure::new(Exit::Unavailable, "not connected"))?;
-        Ok(Box::new(Reader::new(plan, server, session, id)))
+        Ok(Box::new(Reader::new(setup, server, session, id)))
     }
 }
 
-impl Plan {
+impl Setup {
     /// The statement that gives the rows of a split, each column in the form that is expected here.
     fn select(&self, split: &Split) -> String {
         let columns: Vec<String> = self

@@ -4,7 +4,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema as ArrowSchema};
 use tokio_postgres::Row;
 
-use super::Plan;
+use super::Setup;
 use crate::{
     batch::{Batch, Block, Origin, RejectCode, Rejects, SplitId},
     failure::{Exit, Failure},
@@ -18,7 +18,7 @@ const FIRST: usize = 64;
 
 /// The reader of one split.
 pub(super) struct Reader<'a> {
-    plan: &'a Plan,
+    setup: &'a Setup,
     server: &'a Server,
     session: &'a Session,
     id: SplitId,
@@ -35,13 +35,13 @@ type Refused = (u32, RejectCode, String);
 
 impl<'a> Reader<'a> {
     /// A reader of the cursor `rows` that is open in the session.
-    pub(super) fn new(plan: &'a Plan, server: &'a Server, session: &'a Session, id: SplitId) -> Reader<'a> {
+    pub(super) fn new(setup: &'a Setup, server: &'a Server, session: &'a Session, id: SplitId) -> Reader<'a> {
         let column = |column: &crate::values::columns::ColumnSpec| {
             Values::new(&column.column_type, column.nullable, column.invalid == Invalid::DropItems)
         };
-        let values = plan.columns.iter().map(column).collect();
-        let next = FIRST.min(plan.batch.rows.max(1));
-        Reader { plan, server, session, id, seq: 0, read: 0, next, values }
+        let values = setup.columns.iter().map(column).collect();
+        let next = FIRST.min(setup.batch.rows.max(1));
+        Reader { setup, server, session, id, seq: 0, read: 0, next, values }
     }
 
     /// Appends the rows to the columns. A row that is refused leaves a null where it is bad. Gives the bytes of
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
         for (i, row) in rows.iter().enumerate() {
             let mut bad: Option<(RejectCode, String)> = None;
             let mut size = 0;
-            for (at, (values, column)) in self.values.iter_mut().zip(&self.plan.columns).enumerate() {
+            for (at, (values, column)) in self.values.iter_mut().zip(&self.setup.columns).enumerate() {
                 let raw: Option<Raw<'_>> = row.try_get(at).map_err(|error| self.server.failure(&error.into()))?;
                 size += raw.as_ref().map_or(0, |raw| raw.0.len());
                 if let Err((code, why)) = values.push(raw.map(|raw| raw.0)) {
@@ -61,8 +61,8 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-            if size > self.plan.max_record {
-                let message = format!("the record has {size} bytes, the limit is {}", self.plan.max_record);
+            if size > self.setup.max_record {
+                let message = format!("the record has {size} bytes, the limit is {}", self.setup.max_record);
                 bad.get_or_insert((RejectCode("too_long"), message));
             }
             bytes += size;
@@ -75,8 +75,8 @@ impl<'a> Reader<'a> {
     fn adapt(&mut self, rows: usize, bytes: usize) {
         let size = (bytes / rows.max(1)).max(1);
         // No more than twice as many as before: the next ones may be larger.
-        let most = self.plan.batch.rows.max(1).min(self.next.saturating_mul(2).max(FIRST));
-        self.next = (self.plan.batch.bytes / size).clamp(1, most);
+        let most = self.setup.batch.rows.max(1).min(self.next.saturating_mul(2).max(FIRST));
+        self.next = (self.setup.batch.bytes / size).clamp(1, most);
     }
 }
 
@@ -96,7 +96,7 @@ impl SplitReader for Reader<'_> {
         let arrays = self.values.iter_mut().map(Values::finish).collect();
         // Rows that are refused have nulls where there may be none.
         let fields: Vec<Field> =
-            self.plan.schema.arrow().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+            self.setup.schema.arrow().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
         let relaxed = ArrowSchema::new(fields).into();
         let misfit = |error: arrow_schema::ArrowError| Failure::new(Exit::Bug, error.to_string());
         let batch = Batch::new(RecordBatch::try_new(relaxed, arrays).map_err(misfit)?, origin);
@@ -111,7 +111,7 @@ impl SplitReader for Reader<'_> {
             }
         };
         let Batch { records, origin, .. } = batch;
-        let records = RecordBatch::try_new(self.plan.schema.arrow(), records.columns().to_vec()).map_err(misfit)?;
+        let records = RecordBatch::try_new(self.setup.schema.arrow(), records.columns().to_vec()).map_err(misfit)?;
         Ok(Some(Batch::new(records, origin)))
     }
 }

@@ -89,9 +89,9 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Source>> {
     };
     let database = PathBuf::from(spec.database);
     let immutable = spec.immutable;
-    let plan =
-        Plan { database, immutable, input, columns: spec.columns, schema: schema.clone(), batch, max_record, busy };
-    let stage = Box::new(Sqlite(Arc::new(plan)));
+    let setup =
+        Setup { database, immutable, input, columns: spec.columns, schema: schema.clone(), batch, max_record, busy };
+    let stage = Box::new(Sqlite(Arc::new(setup)));
     Some(Compiled { stage, output: Some(schema), workers: Workers::Threads, notes: vec![note] })
 }
 
@@ -126,7 +126,7 @@ fn has_key(context: &Context<'_>, key: &str) -> bool {
 }
 
 /// What all workers share.
-struct Plan {
+struct Setup {
     database: PathBuf,
     immutable: bool,
     input: Input,
@@ -143,21 +143,21 @@ enum Input {
     Query(String),
 }
 
-struct Sqlite(Arc<Plan>);
+struct Sqlite(Arc<Setup>);
 
 impl Source for Sqlite {
     fn splits(&self) -> Result<Vec<Split>, Failure> {
-        let plan = &self.0;
-        let connection = plan.open()?;
+        let setup = &self.0;
+        let connection = setup.open()?;
         let whole = |name: String| vec![Split { name, detail: Detail::Whole }];
-        let Input::Table { name, split_rows } = &plan.input else {
+        let Input::Table { name, split_rows } = &setup.input else {
             // What is wrong with the query is known before the first row.
-            plan.statement(&connection, &Detail::Whole)?;
+            setup.statement(&connection, &Detail::Whole)?;
             return Ok(whole("query".to_owned()));
         };
-        let table = plan.table(&connection, name)?;
+        let table = setup.table(&connection, name)?;
         let Some(key) = &table.key else { return Ok(whole(table.name)) };
-        let ranges = plan.ranges(&connection, &table.name, key, *split_rows).map_err(|error| plan.failed(&error))?;
+        let ranges = setup.ranges(&connection, &table.name, key, *split_rows).map_err(|error| setup.failed(&error))?;
         match ranges.is_empty() {
             true => Ok(whole(table.name)),
             false => Ok(ranges.into_iter().map(|(start, end)| keys(&table.name, key, start, end)).collect()),
@@ -184,7 +184,7 @@ impl Source for Sqlite {
     }
 
     fn worker(&self) -> Result<Box<dyn SourceWorker>, Failure> {
-        Ok(Box::new(Worker { plan: Arc::clone(&self.0), connection: self.0.open()? }))
+        Ok(Box::new(Worker { setup: Arc::clone(&self.0), connection: self.0.open()? }))
     }
 }
 
@@ -213,7 +213,7 @@ fn immutable(path: &Path) -> String {
     uri + "?immutable=1"
 }
 
-impl Plan {
+impl Setup {
     fn open(&self) -> Result<Connection, Failure> {
         let path = self.database.as_path();
         // SQLite's own words do not say what is missing.
@@ -342,13 +342,13 @@ fn row_number(columns: &[TableColumn]) -> Option<String> {
 }
 
 struct Worker {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     connection: Connection,
 }
 
 impl SourceWorker for Worker {
     fn open<'a>(&'a mut self, id: SplitId, split: &Split) -> Result<Box<dyn SplitReader + 'a>, Failure> {
-        let (statement, places) = self.plan.statement(&self.connection, &split.detail)?;
-        Ok(Box::new(Reader::new(&self.plan, statement, places, id)))
+        let (statement, places) = self.setup.statement(&self.connection, &split.detail)?;
+        Ok(Box::new(Reader::new(&self.setup, statement, places, id)))
     }
 }

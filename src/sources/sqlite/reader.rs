@@ -5,7 +5,7 @@ use arrow_select::take::take;
 use rusqlite::{Row, Statement, types::ValueRef};
 use serde_json::{Map, Value as Json};
 
-use super::Plan;
+use super::Setup;
 use crate::{
     batch::{Batch, Block, Origin, Position, Reject, RejectCode, Rejects, SplitId},
     failure::{Exit, Failure},
@@ -19,7 +19,7 @@ const BAD: RejectCode = RejectCode("bad_value");
 
 /// A split that is being read.
 pub(super) struct Reader<'a> {
-    plan: &'a Plan,
+    setup: &'a Setup,
     statement: Statement<'a>,
     /// Where the statement has each column.
     places: Vec<usize>,
@@ -42,26 +42,26 @@ struct Filling<'r> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(plan: &'a Plan, statement: Statement<'a>, places: Vec<usize>, split: SplitId) -> Self {
+    pub(super) fn new(setup: &'a Setup, statement: Statement<'a>, places: Vec<usize>, split: SplitId) -> Self {
         let column = |spec: &crate::values::columns::ColumnSpec| {
             ValueColumn::new(&spec.name, &spec.column_type, spec.nullable, spec.invalid)
         };
-        let columns = plan.columns.iter().map(column).collect();
-        Reader { plan, statement, places, columns, split, seq: 0, record: 1, bytes: 0, ended: false }
+        let columns = setup.columns.iter().map(column).collect();
+        Reader { setup, statement, places, columns, split, seq: 0, record: 1, bytes: 0, ended: false }
     }
 
     /// Reads rows until the batch is full or there is none left.
     fn fill(&mut self, filling: &mut Filling<'_>) -> rusqlite::Result<()> {
-        let Reader { plan, statement, places, columns, split, .. } = self;
+        let Reader { setup, statement, places, columns, split, .. } = self;
         let mut rows = statement.raw_query();
-        while filling.rows < plan.batch.rows && filling.bytes < plan.batch.bytes {
+        while filling.rows < setup.batch.rows && filling.bytes < setup.batch.bytes {
             let Some(row) = rows.next()? else {
                 self.ended = true;
                 return Ok(());
             };
             crate::pulse::heartbeat();
             let position = Position { record: filling.first + filling.rows as u64, line: 0 };
-            take_row(plan, row, places, columns, (*split, position), filling)?;
+            take_row(setup, row, places, columns, (*split, position), filling)?;
             filling.rows += 1;
         }
         // Dropped, it would go back to the first row; the next call goes on where this one ended.
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
     /// The batch of what was read.
     fn batch(&mut self, filling: Filling<'_>) -> Result<Batch, Failure> {
         let Filling { first, rows, good, .. } = filling;
-        let bug = |error| Failure::new(Exit::Bug, format!("rows of `{}`: {error}", self.plan.database.display()));
+        let bug = |error| Failure::new(Exit::Bug, format!("rows of `{}`: {error}", self.setup.database.display()));
         let mut arrays: Vec<ArrayRef> = self.columns.iter_mut().map(ValueColumn::finish).collect();
         let block = Block { first_record: first, ..Block::default() };
         let origin = if good.len() == rows {
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
             arrays = picked.map_err(bug)?;
             Origin::picked(self.split, self.seq, block, good)
         };
-        let records = RecordBatch::try_new(self.plan.schema.arrow(), arrays).map_err(bug)?;
+        let records = RecordBatch::try_new(self.setup.schema.arrow(), arrays).map_err(bug)?;
         self.seq += 1;
         Ok(Batch::new(records, origin))
     }
@@ -95,7 +95,7 @@ impl SplitReader for Reader<'_> {
             return Ok(None);
         }
         let mut filling = Filling { first: self.record, rows: 0, good: Vec::new(), bytes: 0, rejects };
-        self.fill(&mut filling).map_err(|error| self.plan.failed(&error))?;
+        self.fill(&mut filling).map_err(|error| self.setup.failed(&error))?;
         if filling.rows == 0 {
             return Ok(None);
         }
@@ -111,7 +111,7 @@ impl SplitReader for Reader<'_> {
 
 /// Appends a row to the columns, or refuses it.
 fn take_row(
-    plan: &Plan,
+    setup: &Setup,
     row: &Row<'_>,
     places: &[usize],
     columns: &mut [ValueColumn],
@@ -123,10 +123,10 @@ fn take_row(
         size += bytes(row.get_ref(*place)?);
     }
     filling.bytes += size;
-    if size > plan.max_record {
+    if size > setup.max_record {
         columns.iter_mut().for_each(ValueColumn::skip);
-        let head = record(plan, row, places)?;
-        filling.rejects.add(too_long(split, position, &head, plan.max_record));
+        let head = record(setup, row, places)?;
+        filling.rejects.add(too_long(split, position, &head, setup.max_record));
         return Ok(());
     }
     let mut refused: Option<String> = None;
@@ -139,7 +139,7 @@ fn take_row(
     match refused {
         None => filling.good.push(filling.rows as u32),
         Some(message) => {
-            let record = record(plan, row, places)?;
+            let record = record(setup, row, places)?;
             filling.rejects.add(Reject::unread(BAD, message, split, position, record));
         }
     }
@@ -154,9 +154,9 @@ fn bytes(value: ValueRef<'_>) -> usize {
 }
 
 /// A refused row as JSON, for the reject file.
-fn record(plan: &Plan, row: &Row<'_>, places: &[usize]) -> rusqlite::Result<Vec<u8>> {
+fn record(setup: &Setup, row: &Row<'_>, places: &[usize]) -> rusqlite::Result<Vec<u8>> {
     let mut object = Map::new();
-    for (spec, place) in plan.columns.iter().zip(places) {
+    for (spec, place) in setup.columns.iter().zip(places) {
         let value = match row.get_ref(*place)? {
             ValueRef::Null => Json::Null,
             ValueRef::Integer(value) => Json::from(value),

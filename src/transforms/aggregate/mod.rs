@@ -86,8 +86,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let notes = notes(&spec);
     let names = spec.columns.into_keys().collect();
     let budget = Budget::new(context.memory, "the groups");
-    let plan = Plan { by, calls, names, window, encoder, output: output.clone(), budget };
-    let stage = Aggregation { plan: Arc::new(plan) };
+    let setup = Setup { by, calls, names, window, encoder, output: output.clone(), budget };
+    let stage = Aggregation { setup: Arc::new(setup) };
     Some(Compiled { stage: Box::new(stage), output: Some(output), workers, notes })
 }
 
@@ -145,7 +145,7 @@ fn notes(spec: &AggregateSpec) -> Vec<String> {
     notes
 }
 
-struct Plan {
+struct Setup {
     /// Places of the columns that make a group.
     by: Vec<usize>,
     calls: Vec<AggregateCall>,
@@ -157,7 +157,7 @@ struct Plan {
     budget: Arc<Budget>,
 }
 
-impl Plan {
+impl Setup {
     /// Is there one group, whatever comes?
     fn is_whole(&self) -> bool {
         self.by.is_empty() && self.window.is_none()
@@ -165,12 +165,12 @@ impl Plan {
 }
 
 struct Aggregation {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
 }
 
 impl Transform for Aggregation {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
-        Ok(Box::new(Worker::new(Arc::clone(&self.plan))))
+        Ok(Box::new(Worker::new(Arc::clone(&self.setup))))
     }
 
     fn properties(&self) -> TransformProperties {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array};
 use arrow_select::concat::concat;
 
-use super::{Plan, accumulator::Accumulator, functions, window::OUTSIDE};
+use super::{Setup, accumulator::Accumulator, functions, window::OUTSIDE};
 use crate::{
     batch::{Batch, RejectCode, Rejects},
     failure::Failure,
@@ -19,7 +19,7 @@ use crate::{
 
 /// The groups of one worker.
 pub(super) struct Worker {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     share: Share,
     keys: Keys,
     /// For every key column, parts that hold the value of one group after the other.
@@ -40,28 +40,28 @@ struct Input {
 }
 
 impl Worker {
-    pub(super) fn new(plan: Arc<Plan>) -> Self {
-        let accumulators = plan.calls.iter().map(functions::new).collect();
-        let columns = plan.by.len() + usize::from(plan.window.is_some());
-        let (share, keys, values) = (plan.budget.share(), Keys::default(), vec![Vec::new(); columns]);
-        Worker { plan, share, keys, values, size: 0, accumulators, out: None }
+    pub(super) fn new(setup: Arc<Setup>) -> Self {
+        let accumulators = setup.calls.iter().map(functions::new).collect();
+        let columns = setup.by.len() + usize::from(setup.window.is_some());
+        let (share, keys, values) = (setup.budget.share(), Keys::default(), vec![Vec::new(); columns]);
+        Worker { setup, share, keys, values, size: 0, accumulators, out: None }
     }
 
     /// How many groups there are.
     fn groups(&self) -> usize {
-        if self.plan.is_whole() { 1 } else { self.keys.len() }
+        if self.setup.is_whole() { 1 } else { self.keys.len() }
     }
 
     /// Evaluates all expressions on a batch. Rows on which one fails are rejects, and left out.
     fn evaluate(&self, batch: &Batch, rejects: &mut Rejects) -> Result<Input, Failure> {
         let mut errors = Vec::new();
-        let calls = self.plan.calls.iter().map(|call| call.argument.as_ref());
+        let calls = self.setup.calls.iter().map(|call| call.argument.as_ref());
         let mut arguments: Vec<Option<ArrayRef>> =
             calls.map(|argument| argument.map(|expr| expr.evaluate(batch, &mut errors))).collect();
         let mut keys: Vec<ArrayRef> =
-            self.plan.by.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
+            self.setup.by.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
         let mut outside = Vec::new();
-        if let Some(window) = &self.plan.window {
+        if let Some(window) = &self.setup.window {
             let times = window.time().evaluate(batch, &mut errors);
             let (starts, found) = window.starts(&times)?;
             keys.push(starts);
@@ -85,11 +85,11 @@ impl Worker {
 
     /// The group of every row. The keys of new groups are kept.
     fn assign(&mut self, input: &Input) -> Result<Vec<u32>, Failure> {
-        if self.plan.is_whole() {
+        if self.setup.is_whole() {
             return Ok(vec![0; input.rows]);
         }
         let known = self.keys.len() as u32;
-        let groups = self.keys.number(&self.plan.encoder.rows(&input.keys)?)?;
+        let groups = self.keys.number(&self.setup.encoder.rows(&input.keys)?)?;
         if self.keys.len() as u32 > known {
             let mut next = known;
             let is_new = |(_, group): &(u32, &u32)| {
@@ -113,14 +113,14 @@ impl Worker {
         let mut columns: Vec<ArrayRef> = Vec::new();
         for (place, parts) in std::mem::take(&mut self.values).into_iter().enumerate() {
             let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-            let data_type = self.plan.output.arrow().field(place).data_type().clone();
+            let data_type = self.setup.output.arrow().field(place).data_type().clone();
             columns.push(if parts.is_empty() { new_empty_array(&data_type) } else { fits(concat(&parts))? });
         }
-        if let (Some(window), Some(starts)) = (&self.plan.window, columns.last()) {
+        if let (Some(window), Some(starts)) = (&self.setup.window, columns.last()) {
             columns.push(window.ends(starts));
         }
         let mut refused: Vec<Refused> = Vec::new();
-        for (accumulator, name) in std::mem::take(&mut self.accumulators).into_iter().zip(&self.plan.names) {
+        for (accumulator, name) in std::mem::take(&mut self.accumulators).into_iter().zip(&self.setup.names) {
             let (values, errors) = accumulator.finish(groups)?;
             let errors =
                 errors.into_iter().map(|(row, why)| (row, RejectCode("expression"), format!("`{name}`: {why}")));
@@ -130,7 +130,7 @@ impl Worker {
         refused.sort_by_key(|(row, ..)| *row);
         refused.dedup_by_key(|(row, ..)| *row);
         let options = RecordBatchOptions::new().with_row_count(Some(groups));
-        Ok((fits(RecordBatch::try_new_with_options(self.plan.output.arrow(), columns, &options))?, refused))
+        Ok((fits(RecordBatch::try_new_with_options(self.setup.output.arrow(), columns, &options))?, refused))
     }
 }
 
@@ -144,7 +144,7 @@ impl TransformWorker for Worker {
         }
         let held: usize = self.accumulators.iter().map(|accumulator| accumulator.size()).sum();
         self.share.set(held + self.keys.size() + self.size)?;
-        let records = RecordBatch::new_empty(self.plan.output.arrow());
+        let records = RecordBatch::new_empty(self.setup.output.arrow());
         Ok(Batch::new(records, batch.origin.pick(&[])))
     }
 

@@ -90,7 +90,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     let notes = vec![format!("{:?} with {} on {}", spec.how, spec.with, spec.on).to_lowercase()];
     let budget = Budget::new(context.memory, format!("the rows of `{}`, which are held,", spec.with));
     let kept_types = kept.iter().map(|place| right.columns()[*place].column_type.to_arrow()).collect();
-    let plan = Plan {
+    let setup = Setup {
         how: spec.how,
         left_keys,
         right_keys,
@@ -101,8 +101,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         budget,
         growth: Growth::new(context.memory),
     };
-    let output = Some(plan.output.clone());
-    let stage = Join { plan: Arc::new(plan), right: Arc::default() };
+    let output = Some(setup.output.clone());
+    let stage = Join { setup: Arc::new(setup), right: Arc::default() };
     Some(Compiled { stage: Box::new(stage), output, workers: Workers::Threads, notes })
 }
 
@@ -128,7 +128,7 @@ fn output<'a>(
     sound.then(|| Schema::new(columns))
 }
 
-struct Plan {
+struct Setup {
     how: How,
     /// Places of the keys on either side, in the same order.
     left_keys: Vec<usize>,
@@ -146,22 +146,22 @@ struct Plan {
 type Ready = Arc<Mutex<Option<Arc<Right>>>>;
 
 struct Join {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     right: Ready,
 }
 
 impl Transform for Join {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
-        Ok(Box::new(Worker { plan: Arc::clone(&self.plan), ready: Arc::clone(&self.right), right: None }))
+        Ok(Box::new(Worker { setup: Arc::clone(&self.setup), ready: Arc::clone(&self.right), right: None }))
     }
 
     fn side(&self) -> Option<Box<dyn Side>> {
-        Some(Box::new(Build::new(Arc::clone(&self.plan), Arc::clone(&self.right))))
+        Some(Box::new(Build::new(Arc::clone(&self.setup), Arc::clone(&self.right))))
     }
 }
 
 struct Worker {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     ready: Ready,
     /// What `ready` holds, from the first batch on.
     right: Option<Arc<Right>>,
@@ -175,16 +175,17 @@ impl TransformWorker for Worker {
         let Some(right) = &self.right else {
             return Err(Failure::new(Exit::Bug, "the second input is not there yet"));
         };
-        let plan = &self.plan;
-        let keys: Vec<ArrayRef> = plan.left_keys.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
-        let encoded = plan.encoder.rows(&keys)?;
+        let setup = &self.setup;
+        let keys: Vec<ArrayRef> =
+            setup.left_keys.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
+        let encoded = setup.encoder.rows(&keys)?;
         let valid = all_valid(&keys);
         let found = (0..batch.rows()).map(|row| match &valid {
             Some(valid) if valid.is_null(row) => None,
             _ => right.keys.find(encoded.row(row).data()),
         });
-        if !plan.how.widens() {
-            let wanted = plan.how == How::Semi;
+        if !setup.how.widens() {
+            let wanted = setup.how == How::Semi;
             let kept = found.zip(0_u32..).filter(|(found, _)| found.is_some() == wanted).map(|(_, row)| row);
             return Ok(batch.pick(kept.collect()));
         }
@@ -198,7 +199,7 @@ impl TransformWorker for Worker {
                     rows.extend(std::iter::repeat_n(row as u32, matches.len()));
                     partners.extend(matches.iter().copied().map(Some));
                 }
-                None if plan.how == How::Left => {
+                None if setup.how == How::Left => {
                     rows.push(row as u32);
                     partners.push(None);
                 }
@@ -212,7 +213,7 @@ impl TransformWorker for Worker {
 impl Worker {
     /// Is what the batch becomes small enough, if row *i* has the partners of key `found[i]`?
     fn check(&self, batch: &Batch, right: &Right, found: &[Option<u32>]) -> Result<(), Failure> {
-        let alone = usize::from(self.plan.how == How::Left);
+        let alone = usize::from(self.setup.how == How::Left);
         let times = |row: usize| found[row].map_or(alone, |key| right.rows_of(key).len());
         let rows = (0..batch.rows()).fold(0_usize, |sum, row| sum.saturating_add(times(row)));
         if rows <= batch.rows() {
@@ -222,7 +223,11 @@ impl Worker {
             batch.records.columns().iter().fold(0_usize, |sum, column| sum.saturating_add(repeated(column, times)));
         let text = found.iter().flatten().fold(0_usize, |sum, key| sum.saturating_add(right.bytes_of(*key)));
         let fixed = right.columns.iter().map(|column| width(column.data_type())).sum::<usize>();
-        self.plan.growth.check(batch.rows(), rows, left.saturating_add(text).saturating_add(rows.saturating_mul(fixed)))
+        self.setup.growth.check(
+            batch.rows(),
+            rows,
+            left.saturating_add(text).saturating_add(rows.saturating_mul(fixed)),
+        )
     }
 
     /// The rows of a batch beside their partners.
@@ -233,7 +238,7 @@ impl Worker {
         for column in &right.columns {
             columns.push(compact(&fits(take(column, partners, None))?));
         }
-        let records = fits(RecordBatch::try_new(self.plan.output.arrow(), columns))?;
+        let records = fits(RecordBatch::try_new(self.setup.output.arrow(), columns))?;
         Ok(Batch::new(records, batch.origin))
     }
 }

@@ -7,7 +7,7 @@ use arrow_row::Rows;
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
 
-use super::{Plan, Ready, all_valid};
+use super::{Ready, Setup, all_valid};
 use crate::{
     batch::{Batch, Rejects},
     failure::{Exit, Failure},
@@ -57,7 +57,7 @@ fn behind(column: &ArrayRef, row: usize) -> usize {
 
 /// Takes the right side.
 pub(super) struct Build {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     ready: Ready,
     share: Share,
     keys: Keys,
@@ -69,20 +69,20 @@ pub(super) struct Build {
 }
 
 impl Build {
-    pub(super) fn new(plan: Arc<Plan>, ready: Ready) -> Self {
-        let (share, columns) = (plan.budget.share(), vec![Vec::new(); plan.kept.len()]);
-        Build { plan, ready, share, keys: Keys::default(), ids: Vec::new(), columns, size: 0 }
+    pub(super) fn new(setup: Arc<Setup>, ready: Ready) -> Self {
+        let (share, columns) = (setup.budget.share(), vec![Vec::new(); setup.kept.len()]);
+        Build { setup, ready, share, keys: Keys::default(), ids: Vec::new(), columns, size: 0 }
     }
 
     /// The keys of rows that can have a partner, and which rows these are.
     fn keyed(&self, batch: &Batch) -> Result<(Rows, UInt32Array), Failure> {
         let place = |place: &usize| Arc::clone(batch.records.column(*place));
-        let keys: Vec<ArrayRef> = self.plan.right_keys.iter().map(place).collect();
+        let keys: Vec<ArrayRef> = self.setup.right_keys.iter().map(place).collect();
         let valid = all_valid(&keys);
         let rows = (0..batch.rows()).filter(|row| valid.as_ref().is_none_or(|valid| valid.is_valid(*row)));
         let rows = UInt32Array::from_iter_values(rows.map(|row| row as u32));
         let keys: Vec<ArrayRef> = keys.iter().map(|key| loose(key, &rows)).collect::<Result<_, _>>()?;
-        Ok((self.plan.encoder.rows(&keys)?, rows))
+        Ok((self.setup.encoder.rows(&keys)?, rows))
     }
 }
 
@@ -90,9 +90,9 @@ impl Side for Build {
     fn add(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<(), Failure> {
         let (keys, rows) = self.keyed(&batch)?;
         let ids = self.keys.number(&keys)?;
-        if self.plan.how.widens() {
+        if self.setup.how.widens() {
             self.ids.extend(ids);
-            for (parts, place) in self.columns.iter_mut().zip(&self.plan.kept) {
+            for (parts, place) in self.columns.iter_mut().zip(&self.setup.kept) {
                 let part = loose(batch.records.column(*place), &rows)?;
                 self.size += bytes(&part);
                 parts.push(part);
@@ -106,7 +106,7 @@ impl Side for Build {
     }
 
     fn finish(self: Box<Self>) -> Result<(), Failure> {
-        let Build { plan, ready, share, keys, ids, columns, .. } = *self;
+        let Build { setup, ready, share, keys, ids, columns, .. } = *self;
         let (starts, rows) = grouped(&ids, keys.len());
         drop(ids);
         // One column after the other, so that no more than one is there twice.
@@ -114,7 +114,7 @@ impl Side for Build {
             let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
             if parts.is_empty() { Ok(new_empty_array(data_type)) } else { fits(concat(&parts)) }
         };
-        let columns = columns.into_iter().zip(&plan.kept_types).map(whole).collect::<Result<_, _>>()?;
+        let columns = columns.into_iter().zip(&setup.kept_types).map(whole).collect::<Result<_, _>>()?;
         let right = Right { keys, starts, rows, columns, _share: share };
         *ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(right));
         Ok(())

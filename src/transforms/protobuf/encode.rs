@@ -6,10 +6,10 @@ use arrow_array::{BinaryViewArray, RecordBatch, StringViewArray, builder::make_v
 use arrow_buffer::{Buffer, ScalarBuffer};
 
 use super::{
+    bound::{Bound, BoundMessage},
     column::{Column, Values},
     json::{JsonWriter, Oneofs},
     message::{Enum, Field, Kind, Scalar, Shape},
-    plan::{Bound, Plan},
     raw,
     refusal::Refusal,
     scalar::{Native, put_double, put_float, put_int, put_ints},
@@ -38,7 +38,7 @@ impl Default for Layout {
     }
 }
 
-impl Plan {
+impl BoundMessage {
     /// Encodes every row; a row that cannot be is told to `refuse` and has no value in the answer.
     ///
     /// # Errors

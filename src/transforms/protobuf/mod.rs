@@ -7,11 +7,11 @@
 //! Columns with a type of the field's kind are written directly; a `json` column fills a field of any type
 //! by protobuf's JSON mapping.
 
+mod bound;
 mod column;
 mod encode;
 mod json;
 mod message;
-mod plan;
 mod raw;
 mod refusal;
 mod resolver;
@@ -30,8 +30,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
+    bound::{At, BoundMessage, Complaint},
     encode::Layout,
-    plan::{At, Complaint, Plan},
     refusal::Refusal,
     schema::LoadError,
 };
@@ -75,7 +75,7 @@ fn build(context: &mut Context<'_>, spec: &Spec) -> Option<Compiled<dyn Transfor
         context.problem("into", "empty", "a column needs a name");
     }
     let message = message(context, spec)?;
-    let plan = match plan::plan(&message, context.input(), &spec.fields) {
+    let plan = match bound::plan(&message, context.input(), &spec.fields) {
         Ok(plan) => plan,
         Err(complaints) => {
             complaints.into_iter().for_each(|complaint| complain(context, complaint));
@@ -136,7 +136,7 @@ fn complain(context: &mut Context<'_>, complaint: Complaint) {
     context.problems.push(Problem::new(complaint.code, place, complaint.message).help(complaint.help));
 }
 
-fn notes(spec: &Spec, message: &MessageDescriptor, plan: &Plan) -> Vec<String> {
+fn notes(spec: &Spec, message: &MessageDescriptor, plan: &BoundMessage) -> Vec<String> {
     let fields: Vec<String> = plan.fields.iter().map(|bound| bound.to_string()).collect();
     let mut notes = vec![
         format!("message `{}` of `{}` into `{}`", message.full_name(), spec.schema, spec.into),
@@ -153,7 +153,7 @@ struct Protobuf(Arc<Shared>);
 
 /// What all workers read.
 struct Shared {
-    plan: Plan,
+    plan: BoundMessage,
     output: Schema,
     /// Where the encoded column stands in the output.
     place: usize,

@@ -158,8 +158,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     };
     let notes = notes(&spec);
     let budget = Budget::new(context.memory, "the windows");
-    let plan = Plan { by, times, value, terms, encoder, output: output.clone(), budget };
-    let stage = Quality { plan: Arc::new(plan), ended: Arc::default() };
+    let setup = Setup { by, times, value, terms, encoder, output: output.clone(), budget };
+    let stage = Quality { setup: Arc::new(setup), ended: Arc::default() };
     Some(Compiled { stage: Box::new(stage), output: Some(output), workers, notes })
 }
 
@@ -226,7 +226,7 @@ fn notes(spec: &QualitySpec) -> Vec<String> {
 
 /// What a job says of the stage.
 #[derive(Debug)]
-struct Plan {
+struct Setup {
     /// Places of the columns that name a stream.
     by: Vec<usize>,
     times: Times,
@@ -238,7 +238,7 @@ struct Plan {
     budget: Arc<Budget>,
 }
 
-impl Plan {
+impl Setup {
     /// A time as it stands in the output.
     fn spelled(&self, nanos: i64) -> String {
         times::spelled(nanos, &self.times.output())
@@ -246,13 +246,13 @@ impl Plan {
 }
 
 struct Quality {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     ended: Arc<Mutex<Ended>>,
 }
 
 impl Transform for Quality {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
-        Ok(Box::new(Worker::new(Arc::clone(&self.plan), Arc::clone(&self.ended))))
+        Ok(Box::new(Worker::new(Arc::clone(&self.setup), Arc::clone(&self.ended))))
     }
 
     fn properties(&self) -> TransformProperties {

@@ -13,7 +13,7 @@ use arrow_schema::DataType;
 use arrow_select::{concat::concat, interleave::interleave};
 
 use super::{
-    Plan,
+    Setup,
     profile::{Profiles, Row, arrays},
     stream::{Points, Scratch, Stream},
 };
@@ -57,7 +57,7 @@ type First = (SplitId, u64, u64);
 
 /// One thread's streams.
 pub(super) struct Worker {
-    plan: Arc<Plan>,
+    setup: Arc<Setup>,
     ended: Arc<Mutex<Ended>>,
     share: Share,
     keys: Keys,
@@ -72,26 +72,26 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(plan: Arc<Plan>, ended: Arc<Mutex<Ended>>) -> Self {
+    pub(super) fn new(setup: Arc<Setup>, ended: Arc<Mutex<Ended>>) -> Self {
         ended.lock().unwrap_or_else(PoisonError::into_inner).left += 1;
-        let (share, names) = (plan.budget.share(), vec![Vec::new(); plan.by.len()]);
+        let (share, names) = (setup.budget.share(), vec![Vec::new(); setup.by.len()]);
         let (keys, streams, times, scratch) = (Keys::default(), Vec::new(), Vec::new(), Scratch::default());
-        Worker { plan, ended, share, keys, names, streams, size: 0, times, scratch, out: None }
+        Worker { setup, ended, share, keys, names, streams, size: 0, times, scratch, out: None }
     }
 
     /// Where the points of one stream follow each other: from, up to before, and which stream.
     fn runs(&mut self, batch: &Batch) -> Result<Vec<(usize, usize, usize)>, Failure> {
-        if self.plan.by.is_empty() {
+        if self.setup.by.is_empty() {
             self.start(batch, 0, 0);
             return Ok(vec![(0, batch.rows(), 0)]);
         }
         let columns: Vec<ArrayRef> =
-            self.plan.by.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
+            self.setup.by.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
         let ranges = fits(partition(&columns))?.ranges();
         let firsts = UInt32Array::from_iter_values(ranges.iter().map(|range| range.start as u32));
         let firsts: Vec<ArrayRef> = columns.iter().map(|column| loose(column, &firsts)).collect::<Result<_, _>>()?;
         let known = self.keys.len() as u32;
-        let ids = self.keys.number(&self.plan.encoder.rows(&firsts)?)?;
+        let ids = self.keys.number(&self.setup.encoder.rows(&firsts)?)?;
         let mut new = Vec::new();
         for (row, (id, range)) in (0_u32..).zip(ids.iter().zip(&ranges)) {
             if *id == known + new.len() as u32 {
@@ -114,7 +114,7 @@ impl Worker {
     fn start(&mut self, batch: &Batch, row: usize, id: usize) {
         if id == self.streams.len() {
             let first = (batch.origin.split, batch.origin.seq, batch.origin.position(row).record);
-            let stream = Stream::new(self.times[row], &self.plan.terms);
+            let stream = Stream::new(self.times[row], &self.setup.terms);
             self.size += stream.size();
             self.streams.push((first, stream));
         }
@@ -122,13 +122,13 @@ impl Worker {
 
     fn add(&mut self, batch: &Batch) -> Result<(), Failure> {
         let runs = self.runs(batch)?;
-        let values = fits(cast(batch.records.column(self.plan.value), &DataType::Float64))?;
+        let values = fits(cast(batch.records.column(self.setup.value), &DataType::Float64))?;
         let values = values.as_primitive::<Float64Type>();
         let all = Points { times: &self.times, values: values.values(), valid: values.nulls().map(|valid| (valid, 0)) };
         for (from, to, id) in runs {
             let stream = &mut self.streams[id].1;
             let before = stream.size();
-            stream.add(all.slice(from, to - from), &self.plan.terms, &mut self.scratch);
+            stream.add(all.slice(from, to - from), &self.setup.terms, &mut self.scratch);
             self.size = (self.size + stream.size()).saturating_sub(before);
             if stream.span() > MOST_WINDOWS {
                 return Err(self.too_many_windows(id));
@@ -144,8 +144,8 @@ impl Worker {
         let message = format!(
             "the times of a stream, from {} to {}, lie in {} windows, more than {MOST_WINDOWS}: there are wrong times, or \
              the window is too short",
-            self.plan.spelled(first),
-            self.plan.spelled(last),
+            self.setup.spelled(first),
+            self.setup.spelled(last),
             stream.span()
         );
         Failure::new(Exit::Rejects, message)
@@ -158,7 +158,7 @@ impl Worker {
             let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
             names.push(fits(concat(&parts))?);
         }
-        let share = mem::replace(&mut self.share, self.plan.budget.share());
+        let share = mem::replace(&mut self.share, self.setup.budget.share());
         let part = Part { names, streams: mem::take(&mut self.streams), share };
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.left -= 1;
@@ -171,12 +171,12 @@ impl Worker {
 
 impl TransformWorker for Worker {
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
-        let batch = self.plan.times.read(batch, &mut self.times, rejects);
+        let batch = self.setup.times.read(batch, &mut self.times, rejects);
         if batch.rows() > 0 {
             self.add(&batch)?;
             self.share.set(self.size + self.keys.size())?;
         }
-        let records = RecordBatch::new_empty(self.plan.output.arrow());
+        let records = RecordBatch::new_empty(self.setup.output.arrow());
         Ok(Batch::new(records, batch.origin.pick(&[])))
     }
 
@@ -185,8 +185,8 @@ impl TransformWorker for Worker {
             let all = self.hand_in()?.unwrap_or_default();
             self.out = Some(Output::new(all));
         }
-        let plan = Arc::clone(&self.plan);
-        self.out.as_mut().map_or(Ok(None), |out| out.next(&plan))
+        let setup = Arc::clone(&self.setup);
+        self.out.as_mut().map_or(Ok(None), |out| out.next(&setup))
     }
 }
 
@@ -216,10 +216,10 @@ impl Output {
         Output { names, streams, open: None, _shares: shares }
     }
 
-    fn next(&mut self, plan: &Plan) -> Result<Option<Made>, Failure> {
+    fn next(&mut self, setup: &Setup) -> Result<Option<Made>, Failure> {
         let (mut rows, mut places) = (Vec::new(), Vec::new());
         while rows.len() < ROWS {
-            let Some((at, row)) = self.row(plan) else { break };
+            let Some((at, row)) = self.row(setup) else { break };
             rows.push(row);
             places.push(at);
         }
@@ -227,24 +227,24 @@ impl Output {
             return Ok(None);
         }
         let mut columns = Vec::new();
-        for column in 0..plan.by.len() {
+        for column in 0..setup.by.len() {
             let values: Vec<&dyn Array> = self.names.iter().map(|names| names[column].as_ref()).collect();
             columns.push(compact(&fits(interleave(&values, &places))?));
         }
-        columns.extend(arrays(&rows, &plan.times.output()));
-        Ok(Some(fits(RecordBatch::try_new(plan.output.arrow(), columns))?.into()))
+        columns.extend(arrays(&rows, &setup.times.output()));
+        Ok(Some(fits(RecordBatch::try_new(setup.output.arrow(), columns))?.into()))
     }
 
-    fn row(&mut self, plan: &Plan) -> Option<((usize, usize), Row)> {
+    fn row(&mut self, setup: &Setup) -> Option<((usize, usize), Row)> {
         loop {
             if let Some((at, profiles)) = &mut self.open {
-                match profiles.next(&plan.terms) {
+                match profiles.next(&setup.terms) {
                     Some(row) => return Some((*at, row)),
                     None => self.open = None,
                 }
             }
             let (at, stream) = self.streams.pop_front()?;
-            self.open = Some((at, Profiles::new(stream, &plan.terms)));
+            self.open = Some((at, Profiles::new(stream, &setup.terms)));
         }
     }
 }

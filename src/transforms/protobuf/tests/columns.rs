@@ -12,7 +12,7 @@ use super::{batch, encode, list, message};
 use crate::{
     batch::{Batch, Block, Origin, Position, Rejects, SplitId},
     stage::Transform,
-    transforms::protobuf::{Layout, Protobuf, Shared, plan},
+    transforms::protobuf::{Layout, Protobuf, Shared, bound},
 };
 
 const CANONICAL: &[u8] = &[
@@ -105,9 +105,9 @@ fn a_full_buffer_is_followed_by_another() {
     let message = message("syntax = \"proto3\"; message M { string value = 1; }");
     let texts: Vec<String> = (0..100).map(|i| "x".repeat(i)).collect();
     let (schema, records) = batch(&[("value", "string", Arc::new(StringViewArray::from_iter_values(&texts)))]);
-    let plan = plan::plan(&message, &schema, &BTreeMap::new()).unwrap();
+    let bound = bound::plan(&message, &schema, &BTreeMap::new()).unwrap();
     let mut layout = Layout { block: 256, row_bytes: 0 };
-    let values = plan.encode(&records, &mut layout, |_, _| panic!("nothing is refused")).unwrap();
+    let values = bound.encode(&records, &mut layout, |_, _| panic!("nothing is refused")).unwrap();
     assert!(values.data_buffers().len() > 10);
     assert!(values.data_buffers().iter().all(|buffer| buffer.len() < 256 + 128));
     for (value, text) in values.iter().zip(&texts) {
@@ -115,13 +115,13 @@ fn a_full_buffer_is_followed_by_another() {
         assert_eq!(value.unwrap(), expected);
     }
     let mut layout = Layout::default();
-    assert_eq!(plan.encode(&records, &mut layout, |_, _| ()).unwrap().data_buffers().len(), 1);
+    assert_eq!(bound.encode(&records, &mut layout, |_, _| ()).unwrap().data_buffers().len(), 1);
     assert!((40..80).contains(&layout.row_bytes), "the next buffer is made for {} bytes a row", layout.row_bytes);
 }
 
 fn transform(schema: &crate::batch::Schema, into: &str) -> Protobuf {
     let message = message("syntax = \"proto2\"; message M { optional uint32 id = 1; }");
-    let plan = plan::plan(&message, schema, &BTreeMap::new()).unwrap();
+    let bound = bound::plan(&message, schema, &BTreeMap::new()).unwrap();
     let column =
         crate::batch::Column { name: into.into(), column_type: crate::batch::ColumnType::Binary, nullable: false };
     let output = schema.with(column);

@@ -20,7 +20,7 @@ use arrow_array::{ArrayRef, ListArray, RecordBatch};
 use arrow_buffer::OffsetBuffer;
 use prost_reflect::MessageDescriptor;
 
-use super::{encode::Layout, plan, schema};
+use super::{bound, encode::Layout, schema};
 use crate::batch::{Column, ColumnType, Schema};
 
 /// A folder that is gone after the test.
@@ -81,9 +81,9 @@ pub(super) fn list(item: &str, items: &ArrayRef) -> ArrayRef {
 /// What becomes of each row: its bytes, or code and message of its reject.
 pub(super) fn encode(message: &MessageDescriptor, columns: Columns<'_>) -> Vec<Result<Vec<u8>, String>> {
     let (schema, records) = batch(columns);
-    let plan = plan::plan(message, &schema, &BTreeMap::new()).unwrap();
+    let bound = bound::plan(message, &schema, &BTreeMap::new()).unwrap();
     let mut refusals = BTreeMap::new();
-    let values = plan
+    let values = bound
         .encode(&records, &mut Layout::default(), |row, refusal| {
             refusals.insert(row, format!("{}: {}", refusal.code.0, refusal.message()));
         })

@@ -15,7 +15,7 @@ use crate::{
 
 /// A message type whose fields know their columns.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct BoundMessage {
     /// The filled fields, by number.
     pub(super) fields: Vec<Bound>,
     pub(super) types: Types,
@@ -68,7 +68,7 @@ pub(super) fn plan(
     message: &MessageDescriptor,
     input: &Schema,
     mapping: &BTreeMap<String, String>,
-) -> Result<Plan, Vec<Complaint>> {
+) -> Result<BoundMessage, Vec<Complaint>> {
     let mut complaints = unknown_names(message, input, mapping);
     complaints.extend(extensions(message, input));
     let mut fields: Vec<FieldDescriptor> = message.fields().collect();
@@ -94,7 +94,11 @@ pub(super) fn plan(
     if complaints.is_empty() && bound.is_empty() {
         complaints.push(nothing(message, &fields));
     }
-    if complaints.is_empty() { Ok(Plan { fields: bound, types: types.finish(), left_out }) } else { Err(complaints) }
+    if complaints.is_empty() {
+        Ok(BoundMessage { fields: bound, types: types.finish(), left_out })
+    } else {
+        Err(complaints)
+    }
 }
 
 fn unknown_names(message: &MessageDescriptor, input: &Schema, mapping: &BTreeMap<String, String>) -> Vec<Complaint> {
