@@ -64,7 +64,7 @@ pub(super) enum At {
 
 /// Plans `message` from the columns of `input`. `mapping` names the column of a field where it has another
 /// name.
-pub(super) fn plan(
+pub(super) fn bind(
     message: &MessageDescriptor,
     input: &Schema,
     mapping: &BTreeMap<String, String>,

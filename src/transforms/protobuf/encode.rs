@@ -1,4 +1,4 @@
-//! The rows of a batch into messages, by the plan.
+//! The rows of a batch into messages, by what its fields are bound to.
 
 use std::ops::Range;
 
@@ -42,7 +42,7 @@ impl BoundMessage {
     /// Encodes every row; a row that cannot be is told to `refuse` and has no value in the answer.
     ///
     /// # Errors
-    /// The batch is not of the schema that the plan was made for: a bug.
+    /// The batch is not of the schema that its fields were bound for: a bug.
     pub(super) fn encode(
         &self,
         records: &RecordBatch,

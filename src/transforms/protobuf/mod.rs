@@ -1,7 +1,7 @@
 //! `protobuf`: encodes each row as a protobuf message, into a binary column.
 //!
-//! The `.proto` file is compiled when the spec is. What comes of it is a plan: for each field its tags as
-//! bytes, the column that fills it, and when it is left out. Rows are then written by the plan alone, into
+//! The `.proto` file is compiled when the spec is. What comes of it is a bound message: for each field its tags as
+//! bytes, the column that fills it, and when it is left out. Rows are then written by it alone, into
 //! one buffer per batch that the output column's values are views of.
 //!
 //! Columns with a type of the field's kind are written directly; a `json` column fills a field of any type
@@ -75,8 +75,8 @@ fn build(context: &mut Context<'_>, spec: &Spec) -> Option<Compiled<dyn Transfor
         context.problem("into", "empty", "a column needs a name");
     }
     let message = message(context, spec)?;
-    let plan = match bound::plan(&message, context.input(), &spec.fields) {
-        Ok(plan) => plan,
+    let bound = match bound::bind(&message, context.input(), &spec.fields) {
+        Ok(bound) => bound,
         Err(complaints) => {
             complaints.into_iter().for_each(|complaint| complain(context, complaint));
             return None;
@@ -88,8 +88,8 @@ fn build(context: &mut Context<'_>, spec: &Spec) -> Option<Compiled<dyn Transfor
     let output =
         context.input().with(Column { name: spec.into.clone(), column_type: ColumnType::Binary, nullable: false });
     let (place, _) = output.find(&spec.into)?;
-    let notes = notes(spec, &message, &plan);
-    let shared = Shared { plan, output: output.clone(), place };
+    let notes = notes(spec, &message, &bound);
+    let shared = Shared { bound, output: output.clone(), place };
     let stage = Box::new(Protobuf(Arc::new(shared)));
     Some(Compiled { stage, output: Some(output), workers: Workers::Threads, notes })
 }
@@ -136,14 +136,14 @@ fn complain(context: &mut Context<'_>, complaint: Complaint) {
     context.problems.push(Problem::new(complaint.code, place, complaint.message).help(complaint.help));
 }
 
-fn notes(spec: &Spec, message: &MessageDescriptor, plan: &BoundMessage) -> Vec<String> {
-    let fields: Vec<String> = plan.fields.iter().map(|bound| bound.to_string()).collect();
+fn notes(spec: &Spec, message: &MessageDescriptor, bound: &BoundMessage) -> Vec<String> {
+    let fields: Vec<String> = bound.fields.iter().map(|field| field.to_string()).collect();
     let mut notes = vec![
         format!("message `{}` of `{}` into `{}`", message.full_name(), spec.schema, spec.into),
         format!("fields from columns: {}", fields.join(", ")),
     ];
-    if !plan.left_out.is_empty() {
-        let names: Vec<String> = plan.left_out.iter().map(|name| format!("`{name}`")).collect();
+    if !bound.left_out.is_empty() {
+        let names: Vec<String> = bound.left_out.iter().map(|name| format!("`{name}`")).collect();
         notes.push(format!("left out, having no column: {}", names.join(", ")));
     }
     notes
@@ -153,7 +153,7 @@ struct Protobuf(Arc<Shared>);
 
 /// What all workers read.
 struct Shared {
-    plan: BoundMessage,
+    bound: BoundMessage,
     output: Schema,
     /// Where the encoded column stands in the output.
     place: usize,
@@ -173,7 +173,7 @@ struct Worker {
 impl TransformWorker for Worker {
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
         let mut refused: Vec<u32> = Vec::new();
-        let encoded = self.shared.plan.encode(&batch.records, &mut self.layout, |row, refusal: Refusal| {
+        let encoded = self.shared.bound.encode(&batch.records, &mut self.layout, |row, refusal: Refusal| {
             rejects.push(&batch, row, refusal.code, refusal.message());
             refused.push(row as u32);
         })?;

@@ -105,7 +105,7 @@ fn a_full_buffer_is_followed_by_another() {
     let message = message("syntax = \"proto3\"; message M { string value = 1; }");
     let texts: Vec<String> = (0..100).map(|i| "x".repeat(i)).collect();
     let (schema, records) = batch(&[("value", "string", Arc::new(StringViewArray::from_iter_values(&texts)))]);
-    let bound = bound::plan(&message, &schema, &BTreeMap::new()).unwrap();
+    let bound = bound::bind(&message, &schema, &BTreeMap::new()).unwrap();
     let mut layout = Layout { block: 256, row_bytes: 0 };
     let values = bound.encode(&records, &mut layout, |_, _| panic!("nothing is refused")).unwrap();
     assert!(values.data_buffers().len() > 10);
@@ -121,12 +121,12 @@ fn a_full_buffer_is_followed_by_another() {
 
 fn transform(schema: &crate::batch::Schema, into: &str) -> Protobuf {
     let message = message("syntax = \"proto2\"; message M { optional uint32 id = 1; }");
-    let bound = bound::plan(&message, schema, &BTreeMap::new()).unwrap();
+    let bound = bound::bind(&message, schema, &BTreeMap::new()).unwrap();
     let column =
         crate::batch::Column { name: into.into(), column_type: crate::batch::ColumnType::Binary, nullable: false };
     let output = schema.with(column);
     let place = output.find(into).unwrap().0;
-    Protobuf(Arc::new(Shared { plan, output, place }))
+    Protobuf(Arc::new(Shared { bound, output, place }))
 }
 
 fn ids(records: RecordBatch) -> Batch {

@@ -81,7 +81,7 @@ pub(super) fn list(item: &str, items: &ArrayRef) -> ArrayRef {
 /// What becomes of each row: its bytes, or code and message of its reject.
 pub(super) fn encode(message: &MessageDescriptor, columns: Columns<'_>) -> Vec<Result<Vec<u8>, String>> {
     let (schema, records) = batch(columns);
-    let bound = bound::plan(message, &schema, &BTreeMap::new()).unwrap();
+    let bound = bound::bind(message, &schema, &BTreeMap::new()).unwrap();
     let mut refusals = BTreeMap::new();
     let values = bound
         .encode(&records, &mut Layout::default(), |row, refusal| {
