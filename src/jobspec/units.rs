@@ -195,6 +195,17 @@ impl Narrow for Bytes {
     }
 }
 
+impl Bytes {
+    /// A size for people, to a tenth.
+    pub(crate) fn about(bytes: u64) -> String {
+        let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        match units.iter().find(|(_, shift)| bytes >> shift > 0) {
+            Some((unit, shift)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << shift) as f64),
+            None => format!("{bytes} B"),
+        }
+    }
+}
+
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = |(_, bytes): &&(&str, u64)| self.0 != 0 && self.0.is_multiple_of(*bytes);

@@ -4,8 +4,10 @@
 use arrow_array::{Array, ArrayRef, cast::AsArray};
 use arrow_schema::DataType;
 
-use super::memory::shown;
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    jobspec::Bytes,
+};
 
 /// A limit for batches.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ impl Growth {
         if rows <= before || bytes <= self.limit {
             return Ok(());
         }
-        let (size, limit) = (shown(bytes), shown(self.limit));
+        let (size, limit) = (Bytes::about(bytes as u64), Bytes::about(self.limit as u64));
         let message = format!(
             "a batch of {before} rows would become {rows} rows of {size}, `limits.memory` allows {limit}: give the job \
              more, or the source it reads a smaller `batch`"

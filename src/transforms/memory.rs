@@ -13,6 +13,7 @@ use arrow_select::take::take;
 
 use crate::{
     failure::{Exit, Failure},
+    jobspec::Bytes,
     stage::Made,
 };
 
@@ -62,8 +63,8 @@ impl Share {
         }
         let message = format!(
             "{what} take {} of memory so far, `limits.memory` allows {}: give the job more, or fewer rows and columns",
-            shown(sum),
-            shown(*limit)
+            Bytes::about(sum as u64),
+            Bytes::about(*limit as u64)
         );
         Err(Failure::new(Exit::Unavailable, message))
     }
@@ -72,15 +73,6 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.mine, Ordering::Relaxed);
-    }
-}
-
-/// A size for people, to a tenth.
-pub(super) fn shown(bytes: usize) -> String {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.iter().find(|(_, shift)| bytes >> shift > 0) {
-        Some((unit, shift)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << shift) as f64),
-        None => format!("{bytes} B"),
     }
 }
 

@@ -22,6 +22,7 @@ use super::opened::Opened;
 use crate::{
     failure::{Exit, Failure},
     formats::parquet::{Look, PageHeader},
+    jobspec::Bytes,
 };
 
 /// The pages of one row group. The crate asks for any of their bytes.
@@ -110,7 +111,7 @@ impl ChunkReader for Pages {
         }
         let (name, unpacked) = (&chunk.name, page.header.unpacked);
         let what = "unpacks to more than its header says";
-        Err(ParquetError::General(format!("a page of column `{name}` {what}, which is {}", shown(unpacked))))
+        Err(ParquetError::General(format!("a page of column `{name}` {what}, which is {}", Bytes::about(unpacked))))
     }
 }
 
@@ -155,14 +156,14 @@ impl Inner {
     /// Why there is no memory for a page, with which all take `sum`.
     fn too_large(&self, chunk: &Chunk, Page { header, memory, .. }: Page, sum: u64) -> ParquetError {
         let Chunk { name, unpacked, .. } = chunk;
-        let size = shown(header.unpacked);
+        let size = Bytes::about(header.unpacked);
         if header.is_odd(*unpacked) {
             let message = format!("a page of column `{name}` is said to unpack to {size}, more than all of the column");
             return ParquetError::General(message);
         }
-        let (packed, limit) = (shown(header.packed), shown(self.limit));
+        let (packed, limit) = (Bytes::about(header.packed), Bytes::about(self.limit));
         let others = match memory <= self.limit {
-            true => format!("; with those that are read beside it that makes {}", shown(sum)),
+            true => format!("; with those that are read beside it that makes {}", Bytes::about(sum)),
             false => String::new(),
         };
         let message = format!(
@@ -171,15 +172,6 @@ impl Inner {
             self.opened.name()
         );
         self.opened.stop(Failure::new(Exit::Unavailable, message))
-    }
-}
-
-/// A number of bytes for people.
-fn shown(bytes: u64) -> String {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.iter().find(|(_, shift)| bytes >> shift > 0) {
-        Some((unit, shift)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << shift) as f64),
-        None => format!("{bytes} B"),
     }
 }
 
