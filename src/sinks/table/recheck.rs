@@ -106,3 +106,26 @@ fn write(batch: &Batch, rows: &[u32], to: &mut impl Connection) -> Result<(Vec<u
     let refused = answers.refused.into_iter().map(|(at, code, why)| (rows[at as usize], code, why)).collect();
     Ok((stored, refused))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{BinaryViewArray, RecordBatch};
+
+    use super::*;
+    use crate::batch::{Origin, SplitId};
+
+    #[test]
+    fn more_than_the_limit_is_given_up_until_the_split_has_ended() {
+        let values = Arc::new(BinaryViewArray::from_iter_values([vec![0_u8; BYTES / 2]])) as _;
+        let records = RecordBatch::try_from_iter([("v", values)]).expect("one column");
+        let batch = Batch::new(records, Origin::derived(SplitId(0), 0, 1));
+        let (mut kept, answers) = (Kept::default(), Answers { accepted: vec![0], ..Answers::default() });
+        let mut count = |batches: usize| {
+            (0..batches).for_each(|_| kept.add(&batch, &answers));
+            kept.take().len()
+        };
+        assert_eq!([count(1), count(2), count(3), count(1)], [1, 0, 0, 1]);
+    }
+}

@@ -31,6 +31,14 @@ fn a_constraint_is_checked_when_the_table_says_or_at_every_row() {
         assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
     }
     assert_eq!(database.ask("select count(*) from t"), "0");
+    // So they are where another stage reads the sink: it would have been given all of them.
+    let read = "[sinks.next]\ntype = 'files'\ninput = 'main'\npath = 'next.tsv'\nformat = 'tsv'\n";
+    let other = with(&job(KEYED, &format!("create = 'never'\n{read}")), &["1\ta\n2\tb\n1\tc\n"]);
+    other.ask(table);
+    let ran = other.work.expect(65, &["job.toml"]);
+    assert!(ran.stderr.contains("none of its 3 rows are stored"), "{}", ran.stderr);
+    assert_eq!(other.ask("select count(*) from t"), "0");
+    assert!(!other.work.path("next.tsv").exists());
     let report = database.work.report(0, &["job.toml", "--set", "sinks.main.constraints=immediate", "--fresh"]);
     assert_eq!(rows(&report, "main"), [3, 2, 1, 0]);
     assert_eq!(database.ask("select count(*) from t"), "2");

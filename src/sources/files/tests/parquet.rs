@@ -440,3 +440,16 @@ fn a_file_that_changes_fails() {
     fs::remove_file(&path).expect("removed");
     assert_eq!(worker.open(SplitId(0), &splits[0]).err().map(|failure| failure.exit), Some(Exit::InputMissing));
 }
+
+/// Every way in which pages are packed.
+fn codecs() -> [PageCompression; 7] {
+    [
+        PageCompression::UNCOMPRESSED,
+        PageCompression::SNAPPY,
+        PageCompression::GZIP(Default::default()),
+        PageCompression::BROTLI(Default::default()),
+        PageCompression::LZ4,
+        PageCompression::LZ4_RAW,
+        PageCompression::ZSTD(ZstdLevel::default()),
+    ]
+}

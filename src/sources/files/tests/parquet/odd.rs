@@ -172,14 +172,7 @@ fn every_compression_is_read_or_named() {
     let with = |codec| file(vec![("t", Arc::clone(&texts))], |properties| properties.set_compression(codec));
     let plain = read(&folder, &with(PageCompression::UNCOMPRESSED), json!(["t string"])).rows;
     assert_eq!(plain.len(), 500);
-    for codec in [
-        PageCompression::SNAPPY,
-        PageCompression::GZIP(Default::default()),
-        PageCompression::BROTLI(Default::default()),
-        PageCompression::LZ4,
-        PageCompression::LZ4_RAW,
-        PageCompression::ZSTD(ZstdLevel::default()),
-    ] {
+    for codec in codecs() {
         let read = read(&folder, &with(codec), json!(["t string"]));
         assert!(read.failure.is_none() && read.rows == plain, "{codec}: {:?}", read.failure);
     }

@@ -146,18 +146,6 @@ fn what_a_writer_put_where_another_meaning_came_to_be_is_passed_over() {
     }
 }
 
-fn codecs() -> [PageCompression; 7] {
-    [
-        PageCompression::UNCOMPRESSED,
-        PageCompression::SNAPPY,
-        PageCompression::GZIP(Default::default()),
-        PageCompression::BROTLI(Default::default()),
-        PageCompression::LZ4,
-        PageCompression::LZ4_RAW,
-        PageCompression::ZSTD(ZstdLevel::default()),
-    ]
-}
-
 #[test]
 fn a_page_larger_than_the_memory_of_the_job_is_refused_before_it_is_unpacked() {
     let folder = Folder::new("parquet-large-pages");
