@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     batch::{Reject, RejectCode, SplitId},
     failure::Failure,
-    stage::{Split, Verified},
+    stage::{Held, Split, Verified},
 };
 
 /// A stage's place in [`Plan::stages`](crate::plan::Plan).
@@ -150,6 +150,13 @@ pub enum Event {
         stage: StageId,
         /// The marks.
         high: HighWater,
+    },
+    /// What a worker of a stage has held in memory and spilled.
+    Held {
+        /// The stage.
+        stage: StageId,
+        /// The account.
+        held: Held,
     },
     /// One worker of a sink has written its last batch and waits to hear whether the run is whole.
     WaitsToCommit {

@@ -2,6 +2,8 @@
 //! its table of the spec into a live stage. A kind's own file holds all of that kind; its folder's
 //! `mod.rs` lists it.
 
+use std::sync::Arc;
+
 use schemars::{JsonSchema, Schema as JsonSchemaText, SchemaGenerator};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -9,6 +11,7 @@ use crate::{
     batch::{ColumnType, Schema},
     expr::{self, Expr, ExprError},
     jobspec::{self, Definitions, Path, Problem, Problems, SpecLocation, Table, Value},
+    memory::Memory,
     stage::Guarantee,
 };
 
@@ -123,8 +126,10 @@ pub struct Context<'a> {
     pub batch: jobspec::BatchSize,
     /// A record of more bytes than this is a reject.
     pub max_record_bytes: usize,
-    /// How many bytes a stage that holds rows in memory may hold.
+    /// How many bytes a stage may use for what it makes at once.
     pub memory: usize,
+    /// What the job's stages that hold rows may hold together.
+    pub held: Arc<Memory>,
     /// The job's seed.
     pub seed: u64,
     /// The job's generator definitions.
@@ -264,6 +269,7 @@ impl<'a> Context<'a> {
             batch: jobspec::BatchSize::default(),
             max_record_bytes: 16 << 20,
             memory: 256 << 20,
+            held: crate::testing::memory(256 << 20),
             seed: 0,
             definitions: &NONE,
             sources: &NONE,

@@ -43,6 +43,7 @@
 //! | `service` | what every client of a server shares: classes of errors, patience, timeouts, addresses, TLS, samples read back |
 //! | `keyed` | what the kinds share that see a row as a key with something under it |
 //! | `sqlite`, `postgres` | what the sink and the source of the same name share |
+//! | [`exchange`], [`memory`] | rows that leave memory for parts on disk and come back; what stages that hold rows may hold together |
 //! | [`stores`] | documents by key, in a folder or in SQLite, for the kinds that share them |
 //! | [`sources`], [`transforms`], [`sinks`] | one file or folder per kind, which holds all of that kind: its keys, how they compile, the live stage |
 //! | [`plan`] | compile, pools and fusion, `plan` and `graph` output, the job schema |
@@ -112,6 +113,7 @@
 pub mod batch;
 pub mod cli;
 pub mod event;
+pub mod exchange;
 pub mod exec;
 pub mod expr;
 pub mod failure;
@@ -121,6 +123,7 @@ mod keyed;
 pub mod kind;
 pub mod ledger;
 pub mod lock;
+pub mod memory;
 pub mod plan;
 mod postgres;
 pub mod pulse;

@@ -122,6 +122,7 @@ impl Worker {
                 seq += 1;
             }
         }
+        self.shared.send(Event::Held { stage: self.stage, held: self.chain.held() });
         self.send(seq, None);
     }
 

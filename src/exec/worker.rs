@@ -30,7 +30,7 @@ use crate::{
     event::{Event, RowCounts, StageId, StopReason},
     failure::{Exit, Failure},
     plan::{Plan, PoolId, Role},
-    stage::{Made, TransformWorker},
+    stage::{Held, Made, TransformWorker},
 };
 
 /// What all workers of a run can see.
@@ -189,6 +189,11 @@ impl Chain {
     /// Does its first transform put something out at the end?
     pub(super) fn gathers(&self) -> bool {
         self.links.first().is_some_and(|link| link.gathers)
+    }
+
+    /// What its first transform has held and spilled.
+    pub(super) fn held(&self) -> Held {
+        self.links.first().map_or_else(Held::default, |link| link.worker.held())
     }
 
     /// Nothing more is expected of the first transform: a row it was to be given is missing.

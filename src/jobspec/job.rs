@@ -73,6 +73,8 @@ pub struct Limits {
     /// How many bytes may wait in all queues together; also how many a stage may hold that gathers rows.
     #[serde(deserialize_with = "bounds::size::<1, { 1 << 50 }, _>")]
     pub memory: Bytes,
+    /// Where `sort`, `aggregate` and `dedup` put rows that do not fit into `memory`.
+    pub spill: Spill,
     /// A record with more bytes is rejected.
     #[serde(deserialize_with = "bounds::size::<1, { 1 << 30 }, _>")]
     pub max_record_bytes: Bytes,
@@ -86,9 +88,21 @@ impl Default for Limits {
             stall: Duration(std::time::Duration::from_secs(300)),
             threads: None,
             memory: Bytes(256 << 20),
+            spill: Spill::default(),
             max_record_bytes: Bytes(16 << 20),
         }
     }
+}
+
+/// Where rows go that do not fit into memory. They are gone when the run ends.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spill {
+    /// A folder; the state directory where it is not given. Best on a fast disk of the machine itself.
+    pub path: Option<PathBuf>,
+    /// How many bytes they may take there; any number where it is not given.
+    #[serde(deserialize_with = "bounds::some_size::<1, { 1 << 60 }, _>")]
+    pub max: Option<Bytes>,
 }
 
 /// A job: where records come from, what is made of them, where they go.

@@ -7,6 +7,7 @@ mod partly;
 use std::{
     collections::{HashMap, HashSet},
     path::{Path as FilePath, PathBuf},
+    sync::Arc,
     thread::available_parallelism,
 };
 
@@ -20,13 +21,15 @@ use super::{
 use crate::{
     batch::{Column, ColumnType, Schema},
     event::StageId,
+    exchange::{Exchange, Folder},
     expr::clock,
     failure::Failure,
     jobspec::{
-        Document, JobSpec, OnLostState, Path, Problem, Problems, Section, SpecLocation, StageSpec, Table, Value,
+        Document, JobSpec, Limits, OnLostState, Path, Problem, Problems, Section, SpecLocation, StageSpec, Table, Value,
         digest, digests, meant, nearest,
     },
     kind::{Compiled, Context, Kind, Workers},
+    memory::Memory,
     sinks, sources,
     stage::Sink,
     transforms,
@@ -78,8 +81,9 @@ fn stages_of(
     };
     let (sources, sinks) = (tables(Section::Sources), tables(Section::Sinks));
     let (done, partly) = (HashMap::new(), HashMap::new());
-    let mut compiler =
-        Compiler { job: &job, sources, sinks, problems, done, partly, stages: Vec::new(), requests: Vec::new() };
+    let memory = memory(document, &job);
+    let (stages, requests) = (Vec::new(), Vec::new());
+    let mut compiler = Compiler { job: &job, sources, sinks, memory, problems, done, partly, stages, requests };
     if own.is_none() {
         compiler.check_ends(&document.root);
     }
@@ -117,6 +121,17 @@ pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, reques
     }
 }
 
+/// What the stages that hold rows have in common; nothing is made on disk before they spill.
+fn memory(document: &Document, job: &JobSpec) -> Arc<Memory> {
+    let Limits { memory, spill, .. } = &job.limits;
+    let folder = match (&spill.path, &job.state) {
+        (Some(folder), _) | (None, Some(folder)) => folder.clone(),
+        (None, None) => beside(&document.name),
+    };
+    let exchange = Exchange::new(Box::new(Folder::new(&folder)), spill.max.map(|most| most.0));
+    Memory::new(usize::try_from(memory.0).unwrap_or(usize::MAX), exchange)
+}
+
 /// The state directory beside a spec.
 fn beside(spec: &str) -> PathBuf {
     FilePath::new(spec).with_file_name(".runner")
@@ -128,6 +143,7 @@ struct Compiler<'a> {
     sources: &'a Table,
     /// The `[sinks]` tables as written.
     sinks: &'a Table,
+    memory: Arc<Memory>,
     problems: &'a mut Problems,
     /// Stages met so far; `None` where one has a problem, so that those behind it stay silent about it.
     done: HashMap<&'a str, Option<StageId>>,
@@ -270,6 +286,7 @@ impl<'a> Compiler<'a> {
             batch: spec.common.batch.unwrap_or_default(),
             max_record_bytes: self.job.limits.max_record_bytes.0 as usize,
             memory: usize::try_from(self.job.limits.memory.0).unwrap_or(usize::MAX),
+            held: Arc::clone(&self.memory),
             seed: self.job.seed,
             definitions: &self.job.definitions,
             sources: self.sources,

@@ -8,7 +8,7 @@ use crate::{
     batch::{RejectCode, SplitId},
     event::{Closed, Event, HighWater, Observer, RowCounts, StageId, StopReason},
     plan::{Plan, Role},
-    stage::{Detail, Split, Verified},
+    stage::{Detail, Held, Split, Verified},
 };
 
 /// Messages kept of each reason for a reject.
@@ -34,6 +34,7 @@ pub(super) struct StageTally {
     pub(super) idle: Duration,
     pub(super) blocked: Duration,
     pub(super) queue: HighWater,
+    pub(super) held: Held,
     pub(super) latency: Latencies,
     pub(super) rejects: BTreeMap<RejectCode, Refused>,
     /// Rejects behind the one at which the job failed.
@@ -172,6 +173,7 @@ impl Observer for Tally {
             | Event::Withdrawn { stage, .. }
             | Event::Refused { stage, .. }
             | Event::Verified { stage, .. }
+            | Event::Held { stage, .. }
             | Event::Queue { stage, .. } => self.stages[*stage].on(event),
             Event::Failed { .. } | Event::Level { .. } | Event::WaitsToCommit { .. } | Event::WorkerEnded { .. } => {}
         }
@@ -227,6 +229,14 @@ impl StageTally {
                 self.rows.rejected += rows;
             }
             Event::Verified { result, .. } => self.verified = Some(result.clone()),
+            // Workers hold what they hold at the same time.
+            Event::Held { held, .. } => {
+                self.held.peak += held.peak;
+                self.held.rows += held.rows;
+                self.held.bytes += held.bytes;
+                self.held.parts += held.parts;
+                self.held.passes = self.held.passes.max(held.passes);
+            }
             // A keyed pool has a queue per worker: the fullest one counts.
             Event::Queue { high, .. } => {
                 self.queue.batches = self.queue.batches.max(high.batches);

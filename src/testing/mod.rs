@@ -8,5 +8,5 @@ mod stage;
 pub(crate) use self::{
     daemon::{Daemon, cutting_proxy, listen, unused_address},
     folder::Folder,
-    stage::{batch, compiled, records, rejects, schema, table, write},
+    stage::{batch, compiled, memory, records, rejects, schema, table, write},
 };

@@ -9,8 +9,10 @@ use serde_json::Value as Json;
 
 use crate::{
     batch::{Batch, Block, Column, ColumnType, Origin, Schema, SplitId},
+    exchange::{Exchange, Folder},
     jobspec::{Document, Format, Problem, Problems, Severity, SpecLocation, Value},
     kind::{Compiled, Context, Kind},
+    memory::Memory,
     stage::{SinkWorker, Written},
 };
 
@@ -90,6 +92,11 @@ pub(crate) fn compiled<S: ?Sized>(
             Err(problems.iter().map(told).collect())
         }
     }
+}
+
+/// What stages of a job with so much memory hold together; they spill into the system's folder for temporary files.
+pub(crate) fn memory(limit: usize) -> Arc<Memory> {
+    Memory::new(limit, Exchange::new(Box::new(Folder::new(&std::env::temp_dir())), None))
 }
 
 /// A problem as `code | place | message | help`.

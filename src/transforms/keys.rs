@@ -118,6 +118,11 @@ impl Keys {
         next
     }
 
+    /// A number that depends on all of a key; other keys have another hash.
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
     /// The number of a key, where it is there.
     pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
         self.table.find(self.hasher.hash_one(key), |id| of(&self.bytes, &self.ends, *id) == key).copied()

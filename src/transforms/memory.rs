@@ -1,80 +1,19 @@
-//! What transforms share that hold rows in memory: a budget, rows cut loose from the blocks they were read in, and
-//! what they emit at the end.
+//! What transforms share that hold rows in memory: rows cut loose from the blocks they were read in, and what they emit
+//! at the end.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
-use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, UInt32Array, cast::AsArray};
-use arrow_buffer::OffsetBuffer;
-use arrow_schema::{ArrowError, DataType};
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow_schema::ArrowError;
 use arrow_select::take::take;
 
 use crate::{
+    batch::Schema,
     failure::{Exit, Failure},
-    jobspec::Bytes,
     stage::Made,
+    values::compact,
 };
 
 /// Rows of a batch that is emitted at the end.
 const ROWS: usize = 8192;
-
-/// How many bytes all workers of a stage may hold together.
-#[derive(Debug)]
-pub(super) struct Budget {
-    held: AtomicUsize,
-    limit: usize,
-    what: String,
-}
-
-/// What one worker holds of a budget; given back when it goes.
-#[derive(Debug)]
-pub(super) struct Share {
-    budget: Arc<Budget>,
-    mine: usize,
-}
-
-impl Budget {
-    /// A budget of `limit` bytes for what `what` names: `the rows of `crew``.
-    pub(super) fn new(limit: usize, what: impl Into<String>) -> Arc<Budget> {
-        Arc::new(Budget { held: AtomicUsize::new(0), limit, what: what.into() })
-    }
-
-    /// The share of one worker, which holds nothing yet.
-    pub(super) fn share(self: &Arc<Self>) -> Share {
-        Share { budget: Arc::clone(self), mine: 0 }
-    }
-}
-
-impl Share {
-    /// The worker holds so many bytes now.
-    ///
-    /// # Errors
-    /// All workers of the stage together hold more than the budget.
-    pub(super) fn set(&mut self, bytes: usize) -> Result<(), Failure> {
-        let Budget { held, limit, what } = self.budget.as_ref();
-        let before = held.fetch_add(bytes, Ordering::Relaxed);
-        held.fetch_sub(self.mine, Ordering::Relaxed);
-        let sum = (before + bytes).saturating_sub(self.mine);
-        self.mine = bytes;
-        if sum <= *limit {
-            return Ok(());
-        }
-        let message = format!(
-            "{what} take {} of memory so far, `limits.memory` allows {}: give the job more, or fewer rows and columns",
-            Bytes::about(sum as u64),
-            Bytes::about(*limit as u64)
-        );
-        Err(Failure::new(Exit::Unavailable, message))
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.budget.held.fetch_sub(self.mine, Ordering::Relaxed);
-    }
-}
 
 /// What a kernel answers for arrays that were checked before: an error can only be a size that Arrow's 32-bit offsets
 /// cannot hold.
@@ -85,25 +24,6 @@ pub(super) fn fits<T>(answer: Result<T, ArrowError>) -> Result<T, Failure> {
 /// The rows at `rows`, with no tie to the block they came from.
 pub(super) fn loose(array: &ArrayRef, rows: &UInt32Array) -> Result<ArrayRef, Failure> {
     Ok(compact(&fits(take(array, rows, None))?))
-}
-
-/// The same values in buffers of their own: text that is held must not keep the block alive that it was read in.
-pub(super) fn compact(array: &ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
-        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
-        DataType::List(field) => {
-            let list = array.as_list::<i32>();
-            let offsets = list.value_offsets();
-            let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
-            let items = list.values().slice(first as usize, (last - first) as usize);
-            let lengths = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize);
-            let offsets = OffsetBuffer::from_lengths(lengths);
-            let same = ListArray::try_new(Arc::clone(field), offsets, compact(&items), list.nulls().cloned());
-            same.map_or_else(|_| Arc::clone(array), |list| Arc::new(list))
-        }
-        _ => Arc::clone(array),
-    }
 }
 
 /// Bytes that a loose array takes.
@@ -127,6 +47,11 @@ impl Output {
     /// All of the result; `refused` names the rows of it that are rejects, ascending.
     pub(super) fn new(records: RecordBatch, refused: Vec<Refused>) -> Self {
         Output { records, refused: refused.into_iter().peekable(), at: 0 }
+    }
+
+    /// Nothing.
+    pub(super) fn none(schema: &Schema) -> Self {
+        Output::new(RecordBatch::new_empty(schema.arrow()), Vec::new())
     }
 
     /// The next batch; nothing once all is out.

@@ -17,6 +17,8 @@ mod sample;
 mod select;
 mod sort;
 #[cfg(test)]
+mod spill_tests;
+#[cfg(test)]
 mod testing;
 
 use crate::{kind::Kind, stage::Transform};

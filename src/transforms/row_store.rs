@@ -5,8 +5,8 @@ use arrow_array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use arrow_schema::DataType;
 use arrow_select::interleave::interleave;
 
-use super::memory::{bytes, compact, fits, loose};
-use crate::failure::Failure;
+use super::memory::{bytes, fits, loose};
+use crate::{failure::Failure, values::compact};
 
 /// Rows that nothing holds any more, before they are thrown away.
 const STALE: usize = 16_384;

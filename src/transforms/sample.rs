@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    memory::{Budget, Output, Share, fits},
+    memory::{Output, fits},
     row_store::RowStore,
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Made, Transform, TransformProperties, TransformWorker},
+    memory::{Budget, Share},
 };
 
 /// The `sample` kind.
@@ -41,7 +42,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
             None
         }
         (Some(rows), None) => {
-            let budget = Budget::new(context.memory, "the rows of the sample");
+            let budget = Budget::new(&context.held, "the rows of the sample");
             let stage = Reservoir { rows, seed, schema: output.clone(), budget };
             let workers = Workers::One("it chooses among all rows");
             let notes = vec![format!("{rows} rows by chance")];

@@ -4,12 +4,13 @@ use arrow_array::{ArrayRef, RecordBatch};
 use serde_json::Value as Json;
 
 pub(super) use crate::testing::schema;
+use crate::testing::memory as held;
 use crate::{
     batch::{Batch, Block, Origin, Rejects, Schema, SplitId},
     failure::Failure,
     jobspec::Value,
     kind::{Compiled, Kind},
-    stage::{Made, Transform},
+    stage::{Held, Made, Transform},
     testing::{compiled, records},
     values::json,
 };
@@ -29,6 +30,8 @@ pub(super) struct Ran {
     pub(super) rejects: Vec<String>,
     /// Rows said to be dropped.
     pub(super) dropped: u64,
+    /// What was held and spilled.
+    pub(super) held: Held,
 }
 
 /// Batches of rows, each row a list of JSON values; lines are counted from 1 over all batches.
@@ -53,7 +56,9 @@ pub(super) fn compile(
     memory: usize,
 ) -> Result<Compiled<dyn Transform>, Vec<String>> {
     let table: Value = serde_json::from_value(spec.clone()).expect("any JSON is a value");
-    compiled(kind, "t", &table, [Some(left), right], |context| (context.memory, context.seed) = (memory, 7))
+    compiled(kind, "t", &table, [Some(left), right], |context| {
+        (context.memory, context.held, context.seed) = (memory, held(memory), 7);
+    })
 }
 
 /// The problems of a spec that is wrong.
@@ -96,7 +101,7 @@ pub(super) fn run(
         let len = records.num_rows();
         ran.rows.extend(rows(&Batch::new(records, Origin::derived(SplitId(1), 0, len)).pick(kept.collect()).records));
     }
-    ran.dropped = rejects.take_dropped();
+    (ran.held, ran.dropped) = (worker.held(), rejects.take_dropped());
     let told = rejects.take();
     ran.rejects.extend(told.iter().map(|one| format!("{} {} {}", one.position.line, one.code.0, one.message)));
     Ok(ran)

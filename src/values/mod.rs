@@ -17,6 +17,7 @@ pub(crate) mod builder;
 pub mod calendar;
 pub mod cell;
 pub mod columns;
+mod compact;
 pub mod fields;
 pub(crate) mod foreign;
 pub mod hex;
@@ -24,6 +25,7 @@ pub mod json;
 pub mod scalar;
 mod types;
 
+pub use compact::{compact, compact_batch};
 pub(crate) use types::with_scalars;
 pub use types::{Column, ColumnType, Family, Schema, TypeError};
 

@@ -34,6 +34,7 @@ fn a_whole_job_is_decoded() {
         stall = "90s"
         threads = 4
         memory = "64MiB"
+        spill = { path = "fast", max = "50GiB" }
         max_record_bytes = 1000
         [rejects]
         path = "out/rejects.ndjson"
@@ -62,6 +63,7 @@ fn a_whole_job_is_decoded() {
     let job = job.unwrap();
     assert_eq!((job.name.as_str(), job.description.as_deref(), job.seed), ("memc", Some("text"), 42));
     let expected = Limits {
+        spill: Spill { path: Some("fast".into()), max: Some(Bytes(50 << 30)) },
         rejects: RejectLimit::Share(0.01),
         deadline: Some(Duration(std::time::Duration::from_secs(7200))),
         stall: Duration(std::time::Duration::from_secs(90)),

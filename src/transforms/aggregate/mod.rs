@@ -4,6 +4,8 @@ mod accumulator;
 mod extreme;
 mod functions;
 mod moments;
+mod spilled;
+mod table;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -22,7 +24,6 @@ use self::{
 };
 use super::{
     keys::{Encoder, divided_by, places},
-    memory::Budget,
 };
 use crate::{
     batch::{Column, Schema},
@@ -31,13 +32,14 @@ use crate::{
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Transform, TransformProperties, TransformWorker},
+    memory::Budget,
 };
 
 /// The `aggregate` kind.
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<AggregateSpec>("aggregate", compile);
 
 /// Emits one row of each group of rows, in the order in which the groups are first met, once the input has ended.
-/// The groups are held within `limits.memory`. Without `by` and `window` all rows are one group, even where there are
+/// Rows of groups that do not fit into `limits.memory` are spilled. Without `by` and `window` all rows are one group, even where there are
 /// none.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -85,7 +87,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     };
     let notes = notes(&spec);
     let names = spec.columns.into_keys().collect();
-    let budget = Budget::new(context.memory, "the groups");
+    let budget = Budget::new(&context.held, "the groups");
     let setup = Setup { by, calls, names, window, encoder, output: output.clone(), budget };
     let stage = Aggregation { setup: Arc::new(setup) };
     Some(Compiled { stage: Box::new(stage), output: Some(output), workers, notes })

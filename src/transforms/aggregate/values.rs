@@ -13,9 +13,10 @@ use crate::{
     failure::{Exit, Failure},
     transforms::{
         keys::grouped,
-        memory::{bytes, compact, fits},
+        memory::{bytes, fits},
         row_store::RowStore,
     },
+    values::compact,
 };
 
 /// `first` and `last`: the value of the first or last row of a group, null or not.

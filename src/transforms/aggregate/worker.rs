@@ -1,19 +1,25 @@
-//! Puts rows into groups, and groups into rows at the end.
+//! Takes rows into groups; puts the groups out at the end. Rows of groups that have no room in memory are spilled, divided
+//! by key, and taken into groups one part after the other.
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array};
-use arrow_select::concat::concat;
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 
-use super::{Setup, accumulator::Accumulator, functions, window::OUTSIDE};
+use super::{
+    Setup,
+    spilled::{self, Input, Layout},
+    table::Table,
+    window::OUTSIDE,
+};
 use crate::{
-    batch::{Batch, RejectCode, Rejects},
+    batch::{Batch, Rejects},
+    exchange::{Merge, Part},
     failure::Failure,
-    stage::{Made, TransformWorker},
+    memory::Share,
+    stage::{Held, Made, TransformWorker},
     transforms::{
         errors::refuse,
-        keys::Keys,
-        memory::{Output, Refused, Share, bytes, fits, loose},
+        memory::{Output, loose},
     },
 };
 
@@ -21,35 +27,24 @@ use crate::{
 pub(super) struct Worker {
     setup: Arc<Setup>,
     share: Share,
-    keys: Keys,
-    /// For every key column, parts that hold the value of one group after the other.
-    values: Vec<Vec<ArrayRef>>,
-    /// Bytes of `values`.
-    size: usize,
-    accumulators: Vec<Box<dyn Accumulator>>,
+    layout: Layout,
+    /// The groups that rows are taken into.
+    table: Table,
+    /// Rows so far.
+    rows: u64,
+    account: Held,
+    /// The groups in memory, once all rows are in.
     out: Option<Output>,
-}
-
-/// A batch as the groups take it.
-struct Input {
-    /// The columns of the key.
-    keys: Vec<ArrayRef>,
-    /// What each aggregate is applied to.
-    arguments: Vec<Option<ArrayRef>>,
-    rows: usize,
+    /// Rows of the other groups, then those groups in the order in which they were first met.
+    parts: Vec<Part>,
+    merge: Option<Merge>,
 }
 
 impl Worker {
     pub(super) fn new(setup: Arc<Setup>) -> Self {
-        let accumulators = setup.calls.iter().map(functions::new).collect();
-        let columns = setup.by.len() + usize::from(setup.window.is_some());
-        let (share, keys, values) = (setup.budget.share(), Keys::default(), vec![Vec::new(); columns]);
-        Worker { setup, share, keys, values, size: 0, accumulators, out: None }
-    }
-
-    /// How many groups there are.
-    fn groups(&self) -> usize {
-        if self.setup.is_whole() { 1 } else { self.keys.len() }
+        let (share, layout) = (setup.budget.share(), Layout::of(&setup));
+        let (table, account) = (Table::new(&setup, 0), Held::default());
+        Worker { setup, share, layout, table, rows: 0, account, out: None, parts: Vec::new(), merge: None }
     }
 
     /// Evaluates all expressions on a batch. Rows on which one fails are rejects, and left out.
@@ -67,8 +62,9 @@ impl Worker {
             keys.push(starts);
             outside = found;
         }
+        let (first, rows) = (self.rows, batch.rows());
         if errors.is_empty() && outside.is_empty() {
-            return Ok(Input { keys, arguments, rows: batch.rows() });
+            return Ok(Input::new(keys, arguments, first..first + rows as u64));
         }
         let mut kept = refuse(batch, errors, rejects);
         outside.retain(|(row, _)| kept.binary_search(row).is_ok());
@@ -80,79 +76,48 @@ impl Worker {
         for array in keys.iter_mut().chain(arguments.iter_mut().flatten()) {
             *array = loose(array, &kept)?;
         }
-        Ok(Input { keys, arguments, rows: kept.len() })
+        Ok(Input::new(keys, arguments, first..first + kept.len() as u64))
     }
 
-    /// The group of every row. The keys of new groups are kept.
-    fn assign(&mut self, input: &Input) -> Result<Vec<u32>, Failure> {
-        if self.setup.is_whole() {
-            return Ok(vec![0; input.rows]);
-        }
-        let known = self.keys.len() as u32;
-        let groups = self.keys.number(&self.setup.encoder.rows(&input.keys)?)?;
-        if self.keys.len() as u32 > known {
-            let mut next = known;
-            let is_new = |(_, group): &(u32, &u32)| {
-                let new = **group == next;
-                next += u32::from(new);
-                new
-            };
-            let new = UInt32Array::from_iter_values((0..).zip(&groups).filter(is_new).map(|(row, _)| row));
-            for (parts, column) in self.values.iter_mut().zip(&input.keys) {
-                let part = loose(column, &new)?;
-                self.size += bytes(&part);
-                parts.push(part);
-            }
-        }
-        Ok(groups)
-    }
-
-    /// All groups as rows.
-    fn rows(&mut self) -> Result<(RecordBatch, Vec<Refused>), Failure> {
-        let groups = self.groups();
-        let mut columns: Vec<ArrayRef> = Vec::new();
-        for (place, parts) in std::mem::take(&mut self.values).into_iter().enumerate() {
-            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-            let data_type = self.setup.output.arrow().field(place).data_type().clone();
-            columns.push(if parts.is_empty() { new_empty_array(&data_type) } else { fits(concat(&parts))? });
-        }
-        if let (Some(window), Some(starts)) = (&self.setup.window, columns.last()) {
-            columns.push(window.ends(starts));
-        }
-        let mut refused: Vec<Refused> = Vec::new();
-        for (accumulator, name) in std::mem::take(&mut self.accumulators).into_iter().zip(&self.setup.names) {
-            let (values, errors) = accumulator.finish(groups)?;
-            let errors =
-                errors.into_iter().map(|(row, why)| (row, RejectCode("expression"), format!("`{name}`: {why}")));
-            refused.extend(errors);
-            columns.push(values);
-        }
-        refused.sort_by_key(|(row, ..)| *row);
-        refused.dedup_by_key(|(row, ..)| *row);
-        let options = RecordBatchOptions::new().with_row_count(Some(groups));
-        Ok((fits(RecordBatch::try_new_with_options(self.setup.output.arrow(), columns, &options))?, refused))
+    /// The groups in memory, and the parts that hold rows of all others.
+    fn end(&mut self) -> Result<Output, Failure> {
+        let table = std::mem::replace(&mut self.table, Table::new(&self.setup, 0));
+        let (records, refused, parts) = table.finish(&self.setup, &mut self.account)?;
+        self.parts = parts;
+        Ok(Output::new(records, refused))
     }
 }
 
 impl TransformWorker for Worker {
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
         let input = self.evaluate(&batch, rejects)?;
-        let groups = self.assign(&input)?;
-        let count = self.groups();
-        for (accumulator, argument) in self.accumulators.iter_mut().zip(&input.arguments) {
-            accumulator.add(&groups, count, argument.as_ref())?;
-        }
-        let held: usize = self.accumulators.iter().map(|accumulator| accumulator.size()).sum();
-        self.share.set(held + self.keys.size() + self.size)?;
+        self.rows += input.rows() as u64;
+        self.table.add(&self.setup, &self.layout, input, &mut self.share)?;
+        self.account.note(self.table.size());
         let records = RecordBatch::new_empty(self.setup.output.arrow());
         Ok(Batch::new(records, batch.origin.pick(&[])))
     }
 
     fn finish(&mut self) -> Result<Option<Made>, Failure> {
         if self.out.is_none() {
-            let (records, refused) = self.rows()?;
-            self.out = Some(Output::new(records, refused));
+            self.out = Some(self.end()?);
         }
-        Ok(self.out.as_mut().and_then(Output::next))
+        if let Some(made) = self.out.as_mut().and_then(Output::next) {
+            return Ok(Some(made));
+        }
+        if !self.parts.is_empty() {
+            // All of these were met after those in memory, which are out.
+            self.out = Some(Output::none(&self.setup.output));
+            let parts = std::mem::take(&mut self.parts);
+            self.merge = Some(spilled::groups(&self.setup, &self.layout, parts, &mut self.share, &mut self.account)?);
+        }
+        match &mut self.merge {
+            Some(merge) => merge.next()?.map(|rows| self.layout.made(&self.setup, &rows)).transpose(),
+            None => Ok(None),
+        }
+    }
+
+    fn held(&self) -> Held {
+        self.account
     }
 }

@@ -20,7 +20,7 @@ use self::{
 use super::{
     growth::{Growth, repeated, width},
     keys::{Encoder, unknown_column},
-    memory::{Budget, compact, fits},
+    memory::fits,
 };
 use crate::{
     batch::{Batch, Column, Rejects, Schema},
@@ -28,6 +28,8 @@ use crate::{
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Side, Transform, TransformWorker},
+    memory::Budget,
+    values::compact,
 };
 
 /// The `join` kind.
@@ -88,7 +90,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         }
     };
     let notes = vec![format!("{:?} with {} on {}", spec.how, spec.with, spec.on).to_lowercase()];
-    let budget = Budget::new(context.memory, format!("the rows of `{}`, which are held,", spec.with));
+    let budget = Budget::new(&context.held, format!("the rows of `{}`, which are held,", spec.with));
     let kept_types = kept.iter().map(|place| right.columns()[*place].column_type.to_arrow()).collect();
     let setup = Setup {
         how: spec.how,

@@ -15,8 +15,9 @@ use crate::{
     transforms::{
         growth::width,
         keys::{Keys, grouped},
-        memory::{Share, bytes, fits, loose},
+        memory::{bytes, fits, loose},
     },
+    memory::Share,
 };
 
 /// The right side, whole.

@@ -29,7 +29,6 @@ use self::{
 };
 use super::{
     keys::{Encoder, divided_by, places, unknown_column},
-    memory::Budget,
 };
 use crate::{
     batch::{Column, Schema},
@@ -37,6 +36,7 @@ use crate::{
     jobspec::{Duration, Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     stage::{Transform, TransformProperties, TransformWorker},
+    memory::Budget,
 };
 
 /// The `quality` kind.
@@ -157,7 +157,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         false => divided_by(&input, &by),
     };
     let notes = notes(&spec);
-    let budget = Budget::new(context.memory, "the windows");
+    let budget = Budget::new(&context.held, "the windows");
     let setup = Setup { by, times, value, terms, encoder, output: output.clone(), budget };
     let stage = Quality { setup: Arc::new(setup), ended: Arc::default() };
     Some(Compiled { stage: Box::new(stage), output: Some(output), workers, notes })

@@ -23,8 +23,10 @@ use crate::{
     stage::{Made, TransformWorker},
     transforms::{
         keys::Keys,
-        memory::{Share, bytes, compact, fits, loose},
+        memory::{bytes, fits, loose},
     },
+    memory::Share,
+    values::compact,
 };
 
 /// Rows of a batch that is emitted at the end.

@@ -1,29 +1,28 @@
 //! `dedup`: one row of each key.
 
+mod last;
+
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::ArrayRef;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{
-    keys::{Encoder, Keys, divided_by, places},
-    memory::{Budget, Output, Share, fits},
-    row_store::RowStore,
-};
+use super::keys::{Encoder, Keys, divided_by, places};
 use crate::{
     batch::{Batch, Rejects, Schema},
     failure::Failure,
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind},
-    stage::{Made, Transform, TransformProperties, TransformWorker},
+    stage::{Transform, TransformProperties, TransformWorker},
+    memory::{Budget, Share},
 };
 
 /// The `dedup` kind.
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<DedupSpec>("dedup", compile);
 
-/// Keeps one row of each key, in input order; nulls are equal to each other here. The keys, and with `keep = "last"`
-/// the rows, are held within `limits.memory`.
+/// Keeps one row of each key, in input order; nulls are equal to each other here. With `keep = "first"` the keys are held
+/// within `limits.memory`; with `keep = "last"` rows that do not fit into it are spilled.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DedupSpec {
@@ -62,7 +61,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     };
     let word = if spec.keep == Keep::First { "first" } else { "last" };
     let notes = vec![format!("the {word} row of each {}", spec.by.join(", "))];
-    let budget = Budget::new(context.memory, "the keys and rows to tell apart");
+    let budget = Budget::new(&context.held, "the keys and rows to tell apart");
     let workers = divided_by(&input, &by);
     let setup = Setup { by, encoder, schema: input.clone(), keep: spec.keep, budget };
     let stage = Dedup { setup: Arc::new(setup) };
@@ -83,16 +82,11 @@ struct Dedup {
 
 impl Transform for Dedup {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
-        let types = self.setup.schema.columns().iter().map(|column| column.column_type.to_arrow()).collect();
-        Ok(Box::new(Worker {
-            setup: Arc::clone(&self.setup),
-            share: self.setup.budget.share(),
-            keys: Keys::default(),
-            last: RowStore::new(types),
-            seen: Vec::new(),
-            rows: 0,
-            out: None,
-        }))
+        let setup = Arc::clone(&self.setup);
+        Ok(match self.setup.keep {
+            Keep::First => Box::new(First { share: setup.budget.share(), setup, keys: Keys::default() }),
+            Keep::Last => Box::new(last::Worker::new(setup)),
+        })
     }
 
     fn properties(&self) -> TransformProperties {
@@ -105,57 +99,27 @@ impl Transform for Dedup {
     }
 }
 
-struct Worker {
+/// Lets the first row of every key through.
+struct First {
     setup: Arc<Setup>,
     share: Share,
     keys: Keys,
-    /// The last row of every key.
-    last: RowStore,
-    /// Of every key, the number of its last row in the input.
-    seen: Vec<u64>,
-    rows: u64,
-    out: Option<Output>,
 }
 
-impl TransformWorker for Worker {
+impl TransformWorker for First {
     fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch, Failure> {
         let by: Vec<ArrayRef> = self.setup.by.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
         let mut next = self.keys.len() as u32;
         let ids = self.keys.number(&self.setup.encoder.rows(&by)?)?;
         let mut kept = Vec::new();
-        match self.setup.keep {
-            Keep::First => {
-                for (row, id) in ids.into_iter().enumerate() {
-                    if id == next {
-                        kept.push(row as u32);
-                        next += 1;
-                    }
-                }
-            }
-            Keep::Last => {
-                self.seen.resize(self.keys.len(), 0);
-                let changes: Vec<(u32, u32)> = ids.into_iter().zip(0..).collect();
-                changes.iter().for_each(|(id, row)| self.seen[*id as usize] = self.rows + u64::from(*row));
-                self.last.put(batch.records.columns(), &changes)?;
-                self.rows += batch.rows() as u64;
+        for (row, id) in (0_u32..).zip(ids) {
+            if id == next {
+                kept.push(row);
+                next += 1;
             }
         }
-        self.share.set(self.keys.size() + self.last.size() + self.seen.capacity() * 8)?;
+        self.share.set(self.keys.size())?;
         Ok(if kept.len() == batch.rows() { batch } else { batch.pick(kept) })
-    }
-
-    fn finish(&mut self) -> Result<Option<Made>, Failure> {
-        if self.setup.keep == Keep::First {
-            return Ok(None);
-        }
-        if self.out.is_none() {
-            let mut order: Vec<usize> = (0..self.seen.len()).collect();
-            order.sort_by_key(|slot| self.seen[*slot]);
-            let columns = self.last.rows(order.into_iter())?;
-            let records = fits(RecordBatch::try_new(self.setup.schema.arrow(), columns))?;
-            self.out = Some(Output::new(records, Vec::new()));
-        }
-        Ok(self.out.as_mut().and_then(Output::next))
     }
 }
 
@@ -211,17 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_rows_are_held_within_the_memory() {
+    fn keys_are_held_within_the_memory() {
         let rows: Vec<Json> =
             (0..5000).map(|n| json!([format!("a key with a long name, number {n}"), 1.0, n])).collect();
         let rows = input(COLUMNS, &[&rows]);
-        for keep in ["first", "last"] {
-            let spec = json!({ "by": ["k"], "keep": keep });
-            let failure = run(&KIND, &spec, &rows, None, 100_000).expect_err("too large");
-            assert_eq!(failure.exit, Exit::Unavailable);
-            assert!(failure.message.starts_with("the keys and rows to tell apart take "), "{failure}");
-            assert_eq!(run(&KIND, &spec, &rows, None, 8 << 20).expect("it fits").rows.len(), 5000);
-        }
+        let spec = json!({ "by": ["k"], "keep": "first" });
+        let failure = run(&KIND, &spec, &rows, None, 100_000).expect_err("too large");
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert!(failure.message.starts_with("the keys and rows to tell apart take "), "{failure}");
+        assert_eq!(run(&KIND, &spec, &rows, None, 8 << 20).expect("it fits").rows.len(), 5000);
     }
 
     #[test]

@@ -1,30 +1,29 @@
-//! `sort`: all rows, in order. They are held in memory; equal rows keep the order of the input.
+//! `sort`: all rows, in order. Equal rows keep the order of the input.
+
+mod rows;
+mod worker;
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow_select::{concat::concat_batches, take::take_record_batch};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{
-    errors::refuse,
-    keys::Encoder,
-    memory::{Budget, Output, Share, bytes, fits, loose},
-};
+use self::worker::Worker;
+use super::keys::Encoder;
 use crate::{
-    batch::{Batch, Rejects, Schema},
+    batch::Schema,
     expr::Expr,
-    failure::{Exit, Failure},
+    failure::Failure,
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Made, Transform, TransformProperties, TransformWorker},
+    memory::Budget,
+    stage::{Transform, TransformProperties, TransformWorker},
 };
 
 /// The `sort` kind.
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<SortSpec>("sort", compile);
 
-/// Emits all rows in order, once the last is in. They are held within `limits.memory`.
+/// Emits all rows in order, once the last is in. What does not fit into `limits.memory` is spilled.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SortSpec {
@@ -53,7 +52,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
     };
     let output = context.input().clone();
     let notes = vec![format!("by {}", spec.by.join(", "))];
-    let budget = Budget::new(context.memory, "the rows to sort");
+    let budget = Budget::new(&context.held, "the rows to sort");
     let stage = Sort { setup: Arc::new(Setup { by, encoder, output: output.clone(), budget }) };
     let workers = Workers::One("all rows are put in one order");
     Some(Compiled { stage: Box::new(stage), output: Some(output), workers, notes })
@@ -86,73 +85,12 @@ struct Sort {
 
 impl Transform for Sort {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
-        let (setup, share) = (Arc::clone(&self.setup), self.setup.budget.share());
-        Ok(Box::new(Worker { setup, share, held: Vec::new(), keys: Vec::new(), ends: Vec::new(), size: 0, out: None }))
+        Ok(Box::new(Worker::new(Arc::clone(&self.setup))))
     }
 
     /// Replayed rows are sorted among themselves.
     fn properties(&self) -> TransformProperties {
         TransformProperties { not_replayable: None, ..TransformProperties::BREAKER }
-    }
-}
-
-struct Worker {
-    setup: Arc<Setup>,
-    share: Share,
-    held: Vec<RecordBatch>,
-    /// The keys of all rows, one behind the other, and where each ends.
-    keys: Vec<u8>,
-    ends: Vec<usize>,
-    /// Bytes of `held`.
-    size: usize,
-    out: Option<Output>,
-}
-
-impl TransformWorker for Worker {
-    fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
-        let mut errors = Vec::new();
-        let by: Vec<ArrayRef> = self.setup.by.iter().map(|expr| expr.evaluate(&batch, &mut errors)).collect();
-        let rows = self.setup.encoder.rows(&by)?;
-        let kept = refuse(&batch, errors, rejects);
-        for &row in &kept {
-            self.keys.extend_from_slice(rows.row(row as usize).data());
-            self.ends.push(self.keys.len());
-        }
-        let kept = UInt32Array::from(kept);
-        let columns: Vec<ArrayRef> =
-            batch.records.columns().iter().map(|column| loose(column, &kept)).collect::<Result<_, _>>()?;
-        self.size += columns.iter().map(bytes).sum::<usize>();
-        self.held.push(fits(RecordBatch::try_new(batch.records.schema(), columns))?);
-        // The order itself takes as much again as `ends`.
-        self.share.set(self.size + self.keys.capacity() + 2 * self.ends.capacity() * 8)?;
-        Ok(batch.pick(Vec::new()))
-    }
-
-    fn finish(&mut self) -> Result<Option<Made>, Failure> {
-        if self.out.is_none() {
-            self.out = Some(Output::new(self.sorted()?, Vec::new()));
-        }
-        Ok(self.out.as_mut().and_then(Output::next))
-    }
-}
-
-impl Worker {
-    /// All rows in order. What they were made of is given up.
-    fn sorted(&mut self) -> Result<RecordBatch, Failure> {
-        if self.ends.len() > u32::MAX as usize {
-            return Err(Failure::new(Exit::Unavailable, "more than 4 billion rows to sort"));
-        }
-        let (keys, ends) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.ends));
-        let key = |row: u32| {
-            let row = row as usize;
-            &keys[if row == 0 { 0 } else { ends[row - 1] }..ends[row]]
-        };
-        let mut order: Vec<u32> = (0..ends.len() as u32).collect();
-        order.sort_by(|a, b| key(*a).cmp(key(*b)));
-        let held = std::mem::take(&mut self.held);
-        let all = fits(concat_batches(&self.setup.output.arrow(), &held))?;
-        drop(held);
-        fits(take_record_batch(&all, &UInt32Array::from(order)))
     }
 }
 
@@ -200,9 +138,11 @@ mod tests {
         let found = run(&KIND, &json!({ "by": ["a"] }), &rows, None, 16 << 20).expect("it fits").rows;
         let sorted = found.iter().enumerate().all(|(n, row)| row.starts_with(&format!("[{n},")));
         assert!(found.len() == 20_000 && sorted);
-        let failure = run(&KIND, &json!({ "by": ["a"] }), &rows, None, 1 << 19).expect_err("too large");
-        assert_eq!(failure.exit, Exit::Unavailable);
-        assert!(failure.message.starts_with("the rows to sort take "), "{failure}");
+        // Whatever fits into memory, the rows and their order are the same.
+        for memory in [1 << 12, 1 << 16, 1 << 19] {
+            let spilled = run(&KIND, &json!({ "by": ["a"] }), &rows, None, memory).expect("the rest is spilled");
+            assert!(spilled.held.parts > 1 && spilled.rows == found, "{memory}: {:?}", spilled.held);
+        }
     }
 
     #[test]

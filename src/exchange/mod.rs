@@ -1,0 +1,119 @@
+//! Rows that leave memory and come back: parts of Arrow IPC in a store, and what divides rows among parts and puts
+//! ordered parts together again.
+//!
+//! ```text
+//! rows ──divide by hash──▶ Partitions ──▶ Part, Part …  ──read one by one──▶ rows, in the order they were put in
+//! rows, sorted ─────────────────────────▶ Part, Part …  ──Merge──▶ rows, sorted
+//! ```
+//!
+//! The room knows neither the stages that use it nor what the rows mean. On one machine the store is a [`Folder`] that
+//! is gone with the process; a store that others can read, too, would carry rows between machines.
+
+mod folder;
+mod merge;
+mod part;
+mod partitions;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+pub use self::{
+    folder::Folder,
+    merge::{FAN_IN, Merge, merged},
+    part::{Part, PartReader, PartWriter},
+    partitions::{PARTITIONS, Partitions},
+};
+use crate::{
+    failure::{Exit, Failure},
+    jobspec::Bytes,
+};
+
+/// Where parts lie.
+pub trait Store: Send + Sync {
+    /// Makes a part, which is not there yet.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn create(&self, name: &str) -> io::Result<Box<dyn Write + Send>>;
+
+    /// Opens a part from its start.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>>;
+
+    /// Removes a part.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// What people call the place of a part.
+    fn place(&self, name: &str) -> String;
+}
+
+/// All parts of one run, and how many bytes they may take together.
+pub struct Exchange {
+    store: Box<dyn Store>,
+    most: Option<u64>,
+    /// Bytes that lie in the store now.
+    held: AtomicU64,
+    /// The number of the next part.
+    next: AtomicU64,
+}
+
+impl Exchange {
+    /// Parts in `store`, of at most `most` bytes together.
+    pub fn new(store: Box<dyn Store>, most: Option<u64>) -> Arc<Exchange> {
+        Arc::new(Exchange { store, most, held: AtomicU64::new(0), next: AtomicU64::new(0) })
+    }
+
+    /// A name that no other part of the run has: `what` is for people.
+    fn name(&self, what: &str) -> String {
+        let plain: String = what.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        format!("{plain}.{}", self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// So many bytes more lie in the store.
+    ///
+    /// # Errors
+    /// They are more than may lie there.
+    fn take(&self, bytes: u64) -> Result<(), Failure> {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        match self.most {
+            Some(most) if held > most => {
+                let message = format!(
+                    "what was spilled takes {}, `limits.spill.max` allows {}: allow more, or give the job more \
+                     `limits.memory`",
+                    Bytes::about(held),
+                    Bytes::about(most)
+                );
+                Err(Failure::new(Exit::Io, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn failed(&self, verb: &str, name: &str, error: &dyn fmt::Display) -> Failure {
+        let help = "`limits.spill.path` names another folder";
+        Failure::new(Exit::Io, format!("cannot {verb} the spilled rows in `{}`: {error}; {help}", self.store.place(name)))
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("most", &self.most).field("held", &self.held).finish_non_exhaustive()
+    }
+}

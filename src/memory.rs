@@ -1,0 +1,122 @@
+//! How many bytes the stages that hold rows may hold together, and where they put what is more.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use crate::{
+    exchange::Exchange,
+    failure::{Exit, Failure},
+    jobspec::Bytes,
+};
+
+/// What the stages of a job that hold rows have in common.
+#[derive(Debug)]
+pub struct Memory {
+    /// `limits.memory`
+    limit: usize,
+    /// What all stages hold.
+    held: AtomicUsize,
+    /// How many stages there are that hold rows.
+    stages: AtomicUsize,
+    /// Where they spill.
+    pub exchange: Arc<Exchange>,
+}
+
+/// What all workers of a stage may hold together.
+#[derive(Debug)]
+pub struct Budget {
+    memory: Arc<Memory>,
+    held: AtomicUsize,
+    what: String,
+}
+
+/// What one worker holds of a budget; given back when it goes.
+#[derive(Debug)]
+pub struct Share {
+    budget: Arc<Budget>,
+    mine: usize,
+}
+
+impl Memory {
+    /// Of a job that may use `limit` bytes.
+    pub fn new(limit: usize, exchange: Arc<Exchange>) -> Arc<Memory> {
+        Arc::new(Memory { limit, held: AtomicUsize::new(0), stages: AtomicUsize::new(0), exchange })
+    }
+
+    /// How many bytes all stages may hold that can spill: half of the limit. The other half is for batches under way.
+    fn for_rows(&self) -> usize {
+        self.limit / 2
+    }
+}
+
+impl Budget {
+    /// The budget of one stage, for what `what` names: `the rows of `crew``.
+    pub fn new(memory: &Arc<Memory>, what: impl Into<String>) -> Arc<Budget> {
+        memory.stages.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Budget { memory: Arc::clone(memory), held: AtomicUsize::new(0), what: what.into() })
+    }
+
+    /// The share of one worker, which holds nothing yet.
+    pub fn share(self: &Arc<Self>) -> Share {
+        Share { budget: Arc::clone(self), mine: 0 }
+    }
+}
+
+impl Share {
+    /// The worker holds so many bytes now, and cannot spill them.
+    ///
+    /// # Errors
+    /// All workers of the stage together hold more than `limits.memory`.
+    pub fn set(&mut self, bytes: usize) -> Result<(), Failure> {
+        let (sum, _) = self.note(bytes);
+        let Budget { memory, what, .. } = self.budget.as_ref();
+        if sum <= memory.limit {
+            return Ok(());
+        }
+        let message = format!(
+            "{what} take {} of memory so far, `limits.memory` allows {}: give the job more, or fewer rows and columns",
+            Bytes::about(sum as u64),
+            Bytes::about(memory.limit as u64)
+        );
+        Err(Failure::new(Exit::Unavailable, message))
+    }
+
+    /// The worker holds so many bytes now. Is that within what stages that can spill may hold? A stage that holds little
+    /// is within it, whatever others hold.
+    pub fn fits(&mut self, bytes: usize) -> bool {
+        let (sum, all) = self.note(bytes);
+        let memory = &self.budget.memory;
+        let least = memory.for_rows() / 2 / memory.stages.load(Ordering::Relaxed).max(1);
+        all <= memory.for_rows() || sum <= least
+    }
+
+    /// About how many bytes a block of rows should have that is written or read at once.
+    pub fn block(&self) -> usize {
+        (self.budget.memory.for_rows() / 128).clamp(16 << 10, 1 << 20)
+    }
+
+    /// Where it spills.
+    pub fn exchange(&self) -> &Arc<Exchange> {
+        &self.budget.memory.exchange
+    }
+
+    /// What the stage and what all stages hold, with so many bytes of this worker's.
+    fn note(&mut self, bytes: usize) -> (usize, usize) {
+        let mine = std::mem::replace(&mut self.mine, bytes);
+        // Never less than what is held, also not for a moment.
+        let moved = |held: &AtomicUsize| {
+            let before = held.fetch_add(bytes, Ordering::Relaxed);
+            held.fetch_sub(mine, Ordering::Relaxed);
+            (before + bytes).saturating_sub(mine)
+        };
+        (moved(&self.budget.held), moved(&self.budget.memory.held))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.note(0);
+    }
+}
