@@ -67,7 +67,9 @@ impl Merge {
     /// A part cannot be read.
     pub fn next(&mut self) -> Result<Option<RecordBatch>, Failure> {
         while self.places.len() < self.rows {
-            let Some(&winner) = self.tree.first().filter(|winner| self.inputs[**winner].reader.is_some()) else { break };
+            let Some(&winner) = self.tree.first().filter(|winner| self.inputs[**winner].reader.is_some()) else {
+                break;
+            };
             let input = &mut self.inputs[winner];
             self.places.push((input.batch, input.row));
             input.row += 1;

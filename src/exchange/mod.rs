@@ -108,7 +108,10 @@ impl Exchange {
 
     fn failed(&self, verb: &str, name: &str, error: &dyn fmt::Display) -> Failure {
         let help = "`limits.spill.path` names another folder";
-        Failure::new(Exit::Io, format!("cannot {verb} the spilled rows in `{}`: {error}; {help}", self.store.place(name)))
+        Failure::new(
+            Exit::Io,
+            format!("cannot {verb} the spilled rows in `{}`: {error}; {help}", self.store.place(name)),
+        )
     }
 }
 

@@ -63,7 +63,8 @@ impl Exchange {
         let file = Counted { inner: file, written: Arc::clone(&written) };
         let info = FrameInfo::new().block_size(BlockSize::Max256KB).block_mode(BlockMode::Linked);
         let packed = FrameEncoder::with_frame_info(info, BufWriter::with_capacity(BUFFER, file));
-        let stream = StreamWriter::try_new(packed, schema).map_err(|error| self.failed("write", &name, &plain(error)))?;
+        let stream =
+            StreamWriter::try_new(packed, schema).map_err(|error| self.failed("write", &name, &plain(error)))?;
         Ok(PartWriter { name, stream, written, part })
     }
 }

@@ -30,8 +30,8 @@ pub use diagnose::{Finding, machine, render};
 pub use digest::{digest, digests};
 pub use interpolate::Mode;
 pub use job::{
-    BatchSize, COMMON_KEYS_SINK, COMMON_KEYS_SOURCE, COMMON_KEYS_TRANSFORM, Common, Definitions, JobSpec, Limits, Spill,
-    OnLostState, Section, StageSpec, common_schema, schema,
+    BatchSize, COMMON_KEYS_SINK, COMMON_KEYS_SOURCE, COMMON_KEYS_TRANSFORM, Common, Definitions, JobSpec, Limits,
+    OnLostState, Section, Spill, StageSpec, common_schema, schema,
 };
 pub use load::{Document, Format, ValueOf, Variable, load};
 pub use locate::{Located, locate};

@@ -25,8 +25,8 @@ use crate::{
     expr::clock,
     failure::Failure,
     jobspec::{
-        Document, JobSpec, Limits, OnLostState, Path, Problem, Problems, Section, SpecLocation, StageSpec, Table, Value,
-        digest, digests, meant, nearest,
+        Document, JobSpec, Limits, OnLostState, Path, Problem, Problems, Section, SpecLocation, StageSpec, Table,
+        Value, digest, digests, meant, nearest,
     },
     kind::{Compiled, Context, Kind, Workers},
     memory::Memory,

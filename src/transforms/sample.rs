@@ -15,8 +15,8 @@ use crate::{
     failure::Failure,
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Made, Transform, TransformProperties, TransformWorker},
     memory::{Budget, Share},
+    stage::{Made, Transform, TransformProperties, TransformWorker},
 };
 
 /// The `sample` kind.

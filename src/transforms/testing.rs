@@ -3,8 +3,8 @@
 use arrow_array::{ArrayRef, RecordBatch};
 use serde_json::Value as Json;
 
-pub(super) use crate::testing::schema;
 use crate::testing::memory as held;
+pub(super) use crate::testing::schema;
 use crate::{
     batch::{Batch, Block, Origin, Rejects, Schema, SplitId},
     failure::Failure,

@@ -22,17 +22,15 @@ use self::{
     window::{Window, WindowSpec},
     worker::Worker,
 };
-use super::{
-    keys::{Encoder, divided_by, places},
-};
+use super::keys::{Encoder, divided_by, places};
 use crate::{
     batch::{Column, Schema},
     expr::{AggregateCall, compile_aggregate},
     failure::Failure,
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Transform, TransformProperties, TransformWorker},
     memory::Budget,
+    stage::{Transform, TransformProperties, TransformWorker},
 };
 
 /// The `aggregate` kind.

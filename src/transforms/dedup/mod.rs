@@ -14,8 +14,8 @@ use crate::{
     failure::Failure,
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind},
-    stage::{Transform, TransformProperties, TransformWorker},
     memory::{Budget, Share},
+    stage::{Transform, TransformProperties, TransformWorker},
 };
 
 /// The `dedup` kind.

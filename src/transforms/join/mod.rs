@@ -27,8 +27,8 @@ use crate::{
     failure::{Exit, Failure},
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Side, Transform, TransformWorker},
     memory::Budget,
+    stage::{Side, Transform, TransformWorker},
     values::compact,
 };
 

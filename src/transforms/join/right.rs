@@ -11,13 +11,13 @@ use super::{Ready, Setup, all_valid};
 use crate::{
     batch::{Batch, Rejects},
     failure::{Exit, Failure},
+    memory::Share,
     stage::Side,
     transforms::{
         growth::width,
         keys::{Keys, grouped},
         memory::{bytes, fits, loose},
     },
-    memory::Share,
 };
 
 /// The right side, whole.

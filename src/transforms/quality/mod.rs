@@ -27,16 +27,14 @@ use self::{
     times::{Times, Unit},
     worker::{Ended, Worker},
 };
-use super::{
-    keys::{Encoder, divided_by, places, unknown_column},
-};
+use super::keys::{Encoder, divided_by, places, unknown_column};
 use crate::{
     batch::{Column, Schema},
     failure::Failure,
     jobspec::{Duration, Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
-    stage::{Transform, TransformProperties, TransformWorker},
     memory::Budget,
+    stage::{Transform, TransformProperties, TransformWorker},
 };
 
 /// The `quality` kind.

@@ -20,12 +20,12 @@ use super::{
 use crate::{
     batch::{Batch, Rejects, SplitId},
     failure::{Exit, Failure},
+    memory::Share,
     stage::{Made, TransformWorker},
     transforms::{
         keys::Keys,
         memory::{bytes, fits, loose},
     },
-    memory::Share,
     values::compact,
 };
 

@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn many_rows_come_in_several_batches() {
         let rows: Vec<Json> = (0..20_000).map(|n| json!([n * 7919 % 20_000, null, n])).collect();
-        let rows = input(COLUMNS, &[&rows]);
+        let parts: Vec<&[Json]> = rows.chunks(700).collect();
+        let rows = input(COLUMNS, &parts);
         let found = run(&KIND, &json!({ "by": ["a"] }), &rows, None, 16 << 20).expect("it fits").rows;
         let sorted = found.iter().enumerate().all(|(n, row)| row.starts_with(&format!("[{n},")));
         assert!(found.len() == 20_000 && sorted);
