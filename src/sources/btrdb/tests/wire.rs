@@ -9,7 +9,7 @@ use super::*;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
 
-/// `UPDATE_EXPECTED=1 cargo test --lib messages_are_those` writes the messages anew.
+/// `UPDATE_EXPECTED=1 cargo test --lib sources::btrdb::wire` writes the messages anew.
 #[test]
 fn the_messages_are_those_of_the_proto_file() {
     let files = protox::compile([format!("{FOLDER}/btrdb.proto")], [FOLDER]).unwrap().file;
