@@ -44,6 +44,7 @@ fn main() {
         ("dates", "x = { date = { from = \"1970-01-01\", to = \"2024-12-31\" } }"),
         ("ints", "x = { int = { min = 0, max = 9999 } }"),
         ("unique ints", "x = { int = { min = 1, max = 1000000000000 }, unique = true }"),
+        ("normal numbers", "x = { normal = {} }"),
         ("Zipf ranks", "x = { zipf = { n = 1000000, s = 1.1 } }"),
         ("e-mail addresses", "x = { fake = \"email\" }"),
         ("patterns of 32 hexadecimal digits", "x = { pattern = \"^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\" }"),

@@ -62,7 +62,7 @@ impl Pattern {
                 return self.matches(text);
             }
             lower.clear();
-            lower.extend(text.chars().flat_map(char::to_lowercase));
+            lower.extend(text.chars().map(lowered));
             self.matches(&lower)
         }
     }
@@ -83,7 +83,12 @@ impl Pattern {
 }
 
 fn push(part: &mut Vec<Option<char>>, c: char, any_case: bool) {
-    if any_case { part.extend(c.to_lowercase().map(Some)) } else { part.push(Some(c)) }
+    part.push(Some(if any_case { lowered(c) } else { c }));
+}
+
+/// One character for each, so that `_` stands for one of the text as it was: `İ` becomes `i`.
+fn lowered(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
 }
 
 impl Part {

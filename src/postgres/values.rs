@@ -5,7 +5,11 @@ use arrow_array::{
     ArrayRef,
     types::{Float32Type, Float64Type},
 };
-use tokio_postgres::types::{FromSql, Type};
+use postgres_protocol::types::array_from_sql;
+use tokio_postgres::{
+    fallible_iterator::FallibleIterator,
+    types::{FromSql, Type},
+};
 
 use crate::values::{
     ColumnType, RejectCode,
@@ -118,8 +122,12 @@ fn push_float<T: Scalar>(values: &mut Vec<T::Native>, raw: &[u8]) -> Result<(), 
 /// Appends the items of an array in its binary form. Where one is bad, those before it are there: the caller takes
 /// them back.
 fn push_list(list: &mut ListStore, side: &mut Side, raw: &[u8], drop_items: bool) -> Result<(), Bad> {
-    let mut items = Items::new(raw)?;
-    while let Some(item) = items.next()? {
+    let array = array_from_sql(raw).map_err(|_| FORM)?;
+    if array.dimensions().count().map_err(|_| FORM)? > 1 {
+        return Err(LIST);
+    }
+    let mut items = array.values();
+    while let Some(item) = items.next().map_err(|_| FORM)? {
         match item {
             None => list.push_null_item(),
             // The server's arrays do not nest: an item that is a list is bad as a whole.
@@ -131,51 +139,6 @@ fn push_list(list: &mut ListStore, side: &mut Side, raw: &[u8], drop_items: bool
     }
     list.close();
     Ok(())
-}
-
-/// The items of an array in its binary form.
-struct Items<'a> {
-    rest: &'a [u8],
-    left: usize,
-}
-
-impl<'a> Items<'a> {
-    fn new(raw: &'a [u8]) -> Result<Self, Bad> {
-        let mut items = Items { rest: raw, left: 0 };
-        let dimensions = items.int()?;
-        // Whether any is null, and the type of the items.
-        items.take(8)?;
-        match dimensions {
-            0 => {}
-            1 => {
-                items.left = usize::try_from(items.int()?).map_err(|_| FORM)?;
-                items.take(4)?;
-            }
-            _ => return Err(LIST),
-        }
-        Ok(items)
-    }
-
-    fn next(&mut self) -> Result<Option<Option<&'a [u8]>>, Bad> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        match usize::try_from(self.int()?) {
-            Ok(len) => self.take(len).map(|item| Some(Some(item))),
-            Err(_) => Ok(Some(None)),
-        }
-    }
-
-    fn int(&mut self) -> Result<i32, Bad> {
-        Ok(i32::from_be_bytes(bytes(self.take(4)?)?))
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Bad> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(FORM)?;
-        self.rest = rest;
-        Ok(taken)
-    }
 }
 
 fn bytes<const N: usize>(raw: &[u8]) -> Result<[u8; N], Bad> {
@@ -199,6 +162,11 @@ fn micros(micros: i64) -> Result<i64, Bad> {
 #[cfg(test)]
 mod tests {
     use arrow_array::{Array, RecordBatch};
+    use bytes::{BufMut, BytesMut};
+    use postgres_protocol::{
+        IsNull,
+        types::{ArrayDimension, array_to_sql},
+    };
 
     use super::*;
     use crate::{
@@ -260,20 +228,22 @@ mod tests {
         }
     }
 
-    fn array(dimensions: i32, items: &[Option<i64>]) -> Vec<u8> {
-        let mut raw: Vec<u8> =
-            [dimensions, 1, 20, items.len() as i32, 1].iter().flat_map(|n| n.to_be_bytes()).collect();
-        for item in items {
-            raw.extend(item.map_or(-1_i32, |_| 8).to_be_bytes());
-            raw.extend(item.iter().flat_map(|item| item.to_be_bytes()));
-        }
-        raw
+    /// An array as the server sends it, of so many items in each dimension.
+    fn array(lens: &[i32], items: &[Option<i64>]) -> Vec<u8> {
+        let mut raw = BytesMut::new();
+        let dimensions = lens.iter().map(|&len| ArrayDimension { len, lower_bound: 1 });
+        let write = |item: &Option<i64>, out: &mut BytesMut| {
+            item.iter().for_each(|item| out.put_i64(*item));
+            Ok(if item.is_some() { IsNull::No } else { IsNull::Yes })
+        };
+        array_to_sql(dimensions, Type::INT8.oid(), items, write, &mut raw).unwrap();
+        raw.to_vec()
     }
 
     #[test]
     fn lists_lose_bad_items_only_where_that_is_asked_for() {
-        let (good, bad) = (array(1, &[Some(1), None]), array(1, &[Some(7), Some(300), Some(8)]));
-        let empty: Vec<u8> = [0, 0, 20].iter().flat_map(|n: &i32| n.to_be_bytes()).collect();
+        let (good, bad) = (array(&[2], &[Some(1), None]), array(&[3], &[Some(7), Some(300), Some(8)]));
+        let empty = array(&[], &[]);
         let raws: Vec<Option<&[u8]>> = vec![Some(&good), Some(&bad), Some(&empty), None];
         let null = "{\"c\":null}";
         let (shown, codes) = read("list<int8>", false, &raws);
@@ -283,7 +253,22 @@ mod tests {
         );
         let (shown, codes) = read("list<int8>", true, &raws);
         assert_eq!((shown[1].as_str(), codes), ("{\"c\":[7,8]}", vec![]));
-        let square = array(2, &[]);
-        assert_eq!(read("list<int8>", true, &[Some(&square), Some(&good[..21])]).1, ["bad_list", "bad_value"]);
+    }
+
+    #[test]
+    fn arrays_of_another_form_are_bad() {
+        let (square, good) = (array(&[2, 2], &[Some(1); 4]), array(&[2], &[Some(1), None]));
+        assert_eq!(read("list<int8>", true, &[Some(&square)]).1, ["bad_list"]);
+        // Wherever it is cut off, what was read of it before does not stay.
+        for end in 0..good.len() {
+            let (shown, codes) = read("list<int8>", true, &[Some(&good[..end]), Some(&good)]);
+            assert_eq!((codes, shown[1].as_str()), (vec!["bad_value"], "{\"c\":[1,null]}"), "{end}");
+        }
+        let negative = [-1_i32, 0, 20].map(i32::to_be_bytes).concat();
+        let huge = [1_i32, 0, 20, i32::MAX, 1].map(i32::to_be_bytes).concat();
+        let longer = [&good[..], &[0]].concat();
+        for raw in [&negative, &huge, &longer] {
+            assert_eq!(read("list<int8>", true, &[Some(raw)]).1, ["bad_value"], "{raw:?}");
+        }
     }
 }

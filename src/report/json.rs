@@ -226,7 +226,7 @@ pub struct ReasonReport {
     pub reason: String,
     /// How many.
     pub count: u64,
-    /// A few messages, which may hold values; only where the spec says `report.samples = true`.
+    /// What the first few in input order say; may hold values. Only where the spec says `report.samples = true`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<String>,
 }
@@ -416,7 +416,7 @@ fn rejects(tally: &Tally) -> RejectsReport {
         stage: stage.to_owned(),
         reason: code.0.to_owned(),
         count: refused.count,
-        samples: if with_samples { refused.samples.clone() } else { Vec::new() },
+        samples: if with_samples { refused.samples().map(str::to_owned).collect() } else { Vec::new() },
     });
     RejectsReport {
         total: tally.rejected(),

@@ -73,7 +73,7 @@ fn summary(tally: &Tally, outcome: &Outcome, ending: &Ending, screen: &Screen) -
     }
     table(&mut text, tally, screen.width());
     for (stage, code, refused) in reasons(tally) {
-        let example = refused.samples.first().map_or(String::new(), |message| format!(", such as: {message}"));
+        let example = refused.samples().next().map_or(String::new(), |message| format!(", such as: {message}"));
         let hint = if code == TOO_LONG { "; `limits.max_record_bytes` is the limit" } else { "" };
         let _ = writeln!(text, "  rejected by {stage}: {} × {}{example}{hint}", grouped(refused.count), code.0);
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use hdrhistogram::Histogram;
 
 use crate::{
-    batch::{RejectCode, SplitId},
+    batch::{Position, Reject, RejectCode, SplitId},
     event::{Closed, Event, HighWater, Observer, RowCounts, StageId, StopReason},
     plan::{Plan, Role},
     stage::{Detail, Held, Split, Verified},
@@ -47,7 +47,39 @@ pub(super) struct StageTally {
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     pub(super) count: u64,
-    pub(super) samples: Vec<String>,
+    /// The first of them in input order, so that it does not show which worker was faster.
+    samples: Vec<Sample>,
+}
+
+#[derive(Debug)]
+struct Sample {
+    split: SplitId,
+    position: Position,
+    message: String,
+}
+
+impl Refused {
+    /// What the first of them say.
+    pub(super) fn samples(&self) -> impl Iterator<Item = &str> {
+        self.samples.iter().map(|sample| sample.message.as_str())
+    }
+
+    fn add(&mut self, reject: &Reject) {
+        self.count += 1;
+        let place = (reject.split, reject.position);
+        let at = self.samples.partition_point(|sample| (sample.split, sample.position) <= place);
+        if at < SAMPLES {
+            self.samples.truncate(SAMPLES - 1);
+            let Reject { split, position, message, .. } = reject;
+            self.samples.insert(at, Sample { split: *split, position: *position, message: message.clone() });
+        }
+    }
+
+    /// So many of them, the last in input order, do not count.
+    fn drop_last(&mut self, rejects: u64) {
+        self.count -= rejects;
+        self.samples.truncate(usize::try_from(self.count).unwrap_or(usize::MAX));
+    }
 }
 
 /// What is known of one split.
@@ -200,18 +232,12 @@ impl StageTally {
                 self.blocked += *blocked;
             }
             Event::Rejected { rejects, .. } => {
-                for reject in rejects {
-                    let refused = self.rejects.entry(reject.code).or_default();
-                    refused.count += 1;
-                    if refused.samples.len() < SAMPLES {
-                        refused.samples.push(reject.message.clone());
-                    }
-                }
+                rejects.iter().for_each(|reject| self.rejects.entry(reject.code).or_default().add(reject));
             }
             Event::BehindCutoff { code, rejects, .. } => {
                 self.behind_cutoff += rejects;
                 if let Some(refused) = self.rejects.get_mut(code) {
-                    refused.count -= rejects;
+                    refused.drop_last(*rejects);
                 }
                 self.rejects.retain(|_, refused| refused.count > 0);
             }
@@ -319,6 +345,37 @@ pub(super) fn reasons(tally: &Tally) -> Vec<(&str, RejectCode, &Refused)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CODE: RejectCode = RejectCode("bad_number");
+
+    /// Rejects by split and record, as they come.
+    fn refused(places: &[(u32, u64)]) -> StageTally {
+        let mut tally = StageTally::default();
+        for (split, record) in places {
+            let position = Position { record: *record, line: 0 };
+            let reject = Reject::unread(CODE, format!("{split}.{record}"), SplitId(*split), position, Vec::new());
+            tally.on(&Event::Rejected { stage: 0, rejects: vec![reject] });
+        }
+        tally
+    }
+
+    fn samples(tally: &StageTally) -> Vec<&str> {
+        tally.rejects[&CODE].samples().collect()
+    }
+
+    #[test]
+    fn the_samples_of_a_reason_are_the_first_in_input_order() {
+        let order: Vec<(u32, u64)> = vec![(0, 2), (0, 10), (1, 1), (1, 3), (2, 1), (2, 2), (2, 7), (3, 1)];
+        let first = ["0.2", "0.10", "1.1", "1.3", "2.1"];
+        let (backward, halves) = (order.iter().rev().copied().collect(), [&order[4..], &order[..4]].concat());
+        for order in [order.clone(), backward, halves] {
+            let mut tally = refused(&order);
+            assert_eq!((tally.rejects[&CODE].count, samples(&tally)), (8, first.to_vec()), "{order:?}");
+            // Those behind the one at which a job fails are not shown either.
+            tally.on(&Event::BehindCutoff { stage: 0, code: CODE, rejects: 6 });
+            assert_eq!((tally.rejects[&CODE].count, samples(&tally)), (2, first[..2].to_vec()), "{order:?}");
+        }
+    }
 
     #[test]
     fn quantiles_are_right_to_a_percent() {

@@ -30,7 +30,7 @@ fn job(limit: &str, concurrency: usize) -> String {
 fn work(bad: &[&[usize]]) -> Work {
     let work = Work::new();
     for (file, bad) in bad.iter().enumerate() {
-        let line = |n: usize| if bad.contains(&n) { "x\n".to_owned() } else { format!("{n}\n") };
+        let line = |n: usize| if bad.contains(&n) { format!("x{file}.{n}\n") } else { format!("{n}\n") };
         work.file(&format!("in/{file}.tsv"), (1..=200).map(line).collect::<String>());
     }
     work
@@ -75,6 +75,26 @@ fn within_the_limit_the_rejects_are_in_input_order() {
         work.file("job.toml", job("8", concurrency));
         work.expect(0, &["job.toml"]);
         assert_eq!(places(&work), expected(BAD, 8));
+    }
+}
+
+#[test]
+fn the_rejects_that_a_run_shows_are_the_first_in_input_order() {
+    let first = ["x1.150", "x2.3", "x2.199", "x4.1", "x4.2"];
+    for (limit, code, shown) in [("8", 0, 5), ("100%", 0, 5), ("1", 65, 2)] {
+        for concurrency in [1, 2, 4, 4, 4] {
+            let work = work(BAD);
+            let limit = if limit.ends_with('%') { format!("'{limit}'") } else { limit.to_owned() };
+            work.file("job.toml", job(&limit, concurrency));
+            let ran = work
+                .expect(code, &["job.toml", "--no-ledger", "--report", "report.json", "--set", "report.samples=true"]);
+            assert!(ran.stderr.contains("such as: column `n`: `x1.150`"), "{}", ran.stderr);
+            let report: Value = serde_json::from_str(&work.read("report.json")).unwrap();
+            let samples = &report["rejects"]["reasons"][0]["samples"];
+            let samples: Vec<&str> = samples.as_array().unwrap().iter().map(|said| said.as_str().unwrap()).collect();
+            assert_eq!(samples.len(), shown, "limit {limit}, {concurrency} workers: {samples:?}");
+            assert!(samples.iter().zip(first).all(|(said, text)| said.contains(&format!("`{text}`"))), "{samples:?}");
+        }
     }
 }
 

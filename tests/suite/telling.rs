@@ -222,8 +222,6 @@ fn status_tells_of_runs_that_failed() {
 #[test]
 fn control_characters_of_data_and_names_stay_away_from_the_terminal() {
     let work = copy();
-    // One reject is shown of those with a reason, and which of two files is read first is not said.
-    work.file("in/a.csv", "id,town\n1,Rom\n");
     work.file("in/\u{1b}[31mred.csv", "id,town\n\u{1b}[2J,Rom\n2,\u{1b}]0;title\u{7}\n");
     let run = work.expect(0, &["copy.toml"]);
     let preview = work.expect(0, &["preview", "copy.toml"]);

@@ -16,9 +16,6 @@ use crate::values::{
     json::write::{JsonCells, Rule},
 };
 
-/// The server's number for the type `text`.
-const TEXT_OID: u32 = 25;
-
 /// The values of some columns of a batch, as text.
 pub(super) struct Encoded {
     columns: Vec<Column>,
@@ -67,22 +64,8 @@ impl Encoded {
     }
 
     /// One column as an array of texts.
-    pub(super) fn array(&self, column: usize, rows: &[u32]) -> TextArray {
-        let column = &self.columns[column];
-        let mut out = Vec::new();
-        for number in [1, 1, TEXT_OID, rows.len() as u32, 1] {
-            out.extend_from_slice(&number.to_be_bytes());
-        }
-        for &row in rows {
-            match column.value(row) {
-                Some(text) => {
-                    out.extend_from_slice(&(text.len() as u32).to_be_bytes());
-                    out.extend_from_slice(text);
-                }
-                None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
-            }
-        }
-        TextArray(out)
+    pub(super) fn array(&self, column: usize, rows: &[u32]) -> Vec<Option<ServerText<'_>>> {
+        rows.iter().map(|&row| self.columns[column].value(row).map(ServerText)).collect()
     }
 
     /// Bytes of text in these rows.
@@ -98,18 +81,18 @@ impl Column {
     }
 }
 
-/// An array of texts, as the server takes it in its binary form.
+/// A value as the text that the server reads; it is the server that says whether it is UTF-8.
 #[derive(Debug)]
-pub(super) struct TextArray(Vec<u8>);
+pub(super) struct ServerText<'a>(&'a [u8]);
 
-impl ToSql for TextArray {
+impl ToSql for ServerText<'_> {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.put_slice(&self.0);
+        out.put_slice(self.0);
         Ok(IsNull::No)
     }
 
     fn accepts(to: &Type) -> bool {
-        *to == Type::TEXT_ARRAY
+        *to == Type::TEXT
     }
 
     to_sql_checked!();
@@ -264,7 +247,9 @@ mod tests {
         assert_eq!(encoded.bytes(&[2, 1]), 6);
         let header = [1_u32, 1, 25, 2, 1].map(u32::to_be_bytes).concat();
         let items = [&1_u32.to_be_bytes()[..], b"3", &(-1_i32).to_be_bytes()].concat();
-        assert_eq!(encoded.array(0, &[2, 1]).0, [header, items].concat());
+        let mut sent = BytesMut::new();
+        encoded.array(0, &[2, 1]).to_sql_checked(&Type::TEXT_ARRAY, &mut sent).unwrap();
+        assert_eq!(sent, [header, items].concat());
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 
+use rand_distr::{Distribution, StandardNormal};
+
 use super::{
     cells::Cell,
     fakes::Faker,
     node::Made,
     pick::{Permutation, Pick, Zipf},
-    rng::{Rng, mix},
+    rng::mix,
 };
 use crate::values::hex;
 
@@ -72,18 +74,13 @@ impl Floats {
             }
             Floats::Grid { min, pick, scale } => min.wrapping_add(pick.index(cell) as i64) as f64 / scale,
             Floats::Normal { mean, stddev, scale } => {
-                let value = mean + stddev * normal(&mut cell.rng());
+                let standard: f64 = StandardNormal.sample(&mut cell.rng());
+                let value = mean + stddev * standard;
                 scale.map_or(value, |scale| (value * scale).round() / scale)
             }
             Floats::Choice(choice) => *choice.get(cell),
         }
     }
-}
-
-/// A number of the standard normal distribution, after Box and Muller.
-fn normal(rng: &mut Rng) -> f64 {
-    let radius = (-2.0 * (1.0 - rng.unit()).ln()).sqrt();
-    radius * (std::f64::consts::TAU * rng.unit()).cos()
 }
 
 /// Text.

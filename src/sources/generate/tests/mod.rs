@@ -171,6 +171,8 @@ fn values_do_not_change_from_version_to_version() {
         ("id", "\"8b93c06f-a3e2-4df9-b5eb-09641aade5df\""),
         ("each", "1203"),
         ("price", "8.3"),
+        ("normal", "3.099394403762995"),
+        ("zipf", "10"),
         ("town", "\"Earth\""),
         ("weighted", "3.5"),
         ("day", "\"2020-07-28\""),
