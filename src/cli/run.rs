@@ -27,6 +27,7 @@ use super::{
     check_sets, colors, compile, complain, err, out_json, reports, told,
 };
 use crate::{
+    exchange,
     exec::{self, LedgerUse, Options, Outcome, Signals},
     expr::clock,
     failure::{Exit, Failure},
@@ -228,6 +229,9 @@ pub(super) fn carry_out(
     let lock = lock.map_err(|failure| teller.refused(spec, failure))?;
     let targets = if args.dry_run { Ok(Vec::new()) } else { lock_targets(&plan, args.wait, signals, screen) };
     let _targets = targets.map_err(|failure| teller.refused(spec, failure))?;
+    if !args.dry_run {
+        exchange::remove_orphans(plan.limits.spill_folder(&plan.state));
+    }
     screen.begin(&plan.name);
     let mode = if args.dry_run { Mode::Rehearse } else { Mode::Write };
     let options = Options { mode, limit, ledger };

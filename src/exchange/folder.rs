@@ -1,5 +1,5 @@
 //! Parts as files of a folder that is gone when the run ends. A run that is killed leaves its folder behind, unlocked; the
-//! next run that spills beside it removes it.
+//! next run beside it removes it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -65,8 +65,8 @@ fn locked(path: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// Removes the folders of runs that were killed: nobody holds their locks. One that cannot be removed stays.
-fn remove_orphans(parent: &Path) {
+/// Removes the folders in `parent` of runs that were killed: nobody holds their locks. One that cannot be removed stays.
+pub fn remove_orphans(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

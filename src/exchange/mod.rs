@@ -26,7 +26,7 @@ use std::{
 };
 
 pub use self::{
-    folder::Folder,
+    folder::{Folder, remove_orphans},
     merge::{FAN_IN, Merge, merged},
     part::{Part, PartReader, PartWriter},
     partitions::{PARTITIONS, Partitions},

@@ -94,6 +94,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The folder that rows are spilled to, of a job with this state directory.
+    pub fn spill_folder<'a>(&'a self, state: &'a std::path::Path) -> &'a std::path::Path {
+        self.spill.path.as_deref().unwrap_or(state)
+    }
+}
+
 /// Where rows go that do not fit into memory. They are gone when the run ends.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

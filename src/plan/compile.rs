@@ -25,8 +25,8 @@ use crate::{
     expr::clock,
     failure::Failure,
     jobspec::{
-        Document, JobSpec, Limits, OnLostState, Path, Problem, Problems, Section, SpecLocation, StageSpec, Table,
-        Value, digest, digests, meant, nearest,
+        Document, JobSpec, OnLostState, Path, Problem, Problems, Section, SpecLocation, StageSpec, Table, Value,
+        digest, digests, meant, nearest,
     },
     kind::{Compiled, Context, Kind, Workers},
     memory::Memory,
@@ -101,6 +101,7 @@ fn stages_of(
 }
 
 pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, requests: Vec<PoolRequest>) -> Plan {
+    let state = state(document, &job);
     let threads = job.limits.threads.or_else(|| available_parallelism().ok()).map_or(1, usize::from);
     let pools = pools(&stages, requests, threads);
     Plan {
@@ -112,7 +113,7 @@ pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, reques
         limits: job.limits,
         rejects: job.rejects,
         report: job.report,
-        state: job.state.unwrap_or_else(|| beside(&document.name)),
+        state,
         adopts: job.on_lost_state == OnLostState::Adopt,
         samples: job.samples,
         keep: job.keep,
@@ -123,18 +124,15 @@ pub(super) fn plan(document: &Document, job: JobSpec, stages: Vec<Stage>, reques
 
 /// What the stages that hold rows have in common; nothing is made on disk before they spill.
 fn memory(document: &Document, job: &JobSpec) -> Arc<Memory> {
-    let Limits { memory, spill, .. } = &job.limits;
-    let folder = match (&spill.path, &job.state) {
-        (Some(folder), _) | (None, Some(folder)) => folder.clone(),
-        (None, None) => beside(&document.name),
-    };
-    let exchange = Exchange::new(Box::new(Folder::new(&folder)), spill.max.map(|most| most.0));
-    Memory::new(usize::try_from(memory.0).unwrap_or(usize::MAX), exchange)
+    let (limits, state) = (&job.limits, state(document, job));
+    let folder = Folder::new(limits.spill_folder(&state));
+    let exchange = Exchange::new(Box::new(folder), limits.spill.max.map(|most| most.0));
+    Memory::new(usize::try_from(limits.memory.0).unwrap_or(usize::MAX), exchange)
 }
 
-/// The state directory beside a spec.
-fn beside(spec: &str) -> PathBuf {
-    FilePath::new(spec).with_file_name(".runner")
+/// The state directory: beside the spec unless it says otherwise.
+fn state(document: &Document, job: &JobSpec) -> PathBuf {
+    job.state.clone().unwrap_or_else(|| FilePath::new(&document.name).with_file_name(".runner"))
 }
 
 struct Compiler<'a> {

@@ -12,6 +12,9 @@ use crate::{
     values::compact,
 };
 
+/// What `runner plan` says of a stage that spills.
+pub(super) const SPILLS: &str = "spills what does not fit into memory";
+
 /// Rows of a batch that is emitted at the end.
 const ROWS: usize = 8192;
 

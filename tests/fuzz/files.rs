@@ -8,9 +8,11 @@ use std::{
 
 use runner::{
     batch::{Rejects, SplitId},
+    exchange::{Exchange, Folder},
     failure::Failure,
     jobspec::{BatchSize, Definitions, Path, Problems, Table, Value},
     kind::{Compiled, Context},
+    memory::Memory,
     sources,
     stage::Source,
     values::json,
@@ -63,6 +65,7 @@ pub fn compile(spec: &Json, sizes: Sizes) -> Result<Compiled<dyn Source>, Vec<St
         batch: BatchSize { rows: sizes.rows, bytes: sizes.bytes },
         max_record_bytes: sizes.record,
         memory: 1 << 20,
+        held: Memory::new(1 << 20, Exchange::new(Box::new(Folder::new(&std::env::temp_dir())), None)),
         seed: 0,
         definitions: &definitions,
         sources: &tables,

@@ -14,8 +14,10 @@ use proptest::{
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use runner::{
     batch::{Batch, Block, Column, ColumnType, Origin, Rejects, Schema, SplitId},
+    exchange::{Exchange, Folder},
     jobspec::{Definitions, Path, Problems, Table, Value},
     kind::Context,
+    memory::Memory,
     stage::Transform,
     transforms,
 };
@@ -142,6 +144,7 @@ impl Rig {
             batch: runner::jobspec::BatchSize::default(),
             max_record_bytes: 16 << 20,
             memory: 1 << 20,
+            held: Memory::new(1 << 20, Exchange::new(Box::new(Folder::new(&std::env::temp_dir())), None)),
             seed: 0,
             definitions: &definitions,
             sources: &tables,

@@ -17,6 +17,8 @@ use crate::{
 /// A job whose output is larger than its disk.
 struct Case {
     name: &'static str,
+    /// What stands in `[limits]`.
+    limits: &'static str,
     /// What comes after the source.
     job: &'static str,
     left: fn(&Work) -> Left,
@@ -25,34 +27,47 @@ struct Case {
 const SOURCE: &str = "name = 'job'\n[limits]\nrejects = '100%'\n\
     [sources.rows]\ntype = 'files'\npath = 'in/*.tsv'\nformat = 'tsv'\ncolumns = ['k string', 'n int64', 'v string']\n";
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         name: "files",
+        limits: "",
         job: "[sinks.copy]\ntype = 'files'\ninput = 'rows'\npath = 'out/copy.csv'\nformat = 'csv'\n",
         left: in_files,
     },
     Case {
         name: "parquet",
+        limits: "",
         job: "[sinks.copy]\ntype = 'files'\ninput = 'rows'\npath = 'out/{split}.parquet'\nformat = 'parquet'\n\
               compression = 'none'\n",
         left: in_files,
     },
     Case {
         name: "kv",
+        limits: "",
         job: "[sinks.kv]\ntype = 'kv'\ninput = 'rows'\npath = 'out/kv'\nkey = 'k'\n\
               value = \"concat('{\\\"v\\\":\\\"', v, '\\\"}')\"\n",
         left: in_files,
     },
     Case {
         name: "sqlite",
+        limits: "",
         job: "[sinks.table]\ntype = 'sqlite'\ninput = 'rows'\ndatabase = 'out/t.db'\ntable = 't'\n",
         left: in_tables,
     },
     Case {
         name: "rejects",
+        limits: "",
         job: "[rejects]\npath = 'out/rejects.ndjson'\n[transforms.none]\ntype = 'filter'\ninput = 'rows'\n\
               where = 'n < 0'\notherwise = 'reject'\n[sinks.nowhere]\ntype = 'discard'\ninput = 'none'\n",
         left: in_rejects,
+    },
+    Case {
+        name: "spill",
+        limits: "memory = '2MiB'\nspill = { path = 'out/spilled' }\n",
+        job: "[transforms.sorted]\ntype = 'sort'\ninput = 'rows'\nby = ['v']\n\
+              [transforms.few]\ntype = 'filter'\ninput = 'sorted'\nwhere = 'n < 5'\n\
+              [sinks.copy]\ntype = 'files'\ninput = 'few'\npath = 'out/copy.csv'\nformat = 'csv'\n",
+        left: in_files,
     },
 ];
 
@@ -88,7 +103,8 @@ fn value(n: usize, kib: usize) -> String {
 /// Two files of rows, of about 2 MiB together; the largest value has 300 KiB.
 fn folder(case: &Case) -> Work {
     let work = Work::new();
-    work.file("job.toml", SOURCE.to_owned() + case.job);
+    let source = SOURCE.replace("[limits]\n", &format!("[limits]\n{}", case.limits));
+    work.file("job.toml", source + case.job);
     for file in 0..2 {
         let line = |n: usize| format!("k{file}-{n}\t{n}\t{}\n", value(file * 100 + n, if n == 50 { 300 } else { 7 }));
         work.file(&format!("in/{file}.tsv"), (0..100).map(line).collect::<String>());

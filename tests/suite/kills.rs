@@ -20,6 +20,7 @@ use crate::{
     apps::{App, apps, text},
     postgres::Database,
     servers::{Servers, service},
+    spilling,
     work::{Work, project},
 };
 
@@ -286,6 +287,23 @@ fn quality() {
     let edges: Vec<&str> = edges.iter().flat_map(|setting| ["--set", setting]).collect();
     let args = [&jobs[1..], &edges].concat();
     Case { name: "stream_quality", args: &args, vary: &vary, folder: &folder, left: &out }.survives(2);
+}
+
+/// Rows that go to disk and come back before any of them is stored.
+#[test]
+fn spilled() {
+    let folder = || {
+        let work = Work::new();
+        work.file("job.toml", spilling::JOB);
+        spilling::input(&work, 4);
+        work
+    };
+    let vary = [
+        ("sources.rows.concurrency", WORKERS),
+        ("sources.rows.batch.rows", ROWS),
+        ("limits.memory", &["32KiB", "64KiB", "1MiB", "64MiB"]),
+    ];
+    Case { name: "spilled", args: &["job.toml"], vary: &vary, folder: &folder, left: &out }.survives(2);
 }
 
 /// Several sinks, of which some hold rows once and some are whole or absent, and files that are done with.

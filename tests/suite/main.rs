@@ -38,6 +38,7 @@ mod running;
 mod sample_tables;
 mod secrets;
 mod servers;
+mod spilling;
 mod statements;
 #[cfg(feature = "failpoints")]
 mod sweep;

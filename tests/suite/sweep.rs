@@ -9,6 +9,7 @@ use crate::{
     kills::left::{Left, database, difference, files, litter, rejects},
     running::Running,
     servers::{DEVICES, Servers},
+    spilling,
     work::{Ran, Work},
 };
 
@@ -160,6 +161,25 @@ fn files_of_all_kinds() {
     ];
     let points = [&points[..], &REPORT, &REJECTS].concat();
     Case { name: "files", args: &["list.toml"], points: &points, folder: &folder, left: &left }.sweep();
+}
+
+/// Rows that go to disk and come back before any of them is stored.
+#[test]
+fn rows_that_are_spilled() {
+    let folder = || {
+        let work = Work::new();
+        work.file("job.toml", spilling::JOB);
+        spilling::input(&work, 2);
+        work
+    };
+    let left = |work: &Work| {
+        let mut left = Left::new();
+        files(&mut left, work, "out");
+        left
+    };
+    let points = [&[("spill-write", &[74][..]), ("spill-read", &[74]), LEDGER][..], &REPORT].concat();
+    let args = ["job.toml", "--set", "limits.memory=48KiB"];
+    Case { name: "spilled", args: &args, points: &points, folder: &folder, left: &left }.sweep();
 }
 
 #[test]

@@ -22,7 +22,10 @@ use self::{
     window::{Window, WindowSpec},
     worker::Worker,
 };
-use super::keys::{Encoder, divided_by, places};
+use super::{
+    keys::{Encoder, divided_by, places},
+    memory::SPILLS,
+};
 use crate::{
     batch::{Column, Schema},
     expr::{AggregateCall, compile_aggregate},
@@ -142,6 +145,9 @@ fn notes(spec: &AggregateSpec) -> Vec<String> {
     }
     notes.extend(spec.window.as_ref().map(|window| format!("in windows of {} of {}", window.every, window.time)));
     notes.extend(spec.columns.iter().map(|(name, call)| format!("{name} = {call}")));
+    if !spec.by.is_empty() || spec.window.is_some() {
+        notes.push(SPILLS.to_owned());
+    }
     notes
 }
 

@@ -8,7 +8,10 @@ use arrow_array::ArrayRef;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::keys::{Encoder, Keys, divided_by, places};
+use super::{
+    keys::{Encoder, Keys, divided_by, places},
+    memory::SPILLS,
+};
 use crate::{
     batch::{Batch, Rejects, Schema},
     failure::Failure,
@@ -60,7 +63,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         }
     };
     let word = if spec.keep == Keep::First { "first" } else { "last" };
-    let notes = vec![format!("the {word} row of each {}", spec.by.join(", "))];
+    let mut notes = vec![format!("the {word} row of each {}", spec.by.join(", "))];
+    notes.extend((spec.keep == Keep::Last).then(|| SPILLS.to_owned()));
     let budget = Budget::new(&context.held, "the keys and rows to tell apart");
     let workers = divided_by(&input, &by);
     let setup = Setup { by, encoder, schema: input.clone(), keep: spec.keep, budget };

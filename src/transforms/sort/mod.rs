@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::worker::Worker;
-use super::keys::Encoder;
+use super::{keys::Encoder, memory::SPILLS};
 use crate::{
     batch::Schema,
     expr::Expr,
@@ -51,7 +51,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         }
     };
     let output = context.input().clone();
-    let notes = vec![format!("by {}", spec.by.join(", "))];
+    let notes = vec![format!("by {}", spec.by.join(", ")), SPILLS.to_owned()];
     let budget = Budget::new(&context.held, "the rows to sort");
     let stage = Sort { setup: Arc::new(Setup { by, encoder, output: output.clone(), budget }) };
     let workers = Workers::One("all rows are put in one order");

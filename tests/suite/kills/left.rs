@@ -91,7 +91,7 @@ pub fn litter(folder: &Path) -> Vec<PathBuf> {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if name.contains(".tmp-") || name.ends_with(".run") || name.ends_with("-wal") {
+        if name.contains(".tmp-") || name.ends_with(".run") || name.ends_with("-wal") || name.starts_with("spill-") {
             found.push(path);
         } else if path.is_dir() {
             // What waits there for a name is nothing in the end.

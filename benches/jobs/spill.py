@@ -1,0 +1,123 @@
+"""Rows that do not fit into memory sorted, counted by key, and of each key the last, beside DuckDB and Polars."""
+
+import pathlib
+import sys
+import tempfile
+
+from .common import ROOT, RUNNER, WORK, Failed, build_runner, checked_output, cores, made, median, python, run_alone
+
+PEERS = ROOT / "benches" / "loaders" / "spill_peers.py"
+NAMES = ("runner", "runner, all in memory", "duckdb", "polars, streaming")
+WORKS = {
+    "sort": 'type = "sort"\ninput = "rows"\nby = ["k", "id"]',
+    "aggregate": 'type = "aggregate"\ninput = "rows"\nby = ["k"]\n'
+    'columns = { n = "count(*)", total = "sum(x)", latest = "max(id)" }',
+    "last": 'type = "dedup"\ninput = "rows"\nby = ["k"]\nkeep = "last"',
+}
+JOB = """
+name = "spill"
+limits = {{ memory = "{memory}" }}
+[sources.rows]
+type = "files"
+path = "{source}"
+format = "parquet"
+[transforms.done]
+{work}
+[sinks.out]
+type = "files"
+input = "done"
+path = "out/result.parquet"
+format = "parquet"
+"""
+
+
+def add_commands(commands):
+    spill = commands.add_parser("spill", help="rows that do not fit into memory sorted and grouped")
+    spill.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(WORKS)} (default all)")
+    spill.add_argument("--rows", type=int, default=100_000_000, help="default 100000000")
+    spill.add_argument("--keys", type=int, default=20_000_000, help="default 20000000")
+    spill.add_argument("--memory", default="256MiB", help="for runner and DuckDB (default 256MiB)")
+    spill.add_argument("--concurrency", type=int, default=2, help="workers of the stage where it can have several (default 2)")
+    spill.add_argument("--rounds", type=int, default=3, help="runs of each contender (default 3)")
+    spill.add_argument("--without", action="append", default=[], choices=NAMES, help="leave a contender out")
+    spill.set_defaults(run=spill_command)
+
+
+def spill_command(options):
+    works = options.works or list(WORKS)
+    if options.rows < 1 or options.rounds < 1 or any(work not in WORKS for work in works):
+        raise Failed("nothing to run")
+    build_runner()
+    source = rows(options.rows, options.keys)
+    size = source.stat().st_size / 1e6
+    print(f"{options.rows:,} rows of {options.keys:,} keys, {size:,.0f} MB of Parquet, memory {options.memory}, {cores()}, median of {options.rounds} rounds:\n")
+    print("| | | wall s | CPU s | peak RSS MiB | wall ÷ runner |")
+    print("|---|---|---:|---:|---:|---:|")
+    for work in works:
+        peer = lambda tool: [python(), PEERS, tool, work, options.memory, source, "out/result.parquet"]  # noqa: B023, E731
+        commands = {
+            "runner": runner(work, source, options.memory, options.concurrency),
+            "runner, all in memory": runner(work, source, "16GiB", options.concurrency),
+            "duckdb": peer("duckdb"),
+            "polars, streaming": peer("polars"),
+        }
+        commands = {name: command for name, command in commands.items() if name not in options.without}
+        results = {name: [] for name in commands}
+        for number in range(options.rounds):
+            for name, command in commands.items():
+                results[name].append(run_alone(command, lambda folder: digest(folder, work)))  # noqa: B023
+                print(f"{work}, round {number + 1}, {name}: {results[name][-1]['wall']:.2f} s", file=sys.stderr)
+        same(work, results)
+        table(work, results)
+    print("\nPython's start and imports are part of the peers' time, about half a second. Polars knows no limit of memory.")
+    return 0
+
+
+def table(work, results):
+    base = median(results["runner"], "wall") if "runner" in results else None
+    for name, figures in results.items():
+        wall, cpu, peak = (median(figures, what) for what in ("wall", "cpu", "peak"))
+        ratio = f"{wall / base:.2f}" if base else "-"
+        print(f"| {work} | {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} | {ratio} |", flush=True)
+
+
+def rows(count, keys):
+    """The input, made once."""
+    file = WORK / f"spill-{count}-{keys}.parquet"
+    if not file.exists():
+        with tempfile.TemporaryDirectory(prefix="making-", dir=made(WORK)) as making:
+            made_file = pathlib.Path(making) / "made"
+            checked_output(python(), PEERS, "make", str(count), str(keys), made_file)
+            made_file.rename(file)
+    return file
+
+
+def runner(work, source, memory, workers):
+    job = made(WORK / "jobs") / f"spill-{work}-{source.stem}-{memory}-{workers}.toml"
+    text = JOB.format(memory=memory, source=source, work=WORKS[work])
+    if work != "sort":
+        text = text.replace("[sinks.out]", f"concurrency = {workers}\n[sinks.out]")
+    job.write_text(text)
+    return [RUNNER, "--quiet", job]
+
+
+def digest(folder, work):
+    """What is the same in any order of rows; of sorted ones whether they are."""
+    script = (
+        "import duckdb, sys; c = duckdb.connect(); c.execute(\"set memory_limit='4GB'\"); f = sys.argv[1]; "
+        "cols = [d[0] for d in c.execute(f\"select * from '{f}' limit 0\").description]; "
+        "whole = [x for x in cols if x in ('id', 'k', 'n', 'latest')]; "
+        "sums = ', '.join(f'sum({x}::hugeint)' for x in whole); "
+        "print(sorted(cols), c.execute(f\"select count(*), {sums} from '{f}'\").fetchone()); "
+        "o = 'select count(*) from (select k, id, lag(k) over () as pk, lag(id) over () as pid from read_parquet(?)) where (pk, pid) > (k, id)'; "
+        "print(c.execute(o, [f]).fetchone() if sys.argv[2] == 'sort' else '')"
+    )
+    return checked_output(python(), "-c", script, str(folder / "out" / "result.parquet"), work)
+
+
+def same(work, results):
+    found = {name: figures[0]["checked"] for name, figures in results.items()}
+    first, *others = found
+    for name in others:
+        if found[name] != found[first]:
+            raise Failed(f"{work}: {first} and {name} differ: {found[first]} and {found[name]}")

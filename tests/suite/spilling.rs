@@ -1,0 +1,150 @@
+//! Jobs whose rows do not fit into memory: the same files whatever the memory, nothing left on disk, clear limits.
+
+use std::{fs, io::Write, process::Stdio};
+
+use serde_json::Value;
+
+use crate::work::{Work, stage, until};
+
+/// All that spills, each written to a file in the order in which it comes.
+pub const JOB: &str = r#"
+name = "spilled"
+[limits]
+memory = "64KiB"
+[sources.rows]
+type = "files"
+path = "in/*.tsv"
+format = "tsv"
+columns = ["k string", "n int64", "f float64?"]
+batch = { rows = 50 }
+[transforms.sorted]
+type = "sort"
+input = "rows"
+by = ["k desc", "f"]
+[transforms.counted]
+type = "aggregate"
+input = "rows"
+by = ["k"]
+columns = { rows = "count(*)", total = "sum(f)", last = "last(n)", all = "array_agg(n)" }
+[transforms.latest]
+type = "dedup"
+input = "rows"
+by = ["k"]
+keep = "last"
+[sinks.sorted_rows]
+type = "files"
+input = "sorted"
+path = "out/sorted.tsv"
+format = "tsv"
+[sinks.counts]
+type = "files"
+input = "counted"
+path = "out/counts.ndjson"
+format = "ndjson"
+[sinks.latest_rows]
+type = "files"
+input = "latest"
+path = "out/latest.csv"
+format = "csv"
+"#;
+
+/// So many files of 500 rows; a third of them have the same key.
+pub fn input(work: &Work, files: usize) {
+    for file in 0..files {
+        let line = |row: usize| {
+            let n = file * 500 + row;
+            let key = if n % 3 == 0 { 0 } else { n * 7919 % 613 };
+            let float = if n % 17 == 0 { String::new() } else { format!("{}.25", n * 31 % 1000) };
+            format!("the key with number {key}\t{n}\t{float}\n")
+        };
+        work.file(&format!("in/{file}.tsv"), (0..500).map(line).collect::<String>());
+    }
+}
+
+fn folder() -> Work {
+    let work = Work::new();
+    work.file("job.toml", JOB);
+    input(&work, 20);
+    work
+}
+
+const OUT: [&str; 3] = ["out/sorted.tsv", "out/counts.ndjson", "out/latest.csv"];
+
+fn spilled(report: &Value, name: &str, key: &str) -> u64 {
+    stage(report, name)["held"][key].as_u64().unwrap_or_else(|| panic!("no {key} of {name}"))
+}
+
+#[test]
+fn files_are_the_same_whatever_the_memory() {
+    let work = folder();
+    for workers in ["1", "2", "4"] {
+        let mut expected: Option<Vec<String>> = None;
+        for memory in ["16GiB", "1MiB", "256KiB", "16KiB"] {
+            let sets = [
+                format!("limits.memory={memory}"),
+                format!("sources.rows.concurrency={workers}"),
+                format!("transforms.counted.concurrency={workers}"),
+                format!("transforms.latest.concurrency={workers}"),
+            ];
+            let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).chain(["job.toml"]).collect();
+            let report = work.report(0, &args);
+            for name in ["sorted", "counted", "latest"] {
+                let [rows, bytes, parts, passes, peak] =
+                    ["spilled_rows", "spilled_bytes", "spilled_parts", "passes", "peak_bytes"]
+                        .map(|key| spilled(&report, name, key));
+                let all = [rows, bytes, parts, passes].map(|count| count > 0);
+                assert!(peak > 0 && all == [memory != "16GiB"; 4], "{name}, {memory}: {report}");
+            }
+            let found = OUT.map(|path| work.read(path)).to_vec();
+            assert!(*expected.get_or_insert_with(|| found.clone()) == found, "{memory}, {workers} workers");
+            assert!(!work.list(".runner").iter().any(|name| name.starts_with("spill-")), "{:?}", work.list(".runner"));
+        }
+    }
+}
+
+#[test]
+fn a_plan_says_which_stages_spill() {
+    let work = folder();
+    let plan = work.expect(0, &["plan", "job.toml"]).stdout;
+    assert_eq!(plan.matches("spills what does not fit into memory").count(), 3, "{plan}");
+}
+
+#[test]
+fn no_more_is_spilled_than_is_allowed_and_only_where_it_can_be() {
+    let work = folder();
+    let ran = work.expect(74, &["--set", "limits.spill.max=50KiB", "job.toml"]);
+    let message = "`limits.spill.max` allows 50.0 KiB: allow more, or give the job more `limits.memory`";
+    assert!(ran.stderr.contains(message), "{}", ran.stderr);
+    assert!(OUT.iter().all(|path| !work.path(path).exists()));
+    work.file("a-file", "");
+    let ran = work.expect(74, &["--set", "limits.spill.path=a-file/spilled", "job.toml"]);
+    assert!(ran.stderr.contains("cannot write the spilled rows in `a-file/spilled/spill-"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`limits.spill.path` names another folder"), "{}", ran.stderr);
+    work.expect(0, &["--set", "limits.spill.path=elsewhere", "job.toml"]);
+    assert_eq!(work.list("elsewhere"), [""; 0]);
+}
+
+/// What a run that was killed had spilled goes when the next one begins, also where that one spills nothing.
+#[test]
+fn what_a_killed_run_had_spilled_goes() {
+    let work = folder();
+    work.expect(0, &["job.toml"]);
+    let expected = OUT.map(|path| work.read(path));
+    for again in [&["job.toml"][..], &["--set", "limits.memory=16GiB", "job.toml"]] {
+        fs::remove_dir_all(work.path("out")).unwrap();
+        // Standard input that does not end keeps the run from its end.
+        let mut slow = work.command(&["--set", "sources.rows.path=-", "job.toml", "--fresh"]);
+        slow.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut run = slow.spawn().unwrap();
+        let text: String = (0..20).map(|file| work.read(&format!("in/{file}.tsv"))).collect();
+        run.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+        let folders = || fs::read_dir(work.path(".runner")).unwrap().flatten().map(|entry| entry.path());
+        let full = || folders().any(|path| path.is_dir() && fs::read_dir(path).is_ok_and(|files| files.count() > 2));
+        until("rows are spilled", full);
+        run.kill().unwrap();
+        run.wait().unwrap();
+        assert!(full());
+        work.expect(0, &[again, &["--fresh"]].concat());
+        assert!(!full() && OUT.map(|path| work.read(path)) == expected);
+    }
+}
