@@ -83,6 +83,18 @@ impl Share {
         Err(Failure::new(Exit::Unavailable, message))
     }
 
+    /// The worker holds so many bytes now, and `before` when it began to spill all that is new to it.
+    ///
+    /// # Errors
+    /// What it holds has grown all the same, and all workers of the stage together hold more than `limits.memory`.
+    pub fn grown(&mut self, before: usize, bytes: usize) -> Result<(), Failure> {
+        if bytes > before {
+            return self.set(bytes);
+        }
+        self.note(bytes);
+        Ok(())
+    }
+
     /// The worker holds so many bytes now. Is that within what stages that can spill may hold? A stage that holds little
     /// is within it, whatever others hold.
     pub fn fits(&mut self, bytes: usize) -> bool {

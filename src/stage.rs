@@ -10,6 +10,7 @@
 //! and not called again.
 
 mod attempt;
+mod held;
 mod properties;
 
 use std::{
@@ -23,10 +24,10 @@ use std::{
 use arrow_array::RecordBatch;
 
 pub use self::attempt::{Attempt, Inspection, Kept, OtherRun, Splits};
+pub use self::held::Held;
 pub use self::properties::{Guarantee, Repeats, SinkProperties, SourceProperties, TransformProperties};
 use crate::{
     batch::{Batch, Position, Reject, RejectCode, Rejects, SplitId},
-    exchange::Part,
     failure::{Exit, Failure},
     formats::{Decoder, blocks::Newline},
 };
@@ -249,35 +250,6 @@ pub trait TransformWorker: Send {
     /// What it has held in memory and spilled so far, where it holds rows; asked after the last [`finish`](Self::finish).
     fn held(&self) -> Held {
         Held::default()
-    }
-}
-
-/// What a worker held in memory, and what it spilled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// The most bytes of memory at once.
-    pub peak: u64,
-    /// Rows that were spilled; a row that was spilled twice counts twice.
-    pub rows: u64,
-    /// Bytes of them in the store.
-    pub bytes: u64,
-    /// Parts that were written: sorted runs, partitions.
-    pub parts: u64,
-    /// How often spilled rows were read.
-    pub passes: u64,
-}
-
-impl Held {
-    /// So many bytes are held now.
-    pub fn note(&mut self, bytes: usize) {
-        self.peak = self.peak.max(bytes as u64);
-    }
-
-    /// A part was written.
-    pub fn spilled(&mut self, part: &Part) {
-        self.rows += part.rows;
-        self.bytes += part.bytes;
-        self.parts += 1;
     }
 }
 

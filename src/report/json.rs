@@ -6,14 +6,16 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, json_schema};
 use serde::Serialize;
 
-use super::tally::{SplitState, StageTally, Tally, reasons};
+use super::{
+    held::HeldReport,
+    tally::{SplitState, StageTally, Tally, reasons},
+};
 use crate::{
     event::StopReason,
     exec::{Outcome, Resumed},
     failure::{Exit, Failure},
     jobspec::Finding,
     plan::{Intake, Role},
-    stage::Held,
 };
 
 /// Splits listed one by one at most, those that are not done first; the counts are of all.
@@ -173,21 +175,6 @@ pub struct QueueReport {
     pub high_rows: u64,
     /// Most bytes.
     pub high_bytes: u64,
-}
-
-/// What a stage held in memory, and what it spilled, all its workers together.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct HeldReport {
-    /// The most bytes of memory.
-    pub peak_bytes: u64,
-    /// Rows that were spilled; a row that was spilled twice counts twice.
-    pub spilled_rows: u64,
-    /// Bytes of them on disk.
-    pub spilled_bytes: u64,
-    /// Files that they were spilled to: sorted runs, partitions.
-    pub spilled_parts: u64,
-    /// How often spilled rows were read.
-    pub passes: u64,
 }
 
 /// How a sink answered.
@@ -371,7 +358,7 @@ fn stage(tally: &Tally, id: usize) -> StageReport {
         idle_seconds: counts.idle.as_secs_f64(),
         blocked_seconds: counts.blocked.as_secs_f64(),
         queue: heads.then(|| queue(pool.queue, counts)),
-        held: held(counts),
+        held: HeldReport::of(counts.held),
         answers: matches!(stage.role, Role::Sink(_)).then(|| answers(counts)),
         rehearsed: if plan.samples { counts.rehearsed.clone() } else { Vec::new() },
     }
@@ -386,17 +373,6 @@ fn queue(capacity: usize, counts: &StageTally) -> QueueReport {
         high_rows: high.rows,
         high_bytes: high.bytes,
     }
-}
-
-fn held(counts: &StageTally) -> Option<HeldReport> {
-    let Held { peak, rows, bytes, parts, passes } = counts.held;
-    (peak > 0).then_some(HeldReport {
-        peak_bytes: peak,
-        spilled_rows: rows,
-        spilled_bytes: bytes,
-        spilled_parts: parts,
-        passes,
-    })
 }
 
 fn answers(counts: &StageTally) -> AnswersReport {

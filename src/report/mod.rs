@@ -1,6 +1,7 @@
 //! What a run tells people and machines, all of it made from events: counts (`tally`), the report file
 //! (`json`), the table at the end (`summary`) and the lines while it runs (`progress`), on a `screen`.
 
+mod held;
 mod json;
 mod progress;
 mod screen;

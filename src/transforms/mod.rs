@@ -17,9 +17,9 @@ mod sample;
 mod select;
 mod sort;
 #[cfg(test)]
-mod spill_tests;
-#[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use crate::{kind::Kind, stage::Transform};
 

@@ -53,7 +53,7 @@ AGGREGATES = {
     "all_gifts": ("array_agg(not gift)", "array_agg(not gift order by id)"),
 }
 # Enough for all rows once, in the sample that catches them; not for them to be sorted as well.
-LITTLE = "1MiB"
+LITTLE = "600KiB"
 
 CALLS = {name: ours for name, (ours, _) in AGGREGATES.items()}
 SQL_CALLS = ", ".join(f"{theirs} as {name}" for name, (_, theirs) in AGGREGATES.items())
@@ -73,6 +73,8 @@ def cases():
     yield "aggregate by one", {"type": "aggregate", "by": ["shop"], "columns": CALLS}, f"select shop, {SQL_CALLS} from sales group by shop", False
     yield "aggregate by two", {"type": "aggregate", "by": ["gift", "item"], "columns": CALLS}, f"select gift, item, {SQL_CALLS} from sales group by gift, item", False
     yield "aggregate by two, three workers", {"type": "aggregate", "by": ["item", "gift"], "columns": CALLS, "concurrency": 3}, f"select item, gift, {SQL_CALLS} from sales group by item, gift", False
+    yield "aggregate by all", {"type": "aggregate", "by": ["id", "shop"], "columns": CALLS}, f"select id, shop, {SQL_CALLS} from sales group by id, shop", False
+    yield "aggregate by all, three workers", {"type": "aggregate", "by": ["id"], "columns": CALLS, "concurrency": 3}, f"select id, {SQL_CALLS} from sales group by id", False
     yield "aggregate of all", {"type": "aggregate", "columns": CALLS}, f"select {SQL_CALLS} from sales", False
     yield "aggregate of none", [{"type": "filter", "where": "id < 0"}, {"type": "aggregate", "columns": CALLS}], f"select {SQL_CALLS} from sales where id < 0", False
     for every, interval in [("12h", "12 hours"), ("7d", "7 days"), ("5h", "5 hours")]:
@@ -85,6 +87,7 @@ def cases():
         yield f"sort by {by}", {"type": "sort", "by": by}, f"select * from sales order by {', '.join(by)}" + ("" if any("id" in term for term in by) else ", id"), True
     yield "first of each", {"type": "dedup", "by": ["shop", "item"]}, "select * from sales qualify row_number() over (partition by shop, item order by id) = 1", False
     yield "last of each", {"type": "dedup", "by": ["shop", "gift"], "keep": "last"}, "select * from sales qualify row_number() over (partition by shop, gift order by id desc) = 1", False
+    yield "last of all", {"type": "dedup", "by": ["moment", "id"], "keep": "last"}, "select * from sales", False
     yield "last of each, three workers", {"type": "dedup", "by": ["item"], "keep": "last", "concurrency": 3}, "select * from sales qualify row_number() over (partition by item order by id desc) = 1", False
     others = "id, shop, item, price, gift, day, moment"
     yield "explode", {"type": "explode", "column": "tags"}, f"select {others}, unnest(tags) as tags from sales", False

@@ -15,7 +15,7 @@ memory = "64KiB"
 type = "files"
 path = "in/*.tsv"
 format = "tsv"
-columns = ["k string", "n int64", "f float64?"]
+columns = ["k string", "n int64", { name = "f", type = "float64", nullable = true }]
 batch = { rows = 50 }
 [transforms.sorted]
 type = "sort"

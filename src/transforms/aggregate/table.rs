@@ -36,6 +36,8 @@ pub(super) struct Table {
     level: u32,
     /// From the moment on at which there was no more room: rows of groups that are not here.
     others: Option<Partitions>,
+    /// Bytes that it took at that moment.
+    full: usize,
 }
 
 impl Table {
@@ -43,7 +45,7 @@ impl Table {
         let accumulators = setup.calls.iter().map(functions::new).collect();
         let columns = setup.by.len() + usize::from(setup.window.is_some());
         let (keys, values, firsts) = (Keys::default(), vec![Vec::new(); columns], Vec::new());
-        Table { keys, values, firsts, size: 0, accumulators, level, others: None }
+        Table { keys, values, firsts, size: 0, accumulators, level, others: None, full: 0 }
     }
 
     /// Bytes of memory it takes.
@@ -76,13 +78,14 @@ impl Table {
         if self.others.is_some() {
             let (known, groups, others) = self.divide(&keys);
             self.accumulate(setup, &groups, &input.pick(&known)?)?;
-            self.put_aside(layout, &keys, &input, others)?;
-            return share.set(self.size());
+            self.spill(layout, &keys, &input, others)?;
+            return share.grown(self.full, self.size());
         }
         let groups = self.assign(&keys, &input)?;
         self.accumulate(setup, &groups, &input)?;
         if !share.fits(self.size()) {
             let (what, memory) = (format!("groups-{}", self.level), 16 * share.block());
+            self.full = self.size();
             self.others = Some(Partitions::new(share.exchange(), &what, layout.rows(), self.level, memory));
         }
         Ok(())
@@ -132,7 +135,7 @@ impl Table {
         (known, groups, others)
     }
 
-    fn put_aside(&mut self, layout: &Layout, keys: &Rows, input: &Input, rows: Vec<u32>) -> Result<(), Failure> {
+    fn spill(&mut self, layout: &Layout, keys: &Rows, input: &Input, rows: Vec<u32>) -> Result<(), Failure> {
         let Some(others) = self.others.as_mut().filter(|_| !rows.is_empty()) else { return Ok(()) };
         let hashes: Vec<u64> = rows.iter().map(|row| self.keys.hash(keys.row(*row as usize).data())).collect();
         others.add(&layout.pack(&input.pick(&rows)?)?, &hashes)

@@ -121,12 +121,14 @@ struct Table {
     level: u32,
     /// From the moment on at which there was no more room.
     others: Option<Partitions>,
+    /// Bytes that it took at that moment.
+    full: usize,
 }
 
 impl Table {
     fn new(setup: &Setup, level: u32) -> Self {
         let types = setup.schema.columns().iter().map(|column| column.column_type.to_arrow()).collect();
-        Table { keys: Keys::default(), last: RowStore::new(types), seen: Vec::new(), level, others: None }
+        Table { keys: Keys::default(), last: RowStore::new(types), seen: Vec::new(), level, others: None, full: 0 }
     }
 
     fn size(&self) -> usize {
@@ -167,10 +169,11 @@ impl Table {
         changes.iter().for_each(|(id, row)| self.seen[*id as usize] = numbers.value(*row as usize));
         self.last.put(columns, &changes)?;
         if self.others.is_some() {
-            return share.set(self.size());
+            return share.grown(self.full, self.size());
         }
         if !share.fits(self.size()) {
             let (schema, memory) = (last_schema(setup, DataType::UInt64), 16 * share.block());
+            self.full = self.size();
             self.others = Some(Partitions::new(share.exchange(), "dedup", schema, self.level, memory));
         }
         Ok(())
