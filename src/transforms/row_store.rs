@@ -87,7 +87,7 @@ impl RowStore {
     }
 
     /// Puts the rows that slots hold into one chunk, and throws away the others.
-    fn tidy(&mut self) -> Result<(), Failure> {
+    pub(super) fn tidy(&mut self) -> Result<(), Failure> {
         let chunk: Vec<ArrayRef> = self.rows(0..self.at.len())?.iter().map(compact).collect();
         self.bytes = chunk.iter().map(bytes).sum();
         self.chunks = vec![chunk];

@@ -301,7 +301,7 @@ fn spilled() {
     let vary = [
         ("sources.rows.concurrency", WORKERS),
         ("sources.rows.batch.rows", ROWS),
-        ("limits.memory", &["32KiB", "64KiB", "1MiB", "64MiB"]),
+        ("limits.memory", &["128KiB", "256KiB", "1MiB", "64MiB"]),
     ];
     Case { name: "spilled", args: &["job.toml"], vary: &vary, folder: &folder, left: &out }.survives(2);
 }

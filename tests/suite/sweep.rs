@@ -178,8 +178,7 @@ fn rows_that_are_spilled() {
         left
     };
     let points = [&[("spill-write", &[74][..]), ("spill-read", &[74]), LEDGER][..], &REPORT].concat();
-    let args = ["job.toml", "--set", "limits.memory=48KiB"];
-    Case { name: "spilled", args: &args, points: &points, folder: &folder, left: &left }.sweep();
+    Case { name: "spilled", args: &["job.toml"], points: &points, folder: &folder, left: &left }.sweep();
 }
 
 #[test]

@@ -40,7 +40,8 @@ use crate::{
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<AggregateSpec>("aggregate", compile);
 
 /// Emits one row of each group of rows, in the order in which the groups are first met, once the input has ended.
-/// Rows of groups that do not fit into `limits.memory` are spilled. Without `by` and `window` all rows are one group, even where there are
+/// Rows of groups that do not fit into `limits.memory` are spilled; the values that `array_agg` and `count_distinct` keep of
+/// a group that is held are not. Without `by` and `window` all rows are one group, even where there are
 /// none.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

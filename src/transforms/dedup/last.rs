@@ -169,7 +169,12 @@ impl Table {
         changes.iter().for_each(|(id, row)| self.seen[*id as usize] = numbers.value(*row as usize));
         self.last.put(columns, &changes)?;
         if self.others.is_some() {
-            return share.grown(self.full, self.size());
+            // Rows that others have taken the place of are thrown away, but not with every batch.
+            let most = self.full + self.full / 4;
+            if self.size() > most {
+                self.last.tidy()?;
+            }
+            return share.grown(most, self.size());
         }
         if !share.fits(self.size()) {
             let (schema, memory) = (last_schema(setup, DataType::UInt64), 16 * share.block());
