@@ -65,7 +65,7 @@ impl Merge {
     ///
     /// # Errors
     /// A part cannot be read.
-    pub fn next(&mut self) -> Result<Option<RecordBatch>, Failure> {
+    pub fn next_rows(&mut self) -> Result<Option<RecordBatch>, Failure> {
         while self.places.len() < self.rows {
             let Some(&winner) = self.tree.first().filter(|winner| self.inputs[**winner].reader.is_some()) else {
                 break;
@@ -99,7 +99,7 @@ impl Merge {
     fn load(&mut self, place: usize) -> Result<(), Failure> {
         let input = &mut self.inputs[place];
         while let Some(reader) = &mut input.reader {
-            match reader.next()? {
+            match reader.next_rows()? {
                 // Its file goes now.
                 None => input.reader = None,
                 Some(batch) if batch.num_rows() == 0 => {}
@@ -197,7 +197,7 @@ pub fn merged(
         let rest = parts.split_off(at + size);
         let mut merge = Merge::new(parts.split_off(at), Arc::clone(schema), block)?;
         let mut writer = exchange.write(what, schema)?;
-        while let Some(rows) = merge.next()? {
+        while let Some(rows) = merge.next_rows()? {
             writer.add(&rows)?;
         }
         parts.push(writer.finish()?);

@@ -57,6 +57,11 @@ impl Exchange {
     /// The store cannot make it.
     pub fn write(self: &Arc<Self>, what: &str, schema: &SchemaRef) -> Result<PartWriter, Failure> {
         let name = self.name(what);
+        fail::fail_point!("spill-create", |_| Err(self.failed(
+            "write",
+            &name,
+            &io::Error::from(io::ErrorKind::StorageFull)
+        )));
         let part = Part { exchange: Arc::clone(self), name: name.clone(), rows: 0, unpacked: 0, bytes: 0 };
         let file = self.store.create(&name).map_err(|error| self.failed("write", &name, &error))?;
         let written = Arc::new(AtomicU64::new(0));
@@ -75,7 +80,6 @@ impl PartWriter {
     /// # Errors
     /// The store is full, cannot be written, or has as much as it may.
     pub fn add(&mut self, rows: &RecordBatch) -> Result<(), Failure> {
-        fail::fail_point!("spill-write", |_| Err(self.failed(io::Error::from(io::ErrorKind::StorageFull).into())));
         self.stream.write(rows).map_err(|error| self.failed(error))?;
         self.part.rows += rows.num_rows() as u64;
         self.part.unpacked += rows.get_array_memory_size() as u64;
@@ -101,6 +105,7 @@ impl PartWriter {
     /// # Errors
     /// As [`PartWriter::add`].
     pub fn finish(mut self) -> Result<Part, Failure> {
+        fail::fail_point!("spill-write", |_| Err(self.failed(io::Error::from(io::ErrorKind::StorageFull).into())));
         let ended = (|| {
             self.stream.finish()?;
             let packed = self.stream.get_mut();
@@ -156,7 +161,7 @@ impl PartReader {
     ///
     /// # Errors
     /// The store cannot read them, or what it reads is not what was written.
-    pub fn next(&mut self) -> Result<Option<RecordBatch>, Failure> {
+    pub fn next_rows(&mut self) -> Result<Option<RecordBatch>, Failure> {
         pulse::heartbeat();
         self.stream.next().transpose().map_err(|error| self.part.failed(error))
     }

@@ -36,7 +36,7 @@ fn part(exchange: &Arc<Exchange>, batches: &[RecordBatch]) -> Part {
 }
 
 fn files(scratch: &Scratch) -> usize {
-    let folders = fs::read_dir(&scratch.path("")).expect("the folder is there").flatten();
+    let folders = fs::read_dir(scratch.path("")).expect("the folder is there").flatten();
     folders.map(|folder| fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
 }
 
@@ -51,13 +51,13 @@ fn a_part_gives_back_what_was_put_in_and_is_gone_then() {
     assert_eq!(exchange.held.load(Ordering::Relaxed), part.bytes);
     let mut reader = part.read().expect("it is there");
     for batch in &batches {
-        assert_eq!(reader.next().expect("it can be read").as_ref(), Some(batch));
+        assert_eq!(reader.next_rows().expect("it can be read").as_ref(), Some(batch));
     }
-    assert_eq!(reader.next().expect("it can be read"), None);
+    assert_eq!(reader.next_rows().expect("it can be read"), None);
     drop(reader);
     assert_eq!((exchange.held.load(Ordering::Relaxed), files(&scratch)), (0, 1));
     drop(exchange);
-    assert_eq!(fs::read_dir(&scratch.path("")).expect("the folder is there").count(), 0);
+    assert_eq!(fs::read_dir(scratch.path("")).expect("the folder is there").count(), 0);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn what_a_killed_run_left_is_removed_and_what_another_holds_is_not() {
     drop(part(&other, &[rows(0..10)]));
     assert!(!dead.exists() && scratch.path("").join("spill-of-a-person").exists());
     let mut reader = held.read().expect("it is still there");
-    assert_eq!(reader.next().expect("it can be read"), Some(rows(0..10)));
+    assert_eq!(reader.next_rows().expect("it can be read"), Some(rows(0..10)));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_part_that_was_changed_is_not_read() {
     fs::write(&path, &bytes[..bytes.len() / 2]).expect("there is room");
     let read = |part: Part| {
         let mut reader = part.read()?;
-        while reader.next()?.is_some() {}
+        while reader.next_rows()?.is_some() {}
         Ok::<(), Failure>(())
     };
     let failure = read(part).expect_err("half of it is missing");
@@ -128,7 +128,7 @@ fn rows_of_one_hash_come_to_one_part_in_order() {
         assert!(parts.len() > PARTITIONS / 2, "{}", parts.len());
         for (place, part) in parts.into_iter().enumerate() {
             let mut reader = part.read().expect("it is there");
-            while let Some(rows) = reader.next().expect("it can be read") {
+            while let Some(rows) = reader.next_rows().expect("it can be read") {
                 numbers(&rows).into_iter().for_each(|n| found.entry(n % 100).or_default().push((place, n)));
             }
         }
@@ -166,7 +166,7 @@ proptest! {
         prop_assert!(parts.len() <= FAN_IN && many == (passes > 0));
         let mut merge = Merge::new(parts, schema, block).expect("all are there");
         let mut found = Vec::new();
-        while let Some(batch) = merge.next().expect("it can be read") {
+        while let Some(batch) = merge.next_rows().expect("it can be read") {
             prop_assert_eq!(&batch, &rows(numbers(&batch)));
             found.extend(numbers(&batch));
         }

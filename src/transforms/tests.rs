@@ -26,7 +26,7 @@ impl Skew {
             Skew::Different => row * 7919 % 100_003,
             Skew::Same => 1,
             Skew::Few => i64::from(random % 20),
-            Skew::Hot => i64::from(if random % 4 == 0 { random / 4 % 1000 } else { 1 }),
+            Skew::Hot => i64::from(if random.is_multiple_of(4) { random / 4 % 1000 } else { 1 }),
         };
         if key % 97 == 13 { Json::Null } else { json!(format!("a key of some length, number {key}")) }
     }

@@ -53,8 +53,8 @@ pub fn input(work: &Work, files: usize) {
     for file in 0..files {
         let line = |row: usize| {
             let n = file * 500 + row;
-            let key = if n % 3 == 0 { 0 } else { n * 7919 % 613 };
-            let float = if n % 17 == 0 { String::new() } else { format!("{}.25", n * 31 % 1000) };
+            let key = if n.is_multiple_of(3) { 0 } else { n * 7919 % 613 };
+            let float = if n.is_multiple_of(17) { String::new() } else { format!("{}.25", n * 31 % 1000) };
             format!("the key with number {key}\t{n}\t{float}\n")
         };
         work.file(&format!("in/{file}.tsv"), (0..500).map(line).collect::<String>());
@@ -135,7 +135,8 @@ fn what_a_killed_run_had_spilled_goes() {
     for again in [&["job.toml"][..], &["--set", "limits.memory=16GiB", "job.toml"]] {
         fs::remove_dir_all(work.path("out")).unwrap();
         // Standard input that does not end keeps the run from its end. It is read in large blocks.
-        let mut slow = work.command(&["--set", "sources.rows.path=-", "job.toml", "--fresh"]);
+        let mut slow =
+            work.command(&["--set", "sources.rows.path=-", "--set", "limits.memory=2MiB", "job.toml", "--fresh"]);
         slow.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut run = slow.spawn().unwrap();
         let text: String = (0..20).map(|file| work.read(&format!("in/{file}.tsv"))).collect();

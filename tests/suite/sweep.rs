@@ -169,7 +169,7 @@ fn rows_that_are_spilled() {
     let folder = || {
         let work = Work::new();
         work.file("job.toml", spilling::JOB);
-        spilling::input(&work, 2);
+        spilling::input(&work, 1);
         work
     };
     let left = |work: &Work| {
@@ -177,7 +177,8 @@ fn rows_that_are_spilled() {
         files(&mut left, work, "out");
         left
     };
-    let points = [&[("spill-write", &[74][..]), ("spill-read", &[74]), LEDGER][..], &REPORT].concat();
+    let points =
+        [&[("spill-create", &[74][..]), ("spill-write", &[74]), ("spill-read", &[74]), LEDGER][..], &REPORT].concat();
     Case { name: "spilled", args: &["job.toml"], points: &points, folder: &folder, left: &left }.sweep();
 }
 

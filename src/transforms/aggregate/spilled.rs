@@ -140,7 +140,7 @@ pub(super) fn groups(
         account.passes = account.passes.max(u64::from(level));
         let mut table = Table::new(setup, level);
         let mut reader = part.read()?;
-        while let Some(rows) = reader.next()? {
+        while let Some(rows) = reader.next_rows()? {
             table.add(setup, layout, layout.unpack(setup, &rows), share)?;
             account.note(table.size());
         }

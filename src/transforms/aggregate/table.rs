@@ -93,8 +93,8 @@ impl Table {
 
     fn accumulate(&mut self, setup: &Setup, groups: &[u32], input: &Input) -> Result<(), Failure> {
         let count = self.groups(setup);
-        let each = self.accumulators.iter_mut().zip(&input.arguments);
-        each.map(|(accumulator, argument)| accumulator.add(groups, count, argument.as_ref())).collect()
+        let mut each = self.accumulators.iter_mut().zip(&input.arguments);
+        each.try_for_each(|(accumulator, argument)| accumulator.add(groups, count, argument.as_ref()))
     }
 
     /// The group of every row. The keys of new groups are kept.

@@ -112,7 +112,7 @@ impl TransformWorker for Worker {
             self.merge = Some(spilled::groups(&self.setup, &self.layout, parts, &mut self.share, &mut self.account)?);
         }
         match &mut self.merge {
-            Some(merge) => merge.next()?.map(|rows| self.layout.made(&self.setup, &rows)).transpose(),
+            Some(merge) => merge.next_rows()?.map(|rows| self.layout.made(&self.setup, &rows)).transpose(),
             None => Ok(None),
         }
     }

@@ -64,7 +64,7 @@ impl Worker {
         while let Some((part, level)) = waiting.pop() {
             let mut table = Table::new(setup, level);
             let mut reader = part.read()?;
-            while let Some(rows) = reader.next()? {
+            while let Some(rows) = reader.next_rows()? {
                 let numbers = rows.column(rows.num_columns() - 1).as_primitive::<UInt64Type>();
                 let columns = &rows.columns()[..rows.num_columns() - 1];
                 table.add(setup, columns, numbers, share)?;
@@ -100,7 +100,7 @@ impl TransformWorker for Worker {
         match out {
             Out::Held(output) => Ok(output.next()),
             Out::Merged(merge) => {
-                let rows = merge.next()?.map(|rows| rows.columns()[..schema.fields().len()].to_vec());
+                let rows = merge.next_rows()?.map(|rows| rows.columns()[..schema.fields().len()].to_vec());
                 rows.map(|columns| Ok(fits(RecordBatch::try_new(schema, columns))?.into())).transpose()
             }
         }

@@ -112,7 +112,7 @@ impl TransformWorker for Worker {
         };
         let columns = match out {
             Output::Held(sorted) => sorted.next(OUT, false)?,
-            Output::Runs(merge) => merge.next()?.map(|rows| rows.columns()[..schema.fields().len()].to_vec()),
+            Output::Runs(merge) => merge.next_rows()?.map(|rows| rows.columns()[..schema.fields().len()].to_vec()),
         };
         columns.map(|columns| Ok(fits(RecordBatch::try_new(schema, columns))?.into())).transpose()
     }
