@@ -350,7 +350,7 @@ fn what_cannot_be_set_is_a_wrong_command_line_and_what_may_not_be_a_wrong_spec()
 1 | --set limits.nosuch=1
   |              ^^^^^^
   |
-  = help: legal here: `rejects`, `deadline`, `stall`, `threads`, `memory`, `max_record_bytes`
+  = help: legal here: `rejects`, `deadline`, `stall`, `threads`, `memory`, `spill`, `max_record_bytes`
 
 error: unknown value `maybe`
  --> command line:1:23
