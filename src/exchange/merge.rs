@@ -7,14 +7,11 @@ use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, cast::AsArray};
 use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave;
 
-use super::{Exchange, Part, PartReader};
-use crate::{
-    failure::{Exit, Failure},
-    values::compact_batch,
-};
+use super::{Exchange, Part, PartReader, fits};
+use crate::{failure::Failure, values::compact_batch};
 
 /// How many parts are read at once; more are put together in several passes.
-pub const FAN_IN: usize = 32;
+pub(super) const FAN_IN: usize = 32;
 
 /// Parts as one.
 pub struct Merge {
@@ -42,11 +39,27 @@ struct Input {
 }
 
 impl Merge {
+    /// Puts any number of parts together, whose rows go out about `out` bytes at once. Where there are more than can be read
+    /// at once, others are written first, about `block` bytes at once; says in how many passes.
+    ///
+    /// # Errors
+    /// A part cannot be read or written.
+    pub fn all(
+        exchange: &Arc<Exchange>,
+        what: &str,
+        parts: Vec<Part>,
+        schema: SchemaRef,
+        [block, out]: [usize; 2],
+    ) -> Result<(Merge, u64), Failure> {
+        let (parts, passes) = merged(exchange, what, parts, &schema, block)?;
+        Ok((Merge::new(parts, schema, out)?, passes))
+    }
+
     /// Opens the parts, of which there are [`FAN_IN`] at most. About `block` bytes go out at once, and 8192 rows at most.
     ///
     /// # Errors
     /// A part cannot be read.
-    pub fn new(parts: Vec<Part>, schema: SchemaRef, block: usize) -> Result<Merge, Failure> {
+    pub(super) fn new(parts: Vec<Part>, schema: SchemaRef, block: usize) -> Result<Merge, Failure> {
         let (rows, bytes) = parts.iter().fold((0, 0), |(rows, bytes), part| (rows + part.rows, bytes + part.unpacked));
         let width = (bytes / rows.max(1)).max(1) as usize;
         let rows = (block / width).clamp(1, 8192);
@@ -91,8 +104,7 @@ impl Merge {
         let rows = columns.and_then(|columns| RecordBatch::try_new(Arc::clone(&self.schema), columns));
         self.places.clear();
         self.forget();
-        let rows = rows.map_err(|error| Failure::new(Exit::Unavailable, format!("too many rows at once: {error}")))?;
-        Ok(Some(compact_batch(&rows)))
+        Ok(Some(compact_batch(&fits(rows)?)))
     }
 
     /// Reads the next batch of an input.
@@ -170,7 +182,8 @@ impl Merge {
     }
 }
 
-fn prefix(key: &[u8]) -> u64 {
+/// The first eight bytes of a key as a number: where those of two keys differ, they compare as the keys do.
+pub fn prefix(key: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let len = key.len().min(8);
     bytes[..len].copy_from_slice(&key[..len]);
@@ -181,7 +194,7 @@ fn prefix(key: &[u8]) -> u64 {
 ///
 /// # Errors
 /// A part cannot be read or written.
-pub fn merged(
+pub(super) fn merged(
     exchange: &Arc<Exchange>,
     what: &str,
     mut parts: Vec<Part>,

@@ -25,11 +25,14 @@ use std::{
     },
 };
 
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+
 pub use self::{
     folder::{Folder, remove_orphans},
-    merge::{FAN_IN, Merge, merged},
+    merge::{Merge, prefix},
     part::{Part, PartReader, PartWriter},
-    partitions::{PARTITIONS, Partitions},
+    partitions::Partitions,
 };
 use crate::{
     failure::{Exit, Failure},
@@ -113,6 +116,30 @@ impl Exchange {
             format!("cannot {verb} the spilled rows in `{}`: {error}; {help}", self.store.place(name)),
         )
     }
+}
+
+/// The columns of a schema, and behind them one of the exchange's own: a number, or a key.
+pub fn with_own(schema: &SchemaRef, own: DataType) -> SchemaRef {
+    let own = Arc::new(Field::new("", own, false));
+    Arc::new(Schema::new(schema.fields().iter().cloned().chain([own]).collect::<Vec<_>>()))
+}
+
+/// The first columns of rows, as many as the schema has: without those of the exchange's own.
+///
+/// # Errors
+/// They are too many to be held together.
+pub fn without_own(rows: &RecordBatch, schema: SchemaRef) -> Result<RecordBatch, Failure> {
+    let columns = rows.columns()[..schema.fields().len()].to_vec();
+    fits(RecordBatch::try_new(schema, columns))
+}
+
+/// What a kernel answers for arrays that were checked before: an error can only be a size that Arrow's 32-bit offsets
+/// cannot hold.
+///
+/// # Errors
+/// It is one.
+pub fn fits<T>(answer: Result<T, ArrowError>) -> Result<T, Failure> {
+    answer.map_err(|error| Failure::new(Exit::Unavailable, format!("too many rows to be held together: {error}")))
 }
 
 impl fmt::Debug for Exchange {

@@ -25,7 +25,6 @@ type Sink = FrameEncoder<BufWriter<Counted>>;
 
 /// A part that is being written.
 pub struct PartWriter {
-    name: String,
     stream: StreamWriter<Sink>,
     written: Arc<AtomicU64>,
     part: Part,
@@ -70,7 +69,7 @@ impl Exchange {
         let packed = FrameEncoder::with_frame_info(info, BufWriter::with_capacity(BUFFER, file));
         let stream =
             StreamWriter::try_new(packed, schema).map_err(|error| self.failed("write", &name, &plain(error)))?;
-        Ok(PartWriter { name, stream, written, part })
+        Ok(PartWriter { stream, written, part })
     }
 }
 
@@ -126,7 +125,7 @@ impl PartWriter {
     }
 
     fn failed(&self, error: ArrowError) -> Failure {
-        self.part.exchange.failed("write", &self.name, &plain(error))
+        self.part.exchange.failed("write", &self.part.name, &plain(error))
     }
 }
 

@@ -6,14 +6,11 @@ use arrow_array::{RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take_record_batch};
 
-use super::{Exchange, Part, PartWriter};
-use crate::{
-    failure::{Exit, Failure},
-    values::compact_batch,
-};
+use super::{Exchange, Part, PartWriter, fits};
+use crate::{failure::Failure, values::compact_batch};
 
 /// How many parts rows are divided among.
-pub const PARTITIONS: usize = 1 << BITS;
+pub(super) const PARTITIONS: usize = 1 << BITS;
 
 const BITS: u32 = 4;
 
@@ -58,7 +55,8 @@ impl Partitions {
             places[(hash >> shift) as usize % PARTITIONS].push(row);
         }
         for (partition, places) in places.into_iter().enumerate().filter(|(_, places)| !places.is_empty()) {
-            let rows = take_record_batch(rows, &UInt32Array::from(places)).map_err(too_many)?;
+            // Few of many rows must not keep the block alive that all of them were read in.
+            let rows = compact_batch(&fits(take_record_batch(rows, &UInt32Array::from(places)))?);
             let part = &mut self.parts[partition];
             part.bytes += rows.get_array_memory_size();
             part.waiting.push(rows);
@@ -83,16 +81,12 @@ impl Partitions {
         if part.waiting.is_empty() {
             return Ok(());
         }
-        let rows = concat_batches(&self.schema, &part.waiting).map_err(too_many)?;
+        let rows = fits(concat_batches(&self.schema, &part.waiting))?;
         (part.waiting, part.bytes) = (Vec::new(), 0);
         let writer = match &mut part.writer {
             Some(writer) => writer,
             empty => empty.insert(self.exchange.write(&format!("{}-{partition}", self.what), &self.schema)?),
         };
-        writer.add(&compact_batch(&rows))
+        writer.add(&rows)
     }
-}
-
-fn too_many(error: arrow_schema::ArrowError) -> Failure {
-    Failure::new(Exit::Unavailable, format!("too many rows to be held together: {error}"))
 }

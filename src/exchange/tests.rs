@@ -1,11 +1,20 @@
 //! Parts, partitions and merging, in a folder of their own.
 
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringViewArray, cast::AsArray, types::Int64Type};
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    merge::{FAN_IN, merged},
+    partitions::PARTITIONS,
+    *,
+};
 use crate::testing::Folder as Scratch;
 
 fn rows(numbers: impl IntoIterator<Item = i64>) -> RecordBatch {
@@ -85,10 +94,16 @@ fn what_a_killed_run_left_is_removed_and_what_another_holds_is_not() {
     fs::write(dead.join("lock"), "").expect("there is room");
     fs::write(dead.join("rows.0"), "rows").expect("there is room");
     fs::write(scratch.path("").join("spill-of-a-person"), "").expect("there is room");
+    // One that was killed before it had locked its folder, long ago; and one that is about to.
+    let [old, new] = [".spill-123-5-0", ".spill-123-6-0"].map(|name| scratch.path(name));
+    [&old, &new].iter().for_each(|path| fs::create_dir(path).expect("the folder is there"));
+    let long_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
+    fs::File::open(&old).and_then(|folder| folder.set_modified(long_ago)).expect("it is ours");
     let alive = exchange(&scratch, None);
     let held = part(&alive, &[rows(0..10)]);
     let other = exchange(&scratch, None);
     drop(part(&other, &[rows(0..10)]));
+    assert!(!old.exists() && new.exists());
     assert!(!dead.exists() && scratch.path("").join("spill-of-a-person").exists());
     let mut reader = held.read().expect("it is still there");
     assert_eq!(reader.next_rows().expect("it can be read"), Some(rows(0..10)));

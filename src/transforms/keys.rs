@@ -118,14 +118,15 @@ impl Keys {
         next
     }
 
-    /// A number that depends on all of a key; other keys have another hash.
-    pub(super) fn hash(&self, key: &[u8]) -> u64 {
-        self.hasher.hash_one(key)
-    }
-
     /// The number of a key, where it is there.
     pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
-        self.table.find(self.hasher.hash_one(key), |id| of(&self.bytes, &self.ends, *id) == key).copied()
+        self.find_or_hash(key).ok()
+    }
+
+    /// The same; of a key that is not there, its hash: a number that follows from all of it.
+    pub(super) fn find_or_hash(&self, key: &[u8]) -> Result<u32, u64> {
+        let hash = self.hasher.hash_one(key);
+        self.table.find(hash, |id| of(&self.bytes, &self.ends, *id) == key).copied().ok_or(hash)
     }
 }
 

@@ -2,27 +2,19 @@
 //! at the end.
 
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow_schema::ArrowError;
 use arrow_select::take::take;
 
-use crate::{
-    batch::Schema,
-    failure::{Exit, Failure},
-    stage::Made,
-    values::compact,
-};
+pub(super) use crate::exchange::fits;
+use crate::{batch::Schema, failure::Failure, stage::Made, values::compact};
 
 /// What `runner plan` says of a stage that spills.
 pub(super) const SPILLS: &str = "spills what does not fit into memory";
 
+/// Bytes of a batch that is emitted at the end, where rows come back that were spilled or sorted.
+pub(super) const OUT: usize = 4 << 20;
+
 /// Rows of a batch that is emitted at the end.
 const ROWS: usize = 8192;
-
-/// What a kernel answers for arrays that were checked before: an error can only be a size that Arrow's 32-bit offsets
-/// cannot hold.
-pub(super) fn fits<T>(answer: Result<T, ArrowError>) -> Result<T, Failure> {
-    answer.map_err(|error| Failure::new(Exit::Unavailable, format!("too many rows to be held together: {error}")))
-}
 
 /// The rows at `rows`, with no tie to the block they came from.
 pub(super) fn loose(array: &ArrayRef, rows: &UInt32Array) -> Result<ArrayRef, Failure> {

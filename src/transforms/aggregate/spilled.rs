@@ -11,15 +11,12 @@ use arrow_select::take::take;
 use super::{Setup, table::Table};
 use crate::{
     batch::RejectCode,
-    exchange::{Merge, Part, merged},
+    exchange::{Merge, Part, with_own, without_own},
     failure::Failure,
     memory::Share,
     stage::{Held, Made},
-    transforms::memory::{Refused, fits},
+    transforms::memory::{OUT, Refused, fits},
 };
-
-/// Bytes of a batch that is emitted.
-const OUT: usize = 4 << 20;
 
 /// Rows as the groups take them.
 pub(super) struct Input {
@@ -86,9 +83,10 @@ impl Layout {
         let types = (0..keys).map(key).chain(arguments.map(|argument| argument.column_type().to_arrow()));
         let types = types.chain([DataType::UInt64]).enumerate();
         let rows: Vec<Field> = types.map(|(place, of)| Field::new(place.to_string(), of, true)).collect();
-        let own = [Field::new("", DataType::Utf8, true), Field::new("", DataType::Binary, false)].map(Arc::new);
-        let groups: Vec<_> = output.fields().iter().cloned().chain(own).collect();
-        Layout { rows: Arc::new(ArrowSchema::new(rows)), groups: Arc::new(ArrowSchema::new(groups)), keys }
+        let why = Arc::new(Field::new("", DataType::Utf8, true));
+        let groups: Vec<_> = output.fields().iter().cloned().chain([why]).collect();
+        let groups = with_own(&Arc::new(ArrowSchema::new(groups)), DataType::Binary);
+        Layout { rows: Arc::new(ArrowSchema::new(rows)), groups, keys }
     }
 
     pub(super) fn rows(&self) -> SchemaRef {
@@ -116,10 +114,8 @@ impl Layout {
 
     /// Spilled groups as they are emitted.
     pub(super) fn made(&self, setup: &Setup, rows: &RecordBatch) -> Result<Made, Failure> {
-        let output = setup.output.arrow();
-        let emitted = output.fields().len();
-        let records = fits(RecordBatch::try_new(output, rows.columns()[..emitted].to_vec()))?;
-        let why = rows.column(emitted).as_string::<i32>().iter().zip(0_u32..);
+        let records = without_own(rows, setup.output.arrow())?;
+        let why = rows.column(records.num_columns()).as_string::<i32>().iter().zip(0_u32..);
         let refused = why.filter_map(|(why, row)| Some((row, RejectCode("expression"), why?.to_owned()))).collect();
         Ok(Made { records, refused })
     }
@@ -153,9 +149,10 @@ pub(super) fn groups(
         share.fits(0);
         waiting.extend(others.into_iter().rev().map(|part| (part, level + 1)));
     }
-    let (runs, passes) = merged(share.exchange(), "groups", runs, &layout.groups, share.block())?;
+    let (schema, blocks) = (Arc::clone(&layout.groups), [share.block(), OUT]);
+    let (merge, passes) = Merge::all(share.exchange(), "groups", runs, schema, blocks)?;
     account.passes += 1 + passes;
-    Merge::new(runs, Arc::clone(&layout.groups), OUT)
+    Ok(merge)
 }
 
 /// Writes groups, which are in the order of their first rows.

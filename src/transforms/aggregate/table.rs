@@ -75,10 +75,12 @@ impl Table {
             return share.set(self.size());
         }
         let keys = setup.encoder.rows(&input.keys)?;
-        if self.others.is_some() {
-            let (known, groups, others) = self.divide(&keys);
+        if let Some(others) = &mut self.others {
+            let Divided { known, groups, rows, hashes } = divide(&self.keys, &keys);
+            if !rows.is_empty() {
+                others.add(&layout.pack(&input.pick(&rows)?)?, &hashes)?;
+            }
             self.accumulate(setup, &groups, &input.pick(&known)?)?;
-            self.spill(layout, &keys, &input, others)?;
             return share.grown(self.full, self.size());
         }
         let groups = self.assign(&keys, &input)?;
@@ -120,27 +122,6 @@ impl Table {
         Ok(groups)
     }
 
-    /// The rows of groups that are here, with these; and the others.
-    fn divide(&self, keys: &Rows) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
-        let (mut known, mut groups, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        for (row, key) in (0_u32..).zip(keys.iter()) {
-            match self.keys.find(key.data()) {
-                Some(group) => {
-                    known.push(row);
-                    groups.push(group);
-                }
-                None => others.push(row),
-            }
-        }
-        (known, groups, others)
-    }
-
-    fn spill(&mut self, layout: &Layout, keys: &Rows, input: &Input, rows: Vec<u32>) -> Result<(), Failure> {
-        let Some(others) = self.others.as_mut().filter(|_| !rows.is_empty()) else { return Ok(()) };
-        let hashes: Vec<u64> = rows.iter().map(|row| self.keys.hash(keys.row(*row as usize).data())).collect();
-        others.add(&layout.pack(&input.pick(&rows)?)?, &hashes)
-    }
-
     /// All groups as rows, in the order in which they were first met; which of them are rejects; and the rows of groups
     /// that are not here.
     pub(super) fn finish(
@@ -179,4 +160,32 @@ impl Table {
     pub(super) fn take_firsts(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.firsts)
     }
+}
+
+/// A batch by whether its groups are in memory.
+#[derive(Default)]
+struct Divided {
+    /// Rows of which they are, and their groups.
+    known: Vec<u32>,
+    groups: Vec<u32>,
+    /// The other rows, and the hashes of their keys.
+    rows: Vec<u32>,
+    hashes: Vec<u64>,
+}
+
+fn divide(table: &Keys, keys: &Rows) -> Divided {
+    let mut divided = Divided::default();
+    for (row, key) in (0_u32..).zip(keys.iter()) {
+        match table.find_or_hash(key.data()) {
+            Ok(group) => {
+                divided.known.push(row);
+                divided.groups.push(group);
+            }
+            Err(hash) => {
+                divided.rows.push(row);
+                divided.hashes.push(hash);
+            }
+        }
+    }
+    divided
 }

@@ -159,6 +159,13 @@ fn groups_that_do_not_fit_into_memory_are_spilled() {
         assert_eq!((whole.rows.len(), whole.held.parts), (5000, 0));
         assert!(spilled.rows == whole.rows && spilled.held.parts > 10, "{call}: {:?}", spilled.held);
     }
+    // A list grows on although its group is held, and rows of others are spilled.
+    let long: Vec<Json> =
+        (0..9000).map(|n| json!([if n % 2 == 0 { "same".to_owned() } else { format!("key {n}") }, n])).collect();
+    let parts: Vec<&[Json]> = long.chunks(100).collect();
+    let spec = json!({ "by": ["k"], "columns": { "v": "array_agg(i)" } });
+    let failure = run(&KIND, &spec, &input("k string, i int64", &parts), None, 60_000).expect_err("it grows on");
+    assert!(failure.message.starts_with("the groups take "), "{failure}");
     let one = json!({ "columns": { "v": "array_agg(k)" } });
     let failure = run(&KIND, &one, &rows, None, 200_000).expect_err("one group may be too large");
     assert_eq!(failure.exit, Exit::Unavailable);

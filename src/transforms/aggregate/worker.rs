@@ -106,7 +106,7 @@ impl TransformWorker for Worker {
             return Ok(Some(made));
         }
         if !self.parts.is_empty() {
-            // All of these were met after those in memory, which are out.
+            // All of these were met after those in memory, which are out and need not be held any longer.
             self.out = Some(Output::none(&self.setup.output));
             let parts = std::mem::take(&mut self.parts);
             self.merge = Some(spilled::groups(&self.setup, &self.layout, parts, &mut self.share, &mut self.account)?);

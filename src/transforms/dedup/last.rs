@@ -4,25 +4,22 @@
 use std::{mem, sync::Arc};
 
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, UInt32Array, UInt64Array, cast::AsArray, types::UInt64Type};
-use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
+use arrow_schema::DataType;
 use arrow_select::take::take_record_batch;
 
 use super::Setup;
 use crate::{
     batch::{Batch, Rejects},
-    exchange::{Merge, Part, Partitions, merged},
+    exchange::{Merge, Part, Partitions, with_own, without_own},
     failure::Failure,
     memory::Share,
     stage::{Held, Made, TransformWorker},
     transforms::{
         keys::Keys,
-        memory::{Output, fits},
+        memory::{OUT, Output, fits},
         row_store::RowStore,
     },
 };
-
-/// Bytes of a batch that is emitted.
-const OUT: usize = 4 << 20;
 
 pub(super) struct Worker {
     setup: Arc<Setup>,
@@ -72,10 +69,10 @@ impl Worker {
             settle(table, level, share, &mut waiting)?;
             share.fits(0);
         }
-        let schema = last_schema(setup, DataType::Binary);
-        let (runs, passes) = merged(share.exchange(), "dedup", runs, &schema, share.block())?;
+        let (schema, blocks) = (with_own(&setup.schema.arrow(), DataType::Binary), [share.block(), OUT]);
+        let (merge, passes) = Merge::all(share.exchange(), "dedup", runs, schema, blocks)?;
         self.account.passes += 1 + passes;
-        Ok(Out::Merged(Merge::new(runs, schema, OUT)?))
+        Ok(Out::Merged(merge))
     }
 }
 
@@ -99,10 +96,7 @@ impl TransformWorker for Worker {
         let schema = self.setup.schema.arrow();
         match out {
             Out::Held(output) => Ok(output.next()),
-            Out::Merged(merge) => {
-                let rows = merge.next_rows()?.map(|rows| rows.columns()[..schema.fields().len()].to_vec());
-                rows.map(|columns| Ok(fits(RecordBatch::try_new(schema, columns))?.into())).transpose()
-            }
+            Out::Merged(merge) => merge.next_rows()?.map(|rows| Ok(without_own(&rows, schema)?.into())).transpose(),
         }
     }
 
@@ -153,16 +147,16 @@ impl Table {
             Some(others) => {
                 let (mut rows, mut hashes) = (Vec::new(), Vec::new());
                 for (row, key) in (0_u32..).zip(keys.iter()) {
-                    match self.keys.find(key.data()) {
-                        Some(id) => changes.push((id, row)),
-                        None => {
+                    match self.keys.find_or_hash(key.data()) {
+                        Ok(id) => changes.push((id, row)),
+                        Err(hash) => {
                             rows.push(row);
-                            hashes.push(self.keys.hash(key.data()));
+                            hashes.push(hash);
                         }
                     }
                 }
                 let all = columns.iter().cloned().chain([Arc::new(numbers.clone()) as ArrayRef]).collect();
-                let all = fits(RecordBatch::try_new(last_schema(setup, DataType::UInt64), all))?;
+                let all = fits(RecordBatch::try_new(with_own(&setup.schema.arrow(), DataType::UInt64), all))?;
                 others.add(&fits(take_record_batch(&all, &UInt32Array::from(rows)))?, &hashes)?;
             }
         }
@@ -177,7 +171,7 @@ impl Table {
             return share.grown(most, self.size());
         }
         if !share.fits(self.size()) {
-            let (schema, memory) = (last_schema(setup, DataType::UInt64), 16 * share.block());
+            let (schema, memory) = (with_own(&setup.schema.arrow(), DataType::UInt64), 16 * share.block());
             self.full = self.size();
             self.others = Some(Partitions::new(share.exchange(), "dedup", schema, self.level, memory));
         }
@@ -198,7 +192,7 @@ impl Table {
         let (records, numbers) = self.ordered(setup)?;
         let others = self.others.map_or(Ok(Vec::new()), Partitions::finish)?;
         drop((self.keys, self.last, self.seen));
-        let schema = last_schema(setup, DataType::Binary);
+        let schema = with_own(&setup.schema.arrow(), DataType::Binary);
         let keys: ArrayRef = Arc::new(BinaryArray::from_iter_values(numbers.iter().map(|number| number.to_be_bytes())));
         let columns = records.columns().iter().cloned().chain([keys]).collect();
         let records = fits(RecordBatch::try_new(Arc::clone(&schema), columns))?;
@@ -206,11 +200,4 @@ impl Table {
         run.add_in_blocks(&records, share.block())?;
         Ok((run.finish()?, others))
     }
-}
-
-/// The columns, and behind them the number of the row: as a number, or as bytes that compare.
-fn last_schema(setup: &Setup, number: DataType) -> SchemaRef {
-    let own = Arc::new(Field::new("", number, false));
-    let fields: Vec<_> = setup.schema.arrow().fields().iter().cloned().chain([own]).collect();
-    Arc::new(ArrowSchema::new(fields))
 }

@@ -6,16 +6,21 @@ use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch};
 use arrow_row::Rows;
 use arrow_select::interleave::interleave;
 
-use crate::{failure::Failure, transforms::memory::fits, values::compact};
+use crate::{
+    exchange::prefix,
+    failure::{Exit, Failure},
+    transforms::memory::fits,
+    values::compact,
+};
 
 /// What a batch takes besides its values, about.
 const BATCH: usize = 512;
 
 /// Rows as they came, with their keys.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct Unsorted {
     batches: Vec<RecordBatch>,
-    /// The keys of all rows, one behind the other; for every row where its key ends.
+    /// The keys of all rows, one behind the other.
     keys: Vec<u8>,
     places: Vec<Place>,
     /// Bytes of `batches`.
@@ -34,7 +39,7 @@ struct Place {
     row: u32,
 }
 
-impl Held {
+impl Unsorted {
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
         self.places.len()
@@ -45,26 +50,29 @@ impl Held {
         self.size + self.keys.capacity() + self.places.capacity() * size_of::<Place>()
     }
 
-    /// Are there as many as can be told apart?
+    /// Do their keys take so much that those of a further batch may not have room?
     pub(super) fn is_full(&self) -> bool {
         self.keys.len() > u32::MAX as usize / 2
     }
 
     /// Adds a batch of loose rows; row *i* has the key of `keys` at `kept[i]`.
-    pub(super) fn add(&mut self, batch: RecordBatch, keys: &Rows, kept: &[u32]) {
+    ///
+    /// # Errors
+    /// The keys of the batch alone take more than 2 GiB.
+    pub(super) fn add(&mut self, batch: RecordBatch, keys: &Rows, kept: &[u32]) -> Result<(), Failure> {
         let at = self.batches.len() as u32;
         for (row, &place) in (0_u32..).zip(kept) {
             let key = keys.row(place as usize);
             let key = key.data();
-            let mut first = [0; 8];
-            let len = key.len().min(8);
-            first[..len].copy_from_slice(&key[..len]);
-            let (prefix, start) = (u64::from_be_bytes(first), self.keys.len() as u32);
-            self.places.push(Place { prefix, key: start, len: key.len() as u32, batch: at, row });
+            let Ok(start) = u32::try_from(self.keys.len()) else {
+                return Err(Failure::new(Exit::Unavailable, "the keys of a batch to sort take more than 2 GiB"));
+            };
+            self.places.push(Place { prefix: prefix(key), key: start, len: key.len() as u32, batch: at, row });
             self.keys.extend_from_slice(key);
         }
         self.size += BATCH + batch.columns().iter().map(|column| column.get_array_memory_size()).sum::<usize>();
         self.batches.push(batch);
+        Ok(())
     }
 
     /// Puts them in order; equal ones stay as they came.
@@ -77,13 +85,13 @@ impl Held {
             if order == Ordering::Equal { (a.batch, a.row).cmp(&(b.batch, b.row)) } else { order }
         });
         let width = (self.size / self.len().max(1)).max(1);
-        Sorted { held: self, at: 0, width }
+        Sorted { rows: self, at: 0, width }
     }
 }
 
 /// Rows in order.
 pub(super) struct Sorted {
-    held: Held,
+    rows: Unsorted,
     at: usize,
     /// Bytes of a row, about.
     width: usize,
@@ -93,11 +101,11 @@ impl Sorted {
     /// The next rows, about `bytes` of them and 8192 at most, as columns; with their keys behind the others where these
     /// are wanted. Nothing once all are out.
     pub(super) fn next(&mut self, bytes: usize, with_keys: bool) -> Result<Option<Vec<ArrayRef>>, Failure> {
-        let rows = (bytes / self.width).clamp(1, 8192).min(self.held.len() - self.at);
+        let rows = (bytes / self.width).clamp(1, 8192).min(self.rows.len() - self.at);
         if rows == 0 {
             return Ok(None);
         }
-        let Held { batches, keys, places, .. } = &self.held;
+        let Unsorted { batches, keys, places, .. } = &self.rows;
         let places = &places[self.at..self.at + rows];
         self.at += rows;
         let at: Vec<(usize, usize)> = places.iter().map(|place| (place.batch as usize, place.row as usize)).collect();

@@ -3,34 +3,31 @@
 use std::{mem, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
+use arrow_schema::{DataType, SchemaRef};
 
 use super::{
     Setup,
-    rows::{Held, Sorted},
+    rows::{Sorted, Unsorted},
 };
 use crate::{
     batch::{Batch, Rejects},
-    exchange::{Merge, Part, merged},
+    exchange::{Merge, Part, with_own, without_own},
     failure::Failure,
     memory::Share,
-    stage::{self, Made, TransformWorker},
+    stage::{Held, Made, TransformWorker},
     transforms::{
         errors::refuse,
-        memory::{fits, loose},
+        memory::{OUT, fits, loose},
     },
 };
-
-/// Bytes of a batch that is emitted.
-const OUT: usize = 4 << 20;
 
 pub(super) struct Worker {
     setup: Arc<Setup>,
     share: Share,
-    held: Held,
+    held: Unsorted,
     /// Sorted runs, in the order of the input.
     runs: Vec<Part>,
-    account: stage::Held,
+    account: Held,
     out: Option<Output>,
 }
 
@@ -43,14 +40,12 @@ enum Output {
 impl Worker {
     pub(super) fn new(setup: Arc<Setup>) -> Self {
         let share = setup.budget.share();
-        Worker { setup, share, held: Held::default(), runs: Vec::new(), account: stage::Held::default(), out: None }
+        Worker { setup, share, held: Unsorted::default(), runs: Vec::new(), account: Held::default(), out: None }
     }
 
     /// The columns of a run: those of the rows, and the key.
     fn run_schema(&self) -> SchemaRef {
-        let output = self.setup.output.arrow();
-        let key = Arc::new(Field::new("", DataType::Binary, false));
-        Arc::new(ArrowSchema::new(output.fields().iter().cloned().chain([key]).collect::<Vec<_>>()))
+        with_own(&self.setup.output.arrow(), DataType::Binary)
     }
 
     /// Writes what is held as a run.
@@ -76,10 +71,10 @@ impl Worker {
             return Ok(Output::Held(mem::take(&mut self.held).sorted()));
         }
         self.spill()?;
-        let (schema, block) = (self.run_schema(), self.share.block());
-        let (runs, passes) = merged(self.share.exchange(), "sort", mem::take(&mut self.runs), &schema, block)?;
+        let (runs, blocks) = (mem::take(&mut self.runs), [self.share.block(), OUT]);
+        let (merge, passes) = Merge::all(self.share.exchange(), "sort", runs, self.run_schema(), blocks)?;
         self.account.passes = 1 + passes;
-        Ok(Output::Runs(Merge::new(runs, schema, OUT)?))
+        Ok(Output::Runs(merge))
     }
 }
 
@@ -92,7 +87,7 @@ impl TransformWorker for Worker {
         let columns: Vec<ArrayRef> =
             batch.records.columns().iter().map(|column| loose(column, &kept)).collect::<Result<_, _>>()?;
         let rows = fits(RecordBatch::try_new(batch.records.schema(), columns))?;
-        self.held.add(rows, &keys, kept.values());
+        self.held.add(rows, &keys, kept.values())?;
         let size = self.held.size();
         self.account.note(size);
         if !self.share.fits(size) || self.held.is_full() {
@@ -110,14 +105,17 @@ impl TransformWorker for Worker {
                 self.out.insert(sorted)
             }
         };
-        let columns = match out {
-            Output::Held(sorted) => sorted.next(OUT, false)?,
-            Output::Runs(merge) => merge.next_rows()?.map(|rows| rows.columns()[..schema.fields().len()].to_vec()),
+        let rows = match out {
+            Output::Held(sorted) => {
+                let columns = sorted.next(OUT, false)?;
+                columns.map(|columns| fits(RecordBatch::try_new(schema, columns))).transpose()?
+            }
+            Output::Runs(merge) => merge.next_rows()?.map(|rows| without_own(&rows, schema)).transpose()?,
         };
-        columns.map(|columns| Ok(fits(RecordBatch::try_new(schema, columns))?.into())).transpose()
+        Ok(rows.map(Made::from))
     }
 
-    fn held(&self) -> stage::Held {
+    fn held(&self) -> Held {
         self.account
     }
 }
