@@ -45,7 +45,8 @@ impl Memory {
         Arc::new(Memory { limit, held: AtomicUsize::new(0), stages: AtomicUsize::new(0), exchange })
     }
 
-    /// How many bytes all stages may hold that can spill: half of the limit. The other half is for batches under way.
+    /// How many bytes all stages may hold before those that can begin to spill: half of the limit. What is under way between
+    /// stages, and what one makes of the rows at the end, takes memory besides.
     fn for_rows(&self) -> usize {
         self.limit / 2
     }
@@ -100,6 +101,7 @@ impl Share {
     pub fn fits(&mut self, bytes: usize) -> bool {
         let (sum, all) = self.note(bytes);
         let memory = &self.budget.memory;
+        // A quarter of the limit among all of them.
         let least = memory.for_rows() / 2 / memory.stages.load(Ordering::Relaxed).max(1);
         all <= memory.for_rows() || sum <= least
     }
@@ -130,5 +132,35 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.note(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::memory;
+
+    #[test]
+    fn stages_that_spill_share_half_of_the_limit_and_none_goes_without() {
+        let memory = memory(8000);
+        let budgets = ["one", "other"].map(|what| Budget::new(&memory, what));
+        let [mut one, mut other] = [&budgets[0], &budgets[1]].map(Budget::share);
+        assert!(one.fits(3000) && other.fits(1000) && !other.fits(1001), "4000 bytes together");
+        // Whatever others hold, a stage may hold an equal share of a quarter of the limit.
+        assert!(!one.fits(6000) && other.fits(1000) && !other.fits(1001));
+        let mut third = budgets[1].share();
+        assert!(other.fits(600) && third.fits(400) && !third.fits(401), "workers of one stage share");
+        drop((one, other));
+        assert!(third.fits(4000));
+    }
+
+    #[test]
+    fn a_stage_that_spills_already_may_hold_what_it_had_and_all_of_the_limit() {
+        let budget = Budget::new(&memory(8000), "the groups");
+        let mut share = budget.share();
+        assert!(share.grown(9000, 9000).is_ok(), "it has not grown");
+        assert!(share.grown(7000, 8000).is_ok());
+        let failure = share.grown(7000, 8001).expect_err("more than the limit");
+        assert_eq!((failure.exit, share.set(8001).err()), (Exit::Unavailable, Some(failure)));
     }
 }

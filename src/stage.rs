@@ -247,7 +247,7 @@ pub trait TransformWorker: Send {
         Ok(None)
     }
 
-    /// What it has held in memory and spilled so far, where it holds rows; asked after the last [`finish`](Self::finish).
+    /// What it has held in memory and spilled so far, where it can spill; asked after the last [`finish`](Self::finish).
     fn held(&self) -> Held {
         Held::default()
     }

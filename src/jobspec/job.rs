@@ -70,10 +70,11 @@ pub struct Limits {
     #[serde(deserialize_with = "bounds::some_whole::<1, 256, _, _>")]
     #[schemars(range(min = 1, max = 256))]
     pub threads: Option<NonZeroUsize>,
-    /// How many bytes may wait in all queues together; also how many a stage may hold that gathers rows.
+    /// How many bytes may wait in all queues together. A stage that gathers rows may hold as many; those that can spill hold
+    /// half of it together.
     #[serde(deserialize_with = "bounds::size::<1, { 1 << 50 }, _>")]
     pub memory: Bytes,
-    /// Where `sort`, `aggregate` and `dedup` put rows that do not fit into `memory`.
+    /// Where `sort`, `aggregate` and `dedup` with `keep = "last"` put rows that do not fit into `memory`.
     pub spill: Spill,
     /// A record with more bytes is rejected.
     #[serde(deserialize_with = "bounds::size::<1, { 1 << 30 }, _>")]

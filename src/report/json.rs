@@ -152,7 +152,7 @@ pub struct StageReport {
     /// The queue before it, where it heads a pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueReport>,
-    /// What a stage that holds rows held and spilled.
+    /// What a stage that can spill held and spilled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldReport>,
     /// A sink's answers.

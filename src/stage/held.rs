@@ -1,4 +1,4 @@
-//! The account of a stage that holds rows.
+//! The account of a stage that can spill.
 
 use crate::exchange::Part;
 
