@@ -7,6 +7,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -80,6 +81,16 @@ def run_alone(command, check, output=None):
             figures = run_measured(command, cwd=run, stdin=subprocess.DEVNULL, stdout=stdout)
         figures["checked"] = check(folder)
     return figures
+
+
+def in_turn(commands, rounds, check, about=""):
+    """Runs every command, by its name, alone and once a round; gives the results by name."""
+    runs = {name: [] for name in commands}
+    for number in range(rounds):
+        for name, command in commands.items():
+            runs[name].append(run_alone(command, check))
+            print(f"{about}round {number + 1}, {name}: {runs[name][-1]['wall']:.2f} s", file=sys.stderr)
+    return runs
 
 
 def is_job(part):

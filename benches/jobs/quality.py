@@ -2,10 +2,9 @@
 
 import json
 import pathlib
-import sys
 import tempfile
 
-from .common import ROOT, RUNNER, WORK, Failed, build_runner, checked_output, cores, made, median, python, run_alone
+from .common import ROOT, RUNNER, WORK, Failed, build_runner, checked_output, cores, in_turn, made, median, python
 
 PEERS = ROOT / "benches" / "loaders" / "quality_peers.py"
 NAMES = ("runner", "runner, all rules", "duckdb", "polars", "polars, streaming")
@@ -66,11 +65,7 @@ def quality_command(options):
         "polars, streaming": peer("polars-streaming"),
     }
     commands = {name: command for name, command in commands.items() if name not in options.without}
-    runs = {name: [] for name in commands}
-    for number in range(options.rounds):
-        for name, command in commands.items():
-            runs[name].append(run_alone(command, windows))
-            print(f"round {number + 1}, {name}: {runs[name][-1]['wall']:.2f} s", file=sys.stderr)
+    runs = in_turn(commands, options.rounds, windows)
     same_windows(runs)
     size = source.stat().st_size / 1e6
     print(f"{options.points:,} points, {size:,.0f} MB of {options.format}, {cores()}, median of {options.rounds} rounds:\n")

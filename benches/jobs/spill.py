@@ -1,10 +1,9 @@
 """Rows that do not fit into memory sorted, counted by key, and of each key the last, beside DuckDB and Polars."""
 
 import pathlib
-import sys
 import tempfile
 
-from .common import ROOT, RUNNER, WORK, Failed, build_runner, checked_output, cores, made, median, python, run_alone
+from .common import ROOT, RUNNER, WORK, Failed, build_runner, checked_output, cores, in_turn, made, median, python
 
 PEERS = ROOT / "benches" / "loaders" / "spill_peers.py"
 NAMES = ("runner", "runner, all in memory", "duckdb", "polars, streaming")
@@ -62,11 +61,7 @@ def spill_command(options):
             "polars, streaming": peer("polars"),
         }
         commands = {name: command for name, command in commands.items() if name not in options.without}
-        results = {name: [] for name in commands}
-        for number in range(options.rounds):
-            for name, command in commands.items():
-                results[name].append(run_alone(command, lambda folder: digest(folder, work)))  # noqa: B023
-                print(f"{work}, round {number + 1}, {name}: {results[name][-1]['wall']:.2f} s", file=sys.stderr)
+        results = in_turn(commands, options.rounds, lambda folder: digest(folder, work), f"{work}, ")  # noqa: B023
         same(work, results)
         table(work, results)
     print("\nPython's start and imports are part of the peers' time, about half a second. Polars knows no limit of memory.")

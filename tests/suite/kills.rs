@@ -292,12 +292,7 @@ fn quality() {
 /// Rows that go to disk and come back before any of them is stored.
 #[test]
 fn spilled() {
-    let folder = || {
-        let work = Work::new();
-        work.file("job.toml", spilling::JOB);
-        spilling::input(&work, 4);
-        work
-    };
+    let folder = || spilling::folder(4);
     let vary = [
         ("sources.rows.concurrency", WORKERS),
         ("sources.rows.batch.rows", ROWS),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::work::{Work, stage, until};
 
 /// All that spills, each written to a file in the order in which it comes.
-pub const JOB: &str = r#"
+const JOB: &str = r#"
 name = "spilled"
 [limits]
 memory = "128KiB"
@@ -48,8 +48,10 @@ path = "out/latest.csv"
 format = "csv"
 "#;
 
-/// So many files of 500 rows; a third of them have the same key.
-pub fn input(work: &Work, files: usize) {
+/// A folder with the job and so many files of 500 rows; a third of them have the same key.
+pub fn folder(files: usize) -> Work {
+    let work = Work::new();
+    work.file("job.toml", JOB);
     for file in 0..files {
         let line = |row: usize| {
             let n = file * 500 + row;
@@ -59,12 +61,6 @@ pub fn input(work: &Work, files: usize) {
         };
         work.file(&format!("in/{file}.tsv"), (0..500).map(line).collect::<String>());
     }
-}
-
-fn folder() -> Work {
-    let work = Work::new();
-    work.file("job.toml", JOB);
-    input(&work, 20);
     work
 }
 
@@ -76,7 +72,7 @@ fn spilled(report: &Value, name: &str, key: &str) -> u64 {
 
 #[test]
 fn files_are_the_same_whatever_the_memory() {
-    let work = folder();
+    let work = folder(20);
     for workers in ["1", "2", "4"] {
         let mut expected: Option<Vec<String>> = None;
         for memory in ["16GiB", "1MiB", "128KiB"] {
@@ -106,14 +102,14 @@ fn files_are_the_same_whatever_the_memory() {
 
 #[test]
 fn a_plan_says_which_stages_spill() {
-    let work = folder();
+    let work = folder(20);
     let plan = work.expect(0, &["plan", "job.toml"]).stdout;
     assert_eq!(plan.matches("spills what does not fit into memory").count(), 3, "{plan}");
 }
 
 #[test]
 fn no_more_is_spilled_than_is_allowed_and_only_where_it_can_be() {
-    let work = folder();
+    let work = folder(20);
     let ran = work.expect(74, &["--set", "limits.spill.max=50KiB", "job.toml"]);
     let message = "`limits.spill.max` allows 50.0 KiB: allow more, or give the job more `limits.memory`";
     assert!(ran.stderr.contains(message), "{}", ran.stderr);
@@ -129,7 +125,7 @@ fn no_more_is_spilled_than_is_allowed_and_only_where_it_can_be() {
 /// What a run that was killed had spilled goes when the next one begins, also where that one spills nothing.
 #[test]
 fn what_a_killed_run_had_spilled_goes() {
-    let work = folder();
+    let work = folder(20);
     work.expect(0, &["job.toml"]);
     let expected = OUT.map(|path| work.read(path));
     for again in [&["job.toml"][..], &["--set", "limits.memory=16GiB", "job.toml"]] {

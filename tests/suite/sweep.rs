@@ -166,12 +166,7 @@ fn files_of_all_kinds() {
 /// Rows that go to disk and come back before any of them is stored.
 #[test]
 fn rows_that_are_spilled() {
-    let folder = || {
-        let work = Work::new();
-        work.file("job.toml", spilling::JOB);
-        spilling::input(&work, 1);
-        work
-    };
+    let folder = || spilling::folder(1);
     let left = |work: &Work| {
         let mut left = Left::new();
         files(&mut left, work, "out");
