@@ -93,10 +93,13 @@ pub(super) fn run(
         assert_eq!((out.origin.len(), out.origin.seq), (out.rows(), batch.origin.seq));
         ran.rows.extend(rows(&out.records));
     }
+    let mut made = 0;
     while let Some(Made { records, refused }) = worker.finish()? {
         assert!(stage.properties().pipeline_breaker);
         assert_eq!(records.schema(), output);
-        ran.rejects.extend(refused.iter().map(|(row, code, why)| format!("made {row} {} {why}", code.0)));
+        // Counted over all batches, as a run does it: how the rows are cut into batches may depend on memory.
+        ran.rejects.extend(refused.iter().map(|(row, code, why)| format!("made {} {} {why}", made + row, code.0)));
+        made += records.num_rows() as u32;
         let kept = (0..records.num_rows() as u32).filter(|row| refused.iter().all(|(other, ..)| other != row));
         let len = records.num_rows();
         ran.rows.extend(rows(&Batch::new(records, Origin::derived(SplitId(1), 0, len)).pick(kept.collect()).records));
