@@ -247,10 +247,45 @@ pub trait TransformWorker: Send {
         Ok(None)
     }
 
-    /// What it has held in memory and spilled so far, where it can spill; asked after the last [`finish`](Self::finish).
+    /// Where nothing can go on before all input is in, though rows stay in the batches that they came in: what takes the
+    /// batches in place of [`apply`](Self::apply) and gives them back. Asked before the first batch, after the second input.
+    fn backlog(&mut self) -> Option<&mut dyn Backlog> {
+        None
+    }
+
+    /// What it has held in memory and spilled so far, where it can spill; asked after the last of what it puts out.
     fn held(&self) -> Held {
         Held::default()
     }
+}
+
+/// Batches that wait until the last is in. All workers of a stage have one of them in common; each is told when it has
+/// taken its last batch, and when all have, one of them gives back what became of the batches.
+pub trait Backlog {
+    /// Takes a batch. No other batch of the run has its number.
+    ///
+    /// # Errors
+    /// The stage cannot go on at all.
+    fn put(&mut self, number: u32, batch: Batch) -> Result<(), Failure>;
+
+    /// This worker has taken its last batch.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    fn end(&mut self) -> Result<(), Failure>;
+
+    /// All workers have: the numbers of all batches, in the order in which they are wanted back.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    fn order(&mut self, numbers: &[u32]) -> Result<(), Failure>;
+
+    /// What became of the next one, which had so many rows. For its rows holds what does for
+    /// [`apply`](TransformWorker::apply).
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    fn next(&mut self, split: SplitId, seq: u64, rows: usize, rejects: &mut Rejects) -> Result<Batch, Failure>;
 }
 
 /// What a gathering transform emits at the end.

@@ -24,6 +24,8 @@ pub struct Block {
     pub first_record: u64,
     /// Line of the first record, from 1; 0 where there are no lines.
     pub first_line: u64,
+    /// Record number of each record less `first_record`; absent where they have no gaps.
+    pub records: Option<Box<[u32]>>,
     /// Line of each record less `first_line`; absent where every record is one line.
     pub lines: Option<Box<[u32]>>,
     /// The text of the records, where the source has it.
@@ -83,6 +85,17 @@ impl Origin {
         Origin::new(split, seq, Block { first_record: first, ..Block::default() }, len)
     }
 
+    /// The origin of rows of which row *i* was read at `positions[i]`, with the text of each where the source had it: of
+    /// rows that were taken apart from their block and come back.
+    pub fn known(split: SplitId, seq: u64, positions: &[Position], raw: Option<Raw>) -> Self {
+        let least = |of: fn(&Position) -> u64| positions.iter().map(of).min().unwrap_or(0);
+        let (first_record, first_line) = (least(|position| position.record), least(|position| position.line));
+        let records = positions.iter().map(|position| (position.record - first_record) as u32).collect();
+        let lines = positions.iter().map(|position| (position.line - first_line) as u32).collect();
+        let block = Block { first_record, first_line, records: Some(records), lines: Some(lines), raw };
+        Origin::new(split, seq, block, positions.len())
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         match &self.rows {
@@ -99,7 +112,8 @@ impl Origin {
     /// Where row `row` of the batch was read.
     pub fn position(&self, row: usize) -> Position {
         let i = self.index(row);
-        let record = self.block.first_record + i as u64;
+        let behind = self.block.records.as_ref().map_or(i as u64, |records| u64::from(records[i]));
+        let record = self.block.first_record + behind;
         let line = match (&self.block.lines, self.block.first_line) {
             (_, 0) => 0,
             (None, first) => first + i as u64,
@@ -163,7 +177,8 @@ mod tests {
             starts: [0, 2, 4, 6].into(),
             ends: [1, 3, 5, 7].into(),
         };
-        let block = Block { first_record: 11, first_line: 21, lines: Some([0, 1, 3, 4].into()), raw: Some(raw) };
+        let lines = Some([0, 1, 3, 4].into());
+        let block = Block { first_record: 11, first_line: 21, records: None, lines, raw: Some(raw) };
         Origin::new(SplitId(0), 0, block, 4)
     }
 
@@ -184,6 +199,20 @@ mod tests {
             (0..3).map(|row| again.position(row)).collect::<Vec<_>>(),
             (0..3).map(|row| whole.position(row)).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn rows_that_come_back_are_where_they_were() {
+        let whole = origin().pick(&[3, 1, 1]);
+        let positions: Vec<Position> = (0..3).map(|row| whole.position(row)).collect();
+        let raw = Raw { bytes: Buffer::from(b"db".as_slice()), starts: [0, 1, 1].into(), ends: [1, 2, 2].into() };
+        let again = Origin::known(SplitId(4), 2, &positions, Some(raw)).pick(&[2, 0]);
+        assert_eq!((again.position(0), again.position(1)), (positions[2], positions[0]));
+        assert_eq!((again.raw(0), again.raw(1)), (Some(b"b".as_slice()), Some(b"d".as_slice())));
+        assert_eq!((again.split, again.seq, again.len()), (SplitId(4), 2, 2));
+        // Of a source without lines there are none.
+        let none = [Position { record: 7, line: 0 }, Position { record: 9, line: 0 }];
+        assert_eq!(Origin::known(SplitId(0), 0, &none, None).position(1), none[1]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub use self::{
     folder::{Folder, remove_orphans},
     merge::{Merge, prefix},
     part::{Part, PartReader, PartWriter},
-    partitions::Partitions,
+    partitions::{LEVELS, PARTITIONS, Partitions},
 };
 use crate::{
     failure::{Exit, Failure},

@@ -43,9 +43,12 @@ pub struct Part {
     pub bytes: u64,
 }
 
-/// Reads a part, and removes it at the end.
+/// Reads a part, and removes it at the end where it was not to be read again.
 pub struct PartReader {
-    part: Part,
+    exchange: Arc<Exchange>,
+    name: String,
+    /// Held for its drop.
+    _read_once: Option<Part>,
     stream: StreamReader<FrameDecoder<BufReader<Box<dyn Read + Send>>>>,
 }
 
@@ -130,16 +133,26 @@ impl PartWriter {
 }
 
 impl Part {
-    /// Reads it from its start.
+    /// Reads it from its start, for the last time.
     ///
     /// # Errors
     /// The store cannot read it.
     pub fn read(self) -> Result<PartReader, Failure> {
+        let reader = self.read_again()?;
+        Ok(PartReader { _read_once: Some(self), ..reader })
+    }
+
+    /// Reads it from its start; it stays.
+    ///
+    /// # Errors
+    /// As [`Part::read`].
+    pub fn read_again(&self) -> Result<PartReader, Failure> {
         fail::fail_point!("spill-read", |_| Err(self.failed(io::Error::from(io::ErrorKind::NotFound).into())));
         let file = self.exchange.store.open(&self.name).map_err(|error| self.failed(error.into()))?;
         let packed = FrameDecoder::new(BufReader::with_capacity(BUFFER, file));
         let stream = StreamReader::try_new(packed, None).map_err(|error| self.failed(error))?;
-        Ok(PartReader { part: self, stream })
+        let (exchange, name) = (Arc::clone(&self.exchange), self.name.clone());
+        Ok(PartReader { exchange, name, _read_once: None, stream })
     }
 
     fn failed(&self, error: ArrowError) -> Failure {
@@ -162,7 +175,7 @@ impl PartReader {
     /// The store cannot read them, or what it reads is not what was written.
     pub fn next_rows(&mut self) -> Result<Option<RecordBatch>, Failure> {
         pulse::heartbeat();
-        self.stream.next().transpose().map_err(|error| self.part.failed(error))
+        self.stream.next().transpose().map_err(|error| self.exchange.failed("read", &self.name, &plain(error)))
     }
 }
 

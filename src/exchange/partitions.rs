@@ -10,12 +10,12 @@ use super::{Exchange, Part, PartWriter, fits};
 use crate::{failure::Failure, values::compact_batch};
 
 /// How many parts rows are divided among.
-pub(super) const PARTITIONS: usize = 1 << BITS;
+pub const PARTITIONS: usize = 1 << BITS;
 
 const BITS: u32 = 4;
 
-/// Then all bits of a hash are used up, and it begins with the first again.
-const LEVELS: u32 = u64::BITS / BITS;
+/// How often rows can be divided: then all bits of a hash are used up, and it begins with the first again.
+pub const LEVELS: u32 = u64::BITS / BITS;
 
 /// Parts that are being written.
 pub struct Partitions {
@@ -71,9 +71,17 @@ impl Partitions {
     ///
     /// # Errors
     /// A part cannot be written.
-    pub fn finish(mut self) -> Result<Vec<Part>, Failure> {
+    pub fn finish(self) -> Result<Vec<Part>, Failure> {
+        Ok(self.finish_all()?.into_iter().flatten().collect())
+    }
+
+    /// All [`PARTITIONS`] parts, so that those of two sides that were divided alike can be told; `None` for one without rows.
+    ///
+    /// # Errors
+    /// A part cannot be written.
+    pub fn finish_all(mut self) -> Result<Vec<Option<Part>>, Failure> {
         (0..PARTITIONS).try_for_each(|partition| self.write(partition))?;
-        self.parts.into_iter().filter_map(|part| part.writer).map(PartWriter::finish).collect()
+        self.parts.into_iter().map(|part| part.writer.map(PartWriter::finish).transpose()).collect()
     }
 
     fn write(&mut self, partition: usize) -> Result<(), Failure> {

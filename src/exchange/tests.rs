@@ -12,7 +12,6 @@ use proptest::prelude::*;
 
 use super::{
     merge::{FAN_IN, merged},
-    partitions::PARTITIONS,
     *,
 };
 use crate::testing::Folder as Scratch;

@@ -15,6 +15,7 @@ use super::{
     Options,
     ack::Tracker,
     activity::{self, WorkerState},
+    backlog::Waiting,
     commit_barrier::CommitBarrier,
     gauge::Gauge,
     inbox::Inbox,
@@ -290,11 +291,13 @@ impl Builder<'_> {
                 let mut side = side.and_then(|queue| Some((queue, transform.side()?)));
                 let ready = side.is_some().then(CommitBarrier::default);
                 let mut own = self.own_splits(pool.head);
+                let waiting = Arc::new(Waiting::new(receivers.len()));
                 let worker = |queue| {
                     let (shared, chain) = (Arc::clone(self.shared), Chain::open(self.plan, id)?);
                     let (stage, batch, outlet) = (pool.head, pool.batch, outlet.clone());
                     let (ready, side, own) = (ready.clone(), side.take(), own.next().unwrap_or(SplitId(0)));
-                    Ok(Task::Work(Worker { shared, stage, queue, batch, chain, outlet, own, ready, side }))
+                    let waiting = Arc::clone(&waiting);
+                    Ok(Task::Work(Worker { shared, stage, queue, batch, chain, outlet, own, ready, waiting, side }))
                 };
                 receivers.into_iter().map(worker).collect()
             }

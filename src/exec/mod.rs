@@ -17,6 +17,7 @@
 
 mod ack;
 mod activity;
+mod backlog;
 mod blocking_calls;
 mod commit_barrier;
 mod coordinator;

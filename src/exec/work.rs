@@ -8,6 +8,7 @@ use std::{
 use super::{
     ack::Ack,
     activity::{Activity, during},
+    backlog::{Taken, Waiter, Waiting},
     commit_barrier::CommitBarrier,
     message::{BatchPlace, Message},
     queue::QueueReceiver,
@@ -33,6 +34,8 @@ pub(super) struct Worker {
     pub(super) own: SplitId,
     /// Where there is a second input: what the workers wait for.
     pub(super) ready: Option<CommitBarrier>,
+    /// Messages whose batches the stage keeps until the last is in, if it does.
+    pub(super) waiting: Arc<Waiting>,
     /// Of one worker, where there is a second input: its way in and what takes it.
     pub(super) side: Option<(QueueReceiver, Box<dyn Side>)>,
 }
@@ -45,15 +48,66 @@ impl Worker {
         if self.ready.as_ref().is_some_and(|ready| !during(Activity::WaitsForSide, || ready.wait())) {
             self.chain.give_up();
         }
+        if self.chain.has_backlog() {
+            self.run_later();
+        } else {
+            self.take_all(Self::take);
+            self.finish();
+        }
+        self.shared.send(Event::WorkerEnded { stage: self.stage });
+    }
+
+    /// Takes all messages, each by `take`, which answers when it began to pass on.
+    fn take_all(&mut self, mut take: impl FnMut(&mut Self, Message) -> Instant) {
         let mut wait = Instant::now();
         while let Some(message) = self.queue.recv() {
             let idle = wait.elapsed();
-            let start = self.take(message);
+            let start = take(self, message);
             self.shared.send(Event::Waited { stage: self.stage, idle, blocked: start.elapsed() });
             wait = Instant::now();
         }
-        self.finish();
-        self.shared.send(Event::WorkerEnded { stage: self.stage });
+    }
+
+    /// Gives all batches to the stage. The last worker passes on what became of them.
+    fn run_later(&mut self) {
+        let mut mine = Vec::new();
+        self.take_all(|worker, message| {
+            mine.extend(worker.keep(message));
+            Instant::now()
+        });
+        let sound = self.chain.end_backlog(&self.shared);
+        let waiting = Arc::clone(&self.waiting);
+        let Some((all, sound)) = waiting.end(mine, sound) else { return };
+        if sound {
+            let numbers: Vec<u32> = all.iter().filter_map(|waiter| Some(waiter.batch?.number)).collect();
+            self.chain.order_backlog(&self.shared, &numbers);
+        } else {
+            self.chain.give_up();
+        }
+        for Waiter { place, ack, batch } in all {
+            let batch = batch.map(|taken| {
+                self.chain.next_of_backlog(&self.shared, place, taken.rows).unwrap_or_else(|lost| {
+                    ack.mark_incomplete();
+                    lost
+                })
+            });
+            self.outlet.send(&self.shared, Message { place, batch, ack, permit: None });
+        }
+        self.shared.send(Event::Held { stage: self.stage, held: self.chain.held() });
+    }
+
+    /// Gives a batch to the stage, with its message to come later. A batch that is lost is passed on at once, empty.
+    fn keep(&mut self, Message { place, batch, ack, .. }: Message) -> Option<Waiter> {
+        let Some(batch) = batch else { return Some(Waiter { place, ack, batch: None }) };
+        let taken = Taken { number: self.waiting.number(), rows: batch.rows() };
+        match self.chain.put_in_backlog(&self.shared, taken.number, batch) {
+            Ok(()) => Some(Waiter { place, ack, batch: Some(taken) }),
+            Err(lost) => {
+                ack.mark_incomplete();
+                self.outlet.send(&self.shared, Message { place, batch: Some(lost), ack, permit: None });
+                None
+            }
+        }
     }
 
     /// Applies the chain to a message and passes it on; answers when it began to do that.

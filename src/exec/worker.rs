@@ -30,7 +30,7 @@ use crate::{
     event::{Event, RowCounts, StageId, StopReason},
     failure::{Exit, Failure},
     plan::{Plan, PoolId, Role},
-    stage::{Held, Made, TransformWorker},
+    stage::{Backlog, Held, Made, TransformWorker},
 };
 
 /// What all workers of a run can see.
@@ -231,6 +231,57 @@ impl Chain {
         Some(self.apply_from(1, shared, batch))
     }
 
+    /// Does its first transform keep all batches until the last is in?
+    pub(super) fn has_backlog(&mut self) -> bool {
+        self.links.first_mut().is_some_and(|link| link.worker.backlog().is_some())
+    }
+
+    /// Gives a batch to the first transform, which keeps it. `Err` holds what is left of one that it lost.
+    pub(super) fn put_in_backlog(&mut self, shared: &Shared, number: u32, batch: Batch) -> Result<(), Batch> {
+        let (split, seq, input, bytes) =
+            (batch.origin.split, batch.origin.seq, batch.rows() as u64, batch.bytes() as u64);
+        let start = Instant::now();
+        let kept = self.links[0].with_backlog(shared, |backlog| backlog.put(number, batch)).is_some();
+        // Its rows are counted when they come back.
+        let failed = if kept { 0 } else { input };
+        let rows = RowCounts { input: failed, failed, ..RowCounts::default() };
+        let (stage, busy) = (self.links[0].stage, start.elapsed());
+        shared.send(Event::Worked { stage, split, rows, bytes, busy });
+        if kept { Ok(()) } else { Err(self.lost(split, seq)) }
+    }
+
+    /// The first transform has had its last batch. Has it lost nothing?
+    pub(super) fn end_backlog(&mut self, shared: &Shared) -> bool {
+        self.links[0].with_backlog(shared, |backlog| backlog.end()).is_some()
+    }
+
+    /// Tells the first transform in which order its batches are wanted back.
+    pub(super) fn order_backlog(&mut self, shared: &Shared, numbers: &[u32]) {
+        self.links[0].with_backlog(shared, |backlog| backlog.order(numbers));
+    }
+
+    /// What became of the next batch, run through the other links. `Err` holds what is left of one that was lost.
+    pub(super) fn next_of_backlog(
+        &mut self,
+        shared: &Shared,
+        BatchPlace { split, seq, .. }: BatchPlace,
+        rows: usize,
+    ) -> Result<Batch, Batch> {
+        let link = &mut self.links[0];
+        let (mut rejects, start) = (Rejects::default(), Instant::now());
+        match link.with_backlog(shared, |backlog| backlog.next(split, seq, rows, &mut rejects)) {
+            Some(batch) => {
+                link.count(shared, &batch, rejects, (rows as u64, 0), start.elapsed());
+                self.apply_from(1, shared, batch)
+            }
+            None => {
+                let rows = RowCounts { input: rows as u64, failed: rows as u64, ..RowCounts::default() };
+                shared.send(Event::Worked { stage: link.stage, split, rows, bytes: 0, busy: start.elapsed() });
+                Err(self.lost(split, seq))
+            }
+        }
+    }
+
     fn lost(&self, split: SplitId, seq: u64) -> Batch {
         let records = self.empty.clone().expect("a pool with transforms puts something out");
         Batch::new(records, Origin::derived(split, seq, 0))
@@ -250,23 +301,50 @@ fn kept(rows: usize, without: impl Iterator<Item = u32>) -> Vec<u32> {
 }
 
 impl Link {
+    /// Tells what became of a batch of so many rows and bytes.
+    fn count(&self, shared: &Shared, output: &Batch, mut rejects: Rejects, size: (u64, u64), busy: Duration) {
+        let (input, bytes) = size;
+        let (out, rejected, dropped) = (output.rows() as u64, rejects.len() as u64, rejects.take_dropped());
+        shared.rejected(self.stage, rejects.take());
+        // A list's items become more rows than there were.
+        let made = (out + rejected + dropped).saturating_sub(input);
+        let gone = (input + made).saturating_sub(out + rejected);
+        let (filtered, gathered) = if self.gathers { (0, gone) } else { (gone, 0) };
+        let rows = RowCounts { input, output: out, rejected, filtered, gathered, made, ..RowCounts::default() };
+        shared.send(Event::Worked { stage: self.stage, split: output.origin.split, rows, bytes, busy });
+    }
+
+    /// Calls into what keeps its batches; nothing comes of one that is broken.
+    fn with_backlog<T>(
+        &mut self,
+        shared: &Shared,
+        call: impl FnOnce(&mut dyn Backlog) -> Result<T, Failure>,
+    ) -> Option<T> {
+        if self.broken {
+            return None;
+        }
+        let worker = &mut self.worker;
+        let call = || worker.backlog().map_or_else(|| Err(Failure::new(Exit::Bug, "it keeps no batches")), call);
+        match guard(&shared.plan, self.stage, call) {
+            Ok(answer) => Some(answer),
+            Err(failure) => {
+                self.broken = true;
+                shared.fail(self.stage, failure);
+                None
+            }
+        }
+    }
+
     fn apply(&mut self, shared: &Shared, batch: Batch) -> Option<Batch> {
         if self.broken {
             return None;
         }
-        let (split, input, bytes) = (batch.origin.split, batch.rows() as u64, batch.bytes() as u64);
+        let size = (batch.rows() as u64, batch.bytes() as u64);
         let mut rejects = Rejects::default();
         let start = Instant::now();
         match guard(&shared.plan, self.stage, || self.worker.apply(batch, &mut rejects)) {
             Ok(output) => {
-                let (out, rejected, dropped) = (output.rows() as u64, rejects.len() as u64, rejects.take_dropped());
-                shared.rejected(self.stage, rejects.take());
-                // A list's items become more rows than there were.
-                let made = (out + rejected + dropped).saturating_sub(input);
-                let gone = (input + made).saturating_sub(out + rejected);
-                let (filtered, gathered) = if self.gathers { (0, gone) } else { (gone, 0) };
-                let rows = RowCounts { input, output: out, rejected, filtered, gathered, made, ..RowCounts::default() };
-                shared.send(Event::Worked { stage: self.stage, split, rows, bytes, busy: start.elapsed() });
+                self.count(shared, &output, rejects, size, start.elapsed());
                 Some(output)
             }
             Err(failure) => {

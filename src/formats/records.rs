@@ -116,6 +116,7 @@ impl Read {
         let block = Block {
             first_record: start.record,
             first_line: start.line + u64::from(records.first_line),
+            records: None,
             lines: (!records.lines.is_empty()).then(|| records.lines.into()),
             raw: Some(Raw { bytes, starts: records.starts.into(), ends: records.ends.into() }),
         };

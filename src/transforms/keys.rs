@@ -97,10 +97,24 @@ impl Keys {
 
     /// The numbers of the keys of all rows; new ones get the numbers from [`Keys::len`] on.
     pub(super) fn number(&mut self, rows: &Rows) -> Result<Vec<u32>, Failure> {
-        if self.len() + rows.num_rows() > u32::MAX as usize {
+        self.number_all(rows.num_rows(), rows.iter().map(|row| row.data()))
+    }
+
+    /// The same for `count` keys that were encoded before.
+    pub(super) fn number_all<'a>(
+        &mut self,
+        count: usize,
+        keys: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Vec<u32>, Failure> {
+        if self.len() + count > u32::MAX as usize {
             return Err(Failure::new(Exit::Unavailable, "more than 4 billion different keys"));
         }
-        Ok(rows.iter().map(|row| self.insert(row.data())).collect())
+        Ok(keys.map(|key| self.insert(key)).collect())
+    }
+
+    /// The key that has this number.
+    pub(super) fn get(&self, id: u32) -> &[u8] {
+        of(&self.bytes, &self.ends, id)
     }
 
     fn insert(&mut self, key: &[u8]) -> u32 {
@@ -127,6 +141,17 @@ impl Keys {
     pub(super) fn find_or_hash(&self, key: &[u8]) -> Result<u32, u64> {
         let hash = self.hasher.hash_one(key);
         self.table.find(hash, |id| of(&self.bytes, &self.ends, *id) == key).copied().ok_or(hash)
+    }
+}
+
+/// A hash of keys that is the same wherever a copy of it is used: two sides are divided alike by it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeyHash(DefaultHashBuilder);
+
+impl KeyHash {
+    /// The hash of a key: a number that follows from all of it.
+    pub(super) fn of(&self, key: &[u8]) -> u64 {
+        self.0.hash_one(key)
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Input {
 pub(super) struct Ran {
     /// As JSON: a list of values per row.
     pub(super) rows: Vec<String>,
+    /// Where each was read, of those that are not made at the end.
+    pub(super) lines: Vec<u64>,
     /// `line code message`
     pub(super) rejects: Vec<String>,
     /// Rows said to be dropped.
@@ -87,11 +89,21 @@ pub(super) fn run(
         }
         side.finish()?;
     }
+    if let Some(backlog) = worker.backlog() {
+        (0..).zip(&left.batches).try_for_each(|(number, batch)| backlog.put(number, batch.clone()))?;
+        backlog.end()?;
+        backlog.order(&(0..left.batches.len() as u32).collect::<Vec<_>>())?;
+    }
     for batch in &left.batches {
-        let out = worker.apply(batch.clone(), &mut rejects)?;
+        let (split, seq) = (batch.origin.split, batch.origin.seq);
+        let out = match worker.backlog() {
+            Some(backlog) => backlog.next(split, seq, batch.rows(), &mut rejects)?,
+            None => worker.apply(batch.clone(), &mut rejects)?,
+        };
         assert_eq!(out.records.schema(), output);
-        assert_eq!((out.origin.len(), out.origin.seq), (out.rows(), batch.origin.seq));
+        assert_eq!((out.origin.len(), out.origin.split, out.origin.seq), (out.rows(), split, seq));
         ran.rows.extend(rows(&out.records));
+        ran.lines.extend((0..out.rows()).map(|row| out.origin.position(row).line));
     }
     let mut made = 0;
     while let Some(Made { records, refused }) = worker.finish()? {

@@ -31,6 +31,20 @@ type = "dedup"
 input = "rows"
 by = ["k"]
 keep = "last"
+[transforms.names]
+type = "select"
+input = "counted"
+columns = { k = "k", mean = "total / rows", text = "concat('the text of ', k)" }
+[transforms.joined]
+type = "join"
+input = "rows"
+with = "names"
+on = ["k"]
+[sinks.joined_rows]
+type = "files"
+input = "joined"
+path = "out/joined.tsv"
+format = "tsv"
 [sinks.sorted_rows]
 type = "files"
 input = "sorted"
@@ -64,7 +78,7 @@ pub fn folder(files: usize) -> Work {
     work
 }
 
-const OUT: [&str; 3] = ["out/sorted.tsv", "out/counts.ndjson", "out/latest.csv"];
+const OUT: [&str; 4] = ["out/sorted.tsv", "out/counts.ndjson", "out/latest.csv", "out/joined.tsv"];
 
 fn spilled(report: &Value, name: &str, key: &str) -> u64 {
     stage(report, name)["held"][key].as_u64().unwrap_or_else(|| panic!("no {key} of {name}"))
@@ -81,10 +95,13 @@ fn files_are_the_same_whatever_the_memory() {
                 format!("sources.rows.concurrency={workers}"),
                 format!("transforms.counted.concurrency={workers}"),
                 format!("transforms.latest.concurrency={workers}"),
+                format!("transforms.joined.concurrency={workers}"),
             ];
             let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).chain(["job.toml"]).collect();
             let report = work.report(0, &args);
-            for name in ["sorted", "counted", "latest"] {
+            // A join in memory has no account.
+            let joined = memory == "128KiB";
+            for name in ["sorted", "counted", "latest"].into_iter().chain(joined.then_some("joined")) {
                 let [rows, bytes, parts, passes, peak] =
                     ["spilled_rows", "spilled_bytes", "spilled_parts", "passes", "peak_bytes"]
                         .map(|key| spilled(&report, name, key));
@@ -104,7 +121,7 @@ fn files_are_the_same_whatever_the_memory() {
 fn a_plan_says_which_stages_spill() {
     let work = folder(20);
     let plan = work.expect(0, &["plan", "job.toml"]).stdout;
-    assert_eq!(plan.matches("spills what does not fit into memory").count(), 3, "{plan}");
+    assert_eq!(plan.matches("spills what does not fit into memory").count(), 4, "{plan}");
 }
 
 #[test]
@@ -120,6 +137,54 @@ fn no_more_is_spilled_than_is_allowed_and_only_where_it_can_be() {
     assert!(ran.stderr.contains("`limits.spill.path` names another folder"), "{}", ran.stderr);
     work.expect(0, &["--set", "limits.spill.path=elsewhere", "job.toml"]);
     assert_eq!(work.list("elsewhere"), [""; 0]);
+}
+
+const ALL: &str = "select group_concat(concat_ws('|', k, n, f, mean, text, tenth), x'0a') from \
+                   (select * from t order by n)";
+
+/// Rows that come back from disk are in the split they were in: what a later stage says of them names file, line and text,
+/// and a table has them by split.
+#[test]
+fn rows_that_come_back_are_those_that_went() {
+    let work = folder(6);
+    let job = JOB.split("[sinks.joined_rows]").next().unwrap();
+    let rest = r#"
+[rejects]
+path = "out/rejects.ndjson"
+[transforms.checked]
+type = "select"
+input = "joined"
+add = { tenth = "1 // (n % 10)" }
+[sinks.table]
+type = "sqlite"
+input = "checked"
+database = "out/t.db"
+table = "t"
+"#;
+    work.file("join.toml", job.replace("type = \"join\"", "type = \"join\"\nhow = \"left\"") + rest);
+    let mut expected = None;
+    for (memory, workers) in [("16GiB", "2"), ("128KiB", "1"), ("128KiB", "4")] {
+        let sets = [
+            format!("limits.memory={memory}"),
+            format!("sources.rows.concurrency={workers}"),
+            format!("transforms.joined.concurrency={workers}"),
+        ];
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let report = work.report(0, &[&sets[..], &["--set", "limits.rejects=100%", "join.toml", "--fresh"]].concat());
+        let held = stage(&report, "joined")["held"]["spilled_rows"].as_u64();
+        assert_eq!(held.is_some_and(|rows| rows >= 3000), memory == "128KiB", "{report}");
+        let counts: Vec<&Value> =
+            ["input", "output", "rejected", "failed"].iter().map(|key| &stage(&report, "joined")[*key]).collect();
+        let mut rejects = work.json_lines("out/rejects.ndjson");
+        rejects.sort_by_key(|reject| (reject["split"].to_string(), reject["line"].as_u64()));
+        assert_eq!(rejects.len(), 300);
+        let rejects: Vec<String> = rejects.iter().map(Value::to_string).collect();
+        let table: String =
+            rusqlite::Connection::open(work.path("out/t.db")).unwrap().query_row(ALL, [], |row| row.get(0)).unwrap();
+        let found = (format!("{counts:?}"), rejects, table);
+        assert_eq!(*expected.get_or_insert_with(|| found.clone()), found, "{memory}, {workers} workers");
+        fs::remove_file(work.path("out/t.db")).unwrap();
+    }
 }
 
 /// What a run that was killed had spilled goes when the next one begins, also where that one spills nothing.

@@ -1,7 +1,11 @@
-//! `join`: rows of two inputs that agree on some columns. The right one is held in memory, the left one passes by.
+//! `join`: rows of two inputs that agree on some columns. The right one is held in memory, the left one passes by. Where the
+//! right one does not fit, both are spilled.
 
+mod given_back;
 mod on;
 mod right;
+mod runs;
+mod spilled;
 #[cfg(test)]
 mod tests;
 
@@ -9,26 +13,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow_buffer::NullBuffer;
+use arrow_row::Rows;
+use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 use arrow_select::take::take;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::{
     on::On,
-    right::{Build, Right},
+    right::{Right, Taker},
+    spilled::{Divided, Later},
 };
 use super::{
     growth::{Growth, repeated, width},
-    keys::{Encoder, unknown_column},
-    memory::fits,
+    keys::{Encoder, KeyHash, unknown_column},
+    memory::{SPILLS, fits},
 };
 use crate::{
     batch::{Batch, Column, Rejects, Schema},
+    exchange::with_own,
     failure::{Exit, Failure},
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind, Workers},
     memory::Budget,
-    stage::{Side, Transform, TransformWorker},
+    stage::{Backlog, Held, Side, Transform, TransformWorker},
     values::compact,
 };
 
@@ -36,8 +44,9 @@ use crate::{
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<JoinSpec>("join", compile).with_side("with");
 
 /// Emits the rows of its input (the left side) with those of another stage (the right side) that have the same
-/// values in some columns; null is the same as nothing. The right side is read first and held within `limits.memory`.
-/// What becomes of a batch must fit into it, too. Left rows keep their order; several partners of one row come in the order of the right side.
+/// values in some columns; null is the same as nothing. The right side is read first; where it does not fit into
+/// `limits.memory`, both sides are spilled, and rows go on once the left side has ended. What becomes of a batch must fit
+/// into memory. Left rows keep their order; several partners of one row come in the order of the right side.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct JoinSpec {
@@ -70,6 +79,11 @@ impl How {
     fn widens(self) -> bool {
         matches!(self, How::Inner | How::Left)
     }
+
+    /// Are left rows without a partner emitted?
+    fn keeps_lonely(self) -> bool {
+        matches!(self, How::Left | How::Anti)
+    }
 }
 
 fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
@@ -89,9 +103,11 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
             return None;
         }
     };
-    let notes = vec![format!("{:?} with {} on {}", spec.how, spec.with, spec.on).to_lowercase()];
+    let notes = vec![format!("{:?} with {} on {}", spec.how, spec.with, spec.on).to_lowercase(), SPILLS.to_owned()];
     let budget = Budget::new(&context.held, format!("the rows of `{}`, which are held,", spec.with));
-    let kept_types = kept.iter().map(|place| right.columns()[*place].column_type.to_arrow()).collect();
+    let types = |columns: &[Column]| columns.iter().map(|column| column.column_type.to_arrow()).collect::<Vec<_>>();
+    let kept_types: Vec<DataType> = kept.iter().map(|place| right.columns()[*place].column_type.to_arrow()).collect();
+    let rows = Layouts::new(&types(left.columns()), &kept_types);
     let setup = Setup {
         how: spec.how,
         left_keys,
@@ -102,6 +118,8 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         output,
         budget,
         growth: Growth::new(context.memory),
+        hash: KeyHash::default(),
+        rows,
     };
     let output = Some(setup.output.clone());
     let stage = Join { setup: Arc::new(setup), right: Arc::default() };
@@ -137,15 +155,57 @@ struct Setup {
     right_keys: Vec<usize>,
     /// Places of the right side's columns that are emitted, and their types.
     kept: Vec<usize>,
-    kept_types: Vec<arrow_schema::DataType>,
+    kept_types: Vec<DataType>,
     encoder: Encoder,
     output: Schema,
     budget: Arc<Budget>,
     growth: Growth,
+    hash: KeyHash,
+    rows: Layouts,
+}
+
+/// How rows lie in parts.
+struct Layouts {
+    /// Of the left side: its columns, then where the row was read (record, line), its text, and its place: the number of
+    /// the batch in the upper half, the row in the lower.
+    left: SchemaRef,
+    /// Of the right side: the columns that are emitted, and the key.
+    right: SchemaRef,
+    /// Of both: what is emitted, then record, line and text, and the place as bytes that compare.
+    joined: SchemaRef,
+}
+
+impl Layouts {
+    fn new(left: &[DataType], kept: &[DataType]) -> Self {
+        let schema = |parts: &[&[DataType]]| {
+            let fields = parts.concat().into_iter().enumerate().map(|(n, of)| Field::new(n.to_string(), of, true));
+            Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
+        };
+        let known = [DataType::UInt64, DataType::UInt64, DataType::Binary];
+        Layouts {
+            left: with_own(&schema(&[left, &known]), DataType::UInt64),
+            right: with_own(&schema(&[kept]), DataType::Binary),
+            joined: with_own(&schema(&[left, kept, &known]), DataType::Binary),
+        }
+    }
+}
+
+impl Setup {
+    /// The keys of left rows, and which of them have no null in it.
+    fn encoded(&self, columns: &[ArrayRef]) -> Result<(Rows, Option<NullBuffer>), Failure> {
+        let keys: Vec<ArrayRef> = self.left_keys.iter().map(|place| Arc::clone(&columns[*place])).collect();
+        Ok((self.encoder.rows(&keys)?, all_valid(&keys)))
+    }
 }
 
 /// The right side, once it is whole.
-type Ready = Arc<Mutex<Option<Arc<Right>>>>;
+type Ready = Arc<Mutex<Option<Whole>>>;
+
+#[derive(Clone)]
+enum Whole {
+    Held(Arc<Right>),
+    Spilled(Arc<Divided>),
+}
 
 struct Join {
     setup: Arc<Setup>,
@@ -154,34 +214,31 @@ struct Join {
 
 impl Transform for Join {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
-        Ok(Box::new(Worker { setup: Arc::clone(&self.setup), ready: Arc::clone(&self.right), right: None }))
+        let (setup, ready) = (Arc::clone(&self.setup), Arc::clone(&self.right));
+        Ok(Box::new(Worker { setup, ready, right: None, later: None }))
     }
 
     fn side(&self) -> Option<Box<dyn Side>> {
-        Some(Box::new(Build::new(Arc::clone(&self.setup), Arc::clone(&self.right))))
+        Some(Box::new(Taker::new(Arc::clone(&self.setup), Arc::clone(&self.right))))
     }
 }
 
 struct Worker {
     setup: Arc<Setup>,
     ready: Ready,
-    /// What `ready` holds, from the first batch on.
+    /// What `ready` holds, from the first batch on: the right side in memory, or what is done where it is not.
     right: Option<Arc<Right>>,
+    later: Option<Later>,
 }
 
 impl TransformWorker for Worker {
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
-        if self.right.is_none() {
-            self.right.clone_from(&*self.ready.lock().unwrap_or_else(PoisonError::into_inner));
-        }
+        self.look();
         let Some(right) = &self.right else {
             return Err(Failure::new(Exit::Bug, "the second input is not there yet"));
         };
         let setup = &self.setup;
-        let keys: Vec<ArrayRef> =
-            setup.left_keys.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
-        let encoded = setup.encoder.rows(&keys)?;
-        let valid = all_valid(&keys);
+        let (encoded, valid) = setup.encoded(batch.records.columns())?;
         let found = (0..batch.rows()).map(|row| match &valid {
             Some(valid) if valid.is_null(row) => None,
             _ => right.keys.find(encoded.row(row).data()),
@@ -210,9 +267,31 @@ impl TransformWorker for Worker {
         }
         self.widen(batch, right, rows, &UInt32Array::from(partners))
     }
+
+    fn backlog(&mut self) -> Option<&mut dyn Backlog> {
+        self.look();
+        self.later.as_mut().map(|later| later as &mut dyn Backlog)
+    }
+
+    fn held(&self) -> Held {
+        self.later.as_ref().map_or_else(Held::default, Later::held)
+    }
 }
 
 impl Worker {
+    /// Looks where the right side is, once it is there.
+    fn look(&mut self) {
+        if self.right.is_some() || self.later.is_some() {
+            return;
+        }
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match ready {
+            Some(Whole::Held(right)) => self.right = Some(right),
+            Some(Whole::Spilled(divided)) => self.later = Some(Later::new(Arc::clone(&self.setup), divided)),
+            None => {}
+        }
+    }
+
     /// Is what the batch becomes small enough, if row *i* has the partners of key `found[i]`?
     fn check(&self, batch: &Batch, right: &Right, found: &[Option<u32>]) -> Result<(), Failure> {
         let alone = usize::from(self.setup.how == How::Left);

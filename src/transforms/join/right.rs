@@ -1,15 +1,23 @@
-//! The right side: its rows, and a table from keys to rows. Built by one thread, then read by all workers.
+//! The right side: its rows, and a table from keys to rows. Built by one thread, then read by all workers. Where it does
+//! not fit into memory, its rows are divided by key and spilled; then so are those of the left side.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    mem,
+    sync::{Arc, PoisonError},
+};
 
-use arrow_array::{Array, ArrayRef, UInt32Array, cast::AsArray, new_empty_array};
+use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array, cast::AsArray, new_empty_array};
 use arrow_row::Rows;
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
 
-use super::{Ready, Setup, all_valid};
+use super::{
+    Ready, Setup, Whole, all_valid,
+    spilled::{Divided, PARTS},
+};
 use crate::{
     batch::{Batch, Rejects},
+    exchange::Partitions,
     failure::{Exit, Failure},
     memory::Share,
     stage::Side,
@@ -20,7 +28,10 @@ use crate::{
     },
 };
 
-/// The right side, whole.
+/// Rows written at once where keys are all that there is.
+const KEYS: usize = 8192;
+
+/// Rows of the right side and a table from their keys to them.
 pub(super) struct Right {
     pub(super) keys: Keys,
     /// The rows of key *i* are `rows[starts[i]..starts[i + 1]]`.
@@ -28,8 +39,8 @@ pub(super) struct Right {
     rows: Vec<u32>,
     /// The columns that are emitted.
     pub(super) columns: Vec<ArrayRef>,
-    /// Its memory counts for as long as it is there.
-    _share: Share,
+    /// Where all of the right side is in memory, that counts for as long as it is there.
+    _share: Option<Share>,
 }
 
 impl Right {
@@ -56,23 +67,120 @@ fn behind(column: &ArrayRef, row: usize) -> usize {
     }
 }
 
-/// Takes the right side.
+/// Rows of the right side as they come.
+#[derive(Default)]
 pub(super) struct Build {
-    setup: Arc<Setup>,
-    ready: Ready,
-    share: Share,
     keys: Keys,
-    /// The key of every row.
+    /// The key of every row; of none where only keys matter.
     ids: Vec<u32>,
-    /// For every column that is emitted, its parts.
-    columns: Vec<Vec<ArrayRef>>,
+    /// The columns that are emitted, part by part.
+    parts: Vec<Vec<ArrayRef>>,
+    /// How many rows each part has.
+    lens: Vec<usize>,
+    /// Bytes of `parts`.
     size: usize,
 }
 
 impl Build {
+    /// Takes rows with their keys, and with loose columns.
+    ///
+    /// # Errors
+    /// They are more than can be numbered.
+    pub(super) fn add<'a>(
+        &mut self,
+        setup: &Setup,
+        keys: impl ExactSizeIterator<Item = &'a [u8]>,
+        columns: Vec<ArrayRef>,
+    ) -> Result<(), Failure> {
+        let rows = keys.len();
+        let ids = self.keys.number_all(rows, keys)?;
+        if !setup.how.widens() {
+            return Ok(());
+        }
+        self.ids.extend(ids);
+        if self.ids.len() > u32::MAX as usize {
+            return Err(Failure::new(Exit::Unavailable, "more than 4 billion rows on the right side"));
+        }
+        self.size += columns.iter().map(bytes).sum::<usize>();
+        self.parts.push(columns);
+        self.lens.push(rows);
+        Ok(())
+    }
+
+    /// Bytes of memory it takes: of every row there will be its place in the table, too; of every key, where its rows begin.
+    pub(super) fn size(&self) -> usize {
+        self.size + self.keys.size() + self.keys.len() * 4 + self.ids.capacity() * 8
+    }
+
+    /// Has one key more than half of the rows? Then it is no use to divide them by key.
+    pub(super) fn is_mostly_one_key(&self) -> bool {
+        let mut counts = vec![0_u32; self.keys.len()];
+        self.ids.iter().for_each(|id| counts[*id as usize] += 1);
+        counts.iter().any(|count| *count as usize * 2 > self.ids.len())
+    }
+
+    /// The table.
+    pub(super) fn finish(self, setup: &Setup, share: Option<Share>) -> Result<Right, Failure> {
+        let Build { keys, ids, mut parts, .. } = self;
+        let (starts, rows) = grouped(&ids, keys.len());
+        drop(ids);
+        // One column after the other, so that no more than one is there twice.
+        let whole = |data_type: &DataType| {
+            let parts: Vec<ArrayRef> = parts.iter_mut().map(|part| part.remove(0)).collect();
+            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+            if parts.is_empty() { Ok(new_empty_array(data_type)) } else { fits(concat(&parts)) }
+        };
+        let columns = setup.kept_types.iter().map(whole).collect::<Result<_, _>>()?;
+        Ok(Right { keys, starts, rows, columns, _share: share })
+    }
+
+    /// Puts all rows where others are spilled.
+    pub(super) fn spill(self, setup: &Setup, others: &mut Partitions) -> Result<(), Failure> {
+        let Build { keys, ids, parts, lens, .. } = self;
+        if !setup.how.widens() {
+            let all: Vec<u32> = (0..keys.len() as u32).collect();
+            let mut chunks = all.chunks(KEYS).map(|ids| ids.iter().map(|id| keys.get(*id)));
+            return chunks.try_for_each(|keys| divide(setup, others, keys, Vec::new()));
+        }
+        let mut ids = ids.as_slice();
+        for (columns, len) in parts.into_iter().zip(lens) {
+            let (mine, rest) = ids.split_at(len);
+            ids = rest;
+            divide(setup, others, mine.iter().map(|id| keys.get(*id)), columns)?;
+        }
+        Ok(())
+    }
+}
+
+/// Spills rows with these keys.
+pub(super) fn divide<'a>(
+    setup: &Setup,
+    others: &mut Partitions,
+    keys: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+    mut columns: Vec<ArrayRef>,
+) -> Result<(), Failure> {
+    let hashes: Vec<u64> = keys.clone().map(|key| setup.hash.of(key)).collect();
+    columns.push(Arc::new(BinaryArray::from_iter_values(keys)));
+    let rows = fits(RecordBatch::try_new(Arc::clone(&setup.rows.right), columns))?;
+    others.add(&rows, &hashes)
+}
+
+/// Takes the right side.
+pub(super) struct Taker {
+    setup: Arc<Setup>,
+    ready: Ready,
+    share: Share,
+    build: Build,
+    /// From the moment on at which there was no more room: all rows.
+    others: Option<Partitions>,
+    /// The most bytes held.
+    peak: usize,
+}
+
+impl Taker {
     pub(super) fn new(setup: Arc<Setup>, ready: Ready) -> Self {
-        let (share, columns) = (setup.budget.share(), vec![Vec::new(); setup.kept.len()]);
-        Build { setup, ready, share, keys: Keys::default(), ids: Vec::new(), columns, size: 0 }
+        let share = setup.budget.share();
+        Taker { setup, ready, share, build: Build::default(), others: None, peak: 0 }
     }
 
     /// The keys of rows that can have a partner, and which rows these are.
@@ -87,37 +195,39 @@ impl Build {
     }
 }
 
-impl Side for Build {
+impl Side for Taker {
     fn add(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<(), Failure> {
         let (keys, rows) = self.keyed(&batch)?;
-        let ids = self.keys.number(&keys)?;
-        if self.setup.how.widens() {
-            self.ids.extend(ids);
-            for (parts, place) in self.columns.iter_mut().zip(&self.setup.kept) {
-                let part = loose(batch.records.column(*place), &rows)?;
-                self.size += bytes(&part);
-                parts.push(part);
-            }
+        let kept = self.setup.kept.iter().map(|place| loose(batch.records.column(*place), &rows));
+        let columns = kept.collect::<Result<Vec<_>, _>>()?;
+        let keys = (0..keys.num_rows()).map(|row| keys.row(row).data());
+        if let Some(others) = &mut self.others {
+            return divide(&self.setup, others, keys, columns);
         }
-        if self.ids.len() > u32::MAX as usize {
-            return Err(Failure::new(Exit::Unavailable, "more than 4 billion rows on the right side"));
+        self.build.add(&self.setup, keys, columns)?;
+        let size = self.build.size();
+        self.peak = self.peak.max(size);
+        if !self.share.fits(size) {
+            let (schema, memory) = (Arc::clone(&self.setup.rows.right), 16 * self.share.block());
+            let mut others = Partitions::new(self.share.exchange(), "right", schema, 0, memory);
+            mem::take(&mut self.build).spill(&self.setup, &mut others)?;
+            self.share.fits(0);
+            self.others = Some(others);
         }
-        // Of every row there will be its place in the table, too; of every key, where its rows begin.
-        self.share.set(self.size + self.keys.size() + self.keys.len() * 4 + self.ids.capacity() * 8)
+        Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<(), Failure> {
-        let Build { setup, ready, share, keys, ids, columns, .. } = *self;
-        let (starts, rows) = grouped(&ids, keys.len());
-        drop(ids);
-        // One column after the other, so that no more than one is there twice.
-        let whole = |(parts, data_type): (Vec<ArrayRef>, _)| {
-            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-            if parts.is_empty() { Ok(new_empty_array(data_type)) } else { fits(concat(&parts)) }
+        let Taker { setup, ready, share, build, others, peak } = *self;
+        let whole = match others {
+            None => Whole::Held(Arc::new(build.finish(&setup, Some(share))?)),
+            Some(others) => {
+                let parts = others.finish_all()?;
+                debug_assert_eq!(parts.len(), PARTS);
+                Whole::Spilled(Arc::new(Divided::new(parts, peak)))
+            }
         };
-        let columns = columns.into_iter().zip(&setup.kept_types).map(whole).collect::<Result<_, _>>()?;
-        let right = Right { keys, starts, rows, columns, _share: share };
-        *ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(right));
+        *ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(whole);
         Ok(())
     }
 }

@@ -1,11 +1,13 @@
 //! The join from spec to rows.
 
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::KIND;
 use crate::{
+    batch::{Rejects, SplitId},
     failure::Exit,
-    transforms::testing::{Input, compile, input, problems, rows_of, run},
+    transforms::testing::{Input, Ran, compile, input, problems, rows_of, run},
 };
 
 const LEFT: &str = "id int64?, name string";
@@ -72,19 +74,109 @@ fn keys_of_several_columns_and_other_names() {
     assert_eq!(rows_of(&KIND, &spec, &left, Some(&right)), [r#"["x",-0.0,1,10]"#]);
 }
 
+/// The parts that are spilled where the memory is little; the rest is the same as with much memory.
+fn spilled(spec: &Json, left: &Input, right: &Input, little: usize) -> u64 {
+    let much = run(&KIND, spec, left, Some(right), 1 << 30).expect("it fits");
+    assert_eq!(much.held.parts, 0);
+    let less = run(&KIND, spec, left, Some(right), little).expect("the rest is spilled");
+    let parts = less.held.parts;
+    assert_eq!(Ran { held: much.held, ..less }, much, "{spec}");
+    parts
+}
+
 #[test]
-fn a_right_side_beyond_the_memory_is_a_failure_that_names_it() {
+fn a_right_side_beyond_the_memory_is_spilled() {
     let rows: Vec<Json> = (0..2000).map(|n| json!([n, format!("a city with a long name, number {n}")])).collect();
-    let right = input(RIGHT, &[&rows]);
+    let right = input(RIGHT, &[&rows[..1000], &rows[1000..]]);
+    for (how, little, spills) in [("inner", 64, true), ("left", 64, true), ("semi", 64, true), ("anti", 64, true)]
+        .into_iter()
+        // Rows are not held where only their keys matter.
+        .chain([("inner", 512, false), ("semi", 256, false)])
+    {
+        let spec = json!({ "with": "cities", "on": ["id"], "how": how });
+        assert_eq!(spilled(&spec, &left(), &right, little << 10) > 0, spills, "{how} {little}");
+    }
+    // Where nothing of the right side is emitted but its key.
+    let keys: Vec<Json> = (0..4000).map(|n| json!([n % 2000])).collect();
     let spec = json!({ "with": "cities", "on": ["id"] });
-    let failure = run(&KIND, &spec, &left(), Some(&right), 64 << 10).expect_err("too large");
-    assert_eq!(failure.exit, Exit::Unavailable);
-    assert!(failure.message.starts_with("the rows of `cities`, which are held, take "), "{failure}");
-    assert!(failure.message.contains(" KiB of memory so far, `limits.memory` allows 64.0 KiB"), "{failure}");
-    assert_eq!(run(&KIND, &spec, &left(), Some(&right), 1 << 20).expect("it fits").rows.len(), 4);
-    // Rows are not held where only their keys matter.
-    let semi = json!({ "with": "cities", "on": ["id"], "how": "semi" });
-    assert_eq!(run(&KIND, &semi, &left(), Some(&right), 128 << 10).expect("it fits").rows.len(), 4);
+    assert!(spilled(&spec, &left(), &input("id int64?", &[&keys]), 64 << 10) > 0);
+}
+
+#[test]
+fn a_hot_key_beyond_the_memory_is_joined_in_blocks() {
+    let rows: Vec<Json> =
+        (0..6000).map(|n| json!([if n % 20 < 11 { 2 } else { n }, format!("a city with a long name: {n}")])).collect();
+    let parts: Vec<&[Json]> = rows.chunks(100).collect();
+    let right = input(RIGHT, &parts);
+    for how in ["inner", "left", "semi", "anti"] {
+        let spec = json!({ "with": "cities", "on": ["id"], "how": how });
+        // Of the right side only keys are held where no more is emitted.
+        let little = if matches!(how, "inner" | "left") { 100_000 } else { 1_000 };
+        let few = input(LEFT, &[&[json!([59, "b"]), json!([null, "n"]), json!([7, "a"])], &[json!([119, "c"])]]);
+        assert!(spilled(&spec, &few, &right, little) > 0, "{how}");
+        // Partners from several blocks, in the order of the right side; their batch must fit into memory.
+        let hot = input(LEFT, &[&[json!([59, "b"]), json!([2, "hot"])]]);
+        let little = if matches!(how, "inner" | "left") { 600_000 } else { 1_000 };
+        assert!(spilled(&spec, &hot, &right, little) > 0, "{how}");
+    }
+}
+
+#[test]
+fn batches_come_back_in_the_order_that_is_asked_for() {
+    let rows: Vec<Json> = (0..2000).map(|n| json!([n, format!("a city with a long name, number {n}")])).collect();
+    let (left, right) = (left(), input(RIGHT, &[&rows]));
+    let spec = json!({ "with": "cities", "on": ["id"], "how": "left" });
+    let schemas = (&left.schema, Some(&right.schema));
+    let Ok(compiled) = compile(&KIND, &spec, schemas, 64 << 10) else { panic!("it is sound") };
+    let mut rejects = Rejects::default();
+    let mut side = compiled.stage.side().expect("it has a second input");
+    side.add(right.batches[0].clone(), &mut rejects).expect("there is room on the disk");
+    side.finish().expect("there is room on the disk");
+    // Two workers, of which the one takes the last batch first.
+    let mut workers = [0, 1].map(|_| compiled.stage.worker().expect("it can be made"));
+    let [one, other] = &mut workers;
+    let (one, other) = (one.backlog().expect("it is spilled"), other.backlog().expect("it is spilled"));
+    one.put(0, left.batches[2].clone()).expect("there is room on the disk");
+    other.put(1, left.batches[0].clone()).expect("there is room on the disk");
+    one.put(2, left.batches[1].clone()).expect("there is room on the disk");
+    one.end().expect("there is room on the disk");
+    other.end().expect("there is room on the disk");
+    other.order(&[1, 2, 0]).expect("there is room on the disk");
+    let mut lines = Vec::new();
+    for batch in &left.batches {
+        let out = other.next(SplitId(0), batch.origin.seq, batch.rows(), &mut rejects).expect("it is there");
+        lines.push((0..out.rows()).map(|row| out.origin.position(row).line).collect::<Vec<_>>());
+    }
+    assert_eq!(lines, [vec![1, 2, 3], vec![], vec![4, 5]]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn little_memory_gives_the_same_rows(
+        randoms in prop::collection::vec(any::<u32>(), 1..1500),
+        (few, hot) in (1_u32..3000, any::<bool>()),
+        sizes in (1_usize..300, 1_usize..300),
+    ) {
+        let key = |random: &u32| {
+            let key = if hot && random % 4 > 0 { 1 } else { random % few };
+            if key % 97 == 13 { Json::Null } else { json!(key) }
+        };
+        let row = |(n, random): (usize, &u32)| json!([key(random), format!("a text of some length, number {n}")]);
+        let left: Vec<Json> = randoms.iter().enumerate().map(row).collect();
+        // Few of them of one key, so that a batch does not grow beyond the memory.
+        let others: Vec<u32> = randoms.iter().map(|random| random.rotate_left(16) | 3 << 30).collect();
+        let right: Vec<Json> = others.iter().enumerate().map(|(n, random)| match n % 400 {
+            0 => row((n, random)),
+            _ => json!([random % 100_000, format!("a text, number {n}")]),
+        }).collect();
+        let (left, right) = (left.chunks(sizes.0).collect::<Vec<_>>(), right.chunks(sizes.1).collect::<Vec<_>>());
+        let (left, right) = (input(LEFT, &left), input(RIGHT, &right));
+        for how in ["inner", "left", "semi", "anti"] {
+            spilled(&json!({ "with": "cities", "on": ["id"], "how": how }), &left, &right, 200_000);
+        }
+    }
 }
 
 #[test]
