@@ -31,10 +31,20 @@ type = "dedup"
 input = "rows"
 by = ["k"]
 keep = "last"
+[sources.others]
+type = "files"
+path = "in/*.tsv"
+format = "tsv"
+columns = ["k string", "n int64", { name = "f", type = "float64", nullable = true }]
+[transforms.means]
+type = "aggregate"
+input = "others"
+by = ["k"]
+columns = { mean = "avg(f)" }
 [transforms.names]
 type = "select"
-input = "counted"
-columns = { k = "k", mean = "total / rows", text = "concat('the text of ', k)" }
+input = "means"
+columns = { k = "k", mean = "mean", text = "concat('the text of ', k)" }
 [transforms.joined]
 type = "join"
 input = "rows"
@@ -121,7 +131,7 @@ fn files_are_the_same_whatever_the_memory() {
 fn a_plan_says_which_stages_spill() {
     let work = folder(20);
     let plan = work.expect(0, &["plan", "job.toml"]).stdout;
-    assert_eq!(plan.matches("spills what does not fit into memory").count(), 4, "{plan}");
+    assert_eq!(plan.matches("spills what does not fit into memory").count(), 5, "{plan}");
 }
 
 #[test]
@@ -147,14 +157,16 @@ const ALL: &str = "select group_concat(concat_ws('|', k, n, f, mean, text, tenth
 #[test]
 fn rows_that_come_back_are_those_that_went() {
     let work = folder(6);
-    let job = JOB.split("[sinks.joined_rows]").next().unwrap();
+    let (head, tail) = JOB.split_once("[transforms.sorted]").unwrap();
+    let (join, _) = tail.split_once("[sources.others]").unwrap().1.split_once("[sinks.joined_rows]").unwrap();
+    let job = format!("{head}[sources.others]{join}");
     let rest = r#"
 [rejects]
 path = "out/rejects.ndjson"
 [transforms.checked]
 type = "select"
 input = "joined"
-add = { tenth = "1 // (n % 10)" }
+columns = { k = "k", n = "n", f = "f", mean = "mean", text = "text", tenth = "1 // (n % 10)" }
 [sinks.table]
 type = "sqlite"
 input = "checked"
@@ -173,12 +185,16 @@ table = "t"
         let report = work.report(0, &[&sets[..], &["--set", "limits.rejects=100%", "join.toml", "--fresh"]].concat());
         let held = stage(&report, "joined")["held"]["spilled_rows"].as_u64();
         assert_eq!(held.is_some_and(|rows| rows >= 3000), memory == "128KiB", "{report}");
-        let counts: Vec<&Value> =
-            ["input", "output", "rejected", "failed"].iter().map(|key| &stage(&report, "joined")[*key]).collect();
+        let counts: Vec<&Value> = ["rows_in", "rows_out", "rejected", "filtered", "made", "gathered"]
+            .iter()
+            .map(|key| &stage(&report, "joined")[*key])
+            .collect();
         let mut rejects = work.json_lines("out/rejects.ndjson");
         rejects.sort_by_key(|reject| (reject["split"].to_string(), reject["line"].as_u64()));
         assert_eq!(rejects.len(), 300);
-        let rejects: Vec<String> = rejects.iter().map(Value::to_string).collect();
+        let known = ["file", "split", "line", "number", "record", "row", "message"];
+        let rejects: Vec<String> =
+            rejects.iter().map(|reject| format!("{:?}", known.map(|key| &reject[key]))).collect();
         let table: String =
             rusqlite::Connection::open(work.path("out/t.db")).unwrap().query_row(ALL, [], |row| row.get(0)).unwrap();
         let found = (format!("{counts:?}"), rejects, table);
