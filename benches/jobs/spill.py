@@ -1,4 +1,4 @@
-"""Rows that do not fit into memory sorted, counted by key, and of each key the last, beside DuckDB and Polars."""
+"""Rows that do not fit into memory sorted, counted by key, of each key the last, and joined, beside DuckDB and Polars."""
 
 import pathlib
 import tempfile
@@ -11,8 +11,15 @@ WORKS = {
     "sort": 'type = "sort"\ninput = "rows"\nby = ["k", "id"]',
     "aggregate": 'type = "aggregate"\ninput = "rows"\nby = ["k"]\n'
     'columns = { n = "count(*)", total = "sum(x)", latest = "max(id)" }',
+    "join": 'type = "join"\ninput = "rows"\nwith = "others"\non = ["k"]',
     "last": 'type = "dedup"\ninput = "rows"\nby = ["k"]\nkeep = "last"',
 }
+OTHERS = """
+[sources.others]
+type = "files"
+path = "{others}"
+format = "parquet"
+"""
 JOB = """
 name = "spill"
 limits = {{ memory = "{memory}" }}
@@ -31,7 +38,7 @@ format = "parquet"
 
 
 def add_commands(commands):
-    spill = commands.add_parser("spill", help="rows that do not fit into memory sorted and grouped")
+    spill = commands.add_parser("spill", help="rows that do not fit into memory sorted, grouped, joined")
     spill.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(WORKS)} (default all)")
     spill.add_argument("--rows", type=int, default=100_000_000, help="default 100000000")
     spill.add_argument("--keys", type=int, default=20_000_000, help="default 20000000")
@@ -47,16 +54,16 @@ def spill_command(options):
     if options.rows < 1 or options.rounds < 1 or any(work not in WORKS for work in works):
         raise Failed("nothing to run")
     build_runner()
-    source = rows(options.rows, options.keys)
+    source, others = rows(options.rows, options.keys), rows(options.keys, None)
     size = source.stat().st_size / 1e6
     print(f"{options.rows:,} rows of {options.keys:,} keys, {size:,.0f} MB of Parquet, memory {options.memory}, {cores()}, median of {options.rounds} rounds:\n")
     print("| | | wall s | CPU s | peak RSS MiB | wall ÷ runner |")
     print("|---|---|---:|---:|---:|---:|")
     for work in works:
-        peer = lambda tool: [python(), PEERS, tool, work, options.memory, source, "out/result.parquet"]  # noqa: B023, E731
+        peer = lambda tool: [python(), PEERS, tool, work, options.memory, source, others, "out/result.parquet"]  # noqa: B023, E731
         commands = {
-            "runner": runner(work, source, options.memory, options.concurrency),
-            "runner, all in memory": runner(work, source, "16GiB", options.concurrency),
+            "runner": runner(work, source, others, options.memory, options.concurrency),
+            "runner, all in memory": runner(work, source, others, "16GiB", options.concurrency),
             "duckdb": peer("duckdb"),
             "polars, streaming": peer("polars"),
         }
@@ -77,19 +84,21 @@ def table(work, results):
 
 
 def rows(count, keys):
-    """The input, made once."""
-    file = WORK / f"spill-{count}-{keys}.parquet"
+    """The input, made once: so many rows of so many keys, or, without a number of keys, one row of each of so many."""
+    file = WORK / f"spill-{count}-{keys or 'each'}.parquet"
     if not file.exists():
         with tempfile.TemporaryDirectory(prefix="making-", dir=made(WORK)) as making:
             made_file = pathlib.Path(making) / "made"
-            checked_output(python(), PEERS, "make", str(count), str(keys), made_file)
+            checked_output(python(), PEERS, "make", str(count), str(keys or "each"), made_file)
             made_file.rename(file)
     return file
 
 
-def runner(work, source, memory, workers):
+def runner(work, source, others, memory, workers):
     job = made(WORK / "jobs") / f"spill-{work}-{source.stem}-{memory}-{workers}.toml"
     text = JOB.format(memory=memory, source=source, work=WORKS[work])
+    if work == "join":
+        text = text.replace("[transforms.done]", OTHERS.format(others=others) + "[transforms.done]")
     if work != "sort":
         text = text.replace("[sinks.out]", f"concurrency = {workers}\n[sinks.out]")
     job.write_text(text)
@@ -101,7 +110,7 @@ def digest(folder, work):
     script = (
         "import duckdb, sys; c = duckdb.connect(); c.execute(\"set memory_limit='4GB'\"); f = sys.argv[1]; "
         "cols = [d[0] for d in c.execute(f\"select * from '{f}' limit 0\").description]; "
-        "whole = [x for x in cols if x in ('id', 'k', 'n', 'latest')]; "
+        "whole = [x for x in cols if x in ('id', 'k', 'n', 'latest', 'other')]; "
         "sums = ', '.join(f'sum({x}::hugeint)' for x in whole); "
         "print(sorted(cols), c.execute(f\"select count(*), {sums} from '{f}'\").fetchone()); "
         "o = 'select count(*) from (select k, id, lag(k) over () as pk, lag(id) over () as pid from read_parquet(?)) where (pk, pid) > (k, id)'; "

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Makes rows, and does with other tools what scripts/bench spill measures.
 
-    spill_peers.py make ROWS KEYS OUT
-    spill_peers.py duckdb sort|aggregate|last MEMORY INPUT OUT
-    spill_peers.py polars sort|aggregate|last MEMORY INPUT OUT     (streaming; it knows no limit of memory)
+    spill_peers.py make ROWS KEYS OUT             rows of so many keys
+    spill_peers.py make ROWS each OUT             a row of each key, what rows are joined with
+    spill_peers.py duckdb sort|aggregate|last|join MEMORY INPUT OTHERS OUT
+    spill_peers.py polars sort|aggregate|last|join MEMORY INPUT OTHERS OUT     (streaming; it knows no limit of memory)
 """
 
 import os
@@ -14,6 +15,7 @@ SQL = {
     "sort": f"select {COLUMNS} from rows order by k, id",
     "aggregate": "select k, count(*) as n, sum(x) as total, max(id) as latest from rows group by k",
     "last": f"select {COLUMNS} from rows qualify row_number() over (partition by k order by id desc) = 1",
+    "join": f"select {COLUMNS}, other, u from rows join others using (k)",
 }
 
 
@@ -23,24 +25,31 @@ def make(rows, keys, out):
     connection = duckdb.connect()
     connection.execute("set threads = 1")
     # The same whatever the machine: a key is a hash of the row's number.
+    if keys == "each":
+        connection.execute(
+            f"copy (select (range * 7919 % {rows})::bigint as k, range::bigint as other, 'other text ' || range as u "
+            f"from range({rows})) to '{out}' (format parquet, row_group_size 100000)"
+        )
+        return
     connection.execute(
         f"copy (select range::bigint as id, (hash(range) % {keys})::bigint as k, (hash(range + 1) % 1000000)::double / 8 as x, "
         f"'text ' || (hash(range + 2) % 1000000) as t from range({rows})) to '{out}' (format parquet, row_group_size 100000)"
     )
 
 
-def duckdb_does(what, memory, source, out):
+def duckdb_does(what, memory, source, others, out):
     import duckdb
 
     connection = duckdb.connect()
     connection.execute(f"set memory_limit = '{memory}'")
     connection.execute("set preserve_insertion_order = false")
     connection.execute("set temp_directory = 'spilled'")
+    connection.execute(f"create view others as from read_parquet('{others}')")
     connection.execute(f"create view rows as from read_parquet('{source}')")
     connection.execute(f"copy ({SQL[what]}) to '{out}' (format parquet)")
 
 
-def polars_does(what, source, out):
+def polars_does(what, source, others, out):
     import polars as pl
 
     rows = pl.scan_parquet(source)
@@ -48,6 +57,7 @@ def polars_does(what, source, out):
         "sort": lambda: rows.sort("k", "id"),
         "aggregate": lambda: rows.group_by("k").agg(n=pl.len(), total=pl.col("x").sum(), latest=pl.col("id").max()),
         "last": lambda: rows.unique(subset=["k"], keep="last"),
+        "join": lambda: rows.join(pl.scan_parquet(others), on="k"),
     }[what]()
     done.sink_parquet(out, engine="streaming")
 
@@ -59,8 +69,8 @@ def main():
     elif tool == "duckdb":
         duckdb_does(*rest)
     else:
-        what, _, source, out = rest
-        polars_does(what, source, out)
+        what, _, source, others, out = rest
+        polars_does(what, source, others, out)
 
 
 if __name__ == "__main__":
