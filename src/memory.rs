@@ -106,6 +106,12 @@ impl Share {
         all <= memory.for_rows() || sum <= least
     }
 
+    /// Is that more than a worker may hold in any case, also where others hold all that there is? Of less than that it
+    /// would not help to give it up.
+    pub fn is_much(&self, bytes: usize) -> bool {
+        bytes > self.budget.memory.for_rows() / 8
+    }
+
     /// About how many bytes a block of rows should have that is written or read at once.
     pub fn block(&self) -> usize {
         (self.budget.memory.for_rows() / 128).clamp(16 << 10, 1 << 20)

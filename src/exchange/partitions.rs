@@ -71,9 +71,18 @@ impl Partitions {
     ///
     /// # Errors
     /// A part cannot be written.
-    pub fn finish(mut self) -> Result<Vec<Part>, Failure> {
+    pub fn finish(self) -> Result<Vec<Part>, Failure> {
+        Ok(self.finish_all()?.into_iter().flatten().collect())
+    }
+
+    /// All parts, nothing in place of one without rows: parts of one place have the rows of the same keys, where hashes
+    /// and level are the same.
+    ///
+    /// # Errors
+    /// A part cannot be written.
+    pub fn finish_all(mut self) -> Result<Vec<Option<Part>>, Failure> {
         (0..PARTITIONS).try_for_each(|partition| self.write(partition))?;
-        self.parts.into_iter().filter_map(|part| part.writer).map(PartWriter::finish).collect()
+        self.parts.into_iter().map(|part| part.writer.map(PartWriter::finish).transpose()).collect()
     }
 
     fn write(&mut self, partition: usize) -> Result<(), Failure> {

@@ -159,7 +159,7 @@ fn groups_that_do_not_fit_into_memory_are_spilled() {
         assert_eq!((whole.rows.len(), whole.held.parts), (5000, 0));
         assert!(spilled.rows == whole.rows && spilled.held.parts > 10, "{call}: {:?}", spilled.held);
     }
-    // A list grows on although its group is held, and rows of others are spilled.
+    // A list that is alone among what is spilled, and does not fit.
     let long: Vec<Json> =
         (0..9000).map(|n| json!([if n % 2 == 0 { "same".to_owned() } else { format!("key {n}") }, n])).collect();
     let parts: Vec<&[Json]> = long.chunks(100).collect();
