@@ -112,6 +112,12 @@ impl Share {
         bytes > self.budget.memory.for_rows() / 8
     }
 
+    /// How many bytes what took `full` bytes when it began to spill all that is new to it may grow to, before it is spilled
+    /// itself: a quarter more, but no further than to three quarters of the limit.
+    pub fn leeway(&self, full: usize) -> usize {
+        full.max((full + full / 4).min(self.budget.memory.limit / 4 * 3))
+    }
+
     /// About how many bytes a block of rows should have that is written or read at once.
     pub fn block(&self) -> usize {
         (self.budget.memory.for_rows() / 128).clamp(16 << 10, 1 << 20)
@@ -166,6 +172,8 @@ mod tests {
         let mut share = budget.share();
         assert!(share.grown(9000, 9000).is_ok(), "it has not grown");
         assert!(share.grown(7000, 8000).is_ok());
+        assert_eq!([0, 4000, 5000, 7000].map(|full| share.leeway(full)), [0, 5000, 6000, 7000]);
+        assert!(!share.is_much(500) && share.is_much(501));
         let failure = share.grown(7000, 8001).expect_err("more than the limit");
         assert_eq!((failure.exit, share.set(8001).err()), (Exit::Unavailable, Some(failure)));
     }

@@ -187,6 +187,7 @@ fn write(
     firsts: &[u64],
     share: &Share,
 ) -> Result<Part, Failure> {
+    debug_assert!(firsts.is_sorted(), "groups are spilled and come back in the order in which they were first met");
     let mut why = vec![None; records.num_rows()];
     refused.into_iter().for_each(|(row, _, reason)| why[row as usize] = Some(reason));
     let mut run = share.exchange().write("groups", &layout.groups)?;

@@ -96,7 +96,7 @@ impl Table {
             }
             self.accumulate(setup, &groups, &input.pick(&known)?)?;
             self.shrink(setup, layout, share)?;
-            // Whether it was full before or not: no states come but those that it had.
+            // If they were spilled just now, that was all of them: further states come only before the first row.
             return self.end_states();
         }
         let groups = self.assign(&keys, &input)?;
@@ -140,7 +140,7 @@ impl Table {
     /// Holds less where the groups have outgrown what they may hold.
     fn shrink(&mut self, setup: &Setup, layout: &Layout, share: &mut Share) -> Result<(), Failure> {
         let size = self.size();
-        if share.fits(size) || size <= self.full + self.full / 4 || !share.is_much(size) {
+        if share.fits(size) || size <= share.leeway(self.full) || !share.is_much(size) {
             return Ok(());
         }
         if self.tidy()? {

@@ -180,3 +180,22 @@ impl Accumulator for List {
         Ok((Arc::new(list), Vec::new()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn a_list_of_values_that_come_one_by_one_takes_little_more_than_the_values() {
+        let mut list = List::new(&ColumnType::Int64);
+        for n in 0..10_000 {
+            let value: ArrayRef = Arc::new(Int64Array::from(vec![n]));
+            list.add(&[0], 1, Some(&value)).expect("few values");
+        }
+        assert!(list.size() < 10_000 * 8 + 16_384 * 8 + 40_000, "{}", list.size());
+        let (lists, _) = Box::new(list).finish(1).expect("few values");
+        assert_eq!(lists.to_data().child_data()[0], Int64Array::from_iter_values(0..10_000).to_data());
+    }
+}
