@@ -29,6 +29,8 @@ pub struct Memory {
 pub struct Budget {
     memory: Arc<Memory>,
     held: AtomicUsize,
+    /// How many workers share it.
+    shares: AtomicUsize,
     what: String,
 }
 
@@ -56,12 +58,19 @@ impl Budget {
     /// The budget of one stage, for what `what` names: `the rows of `crew``.
     pub fn new(memory: &Arc<Memory>, what: impl Into<String>) -> Arc<Budget> {
         memory.stages.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Budget { memory: Arc::clone(memory), held: AtomicUsize::new(0), what: what.into() })
+        let [held, shares] = [const { AtomicUsize::new(0) }; 2];
+        Arc::new(Budget { memory: Arc::clone(memory), held, shares, what: what.into() })
     }
 
     /// The share of one worker, which holds nothing yet.
     pub fn share(self: &Arc<Self>) -> Share {
+        self.shares.fetch_add(1, Ordering::Relaxed);
         Share { budget: Arc::clone(self), mine: 0 }
+    }
+
+    /// What a stage may hold whatever others hold: a quarter of the limit among all of them.
+    fn least(&self) -> usize {
+        self.memory.for_rows() / 2 / self.memory.stages.load(Ordering::Relaxed).max(1)
     }
 }
 
@@ -100,10 +109,19 @@ impl Share {
     /// is within it, whatever others hold.
     pub fn fits(&mut self, bytes: usize) -> bool {
         let (sum, all) = self.note(bytes);
-        let memory = &self.budget.memory;
-        // A quarter of the limit among all of them.
-        let least = memory.for_rows() / 2 / memory.stages.load(Ordering::Relaxed).max(1);
-        all <= memory.for_rows() || sum <= least
+        all <= self.budget.memory.for_rows() || sum <= self.budget.least()
+    }
+
+    /// Is that more than the worker's part of what a stage may hold whatever others hold? To spill less than that would
+    /// help nobody.
+    pub fn is_much(&self, bytes: usize) -> bool {
+        bytes > self.budget.least() / self.budget.shares.load(Ordering::Relaxed).max(1)
+    }
+
+    /// How many bytes what took `full` bytes when it began to spill all that is new to it may grow to, before it is spilled
+    /// itself: a quarter more, but no further than to three quarters of the limit.
+    pub fn leeway(&self, full: usize) -> usize {
+        full.max((full + full / 4).min(self.budget.memory.limit / 4 * 3))
     }
 
     /// About how many bytes a block of rows should have that is written or read at once.
@@ -132,6 +150,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.note(0);
+        self.budget.shares.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -160,6 +179,12 @@ mod tests {
         let mut share = budget.share();
         assert!(share.grown(9000, 9000).is_ok(), "it has not grown");
         assert!(share.grown(7000, 8000).is_ok());
+        assert_eq!([0, 4000, 5000, 7000].map(|full| share.leeway(full)), [0, 5000, 6000, 7000]);
+        assert!(!share.is_much(2000) && share.is_much(2001));
+        let other = budget.share();
+        assert!(!share.is_much(1000) && share.is_much(1001), "two workers have half of it each");
+        drop(other);
+        assert!(!share.is_much(2000));
         let failure = share.grown(7000, 8001).expect_err("more than the limit");
         assert_eq!((failure.exit, share.set(8001).err()), (Exit::Unavailable, Some(failure)));
     }

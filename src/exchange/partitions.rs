@@ -75,7 +75,8 @@ impl Partitions {
         Ok(self.finish_all()?.into_iter().flatten().collect())
     }
 
-    /// All [`PARTITIONS`] parts, so that those of two sides that were divided alike can be told; `None` for one without rows.
+    /// All parts, nothing in place of one without rows: parts of one place have the rows of the same keys, where hashes
+    /// and level are the same.
     ///
     /// # Errors
     /// A part cannot be written.

@@ -135,6 +135,12 @@ impl AggregateCall {
 }
 
 impl Aggregate {
+    /// The names of all aggregates with an argument.
+    #[cfg(test)]
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+
     /// What it needs, where it cannot be applied to values of this type.
     fn refuses(self, column_type: &ColumnType) -> Option<&'static str> {
         let ordered = match column_type.family() {

@@ -56,6 +56,12 @@ impl Encoder {
         let columns: Vec<ArrayRef> = columns.iter().map(plain).collect();
         fits(self.0.convert_columns(&columns))
     }
+
+    /// The columns that keys were made of; floats are as [`Encoder::rows`] made them.
+    pub(super) fn columns<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>, Failure> {
+        let parser = self.0.parser();
+        fits(self.0.convert_rows(keys.map(|key| parser.parse(key))))
+    }
 }
 
 /// Floats that SQL holds for equal become the same bits.
@@ -112,11 +118,6 @@ impl Keys {
         Ok(keys.map(|key| self.insert(key)).collect())
     }
 
-    /// The key that has this number.
-    pub(super) fn get(&self, id: u32) -> &[u8] {
-        of(&self.bytes, &self.ends, id)
-    }
-
     fn insert(&mut self, key: &[u8]) -> u32 {
         let Keys { bytes, ends, table, hasher } = self;
         let hash = |id: &u32| hasher.hash_one(of(bytes, ends, *id));
@@ -141,6 +142,21 @@ impl Keys {
     pub(super) fn find_or_hash(&self, key: &[u8]) -> Result<u32, u64> {
         let hash = self.hasher.hash_one(key);
         self.table.find(hash, |id| of(&self.bytes, &self.ends, *id) == key).copied().ok_or(hash)
+    }
+
+    /// The key with a number.
+    pub(super) fn get(&self, id: u32) -> &[u8] {
+        of(&self.bytes, &self.ends, id)
+    }
+
+    /// The hash of a key, whether it is there or not: as of [`Keys::find_or_hash`].
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// Forgets all keys. Hashes stay what they are.
+    pub(super) fn clear(&mut self) {
+        *self = Keys { hasher: self.hasher.clone(), ..Keys::default() };
     }
 }
 

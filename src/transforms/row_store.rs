@@ -11,6 +11,9 @@ use crate::{failure::Failure, values::compact};
 /// Rows that nothing holds any more, before they are thrown away.
 const STALE: usize = 16_384;
 
+/// Bytes of them.
+const STALE_BYTES: usize = 256 << 10;
+
 /// RowStore with a row each.
 #[derive(Debug)]
 pub(super) struct RowStore {
@@ -22,6 +25,8 @@ pub(super) struct RowStore {
     /// Rows in all chunks.
     rows: usize,
     bytes: usize,
+    /// Bytes that were left when rows were thrown away last, and about those of slots that are new since.
+    left: usize,
     /// The call of `put` in which each slot was last filled.
     filled: Vec<u32>,
     calls: u32,
@@ -30,7 +35,8 @@ pub(super) struct RowStore {
 impl RowStore {
     /// No slots yet, for rows of these types.
     pub(super) fn new(types: Vec<DataType>) -> Self {
-        RowStore { types, chunks: Vec::new(), at: Vec::new(), rows: 0, bytes: 0, filled: Vec::new(), calls: 0 }
+        let (chunks, at, filled) = (Vec::new(), Vec::new(), Vec::new());
+        RowStore { types, chunks, at, rows: 0, bytes: 0, left: 0, filled, calls: 0 }
     }
 
     /// How many slots there are.
@@ -47,6 +53,7 @@ impl RowStore {
     /// there yet is the next one.
     pub(super) fn put(&mut self, columns: &[ArrayRef], changes: &[(u32, u32)]) -> Result<(), Failure> {
         self.calls += 1;
+        let before = self.at.len();
         let mut taken = Vec::with_capacity(changes.len());
         for &(slot, row) in changes.iter().rev() {
             let slot = slot as usize;
@@ -65,9 +72,12 @@ impl RowStore {
         self.rows += taken.len();
         let taken = UInt32Array::from(taken);
         let chunk: Vec<ArrayRef> = columns.iter().map(|column| loose(column, &taken)).collect::<Result<_, _>>()?;
-        self.bytes += chunk.iter().map(bytes).sum::<usize>();
+        let size = chunk.iter().map(bytes).sum::<usize>();
+        self.bytes += size;
+        self.left += size / taken.len() * (self.at.len() - before);
         self.chunks.push(chunk);
-        if self.rows > 2 * self.at.len() + STALE || self.calls == u32::MAX {
+        let many = self.rows > 2 * self.at.len() + STALE || self.bytes > 2 * self.left + STALE_BYTES;
+        if many || self.calls == u32::MAX {
             self.tidy()?;
         }
         Ok(())
@@ -90,6 +100,7 @@ impl RowStore {
     pub(super) fn tidy(&mut self) -> Result<(), Failure> {
         let chunk: Vec<ArrayRef> = self.rows(0..self.at.len())?.iter().map(compact).collect();
         self.bytes = chunk.iter().map(bytes).sum();
+        self.left = self.bytes;
         self.chunks = vec![chunk];
         self.at = (0..self.at.len()).map(|row| (0, row)).collect();
         self.rows = self.at.len();
@@ -103,7 +114,7 @@ impl RowStore {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{Int64Array, cast::AsArray, types::Int64Type};
+    use arrow_array::{Int64Array, StringViewArray, cast::AsArray, types::Int64Type};
 
     use super::*;
 
@@ -129,5 +140,18 @@ mod tests {
         }
         assert!(slots.rows <= 2 * 10_000 + STALE, "{}", slots.rows);
         assert_eq!(slots.rows([7, 3].into_iter()).expect("few")[0].as_primitive::<Int64Type>().values(), &[7, 3]);
+    }
+
+    #[test]
+    fn few_rows_that_are_large_are_thrown_away_as_well() {
+        let mut slots = RowStore::new(vec![DataType::Utf8View]);
+        let text = |n: usize| format!("{n:010000}");
+        for n in 0..2000 {
+            let values: ArrayRef = Arc::new(StringViewArray::from(vec![text(n)]));
+            slots.put(&[values], &[(n as u32 % 2, 0)]).expect("few rows");
+            assert!(slots.size() < 2 * STALE_BYTES, "{} after {n}", slots.size());
+        }
+        let rows = slots.rows([1, 0].into_iter()).expect("few rows");
+        assert_eq!(rows[0].as_string_view(), &StringViewArray::from(vec![text(1999), text(1998)]));
     }
 }

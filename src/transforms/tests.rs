@@ -7,7 +7,10 @@ use super::{
     aggregate, dedup, sort,
     testing::{Ran, input, run},
 };
-use crate::{kind::Kind, stage::Transform};
+use crate::{
+    kind::Kind,
+    stage::{Held, Transform},
+};
 
 const COLUMNS: &str = "k string?, f float64?, n int64";
 
@@ -42,15 +45,15 @@ fn batches(skew: Skew, randoms: &[u32], size: usize) -> Vec<Vec<Json>> {
 }
 
 /// Runs with much memory and with little, which must do the same.
-fn same(kind: &Kind<dyn Transform>, spec: &Json, batches: &[Vec<Json>], little: usize) -> Result<bool, TestCaseError> {
+fn same(kind: &Kind<dyn Transform>, spec: &Json, batches: &[Vec<Json>], little: usize) -> Result<Held, TestCaseError> {
     let parts: Vec<&[Json]> = batches.iter().map(Vec::as_slice).collect();
     let rows = input(COLUMNS, &parts);
     let much = run(kind, spec, &rows, None, 1 << 30).expect("it fits");
     prop_assert_eq!(much.held.parts, 0);
     let less = run(kind, spec, &rows, None, little).expect("the rest is spilled");
-    let spilled = less.held.parts > 0;
+    let held = less.held;
     prop_assert_eq!(Ran { held: much.held, ..less }, much, "{}", spec);
-    Ok(spilled)
+    Ok(held)
 }
 
 /// A group of its own whose sum is beyond int64 is a reject, wherever it was.
@@ -58,6 +61,14 @@ fn aggregate() -> Json {
     json!({ "by": ["k"], "columns": {
         "rows": "count(*)", "floats": "count(f)", "sum": "sum(f)", "big": "sum(n)", "huge": "sum(n * 9000000)",
         "mean": "avg(n)", "dev": "stddev(f)", "least": "min(k)", "most": "max(f)", "first": "first(n)", "last": "last(k)",
+    } })
+}
+
+/// What grows with the rows of a group, among what does not.
+fn growing() -> Json {
+    json!({ "by": ["k"], "columns": {
+        "sum": "sum(f)", "list": "array_agg(n)", "texts": "array_agg(k)", "floats": "count_distinct(f)", "dev": "stddev(f)",
+        "few": "count_distinct(n % 7)", "last": "last(k || '!')", "lists": "array_agg(f)", "huge": "sum(n * 9000000)",
     } })
 }
 
@@ -78,6 +89,24 @@ proptest! {
         same(&dedup::KIND, &json!({ "by": ["f", "n"], "keep": "last" }), &batches, 200_000)?;
         same(&aggregate::KIND, &aggregate(), &batches, 200_000)?;
         same(&aggregate::KIND, &json!({ "by": ["f"], "columns": { "n": "count(*)" } }), &batches, 100_000)?;
+        // The largest group must fit on its own.
+        same(&aggregate::KIND, &growing(), &batches, 700_000)?;
+    }
+}
+
+/// Lists and sets of groups that are in memory outgrow it: they are spilled as well, and the rows are the same.
+#[test]
+fn groups_that_outgrow_the_memory_are_spilled() {
+    let randoms: Vec<u32> = (0..20_000_u32).map(|n| n.wrapping_mul(2_654_435_761) >> 7).collect();
+    for (skew, size, little) in [
+        (Skew::Few, 500, 1_000_000),
+        (Skew::Few, 7, 1_000_000),
+        (Skew::Hot, 500, 1_100_000),
+        (Skew::Different, 500, 1_000_000),
+    ] {
+        let batches = batches(skew, &randoms, size);
+        let held = same(&aggregate::KIND, &growing(), &batches, little).expect("the same rows");
+        assert!(held.parts > 16 && held.peak < little as u64, "{skew:?}: {held:?}");
     }
 }
 
@@ -91,6 +120,7 @@ fn spilled_rows_are_divided_again_and_again() {
         (&dedup::KIND, json!({ "by": ["k"], "keep": "last" }), 400_000),
         (&aggregate::KIND, json!({ "by": ["k"], "columns": { "n": "sum(n)", "f": "sum(f)" } }), 400_000),
     ] {
-        assert!(same(kind, &spec, &batches, little).expect("the same rows"), "{spec} was not spilled");
+        let held = same(kind, &spec, &batches, little).expect("the same rows");
+        assert!(held.parts > 0, "{spec} was not spilled");
     }
 }

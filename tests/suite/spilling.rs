@@ -26,6 +26,11 @@ type = "aggregate"
 input = "rows"
 by = ["k"]
 columns = { rows = "count(*)", total = "sum(f)", last = "last(n)", most = "max(f)" }
+[transforms.listed]
+type = "aggregate"
+input = "rows"
+by = ["k"]
+columns = { numbers = "array_agg(n)", different = "count_distinct(n % 97)", total = "sum(f)" }
 [transforms.latest]
 type = "dedup"
 input = "rows"
@@ -65,6 +70,11 @@ type = "files"
 input = "counted"
 path = "out/counts.ndjson"
 format = "ndjson"
+[sinks.lists]
+type = "files"
+input = "listed"
+path = "out/lists.ndjson"
+format = "ndjson"
 [sinks.latest_rows]
 type = "files"
 input = "latest"
@@ -88,7 +98,7 @@ pub fn folder(files: usize) -> Work {
     work
 }
 
-const OUT: [&str; 4] = ["out/sorted.tsv", "out/counts.ndjson", "out/latest.csv", "out/joined.tsv"];
+const OUT: [&str; 5] = ["out/sorted.tsv", "out/counts.ndjson", "out/lists.ndjson", "out/latest.csv", "out/joined.tsv"];
 
 fn spilled(report: &Value, name: &str, key: &str) -> u64 {
     stage(report, name)["held"][key].as_u64().unwrap_or_else(|| panic!("no {key} of {name}"))
@@ -104,14 +114,15 @@ fn files_are_the_same_whatever_the_memory() {
                 format!("limits.memory={memory}"),
                 format!("sources.rows.concurrency={workers}"),
                 format!("transforms.counted.concurrency={workers}"),
+                format!("transforms.listed.concurrency={workers}"),
                 format!("transforms.latest.concurrency={workers}"),
                 format!("transforms.joined.concurrency={workers}"),
             ];
             let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).chain(["job.toml"]).collect();
             let report = work.report(0, &args);
             // A join in memory has no account.
-            let joined = memory == "128KiB";
-            for name in ["sorted", "counted", "latest"].into_iter().chain(joined.then_some("joined")) {
+            let joined = (memory == "128KiB").then_some("joined");
+            for name in ["sorted", "counted", "listed", "latest"].into_iter().chain(joined) {
                 let [rows, bytes, parts, passes, peak] =
                     ["spilled_rows", "spilled_bytes", "spilled_parts", "passes", "peak_bytes"]
                         .map(|key| spilled(&report, name, key));
@@ -131,7 +142,7 @@ fn files_are_the_same_whatever_the_memory() {
 fn a_plan_says_which_stages_spill() {
     let work = folder(20);
     let plan = work.expect(0, &["plan", "job.toml"]).stdout;
-    assert_eq!(plan.matches("spills what does not fit into memory").count(), 5, "{plan}");
+    assert_eq!(plan.matches("spills what does not fit into memory").count(), 6, "{plan}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `min` and `max`. Nulls do not count; NaN is above all numbers.
 
-use std::{mem::size_of, sync::Arc};
+use std::{mem::size_of, ops::Range, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, BinaryViewArray, PrimitiveArray, cast::AsArray,
@@ -9,7 +9,7 @@ use arrow_array::{
 use arrow_cast::cast;
 use arrow_schema::DataType;
 
-use super::accumulator::{Accumulator, Finished};
+use super::accumulator::{Accumulator, Finished, known};
 use crate::{failure::Failure, transforms::memory::fits};
 
 /// The accumulator for values of a type: the least, or the greatest.
@@ -62,6 +62,21 @@ impl<T: ArrowPrimitiveType> Accumulator for Extreme<T> {
         self.values.capacity() * size_of::<Option<T::Native>>()
     }
 
+    fn state(&self) -> Vec<DataType> {
+        vec![T::DATA_TYPE]
+    }
+
+    fn save(&self, groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        Ok(vec![Arc::new(known(&self.values, groups).collect::<PrimitiveArray<T>>())])
+    }
+
+    fn restore(&mut self, groups: &[u32], count: usize, columns: &[ArrayRef]) -> Result<(), Failure> {
+        self.values.resize(count, None);
+        let values = columns[0].as_primitive::<T>().iter();
+        groups.iter().zip(values).for_each(|(group, value)| self.values[*group as usize] = value);
+        Ok(())
+    }
+
     fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {
         self.values.resize(count, None);
         let values: ArrayRef = Arc::new(self.values.iter().copied().collect::<PrimitiveArray<T>>());
@@ -101,6 +116,20 @@ impl Accumulator for ExtremeBytes {
             }
         }
         Ok(())
+    }
+
+    fn state(&self) -> Vec<DataType> {
+        vec![DataType::BinaryView]
+    }
+
+    fn save(&self, groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        let values = groups.map(|group| self.values.get(group).and_then(Option::as_deref));
+        Ok(vec![Arc::new(values.collect::<BinaryViewArray>())])
+    }
+
+    fn restore(&mut self, groups: &[u32], count: usize, columns: &[ArrayRef]) -> Result<(), Failure> {
+        // Of a group that nothing is known of, any value is the best so far.
+        self.add(groups, count, columns.first())
     }
 
     fn size(&self) -> usize {

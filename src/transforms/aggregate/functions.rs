@@ -1,13 +1,17 @@
 //! Which accumulator each aggregate function has; those that count.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use arrow_array::{Array, ArrayRef, Int64Array, UInt32Array};
+use arrow_array::{
+    Array, ArrayRef, Int64Array, UInt32Array,
+    cast::AsArray,
+    types::{Int64Type, UInt32Type},
+};
 use arrow_schema::DataType;
 use arrow_select::take::take;
 
 use super::{
-    accumulator::{Accumulator, Finished},
+    accumulator::{Accumulator, Finished, Items, known},
     extreme, moments,
     values::{Ends, List},
 };
@@ -58,11 +62,29 @@ impl Accumulator for Count {
         self.0.capacity() * 8
     }
 
+    fn state(&self) -> Vec<DataType> {
+        vec![DataType::Int64]
+    }
+
+    fn save(&self, groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        Ok(vec![Arc::new(Int64Array::from_iter_values(known(&self.0, groups)))])
+    }
+
+    fn restore(&mut self, groups: &[u32], count: usize, columns: &[ArrayRef]) -> Result<(), Failure> {
+        self.0.resize(count, 0);
+        let counts = columns[0].as_primitive::<Int64Type>().values();
+        groups.iter().zip(counts).for_each(|(group, count)| self.0[*group as usize] = *count);
+        Ok(())
+    }
+
     fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {
         self.0.resize(count, 0);
         Ok((Arc::new(Int64Array::from(self.0)), Vec::new()))
     }
 }
+
+/// Items that are taken out at once, at most.
+const ITEMS: u32 = 8192;
 
 /// `count_distinct(x)`: the different pairs of group and value.
 struct Distinct {
@@ -71,11 +93,13 @@ struct Distinct {
     encoder: Option<Encoder>,
     keys: Keys,
     counts: Vec<i64>,
+    /// How many keys were taken out as items.
+    taken: u32,
 }
 
 impl Distinct {
     fn new(of: DataType) -> Self {
-        Distinct { of, encoder: None, keys: Keys::default(), counts: Vec::new() }
+        Distinct { of, encoder: None, keys: Keys::default(), counts: Vec::new(), taken: 0 }
     }
 }
 
@@ -107,6 +131,36 @@ impl Accumulator for Distinct {
 
     fn size(&self) -> usize {
         self.keys.size() + self.counts.capacity() * 8
+    }
+
+    fn state(&self) -> Vec<DataType> {
+        Vec::new()
+    }
+
+    fn save(&self, _groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _groups: &[u32], count: usize, _columns: &[ArrayRef]) -> Result<(), Failure> {
+        self.counts.resize(count, 0);
+        Ok(())
+    }
+
+    fn item(&self) -> Option<DataType> {
+        Some(self.of.clone())
+    }
+
+    fn next_items(&mut self, bytes: usize) -> Result<Option<Items>, Failure> {
+        let all = self.keys.len() as u32;
+        let Some(encoder) = self.encoder.as_ref().filter(|_| self.taken < all) else { return Ok(None) };
+        let (start, mut size) = (self.taken, 0);
+        while self.taken < all && self.taken - start < ITEMS && size < bytes {
+            size += self.keys.get(self.taken).len();
+            self.taken += 1;
+        }
+        let mut pairs = encoder.columns((start..self.taken).map(|id| self.keys.get(id)))?;
+        let values = pairs.pop().zip(pairs.pop());
+        Ok(values.map(|(values, groups)| (groups.as_primitive::<UInt32Type>().values().to_vec(), values)))
     }
 
     fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {

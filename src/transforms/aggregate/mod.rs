@@ -4,7 +4,9 @@ mod accumulator;
 mod extreme;
 mod functions;
 mod moments;
+mod others;
 mod spilled;
+mod states;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -40,9 +42,8 @@ use crate::{
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<AggregateSpec>("aggregate", compile);
 
 /// Emits one row of each group of rows, in the order in which the groups are first met, once the input has ended.
-/// Rows of groups that do not fit into `limits.memory` are spilled; the values that `array_agg` and `count_distinct` keep of
-/// a group that is held are not. Without `by` and `window` all rows are one group, even where there are
-/// none.
+/// Groups that do not fit into `limits.memory` are spilled; what `array_agg` and `count_distinct` keep of a single group
+/// must fit. Without `by` and `window` all rows are one group, even where there are none.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AggregateSpec {

@@ -1,16 +1,16 @@
 //! Sums, means and deviations. Sums of integers are exact on the way, so that only the result can be too large.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, Float64Array, Int64Array,
+    Array, ArrayRef, ArrowPrimitiveType, Decimal128Array, Float64Array, Int64Array, UInt64Array,
     cast::AsArray,
-    types::{Float64Type, Int64Type, UInt64Type},
+    types::{Decimal128Type, Float64Type, Int64Type, UInt64Type},
 };
 use arrow_cast::cast;
 use arrow_schema::DataType;
 
-use super::accumulator::{Accumulator, Finished};
+use super::accumulator::{Accumulator, Finished, known};
 use crate::{failure::Failure, transforms::memory::fits};
 
 /// Calls `add` with row and value of every row that has one.
@@ -48,6 +48,9 @@ fn of_groups(values: impl Iterator<Item = Option<f64>>) -> Finished {
     (Arc::new(values.collect::<Float64Array>()), Vec::new())
 }
 
+/// The type of a column of `i128`. They are kept as they are: what a decimal says of its digits does not matter.
+const WIDE: DataType = Decimal128Type::DATA_TYPE;
+
 /// `sum` of integers.
 #[derive(Default)]
 pub(super) struct IntegerSum(Vec<(i128, bool)>);
@@ -64,6 +67,23 @@ impl Accumulator for IntegerSum {
 
     fn size(&self) -> usize {
         self.0.capacity() * size_of::<(i128, bool)>()
+    }
+
+    fn state(&self) -> Vec<DataType> {
+        vec![WIDE]
+    }
+
+    fn save(&self, groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        let sums = known(&self.0, groups).map(|(sum, any)| any.then_some(sum));
+        Ok(vec![Arc::new(sums.collect::<Decimal128Array>())])
+    }
+
+    fn restore(&mut self, groups: &[u32], count: usize, columns: &[ArrayRef]) -> Result<(), Failure> {
+        self.0.resize(count, (0, false));
+        for (group, sum) in groups.iter().zip(columns[0].as_primitive::<Decimal128Type>()) {
+            self.0[*group as usize] = (sum.unwrap_or_default(), sum.is_some());
+        }
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {
@@ -98,6 +118,21 @@ impl Accumulator for FloatSum {
         self.0.capacity() * size_of::<Option<f64>>()
     }
 
+    fn state(&self) -> Vec<DataType> {
+        vec![DataType::Float64]
+    }
+
+    fn save(&self, groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        Ok(vec![Arc::new(known(&self.0, groups).collect::<Float64Array>())])
+    }
+
+    fn restore(&mut self, groups: &[u32], count: usize, columns: &[ArrayRef]) -> Result<(), Failure> {
+        self.0.resize(count, None);
+        let sums = columns[0].as_primitive::<Float64Type>();
+        groups.iter().zip(sums).for_each(|(group, sum)| self.0[*group as usize] = sum);
+        Ok(())
+    }
+
     fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {
         self.0.resize(count, None);
         Ok(of_groups(self.0.into_iter()))
@@ -122,6 +157,26 @@ impl Accumulator for IntegerMean {
         self.0.capacity() * size_of::<(i128, u64)>()
     }
 
+    fn state(&self) -> Vec<DataType> {
+        vec![WIDE, DataType::UInt64]
+    }
+
+    fn save(&self, groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        let sums = Decimal128Array::from_iter_values(known(&self.0, groups.clone()).map(|(sum, _)| sum));
+        let rows = UInt64Array::from_iter_values(known(&self.0, groups).map(|(_, rows)| rows));
+        Ok(vec![Arc::new(sums), Arc::new(rows)])
+    }
+
+    fn restore(&mut self, groups: &[u32], count: usize, columns: &[ArrayRef]) -> Result<(), Failure> {
+        self.0.resize(count, (0, 0));
+        let sums = columns[0].as_primitive::<Decimal128Type>().values();
+        let rows = columns[1].as_primitive::<UInt64Type>().values();
+        for (group, (sum, rows)) in groups.iter().zip(sums.iter().zip(rows)) {
+            self.0[*group as usize] = (*sum, *rows);
+        }
+        Ok(())
+    }
+
     fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {
         self.0.resize(count, (0, 0));
         Ok(of_groups(self.0.into_iter().map(|(sum, rows)| (rows > 0).then(|| sum as f64 / rows as f64))))
@@ -144,6 +199,26 @@ impl Accumulator for FloatMean {
 
     fn size(&self) -> usize {
         self.0.capacity() * size_of::<(f64, u64)>()
+    }
+
+    fn state(&self) -> Vec<DataType> {
+        vec![DataType::Float64, DataType::UInt64]
+    }
+
+    fn save(&self, groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        let sums = Float64Array::from_iter_values(known(&self.0, groups.clone()).map(|(sum, _)| sum));
+        let rows = UInt64Array::from_iter_values(known(&self.0, groups).map(|(_, rows)| rows));
+        Ok(vec![Arc::new(sums), Arc::new(rows)])
+    }
+
+    fn restore(&mut self, groups: &[u32], count: usize, columns: &[ArrayRef]) -> Result<(), Failure> {
+        self.0.resize(count, (0.0, 0));
+        let sums = columns[0].as_primitive::<Float64Type>().values();
+        let rows = columns[1].as_primitive::<UInt64Type>().values();
+        for (group, (sum, rows)) in groups.iter().zip(sums.iter().zip(rows)) {
+            self.0[*group as usize] = (*sum, *rows);
+        }
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {
@@ -178,6 +253,27 @@ impl Accumulator for Deviation {
 
     fn size(&self) -> usize {
         self.0.capacity() * size_of::<Moments>()
+    }
+
+    fn state(&self) -> Vec<DataType> {
+        vec![DataType::UInt64, DataType::Float64, DataType::Float64]
+    }
+
+    fn save(&self, groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        let rows = UInt64Array::from_iter_values(known(&self.0, groups.clone()).map(|of| of.rows));
+        let means = Float64Array::from_iter_values(known(&self.0, groups.clone()).map(|of| of.mean));
+        let squares = Float64Array::from_iter_values(known(&self.0, groups).map(|of| of.squares));
+        Ok(vec![Arc::new(rows), Arc::new(means), Arc::new(squares)])
+    }
+
+    fn restore(&mut self, groups: &[u32], count: usize, columns: &[ArrayRef]) -> Result<(), Failure> {
+        self.0.resize(count, Moments::default());
+        let rows = columns[0].as_primitive::<UInt64Type>().values();
+        let [means, squares] = [1, 2].map(|column| columns[column].as_primitive::<Float64Type>().values());
+        for (row, group) in groups.iter().enumerate() {
+            self.0[*group as usize] = Moments { rows: rows[row], mean: means[row], squares: squares[row] };
+        }
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {

@@ -8,7 +8,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 use arrow_select::take::take;
 
-use super::{Setup, table::Table};
+use super::{Setup, others::Rest, states::States, table::Table};
 use crate::{
     batch::RejectCode,
     exchange::{Merge, Part, with_own, without_own},
@@ -36,6 +36,11 @@ enum Numbers {
 impl Input {
     pub(super) fn new(keys: Vec<ArrayRef>, arguments: Vec<Option<ArrayRef>>, numbers: Range<u64>) -> Self {
         Input { keys, arguments, numbers: Numbers::Run(numbers) }
+    }
+
+    /// The same where the numbers do not follow each other.
+    pub(super) fn each(keys: Vec<ArrayRef>, arguments: Vec<Option<ArrayRef>>, numbers: UInt64Array) -> Self {
+        Input { keys, arguments, numbers: Numbers::Each(numbers) }
     }
 
     /// How many rows there are.
@@ -71,6 +76,8 @@ pub(super) struct Layout {
     rows: SchemaRef,
     /// Of groups: what is emitted, why the group is a reject, the number of its first row as bytes that compare.
     groups: SchemaRef,
+    /// Of groups that are not finished.
+    pub(super) states: States,
     keys: usize,
 }
 
@@ -79,6 +86,7 @@ impl Layout {
         let output = setup.output.arrow();
         let keys = setup.by.len() + usize::from(setup.window.is_some());
         let key = |place: usize| output.field(place).data_type().clone();
+        let states = States::of((0..keys).map(key).collect(), &setup.calls);
         let arguments = setup.calls.iter().filter_map(|call| call.argument.as_ref());
         let types = (0..keys).map(key).chain(arguments.map(|argument| argument.column_type().to_arrow()));
         let types = types.chain([DataType::UInt64]).enumerate();
@@ -86,7 +94,7 @@ impl Layout {
         let why = Arc::new(Field::new("", DataType::Utf8, true));
         let groups: Vec<_> = output.fields().iter().cloned().chain([why]).collect();
         let groups = with_own(&Arc::new(ArrowSchema::new(groups)), DataType::Binary);
-        Layout { rows: Arc::new(ArrowSchema::new(rows)), groups, keys }
+        Layout { rows: Arc::new(ArrowSchema::new(rows)), groups, states, keys }
     }
 
     pub(super) fn rows(&self) -> SchemaRef {
@@ -109,7 +117,7 @@ impl Layout {
         let arguments = setup.calls.iter().map(|call| call.argument.as_ref().and_then(|_| rest.next().cloned()));
         let arguments = arguments.collect();
         let numbers = rows.column(rows.num_columns() - 1).as_primitive::<UInt64Type>().clone();
-        Input { keys: keys.to_vec(), arguments, numbers: Numbers::Each(numbers) }
+        Input::each(keys.to_vec(), arguments, numbers)
     }
 
     /// Spilled groups as they are emitted.
@@ -121,31 +129,28 @@ impl Layout {
     }
 }
 
-/// Takes spilled rows into groups, one part after the other, and puts all of these groups in the order in which they were
-/// first met.
+/// Takes what was spilled into groups, one part after the other, and puts all of these groups in the order in which they
+/// were first met.
 pub(super) fn groups(
     setup: &Setup,
     layout: &Layout,
-    parts: Vec<Part>,
+    rests: Vec<Rest>,
     share: &mut Share,
     account: &mut Held,
 ) -> Result<Merge, Failure> {
-    let mut waiting: Vec<(Part, u32)> = parts.into_iter().rev().map(|part| (part, 1)).collect();
+    let mut waiting: Vec<(Rest, u32)> = rests.into_iter().rev().map(|rest| (rest, 1)).collect();
     let mut runs = Vec::new();
-    while let Some((part, level)) = waiting.pop() {
+    while let Some((rest, level)) = waiting.pop() {
         account.passes = account.passes.max(u64::from(level));
-        let mut table = Table::new(setup, level);
-        let mut reader = part.read()?;
-        while let Some(rows) = reader.next_rows()? {
-            table.add(setup, layout, layout.unpack(setup, &rows), share)?;
-            account.note(table.size());
-        }
-        drop(reader);
+        let mut table = regain(setup, layout, rest, level, share)?;
+        account.note(table.peak());
         let firsts = table.take_firsts();
         let (records, refused, others) = table.finish(setup, account)?;
-        let run = write(layout, &records, refused, &firsts, share)?;
-        account.spilled(&run);
-        runs.push(run);
+        if !firsts.is_empty() {
+            let run = write(layout, &records, refused, &firsts, share)?;
+            account.spilled(&run);
+            runs.push(run);
+        }
         share.fits(0);
         waiting.extend(others.into_iter().rev().map(|part| (part, level + 1)));
     }
@@ -153,6 +158,25 @@ pub(super) fn groups(
     let (merge, passes) = Merge::all(share.exchange(), "groups", runs, schema, blocks)?;
     account.passes += 1 + passes;
     Ok(merge)
+}
+
+/// The groups of one part, as many as have room: first what was known of them, then their rows.
+fn regain(setup: &Setup, layout: &Layout, rest: Rest, level: u32, share: &mut Share) -> Result<Table, Failure> {
+    let mut table = Table::new(setup, level);
+    if let Some(states) = rest.states {
+        let mut reader = states.read()?;
+        while let Some(states) = reader.next_rows()? {
+            table.restore(setup, layout, &states, share)?;
+        }
+        table.end_states()?;
+    }
+    if let Some(rows) = rest.rows {
+        let mut reader = rows.read()?;
+        while let Some(rows) = reader.next_rows()? {
+            table.add(setup, layout, layout.unpack(setup, &rows), share)?;
+        }
+    }
+    Ok(table)
 }
 
 /// Writes groups, which are in the order of their first rows.
@@ -163,6 +187,7 @@ fn write(
     firsts: &[u64],
     share: &Share,
 ) -> Result<Part, Failure> {
+    debug_assert!(firsts.is_sorted(), "groups are spilled and come back in the order in which they were first met");
     let mut why = vec![None; records.num_rows()];
     refused.into_iter().for_each(|(row, _, reason)| why[row as usize] = Some(reason));
     let mut run = share.exchange().write("groups", &layout.groups)?;

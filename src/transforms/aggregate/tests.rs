@@ -6,6 +6,7 @@ use super::KIND;
 use crate::{
     failure::Exit,
     kind::Workers,
+    stage::Held,
     transforms::testing::{Input, compile, input, problems, rows_of, run, schema},
 };
 
@@ -159,17 +160,67 @@ fn groups_that_do_not_fit_into_memory_are_spilled() {
         assert_eq!((whole.rows.len(), whole.held.parts), (5000, 0));
         assert!(spilled.rows == whole.rows && spilled.held.parts > 10, "{call}: {:?}", spilled.held);
     }
-    // A list grows on although its group is held, and rows of others are spilled.
+}
+
+/// Runs with much memory and with little; what was held and spilled with little.
+fn same(spec: &Json, columns: &str, rows: &[Json], size: usize, little: usize) -> Held {
+    let parts: Vec<&[Json]> = rows.chunks(size).collect();
+    let rows = input(columns, &parts);
+    let much = run(&KIND, spec, &rows, None, 64 << 20).expect("it fits");
+    let less = run(&KIND, spec, &rows, None, little).expect("the rest is spilled");
+    assert_eq!((&less.rows, &less.rejects, much.held.parts), (&much.rows, &much.rejects, 0));
+    less.held
+}
+
+/// All groups are met before there is too much of them.
+#[test]
+fn groups_that_outgrow_the_memory_are_spilled() {
+    let text = |n: usize| json!([format!("key {}", n % 300), "x".repeat(n / 10), n]);
+    let rows: Vec<Json> = (0..6000).map(text).collect();
+    for call in ["max(s)", "last(s)", "array_agg(s)", "count_distinct(s)", "array_agg(i)"] {
+        let spec = json!({ "by": ["k"], "columns": { "n": "count(*)", "v": call, "sum": "sum(i)" } });
+        let little = if call == "array_agg(i)" { 120_000 } else { 200_000 };
+        let held = same(&spec, "k string, s string, i int64", &rows, 50, little);
+        // The room for keys is doubled where it is too small, before anything can be spilled.
+        let most = if call == "count_distinct(s)" { 2 * little } else { little };
+        assert!(held.parts > 16 && held.peak < most as u64, "{call}: {held:?}");
+    }
+    // Windows are groups as well.
+    let text = |n: usize| json!([format!("key {}", n % 3), format!("2020-01-{:02}T00:00:00", 1 + n % 20), n]);
+    let rows: Vec<Json> = (0..9000).map(text).collect();
+    let spec = json!({ "by": ["k"], "columns": { "v": "array_agg(i)" }, "window": { "time": "t", "every": "1d" } });
+    let held = same(&spec, "k string, t timestamp, i int64", &rows, 50, 160_000);
+    assert!(held.parts > 16 && held.peak < 160_000, "{held:?}");
+}
+
+/// Values that others have taken the place of are no reason to spill.
+#[test]
+fn few_groups_with_large_values_are_held() {
+    let rows: Vec<Json> = (0..1000).map(|n| json!([format!("key {}", n % 2), format!("{n:010000}")])).collect();
+    let spec = json!({ "by": ["k"], "columns": { "first": "first(s)", "last": "last(s)", "most": "max(s)" } });
+    let held = same(&spec, "k string, s string", &rows, 10, 400_000);
+    assert!(held.parts == 0 && held.peak < 250_000, "{held:?}");
+}
+
+/// The lists and sets of one group must fit into memory.
+#[test]
+fn a_single_group_that_does_not_fit_is_a_failure() {
+    // A list that is alone among what is spilled, and does not fit.
     let long: Vec<Json> =
         (0..9000).map(|n| json!([if n % 2 == 0 { "same".to_owned() } else { format!("key {n}") }, n])).collect();
     let parts: Vec<&[Json]> = long.chunks(100).collect();
     let spec = json!({ "by": ["k"], "columns": { "v": "array_agg(i)" } });
     let failure = run(&KIND, &spec, &input("k string, i int64", &parts), None, 60_000).expect_err("it grows on");
     assert!(failure.message.starts_with("the groups take "), "{failure}");
-    let one = json!({ "columns": { "v": "array_agg(k)" } });
-    let failure = run(&KIND, &one, &rows, None, 200_000).expect_err("one group may be too large");
-    assert_eq!(failure.exit, Exit::Unavailable);
-    assert!(failure.message.starts_with("the groups take "), "{failure}");
+    let rows: Vec<Json> = (0..5000).map(|n| json!([format!("a key with a long name, number {n}"), n])).collect();
+    let parts: Vec<&[Json]> = rows.chunks(500).collect();
+    let rows = input("k string, i int64", &parts);
+    for call in ["array_agg(k)", "count_distinct(k)"] {
+        let one = json!({ "columns": { "v": call } });
+        let failure = run(&KIND, &one, &rows, None, 200_000).expect_err("one group may be too large");
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert!(failure.message.starts_with("the groups take "), "{failure}");
+    }
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Aggregates that keep values as they are: `first`, `last`, `array_agg`.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use arrow_array::{Array, ArrayRef, ListArray, new_empty_array, new_null_array};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, FieldRef};
 use arrow_select::{concat::concat, take::take};
 
-use super::accumulator::{Accumulator, Finished};
+use super::accumulator::{Accumulator, Finished, Items};
 use crate::{
     batch::ColumnType,
     failure::{Exit, Failure},
@@ -54,6 +54,23 @@ impl Accumulator for Ends {
         self.slots.size()
     }
 
+    fn tidy(&mut self) -> Result<(), Failure> {
+        self.slots.tidy()
+    }
+
+    fn state(&self) -> Vec<DataType> {
+        vec![self.of.clone()]
+    }
+
+    fn save(&self, groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        self.slots.rows(groups)
+    }
+
+    fn restore(&mut self, groups: &[u32], _count: usize, columns: &[ArrayRef]) -> Result<(), Failure> {
+        let changes: Vec<(u32, u32)> = groups.iter().copied().zip(0..).collect();
+        self.slots.put(columns, &changes)
+    }
+
     fn finish(self: Box<Self>, count: usize) -> Result<Finished, Failure> {
         if self.slots.len() < count {
             // Of no rows at all there is one group.
@@ -70,9 +87,13 @@ pub(super) struct List {
     item: FieldRef,
     /// The group of every row.
     groups: Vec<u32>,
-    parts: Vec<ArrayRef>,
+    parts: VecDeque<ArrayRef>,
     /// Bytes of `parts`.
     size: usize,
+    /// How many of the last parts have few values.
+    small: usize,
+    /// How many rows were taken out as items.
+    taken: usize,
 }
 
 impl List {
@@ -82,7 +103,24 @@ impl List {
             DataType::List(field) => field,
             _ => Arc::new(of.item_field()),
         };
-        List { item, groups: Vec::new(), parts: Vec::new(), size: 0 }
+        List { item, groups: Vec::new(), parts: VecDeque::new(), size: 0, small: 0, taken: 0 }
+    }
+}
+
+/// Parts with fewer values than that take more memory than their values, and are joined when there are so many.
+const FEW: usize = 64;
+
+impl List {
+    /// Makes one part of the last ones, which have few values.
+    fn join(&mut self) -> Result<(), Failure> {
+        let parts = self.parts.split_off(self.parts.len() - self.small);
+        self.size -= parts.iter().map(bytes).sum::<usize>();
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        let part = compact(&fits(concat(&parts))?);
+        self.size += bytes(&part);
+        self.parts.push_back(part);
+        self.small = 0;
+        Ok(())
     }
 }
 
@@ -95,8 +133,9 @@ impl Accumulator for List {
         }
         let part = compact(values);
         self.size += bytes(&part);
-        self.parts.push(part);
-        Ok(())
+        self.small = if part.len() < FEW { self.small + 1 } else { 0 };
+        self.parts.push_back(part);
+        if self.small == FEW { self.join() } else { Ok(()) }
     }
 
     fn size(&self) -> usize {
@@ -104,15 +143,59 @@ impl Accumulator for List {
         self.size + self.groups.capacity() * 8
     }
 
-    fn finish(self: Box<Self>, count: usize) -> Result<Finished, Failure> {
+    fn state(&self) -> Vec<DataType> {
+        Vec::new()
+    }
+
+    fn save(&self, _groups: Range<usize>) -> Result<Vec<ArrayRef>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _groups: &[u32], _count: usize, _columns: &[ArrayRef]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn item(&self) -> Option<DataType> {
+        Some(self.item.data_type().clone())
+    }
+
+    fn next_items(&mut self, _bytes: usize) -> Result<Option<Items>, Failure> {
+        // A part is what came with one batch, and no more than that.
+        let Some(part) = self.parts.pop_front() else { return Ok(None) };
+        let start = self.taken;
+        self.taken += part.len();
+        Ok(Some((self.groups[start..self.taken].to_vec(), part)))
+    }
+
+    fn finish(mut self: Box<Self>, count: usize) -> Result<Finished, Failure> {
         let (starts, rows) = grouped(&self.groups, count);
         let lengths: Vec<usize> = starts.windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
         let parts: Vec<&dyn Array> = self.parts.iter().map(AsRef::as_ref).collect();
         let all = if parts.is_empty() { new_empty_array(self.item.data_type()) } else { fits(concat(&parts))? };
+        self.parts = VecDeque::new();
         let items = fits(take(&all, &arrow_array::UInt32Array::from(rows), None))?;
         let valid = NullBuffer::from_iter(lengths.iter().map(|length| *length > 0));
         let nulls = Some(valid).filter(|valid| valid.null_count() > 0);
         let list = fits(ListArray::try_new(self.item, OffsetBuffer::from_lengths(lengths), items, nulls))?;
         Ok((Arc::new(list), Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn a_list_of_values_that_come_one_by_one_takes_little_more_than_the_values() {
+        let mut list = List::new(&ColumnType::Int64);
+        for n in 0..10_000 {
+            let value: ArrayRef = Arc::new(Int64Array::from(vec![n]));
+            list.add(&[0], 1, Some(&value)).expect("few values");
+        }
+        assert!(list.size() < 10_000 * 8 + 16_384 * 8 + 40_000, "{}", list.size());
+        let (lists, _) = Box::new(list).finish(1).expect("few values");
+        assert_eq!(lists.to_data().child_data()[0], Int64Array::from_iter_values(0..10_000).to_data());
     }
 }

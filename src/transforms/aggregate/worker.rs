@@ -1,5 +1,5 @@
-//! Takes rows into groups; puts the groups out at the end. Rows of groups that have no room in memory are spilled, divided
-//! by key, and taken into groups one part after the other.
+//! Takes rows into groups; puts the groups out at the end. Groups that have no room in memory are spilled, divided by key,
+//! and taken up again one part after the other.
 
 use std::sync::Arc;
 
@@ -7,13 +7,14 @@ use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 
 use super::{
     Setup,
+    others::Rest,
     spilled::{self, Input, Layout},
     table::Table,
     window::OUTSIDE,
 };
 use crate::{
     batch::{Batch, Rejects},
-    exchange::{Merge, Part},
+    exchange::Merge,
     failure::Failure,
     memory::Share,
     stage::{Held, Made, TransformWorker},
@@ -35,8 +36,8 @@ pub(super) struct Worker {
     account: Held,
     /// The groups in memory, once all rows are in.
     out: Option<Output>,
-    /// Rows of the other groups, then those groups in the order in which they were first met.
-    parts: Vec<Part>,
+    /// What was spilled of the other groups, then those groups in the order in which they were first met.
+    rests: Vec<Rest>,
     merge: Option<Merge>,
 }
 
@@ -44,7 +45,7 @@ impl Worker {
     pub(super) fn new(setup: Arc<Setup>) -> Self {
         let (share, layout) = (setup.budget.share(), Layout::of(&setup));
         let (table, account) = (Table::new(&setup, 0), Held::default());
-        Worker { setup, share, layout, table, rows: 0, account, out: None, parts: Vec::new(), merge: None }
+        Worker { setup, share, layout, table, rows: 0, account, out: None, rests: Vec::new(), merge: None }
     }
 
     /// Evaluates all expressions on a batch. Rows on which one fails are rejects, and left out.
@@ -79,11 +80,11 @@ impl Worker {
         Ok(Input::new(keys, arguments, first..first + kept.len() as u64))
     }
 
-    /// The groups in memory, and the parts that hold rows of all others.
+    /// The groups in memory; what was spilled of all others is kept for later.
     fn end(&mut self) -> Result<Output, Failure> {
         let table = std::mem::replace(&mut self.table, Table::new(&self.setup, 0));
-        let (records, refused, parts) = table.finish(&self.setup, &mut self.account)?;
-        self.parts = parts;
+        let (records, refused, rests) = table.finish(&self.setup, &mut self.account)?;
+        self.rests = rests;
         Ok(Output::new(records, refused))
     }
 }
@@ -93,7 +94,7 @@ impl TransformWorker for Worker {
         let input = self.evaluate(&batch, rejects)?;
         self.rows += input.rows() as u64;
         self.table.add(&self.setup, &self.layout, input, &mut self.share)?;
-        self.account.note(self.table.size());
+        self.account.note(self.table.peak());
         let records = RecordBatch::new_empty(self.setup.output.arrow());
         Ok(Batch::new(records, batch.origin.pick(&[])))
     }
@@ -105,11 +106,11 @@ impl TransformWorker for Worker {
         if let Some(made) = self.out.as_mut().and_then(Output::next) {
             return Ok(Some(made));
         }
-        if !self.parts.is_empty() {
+        if !self.rests.is_empty() {
             // All of these were met after those in memory, which are out and need not be held any longer.
             self.out = Some(Output::none(&self.setup.output));
-            let parts = std::mem::take(&mut self.parts);
-            self.merge = Some(spilled::groups(&self.setup, &self.layout, parts, &mut self.share, &mut self.account)?);
+            let rests = std::mem::take(&mut self.rests);
+            self.merge = Some(spilled::groups(&self.setup, &self.layout, rests, &mut self.share, &mut self.account)?);
         }
         match &mut self.merge {
             Some(merge) => merge.next_rows()?.map(|rows| self.layout.made(&self.setup, &rows)).transpose(),
