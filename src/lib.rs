@@ -77,9 +77,10 @@
 //!   nothing at all when something is missing from the input. A second input (the `with` of a `join`) is
 //!   taken whole before the first batch of the other; both never come from one source.
 //! - What a stage emits does not depend on how much of its rows was spilled: order and values are the same bytes. A stage
-//!   that spills keeps groups or keys that have a place in memory, and divides the rows of all others by key; what comes of
-//!   each part is put in order again by the number of its row in the input. Spilled rows are nobody's but the run's, and gone
-//!   with it.
+//!   that gathers and spills keeps groups or keys that have a place in memory, and divides the rows of all others by key; what
+//!   comes of each part is put in order again by the number of its row in the input. `dedup` with `keep = "first"`, which
+//!   does not gather, looks the keys of each batch up in those it has spilled. Spilled rows are nobody's but the run's, and
+//!   gone with it.
 //! - A sink that others read lets its output go only when the rows are durable. A sink that commits splits
 //!   keeps no part of a split that is not whole. Rows that it accepted may be refused when their split is committed, but
 //!   only of a sink that nobody reads: nothing has gone on by then, and the split does not count as stored yet.

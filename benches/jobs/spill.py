@@ -1,4 +1,4 @@
-"""Rows that do not fit into memory sorted, counted by key, and of each key the last, beside DuckDB and Polars."""
+"""Rows that do not fit into memory sorted, counted by key, and of each key the last and the first, beside DuckDB and Polars."""
 
 import pathlib
 import tempfile
@@ -12,6 +12,7 @@ WORKS = {
     "aggregate": 'type = "aggregate"\ninput = "rows"\nby = ["k"]\n'
     'columns = { n = "count(*)", total = "sum(x)", latest = "max(id)" }',
     "last": 'type = "dedup"\ninput = "rows"\nby = ["k"]\nkeep = "last"',
+    "first": 'type = "dedup"\ninput = "rows"\nby = ["k"]\nkeep = "first"',
 }
 JOB = """
 name = "spill"

@@ -2,8 +2,8 @@
 """Makes rows, and does with other tools what scripts/bench spill measures.
 
     spill_peers.py make ROWS KEYS OUT
-    spill_peers.py duckdb sort|aggregate|last MEMORY INPUT OUT
-    spill_peers.py polars sort|aggregate|last MEMORY INPUT OUT     (streaming; it knows no limit of memory)
+    spill_peers.py duckdb sort|aggregate|last|first MEMORY INPUT OUT
+    spill_peers.py polars sort|aggregate|last|first MEMORY INPUT OUT     (streaming; it knows no limit of memory)
 """
 
 import os
@@ -14,6 +14,7 @@ SQL = {
     "sort": f"select {COLUMNS} from rows order by k, id",
     "aggregate": "select k, count(*) as n, sum(x) as total, max(id) as latest from rows group by k",
     "last": f"select {COLUMNS} from rows qualify row_number() over (partition by k order by id desc) = 1",
+    "first": f"select {COLUMNS} from rows qualify row_number() over (partition by k order by id) = 1",
 }
 
 
@@ -48,6 +49,7 @@ def polars_does(what, source, out):
         "sort": lambda: rows.sort("k", "id"),
         "aggregate": lambda: rows.group_by("k").agg(n=pl.len(), total=pl.col("x").sum(), latest=pl.col("id").max()),
         "last": lambda: rows.unique(subset=["k"], keep="last"),
+        "first": lambda: rows.unique(subset=["k"], keep="first"),
     }[what]()
     done.sink_parquet(out, engine="streaming")
 

@@ -76,6 +76,8 @@ proptest! {
         }
         same(&dedup::KIND, &json!({ "by": ["k"], "keep": "last" }), &batches, 200_000)?;
         same(&dedup::KIND, &json!({ "by": ["f", "n"], "keep": "last" }), &batches, 200_000)?;
+        same(&dedup::KIND, &json!({ "by": ["k"] }), &batches, 40_000)?;
+        same(&dedup::KIND, &json!({ "by": ["f", "n"] }), &batches, 40_000)?;
         same(&aggregate::KIND, &aggregate(), &batches, 200_000)?;
         same(&aggregate::KIND, &json!({ "by": ["f"], "columns": { "n": "count(*)" } }), &batches, 100_000)?;
     }
@@ -89,6 +91,8 @@ fn spilled_rows_are_divided_again_and_again() {
     for (kind, spec, little) in [
         (&sort::KIND, json!({ "by": ["k"] }), 100_000),
         (&dedup::KIND, json!({ "by": ["k"], "keep": "last" }), 400_000),
+        (&dedup::KIND, json!({ "by": ["k"] }), 100_000),
+        (&dedup::KIND, json!({ "by": ["f", "n"] }), 100_000),
         (&aggregate::KIND, json!({ "by": ["k"], "columns": { "n": "sum(n)", "f": "sum(f)" } }), 400_000),
     ] {
         assert!(same(kind, &spec, &batches, little).expect("the same rows"), "{spec} was not spilled");

@@ -31,6 +31,11 @@ type = "dedup"
 input = "rows"
 by = ["k"]
 keep = "last"
+[transforms.firsts]
+type = "dedup"
+input = "rows"
+by = ["k", "f"]
+keep = "first"
 [sinks.sorted_rows]
 type = "files"
 input = "sorted"
@@ -46,6 +51,11 @@ type = "files"
 input = "latest"
 path = "out/latest.csv"
 format = "csv"
+[sinks.first_rows]
+type = "files"
+input = "firsts"
+path = "out/firsts.tsv"
+format = "tsv"
 "#;
 
 /// A folder with the job and so many files of 500 rows; a third of them have the same key.
@@ -64,7 +74,7 @@ pub fn folder(files: usize) -> Work {
     work
 }
 
-const OUT: [&str; 3] = ["out/sorted.tsv", "out/counts.ndjson", "out/latest.csv"];
+const OUT: [&str; 4] = ["out/sorted.tsv", "out/counts.ndjson", "out/latest.csv", "out/firsts.tsv"];
 
 fn spilled(report: &Value, name: &str, key: &str) -> u64 {
     stage(report, name)["held"][key].as_u64().unwrap_or_else(|| panic!("no {key} of {name}"))
@@ -81,10 +91,11 @@ fn files_are_the_same_whatever_the_memory() {
                 format!("sources.rows.concurrency={workers}"),
                 format!("transforms.counted.concurrency={workers}"),
                 format!("transforms.latest.concurrency={workers}"),
+                format!("transforms.firsts.concurrency={workers}"),
             ];
             let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).chain(["job.toml"]).collect();
             let report = work.report(0, &args);
-            for name in ["sorted", "counted", "latest"] {
+            for name in ["sorted", "counted", "latest", "firsts"] {
                 let [rows, bytes, parts, passes, peak] =
                     ["spilled_rows", "spilled_bytes", "spilled_parts", "passes", "peak_bytes"]
                         .map(|key| spilled(&report, name, key));
@@ -104,7 +115,7 @@ fn files_are_the_same_whatever_the_memory() {
 fn a_plan_says_which_stages_spill() {
     let work = folder(20);
     let plan = work.expect(0, &["plan", "job.toml"]).stdout;
-    assert_eq!(plan.matches("spills what does not fit into memory").count(), 3, "{plan}");
+    assert_eq!(plan.matches("spills what does not fit into memory").count(), 4, "{plan}");
 }
 
 #[test]
