@@ -247,7 +247,8 @@ pub trait TransformWorker: Send {
         Ok(None)
     }
 
-    /// What it has held in memory and spilled so far, where it can spill; asked after the last [`finish`](Self::finish).
+    /// What it has held in memory and spilled, where it can spill; asked when it is given nothing more, after the last
+    /// [`finish`](Self::finish) where it gathers.
     fn held(&self) -> Held {
         Held::default()
     }

@@ -140,7 +140,7 @@ pub(super) struct RunWriter {
 }
 
 impl RunWriter {
-    /// Begins a run of so many keys.
+    /// Begins a run, with an empty filter for its keys.
     pub(super) fn new(exchange: &Arc<Exchange>, filter: Option<Filter>) -> Result<RunWriter, Failure> {
         let (hashes, ends, keys, block) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let file = exchange.write_blocks("dedup")?;
@@ -250,20 +250,30 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        io::{self, Read, Write},
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::memory;
+    use crate::{
+        exchange::{Folder, ReadAt, Store},
+        testing::{Folder as Scratch, memory},
+    };
 
     type Key = (u64, Vec<u8>);
 
     /// A run of keys with hashes as they are given here.
     fn run(keys: &BTreeSet<Key>, filter: usize) -> Run {
-        let exchange = Arc::clone(&memory(1 << 20).exchange);
+        run_in(&memory(1 << 20).exchange, keys, filter)
+    }
+
+    fn run_in(exchange: &Arc<Exchange>, keys: &BTreeSet<Key>, filter: usize) -> Run {
         let mut writer =
-            RunWriter::new(&exchange, Filter::new(keys.len() as u64, filter)).expect("there is room on disk");
+            RunWriter::new(exchange, Filter::new(keys.len() as u64, filter)).expect("there is room on disk");
         keys.iter().for_each(|(hash, key)| writer.add(*hash, key).expect("there is room on disk"));
         writer.finish().expect("there is room on disk")
     }
@@ -310,26 +320,70 @@ mod tests {
         }
     }
 
+    /// A folder that counts how often something is read at a place.
+    struct Counting {
+        folder: Folder,
+        reads: Arc<AtomicUsize>,
+    }
+
+    impl Store for Counting {
+        fn create(&self, name: &str) -> io::Result<Box<dyn Write + Send>> {
+            self.folder.create(name)
+        }
+
+        fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+            self.folder.open(name)
+        }
+
+        fn open_at(&self, name: &str) -> io::Result<Box<dyn ReadAt>> {
+            Ok(Box::new(CountingFile { file: self.folder.open_at(name)?, reads: Arc::clone(&self.reads) }))
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.folder.remove(name)
+        }
+
+        fn place(&self, name: &str) -> String {
+            self.folder.place(name)
+        }
+    }
+
+    struct CountingFile {
+        file: Box<dyn ReadAt>,
+        reads: Arc<AtomicUsize>,
+    }
+
+    impl ReadAt for CountingFile {
+        fn read_exact_at(&self, bytes: &mut [u8], place: u64) -> io::Result<()> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            assert!(bytes.len() <= BLOCK + 12, "a block of {} bytes", bytes.len());
+            self.file.read_exact_at(bytes, place)
+        }
+    }
+
     #[test]
-    fn a_block_is_read_once_for_all_that_is_asked() {
-        let keys: BTreeSet<Key> = (0..5000_u64).map(|n| key(n << 50, format!("key {n}"))).collect();
-        let run = run(&keys, usize::MAX);
-        let sizes: Vec<usize> = (0..run.blocks.len())
-            .map(|number| {
-                let mut bytes = Vec::new();
-                run.blocks.read(number, &mut bytes).expect("it can be read");
-                bytes.len()
-            })
-            .collect();
-        assert!(sizes.len() > 20 && sizes.iter().all(|size| *size <= BLOCK + 4), "{sizes:?}");
-        assert_eq!(divided(&run, &keys), [keys.into_iter().collect::<Vec<_>>(), Vec::new()]);
-        // What is asked lies in ascending blocks, and a page that is turned to again is not read again.
-        let mut page = Page::default();
-        page.turn_to(&run.blocks, 3).expect("it can be read");
-        page.bytes.push(7);
-        page.turn_to(&run.blocks, 3).expect("it is there");
-        assert_eq!(page.bytes.last(), Some(&7));
-        assert!(run.firsts.is_sorted());
+    fn a_block_is_read_once_for_all_that_is_asked_and_hardly_for_what_is_not_there() {
+        let scratch = Scratch::new("dedup-reads");
+        let reads = Arc::new(AtomicUsize::new(0));
+        let store = Counting { folder: Folder::new(&scratch.path("")), reads: Arc::clone(&reads) };
+        let exchange = Exchange::new(Box::new(store), None);
+        let hash = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let keys: BTreeSet<Key> = (0..5000).map(|n| key(hash(n), format!("key {n}"))).collect();
+        let others: BTreeSet<Key> = (5000..10_000).map(|n| key(hash(n), format!("key {n}"))).collect();
+        let mut run = run_in(&exchange, &keys, usize::MAX);
+        let blocks = run.blocks.len();
+        let asked = |run: &Run, some: &BTreeSet<Key>| {
+            let [found, left] = divided(run, some);
+            (found.len(), left.len(), reads.swap(0, Ordering::Relaxed))
+        };
+        assert_eq!(asked(&run, &keys), (5000, 0, blocks));
+        let twenty = keys.iter().take(20).cloned().collect();
+        assert_eq!(asked(&run, &twenty), (20, 0, 1), "the first block has 200 of them");
+        let few = others.iter().take(500).cloned().collect();
+        let (found, left, reads) = asked(&run, &few);
+        assert!((found, left) == (0, 500) && reads <= 25, "{reads} of {blocks} blocks were read in vain");
+        run.filter = None;
+        assert_eq!(asked(&run, &others), (0, 5000, blocks));
     }
 
     #[test]

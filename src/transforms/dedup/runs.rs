@@ -89,3 +89,56 @@ impl Runs {
 fn filter(run: &Run) -> usize {
     run.filter.as_ref().map_or(0, Filter::size)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::memory;
+
+    const KEYS: u32 = 100;
+
+    /// Some keys of which none is in another round.
+    fn keys(round: u32) -> impl Iterator<Item = Vec<u8>> {
+        (0..KEYS).map(move |n| format!("key {}", round * KEYS + n).into_bytes())
+    }
+
+    #[test]
+    fn keys_are_found_at_all_levels_whatever_is_left_of_the_filters() {
+        let (hashes, exchange) = (Keys::default(), Arc::clone(&memory(1 << 20).exchange));
+        let (mut runs, mut account, rounds) = (Runs::default(), Held::default(), 150);
+        for round in 0..rounds {
+            let mut some = hashes.emptied();
+            keys(round).for_each(|key| {
+                let hash = some.find_or_hash(&key).expect_err("it is new");
+                some.add(hash, &key).expect("few keys");
+            });
+            runs.add(&exchange, some, &mut account).expect("there is room on disk");
+        }
+        let levels: Vec<usize> = runs.levels.iter().map(Vec::len).collect();
+        assert_eq!(levels, [150 % 8, 150 / 8 % 8, 150 / 64]);
+        assert_eq!((account.parts, account.passes), (150 + 150 / 8 + 150 / 64, 3));
+        assert_eq!(account.rows, u64::from(KEYS) * (150 + 8 * (150 / 8) + 64 * (150 / 64)));
+        // As many that are there as others.
+        let all: Vec<Vec<u8>> = (0..2 * rounds).flat_map(keys).collect();
+        let key = |row: u32| all[row as usize].as_slice();
+        let mut steps = 0;
+        loop {
+            let hash = |row: u32| hashes.find_or_hash(key(row)).expect_err("there are none");
+            let mut asked: Vec<Asked> = (0..all.len() as u32).map(|row| Asked { hash: hash(row), row }).collect();
+            asked.sort_unstable();
+            let mut found = runs.take(&mut asked, &key).expect("they can be read");
+            [&mut found, &mut asked].into_iter().for_each(|some| some.sort_unstable_by_key(|one| one.row));
+            let there = rounds * KEYS;
+            assert!(found.iter().map(|one| one.row).eq(0..there), "{} are found", found.len());
+            assert!(asked.iter().map(|one| one.row).eq(there..2 * there), "{} are left", asked.len());
+            let before = (runs.filters(), runs.size());
+            if before.0 == 0 {
+                break;
+            }
+            runs.reduce_filters();
+            steps += 1;
+            assert!(runs.filters() < before.0 && before.1 - runs.size() == before.0 - runs.filters());
+        }
+        assert_eq!(steps, 2 * levels.iter().sum::<usize>(), "each is halved and then forgotten");
+    }
+}
