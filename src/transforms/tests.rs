@@ -11,12 +11,13 @@ use crate::{kind::Kind, stage::Transform};
 
 const COLUMNS: &str = "k string?, f float64?, n int64";
 
-/// Keys of rows: all different, all the same, few, or most of them one (a hot key).
+/// Keys of rows: all different, all the same, few, many that come again after all others, or most of them one (a hot key).
 #[derive(Clone, Copy, Debug)]
 enum Skew {
     Different,
     Same,
     Few,
+    Again,
     Hot,
 }
 
@@ -26,6 +27,7 @@ impl Skew {
             Skew::Different => row * 7919 % 100_003,
             Skew::Same => 1,
             Skew::Few => i64::from(random % 20),
+            Skew::Again => row % 700,
             Skew::Hot => i64::from(if random.is_multiple_of(4) { random / 4 % 1000 } else { 1 }),
         };
         if key % 97 == 13 { Json::Null } else { json!(format!("a key of some length, number {key}")) }
@@ -66,7 +68,7 @@ proptest! {
 
     #[test]
     fn little_memory_gives_the_same_rows(
-        skew in prop::sample::select(vec![Skew::Different, Skew::Same, Skew::Few, Skew::Hot]),
+        skew in prop::sample::select(vec![Skew::Different, Skew::Same, Skew::Few, Skew::Again, Skew::Hot]),
         randoms in prop::collection::vec(any::<u32>(), 1..3000),
         size in prop_oneof![1_usize..5, 1_usize..400],
     ) {

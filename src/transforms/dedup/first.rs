@@ -132,7 +132,32 @@ fn first_of_each<'a>(asked: &mut Vec<Asked>, key: &impl Fn(u32) -> &'a [u8]) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value as Json, json};
+
     use super::*;
+    use crate::{
+        memory::Budget,
+        testing::memory,
+        transforms::{dedup::Keep, keys::Encoder, testing::input},
+    };
+
+    #[test]
+    fn keys_that_come_again_are_looked_up_on_disk_once_until_they_take_most() {
+        let row = |n: usize| json!([format!("a key with a long name, number {n}")]);
+        let [many, few]: [Vec<Json>; 2] = [2000, 10].map(|count| (0..count).map(row).collect());
+        let rows = input("k string", &[&many, &few, &few, &many, &few]);
+        let encoder = Encoder::new([(rows.schema.columns()[0].column_type.to_arrow(), false)]).expect("text is a key");
+        let budget = Budget::new(&memory(100_000), "the keys");
+        let setup = Setup { by: vec![0], encoder, schema: rows.schema.clone(), keep: Keep::First, budget };
+        let mut first = First::new(Arc::new(setup));
+        let mut found = Vec::new();
+        for batch in rows.batches {
+            let out = first.apply(batch, &mut Rejects::default()).expect("there is room");
+            found.push((out.rows(), first.keys.len(), first.seen.len()));
+        }
+        assert_eq!(found, [(2000, 0, 0), (0, 0, 10), (0, 0, 10), (0, 0, 0), (0, 0, 10)]);
+        assert_eq!((first.held().parts, first.held().rows), (1, 2000));
+    }
 
     #[test]
     fn the_first_row_of_each_key_is_left_also_where_hashes_are_equal() {
