@@ -77,12 +77,13 @@
 //!   nothing at all when something is missing from the input. A second input (the `with` of a `join`) is
 //!   taken whole before the first batch of the other; both never come from one source.
 //! - What a stage emits does not depend on how much of its rows was spilled: order and values are the same bytes. A stage
-//!   that spills keeps groups or keys that have a place in memory, and divides the rows of all others by key; groups that
-//!   outgrow their place leave it, and what is known of them is divided in the same way, before their further rows. What
-//!   comes of each part is put in order again by the number of its row in the input. Spilled rows are nobody's but the
-//!   run's, and gone with it. A `join` that spills keeps its messages back until its left side has ended; what comes of a
-//!   row stays in the batch and the split that the row came in, so that a run may spill and the one that resumes it need
-//!   not.
+//!   that gathers and spills keeps groups or keys that have a place in memory, and divides the rows of all others by key;
+//!   groups that outgrow their place leave it, and what is known of them is divided in the same way, before their further
+//!   rows. What comes of each part is put in order again by the number of its row in the input. Spilled rows are nobody's
+//!   but the run's, and gone with it.
+//! - A stage that does not gather spills, too, and its rows stay in the batch and the split that they came in, so that a
+//!   run may spill and the one that resumes it need not. `dedup` with `keep = "first"` looks the keys of each batch up in
+//!   those it has spilled; a `join` keeps its messages back until its left side has ended.
 //! - A sink that others read lets its output go only when the rows are durable. A sink that commits splits
 //!   keeps no part of a split that is not whole. Rows that it accepted may be refused when their split is committed, but
 //!   only of a sink that nobody reads: nothing has gone on by then, and the split does not count as stored yet.

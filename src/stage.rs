@@ -253,7 +253,8 @@ pub trait TransformWorker: Send {
         None
     }
 
-    /// What it has held in memory and spilled so far, where it can spill; asked after the last of what it puts out.
+    /// What it has held in memory and spilled, where it can spill; asked when it is given nothing more, after the last of
+    /// what it puts out.
     fn held(&self) -> Held {
         Held::default()
     }

@@ -1,4 +1,4 @@
-"""Rows that do not fit into memory sorted, counted by key, of each key the last, and joined, beside DuckDB and Polars."""
+"""Rows that do not fit into memory sorted, grouped, joined, and of each key the last and the first, beside DuckDB and Polars."""
 
 import pathlib
 import tempfile
@@ -13,6 +13,7 @@ WORKS = {
     'columns = { n = "count(*)", total = "sum(x)", latest = "max(id)" }',
     "join": 'type = "join"\ninput = "rows"\nwith = "others"\non = ["k"]',
     "last": 'type = "dedup"\ninput = "rows"\nby = ["k"]\nkeep = "last"',
+    "first": 'type = "dedup"\ninput = "rows"\nby = ["k"]\nkeep = "first"',
 }
 OTHERS = """
 [sources.others]

@@ -3,8 +3,8 @@
 
     spill_peers.py make ROWS KEYS OUT             rows of so many keys
     spill_peers.py make ROWS each OUT             a row of each key, what rows are joined with
-    spill_peers.py duckdb sort|aggregate|last|join MEMORY INPUT OTHERS OUT
-    spill_peers.py polars sort|aggregate|last|join MEMORY INPUT OTHERS OUT     (streaming; it knows no limit of memory)
+    spill_peers.py duckdb sort|aggregate|join|last|first MEMORY INPUT OTHERS OUT
+    spill_peers.py polars sort|aggregate|join|last|first MEMORY INPUT OTHERS OUT     (streaming; it knows no limit of memory)
 """
 
 import os
@@ -15,6 +15,7 @@ SQL = {
     "sort": f"select {COLUMNS} from rows order by k, id",
     "aggregate": "select k, count(*) as n, sum(x) as total, max(id) as latest from rows group by k",
     "last": f"select {COLUMNS} from rows qualify row_number() over (partition by k order by id desc) = 1",
+    "first": f"select {COLUMNS} from rows qualify row_number() over (partition by k order by id) = 1",
     "join": f"select {COLUMNS}, other, u from rows join others using (k)",
 }
 
@@ -57,6 +58,7 @@ def polars_does(what, source, others, out):
         "sort": lambda: rows.sort("k", "id"),
         "aggregate": lambda: rows.group_by("k").agg(n=pl.len(), total=pl.col("x").sum(), latest=pl.col("id").max()),
         "last": lambda: rows.unique(subset=["k"], keep="last"),
+        "first": lambda: rows.unique(subset=["k"], keep="first"),
         "join": lambda: rows.join(pl.scan_parquet(others), on="k"),
     }[what]()
     done.sink_parquet(out, engine="streaming")

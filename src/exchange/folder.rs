@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process,
     sync::{
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::Store;
+use super::{ReadAt, Store};
 
 /// What the names of folders begin with.
 const PREFIX: &str = "spill-";
@@ -101,12 +102,22 @@ impl Store for Folder {
         Ok(Box::new(File::open(self.path.join(name))?))
     }
 
+    fn open_at(&self, name: &str) -> io::Result<Box<dyn ReadAt>> {
+        Ok(Box::new(File::open(self.path.join(name))?))
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.path.join(name))
     }
 
     fn place(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
+    }
+}
+
+impl ReadAt for File {
+    fn read_exact_at(&self, bytes: &mut [u8], place: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, bytes, place)
     }
 }
 

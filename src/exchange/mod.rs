@@ -4,11 +4,13 @@
 //! ```text
 //! rows ──divide by hash──▶ Partitions ──▶ Part, Part …  ──read one by one──▶ rows, in the order they were put in
 //! rows, sorted ─────────────────────────▶ Part, Part …  ──Merge──▶ rows, sorted
+//! bytes, by the block ──────────────────▶ Blocks        ──▶ any block, as often as it is asked for
 //! ```
 //!
 //! The room knows neither the stages that use it nor what the rows mean. On one machine the store is a [`Folder`] that
 //! is gone with the process; a store that others can read, too, would carry rows between machines.
 
+mod blocks;
 mod folder;
 mod merge;
 mod part;
@@ -29,6 +31,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
 pub use self::{
+    blocks::{BlockWriter, Blocks},
     folder::{Folder, remove_orphans},
     merge::{Merge, prefix},
     part::{Part, PartReader, PartWriter},
@@ -53,6 +56,12 @@ pub trait Store: Send + Sync {
     /// It cannot be read.
     fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>>;
 
+    /// Opens a part to be read at any place.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn open_at(&self, name: &str) -> io::Result<Box<dyn ReadAt>>;
+
     /// Removes a part.
     ///
     /// # Errors
@@ -61,6 +70,15 @@ pub trait Store: Send + Sync {
 
     /// What people call the place of a part.
     fn place(&self, name: &str) -> String;
+}
+
+/// What can be read at any place.
+pub trait ReadAt: Send {
+    /// Fills `bytes` with what lies there.
+    ///
+    /// # Errors
+    /// It cannot be read, or there are not so many bytes.
+    fn read_exact_at(&self, bytes: &mut [u8], place: u64) -> io::Result<()>;
 }
 
 /// All parts of one run, and how many bytes they may take together.

@@ -19,7 +19,7 @@ use super::Exchange;
 use crate::{failure::Failure, pulse, values::compact_batch};
 
 /// Bytes that go to the store at once, and come from it.
-const BUFFER: usize = 128 << 10;
+pub(super) const BUFFER: usize = 128 << 10;
 
 type Sink = FrameEncoder<BufWriter<Counted>>;
 
@@ -33,7 +33,7 @@ pub struct PartWriter {
 /// A part that is whole. Its bytes are given back when it is dropped.
 #[derive(Debug)]
 pub struct Part {
-    exchange: Arc<Exchange>,
+    pub(super) exchange: Arc<Exchange>,
     pub(super) name: String,
     /// Its rows.
     pub rows: u64,
@@ -58,21 +58,26 @@ impl Exchange {
     /// # Errors
     /// The store cannot make it.
     pub fn write(self: &Arc<Self>, what: &str, schema: &SchemaRef) -> Result<PartWriter, Failure> {
+        let (part, file) = self.create(what)?;
+        let written = Arc::new(AtomicU64::new(0));
+        let file = Counted { inner: file, written: Arc::clone(&written) };
+        let info = FrameInfo::new().block_size(BlockSize::Max256KB).block_mode(BlockMode::Linked);
+        let packed = FrameEncoder::with_frame_info(info, BufWriter::with_capacity(BUFFER, file));
+        let stream =
+            StreamWriter::try_new(packed, schema).map_err(|error| self.failed("write", &part.name, &plain(error)))?;
+        Ok(PartWriter { stream, written, part })
+    }
+
+    /// A part that is empty yet, and its file.
+    pub(super) fn create(self: &Arc<Self>, what: &str) -> Result<(Part, Box<dyn Write + Send>), Failure> {
         let name = self.name(what);
         fail::fail_point!("spill-create", |_| Err(self.failed(
             "write",
             &name,
             &io::Error::from(io::ErrorKind::StorageFull)
         )));
-        let part = Part { exchange: Arc::clone(self), name: name.clone(), rows: 0, unpacked: 0, bytes: 0 };
         let file = self.store.create(&name).map_err(|error| self.failed("write", &name, &error))?;
-        let written = Arc::new(AtomicU64::new(0));
-        let file = Counted { inner: file, written: Arc::clone(&written) };
-        let info = FrameInfo::new().block_size(BlockSize::Max256KB).block_mode(BlockMode::Linked);
-        let packed = FrameEncoder::with_frame_info(info, BufWriter::with_capacity(BUFFER, file));
-        let stream =
-            StreamWriter::try_new(packed, schema).map_err(|error| self.failed("write", &name, &plain(error)))?;
-        Ok(PartWriter { stream, written, part })
+        Ok((Part { exchange: Arc::clone(self), name, rows: 0, unpacked: 0, bytes: 0 }, file))
     }
 }
 

@@ -126,6 +126,63 @@ fn a_part_that_was_changed_is_not_read() {
     assert!(failure.message.starts_with(&format!("cannot read the spilled rows in `{path}`: ")), "{failure}");
 }
 
+fn blocks(exchange: &Arc<Exchange>, count: u8) -> Blocks {
+    let mut writer = exchange.write_blocks("keys").expect("a part can be made");
+    (0..count).for_each(|n| writer.add(&vec![n; 1000 * usize::from(n)], 1).expect("there is room"));
+    writer.finish().expect("there is room")
+}
+
+#[test]
+fn blocks_are_read_in_any_order_and_gone_with_their_owner() {
+    let scratch = Scratch::new("exchange-blocks");
+    let exchange = exchange(&scratch, None);
+    let blocks = blocks(&exchange, 20);
+    assert_eq!((blocks.len(), blocks.part().rows, files(&scratch)), (20, 20, 2), "a part and the lock");
+    let on_disk = fs::metadata(exchange.store.place(&blocks.part().name)).expect("it is there").len();
+    assert_eq!([blocks.part().bytes, exchange.held.load(Ordering::Relaxed)], [on_disk; 2]);
+    let mut block = Vec::new();
+    for n in [19_u8, 0, 7, 7, 18, 1] {
+        blocks.read(n.into(), &mut block).expect("it can be read");
+        assert_eq!(block, vec![n; 1000 * usize::from(n)]);
+    }
+    drop(blocks);
+    assert_eq!((exchange.held.load(Ordering::Relaxed), files(&scratch)), (0, 1));
+}
+
+#[test]
+fn blocks_that_were_changed_are_not_read() {
+    let scratch = Scratch::new("exchange-blocks-changed");
+    let exchange = exchange(&scratch, None);
+    let blocks = blocks(&exchange, 5);
+    let path = exchange.store.place(&blocks.part().name);
+    let bytes = fs::read(&path).expect("it is there");
+    let read = |bytes: &[u8], number| {
+        fs::write(&path, bytes).expect("there is room");
+        blocks.read(number, &mut Vec::new())
+    };
+    // One bit of the second block, of its check; the first two blocks one in place of the other.
+    let changed = |place: usize| bytes.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == place)).collect();
+    let swapped = [&bytes[8..1016], &bytes[..8], &bytes[1016..]].concat();
+    for (number, bytes) in [(1, changed(500)), (1, changed(1010)), (0, swapped.clone()), (4, bytes[..9000].to_vec())] {
+        let failure = read(&bytes, number).expect_err("it was changed");
+        assert_eq!(failure.exit, Exit::Io);
+        assert!(failure.message.starts_with(&format!("cannot read the spilled rows in `{path}`: ")), "{failure}");
+        assert!(read(&bytes, 2).is_ok(), "that one is whole");
+    }
+    assert!(read(&bytes, 1).is_ok());
+}
+
+#[test]
+fn no_more_blocks_are_written_than_is_allowed() {
+    let scratch = Scratch::new("exchange-blocks-most");
+    let exchange = exchange(&scratch, Some(10_000));
+    let mut writer = exchange.write_blocks("keys").expect("a part can be made");
+    let failure = (0..100).find_map(|_| writer.add(&[0; 1000], 1).err()).expect("that is more");
+    assert!(failure.exit == Exit::Io && failure.message.contains("`limits.spill.max` allows 9.8 KiB"), "{failure}");
+    drop(writer);
+    assert_eq!((exchange.held.load(Ordering::Relaxed), files(&scratch)), (0, 1));
+}
+
 #[test]
 fn rows_of_one_hash_come_to_one_part_in_order() {
     let scratch = Scratch::new("exchange-partitions");

@@ -18,7 +18,7 @@ use crate::{
     batch::{Batch, Rejects, SplitId},
     event::{Event, RowCounts, StageId},
     jobspec::BatchSize,
-    stage::Side,
+    stage::{Held, Side},
 };
 
 /// One thread of a pool of transforms.
@@ -163,12 +163,21 @@ impl Worker {
         sound && !shared.partial.load(Ordering::SeqCst)
     }
 
-    /// Emits what was gathered. Where something is missing from the input nothing is: a sum over a part
-    /// is a wrong sum.
+    /// Emits what was gathered, and says what was held.
     fn finish(&mut self) {
-        if !self.chain.gathers() {
-            return;
+        let emitted = self.chain.gathers().then(|| self.emit());
+        let held = self.chain.held();
+        if held != Held::default() {
+            self.shared.send(Event::Held { stage: self.stage, held });
         }
+        if let Some(seq) = emitted {
+            self.send(seq, None);
+        }
+    }
+
+    /// Emits what was gathered, and says how many batches that were. Where something is missing from the input nothing is: a
+    /// sum over a part is a wrong sum.
+    fn emit(&mut self) -> u64 {
         let mut seq = 0;
         if !self.shared.partial.load(Ordering::SeqCst) {
             while let Some(batch) = self.chain.finish(&self.shared, self.own, seq) {
@@ -176,8 +185,7 @@ impl Worker {
                 seq += 1;
             }
         }
-        self.shared.send(Event::Held { stage: self.stage, held: self.chain.held() });
-        self.send(seq, None);
+        seq
     }
 
     fn send(&self, seq: u64, batch: Option<Batch>) {

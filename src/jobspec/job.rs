@@ -74,7 +74,7 @@ pub struct Limits {
     /// half of it together.
     #[serde(deserialize_with = "bounds::size::<1, { 1 << 50 }, _>")]
     pub memory: Bytes,
-    /// Where `sort`, `aggregate` and `dedup` with `keep = "last"` put rows that do not fit into `memory`.
+    /// Where `sort`, `aggregate` and `dedup` put rows or keys that do not fit into `memory`.
     pub spill: Spill,
     /// A record with more bytes is rejected.
     #[serde(deserialize_with = "bounds::size::<1, { 1 << 30 }, _>")]

@@ -10,7 +10,7 @@ use crate::stage::Held;
 pub struct HeldReport {
     /// The most bytes of memory.
     pub peak_bytes: u64,
-    /// Rows that were spilled; a row that was spilled twice counts twice.
+    /// Rows, or keys of them, that were spilled; what was spilled twice counts twice.
     pub spilled_rows: u64,
     /// Bytes of them on disk.
     pub spilled_bytes: u64,

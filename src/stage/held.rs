@@ -7,7 +7,7 @@ use crate::exchange::Part;
 pub struct Held {
     /// The most bytes of memory at once.
     pub peak: u64,
-    /// Rows that were spilled; a row that was spilled twice counts twice.
+    /// Rows, or keys of them, that were spilled; what was spilled twice counts twice.
     pub rows: u64,
     /// Bytes of them in the store.
     pub bytes: u64,

@@ -113,7 +113,7 @@ impl Keys {
         keys: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Vec<u32>, Failure> {
         if self.len() + count > u32::MAX as usize {
-            return Err(Failure::new(Exit::Unavailable, "more than 4 billion different keys"));
+            return Err(too_many());
         }
         Ok(keys.map(|key| self.insert(key)).collect())
     }
@@ -133,6 +133,11 @@ impl Keys {
         next
     }
 
+    /// None yet; the hash of a key is the one that it has here.
+    pub(super) fn emptied(&self) -> Keys {
+        Keys { hasher: self.hasher.clone(), ..Keys::default() }
+    }
+
     /// The number of a key, where it is there.
     pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
         self.find_or_hash(key).ok()
@@ -141,7 +146,7 @@ impl Keys {
     /// The same; of a key that is not there, its hash: a number that follows from all of it.
     pub(super) fn find_or_hash(&self, key: &[u8]) -> Result<u32, u64> {
         let hash = self.hasher.hash_one(key);
-        self.table.find(hash, |id| of(&self.bytes, &self.ends, *id) == key).copied().ok_or(hash)
+        self.find_hashed(hash, key).ok_or(hash)
     }
 
     /// The key with a number.
@@ -152,6 +157,32 @@ impl Keys {
     /// The hash of a key, whether it is there or not: as of [`Keys::find_or_hash`].
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash_one(key)
+    }
+
+    /// The number of a key with this hash, where it is there.
+    pub(super) fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        self.table.find(hash, |id| of(&self.bytes, &self.ends, *id) == key).copied()
+    }
+
+    /// Adds a key with this hash that is not there.
+    pub(super) fn add(&mut self, hash: u64, key: &[u8]) -> Result<(), Failure> {
+        let Keys { bytes, ends, table, hasher } = self;
+        let id = u32::try_from(ends.len()).map_err(|_| too_many())?;
+        table.insert_unique(hash, id, |id| hasher.hash_one(of(bytes, ends, *id)));
+        bytes.extend_from_slice(key);
+        ends.push(bytes.len());
+        Ok(())
+    }
+
+    /// Hands out all keys and their hashes, in the order of the hashes.
+    pub(super) fn by_hash(self, mut take: impl FnMut(u64, &[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+        let Keys { bytes, ends, table, hasher } = self;
+        // Its memory is for the order.
+        drop(table);
+        let mut order: Vec<(u64, u32)> =
+            (0..ends.len() as u32).map(|id| (hasher.hash_one(of(&bytes, &ends, id)), id)).collect();
+        order.sort_unstable();
+        order.into_iter().try_for_each(|(hash, id)| take(hash, of(&bytes, &ends, id)))
     }
 
     /// Forgets all keys. Hashes stay what they are.
@@ -169,6 +200,10 @@ impl KeyHash {
     pub(super) fn of(&self, key: &[u8]) -> u64 {
         self.0.hash_one(key)
     }
+}
+
+fn too_many() -> Failure {
+    Failure::new(Exit::Unavailable, "more than 4 billion different keys")
 }
 
 fn of<'a>(bytes: &'a [u8], ends: &[usize], id: u32) -> &'a [u8] {
@@ -241,5 +276,35 @@ mod tests {
         let rows = encoder.rows(&[floats, ones]).expect("few rows");
         assert_eq!(keys.number(&rows).expect("few keys"), [0, 0, 1, 1, 2, 2, 3]);
         assert_eq!((keys.find(rows.row(3).data()), keys.find(b"other"), keys.len()), (Some(1), None, 4));
+    }
+
+    #[test]
+    fn keys_of_one_hash_are_told_apart() {
+        let mut keys = Keys::default();
+        let hash = keys.find_or_hash(b"one").expect_err("it is not there");
+        // The second has a hash that is not its own.
+        [&b"one"[..], b"other"].into_iter().for_each(|key| keys.add(hash, key).expect("few keys"));
+        let found = [&b"one"[..], b"other", b"third"].map(|key| keys.find_hashed(hash, key));
+        assert_eq!(found, [Some(0), Some(1), None]);
+        assert_eq!((keys.find(b"one"), keys.emptied().find_or_hash(b"one")), (Some(0), Err(hash)));
+    }
+
+    #[test]
+    fn keys_go_in_the_order_of_their_hashes() {
+        let mut keys = Keys::default();
+        let mut expected: Vec<(u64, Vec<u8>)> = Vec::new();
+        for key in (0..1000).map(|n| format!("key {n}").into_bytes()) {
+            let hash = keys.find_or_hash(&key).expect_err("it is new");
+            keys.add(hash, &key).expect("few keys");
+            expected.push((hash, key));
+        }
+        expected.sort();
+        let mut found = Vec::new();
+        keys.by_hash(|hash, key| {
+            found.push((hash, key.to_vec()));
+            Ok(())
+        })
+        .expect("nothing fails");
+        assert_eq!(found, expected);
     }
 }

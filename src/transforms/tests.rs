@@ -14,12 +14,13 @@ use crate::{
 
 const COLUMNS: &str = "k string?, f float64?, n int64";
 
-/// Keys of rows: all different, all the same, few, or most of them one (a hot key).
+/// Keys of rows: all different, all the same, few, many that come again after all others, or most of them one (a hot key).
 #[derive(Clone, Copy, Debug)]
 enum Skew {
     Different,
     Same,
     Few,
+    Again,
     Hot,
 }
 
@@ -29,6 +30,7 @@ impl Skew {
             Skew::Different => row * 7919 % 100_003,
             Skew::Same => 1,
             Skew::Few => i64::from(random % 20),
+            Skew::Again => row % 700,
             Skew::Hot => i64::from(if random.is_multiple_of(4) { random / 4 % 1000 } else { 1 }),
         };
         if key % 97 == 13 { Json::Null } else { json!(format!("a key of some length, number {key}")) }
@@ -77,7 +79,7 @@ proptest! {
 
     #[test]
     fn little_memory_gives_the_same_rows(
-        skew in prop::sample::select(vec![Skew::Different, Skew::Same, Skew::Few, Skew::Hot]),
+        skew in prop::sample::select(vec![Skew::Different, Skew::Same, Skew::Few, Skew::Again, Skew::Hot]),
         randoms in prop::collection::vec(any::<u32>(), 1..3000),
         size in prop_oneof![1_usize..5, 1_usize..400],
     ) {
@@ -87,6 +89,8 @@ proptest! {
         }
         same(&dedup::KIND, &json!({ "by": ["k"], "keep": "last" }), &batches, 200_000)?;
         same(&dedup::KIND, &json!({ "by": ["f", "n"], "keep": "last" }), &batches, 200_000)?;
+        same(&dedup::KIND, &json!({ "by": ["k"] }), &batches, 40_000)?;
+        same(&dedup::KIND, &json!({ "by": ["f", "n"] }), &batches, 40_000)?;
         same(&aggregate::KIND, &aggregate(), &batches, 200_000)?;
         same(&aggregate::KIND, &json!({ "by": ["f"], "columns": { "n": "count(*)" } }), &batches, 100_000)?;
         // The largest group must fit on its own.
@@ -118,6 +122,8 @@ fn spilled_rows_are_divided_again_and_again() {
     for (kind, spec, little) in [
         (&sort::KIND, json!({ "by": ["k"] }), 100_000),
         (&dedup::KIND, json!({ "by": ["k"], "keep": "last" }), 400_000),
+        (&dedup::KIND, json!({ "by": ["k"] }), 100_000),
+        (&dedup::KIND, json!({ "by": ["f", "n"] }), 100_000),
         (&aggregate::KIND, json!({ "by": ["k"], "columns": { "n": "sum(n)", "f": "sum(f)" } }), 400_000),
     ] {
         let held = same(kind, &spec, &batches, little).expect("the same rows");

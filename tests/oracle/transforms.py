@@ -201,7 +201,7 @@ def main():
         chain = chain if isinstance(chain, list) else [chain]
         rows, parts = ours(runner, chain)
         assert parts == 0, name
-        if chain[-1]["type"] in ("sort", "aggregate") or chain[-1].get("keep") == "last":
+        if chain[-1]["type"] in ("sort", "aggregate", "dedup"):
             again, parts = ours(runner, chain, LITTLE)
             spilled += parts > 0
             if again != rows:

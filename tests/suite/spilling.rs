@@ -36,6 +36,11 @@ type = "dedup"
 input = "rows"
 by = ["k"]
 keep = "last"
+[transforms.firsts]
+type = "dedup"
+input = "rows"
+by = ["k", "f"]
+keep = "first"
 [sources.others]
 type = "files"
 path = "in/*.tsv"
@@ -80,6 +85,11 @@ type = "files"
 input = "latest"
 path = "out/latest.csv"
 format = "csv"
+[sinks.first_rows]
+type = "files"
+input = "firsts"
+path = "out/firsts.tsv"
+format = "tsv"
 "#;
 
 /// A folder with the job and so many files of 500 rows; a third of them have the same key.
@@ -98,7 +108,8 @@ pub fn folder(files: usize) -> Work {
     work
 }
 
-const OUT: [&str; 5] = ["out/sorted.tsv", "out/counts.ndjson", "out/lists.ndjson", "out/latest.csv", "out/joined.tsv"];
+const OUT: [&str; 6] =
+    ["out/sorted.tsv", "out/counts.ndjson", "out/lists.ndjson", "out/latest.csv", "out/firsts.tsv", "out/joined.tsv"];
 
 fn spilled(report: &Value, name: &str, key: &str) -> u64 {
     stage(report, name)["held"][key].as_u64().unwrap_or_else(|| panic!("no {key} of {name}"))
@@ -116,13 +127,14 @@ fn files_are_the_same_whatever_the_memory() {
                 format!("transforms.counted.concurrency={workers}"),
                 format!("transforms.listed.concurrency={workers}"),
                 format!("transforms.latest.concurrency={workers}"),
+                format!("transforms.firsts.concurrency={workers}"),
                 format!("transforms.joined.concurrency={workers}"),
             ];
             let args: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).chain(["job.toml"]).collect();
             let report = work.report(0, &args);
             // A join in memory has no account.
             let joined = (memory == "128KiB").then_some("joined");
-            for name in ["sorted", "counted", "listed", "latest"].into_iter().chain(joined) {
+            for name in ["sorted", "counted", "listed", "latest", "firsts"].into_iter().chain(joined) {
                 let [rows, bytes, parts, passes, peak] =
                     ["spilled_rows", "spilled_bytes", "spilled_parts", "passes", "peak_bytes"]
                         .map(|key| spilled(&report, name, key));
@@ -142,7 +154,7 @@ fn files_are_the_same_whatever_the_memory() {
 fn a_plan_says_which_stages_spill() {
     let work = folder(20);
     let plan = work.expect(0, &["plan", "job.toml"]).stdout;
-    assert_eq!(plan.matches("spills what does not fit into memory").count(), 6, "{plan}");
+    assert_eq!(plan.matches("spills what does not fit into memory").count(), 7, "{plan}");
 }
 
 #[test]

@@ -1,31 +1,34 @@
 //! `dedup`: one row of each key.
 
+mod bloom;
+mod first;
 mod last;
+mod run;
+mod runs;
 
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    keys::{Encoder, Keys, divided_by, places},
+    keys::{Encoder, divided_by, places},
     memory::SPILLS,
 };
 use crate::{
-    batch::{Batch, Rejects, Schema},
+    batch::Schema,
     failure::Failure,
     jobspec::{Problem, SpecLocation},
     kind::{Compiled, Context, Kind},
-    memory::{Budget, Share},
+    memory::Budget,
     stage::{Transform, TransformProperties, TransformWorker},
 };
 
 /// The `dedup` kind.
 pub(super) const KIND: Kind<dyn Transform> = Kind::new::<DedupSpec>("dedup", compile);
 
-/// Keeps one row of each key, in input order; nulls are equal to each other here. With `keep = "first"` the keys are held
-/// within `limits.memory`; with `keep = "last"` rows that do not fit into it are spilled.
+/// Keeps one row of each key, in input order; nulls are equal to each other here. Keys (with `keep = "last"`: rows) that do
+/// not fit into `limits.memory` are spilled.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DedupSpec {
@@ -63,8 +66,7 @@ fn compile(context: &mut Context<'_>) -> Option<Compiled<dyn Transform>> {
         }
     };
     let word = if spec.keep == Keep::First { "first" } else { "last" };
-    let mut notes = vec![format!("the {word} row of each {}", spec.by.join(", "))];
-    notes.extend((spec.keep == Keep::Last).then(|| SPILLS.to_owned()));
+    let notes = vec![format!("the {word} row of each {}", spec.by.join(", ")), SPILLS.to_owned()];
     let budget = Budget::new(&context.held, "the keys and rows to tell apart");
     let workers = divided_by(&input, &by);
     let setup = Setup { by, encoder, schema: input.clone(), keep: spec.keep, budget };
@@ -88,7 +90,7 @@ impl Transform for Dedup {
     fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
         let setup = Arc::clone(&self.setup);
         Ok(match self.setup.keep {
-            Keep::First => Box::new(First { share: setup.budget.share(), setup, keys: Keys::default() }),
+            Keep::First => Box::new(first::First::new(setup)),
             Keep::Last => Box::new(last::Worker::new(setup)),
         })
     }
@@ -100,30 +102,6 @@ impl Transform for Dedup {
             stateful: true,
             not_replayable: Some("it does not know which keys it has let through before"),
         }
-    }
-}
-
-/// Lets the first row of every key through.
-struct First {
-    setup: Arc<Setup>,
-    share: Share,
-    keys: Keys,
-}
-
-impl TransformWorker for First {
-    fn apply(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<Batch, Failure> {
-        let by: Vec<ArrayRef> = self.setup.by.iter().map(|place| Arc::clone(batch.records.column(*place))).collect();
-        let mut next = self.keys.len() as u32;
-        let ids = self.keys.number(&self.setup.encoder.rows(&by)?)?;
-        let mut kept = Vec::new();
-        for (row, id) in (0_u32..).zip(ids) {
-            if id == next {
-                kept.push(row);
-                next += 1;
-            }
-        }
-        self.share.set(self.keys.size())?;
-        Ok(if kept.len() == batch.rows() { batch } else { batch.pick(kept) })
     }
 }
 
@@ -178,16 +156,37 @@ mod tests {
         assert_eq!(workers(json!(["f"])), "no column of the key has a text to divide rows by");
     }
 
+    /// All keys come three times, and never twice within what fits into memory; one comes with every batch.
     #[test]
-    fn keys_are_held_within_the_memory() {
-        let rows: Vec<Json> =
-            (0..5000).map(|n| json!([format!("a key with a long name, number {n}"), 1.0, n])).collect();
-        let rows = input(COLUMNS, &[&rows]);
+    fn first_keys_that_do_not_fit_into_memory_are_found_on_disk() {
+        let row = |n: usize| match n % 50 {
+            0 => json!(["a key that comes often", 1.0, n]),
+            _ => json!([format!("a key with a long name, number {}", n % 10_000), 1.0, n]),
+        };
+        let batches: Vec<Vec<Json>> =
+            (0..30_000).step_by(500).map(|start| (start..start + 500).map(row).collect()).collect();
+        let rows = input(COLUMNS, &batches.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let spec = json!({ "by": ["k"], "keep": "first" });
-        let failure = run(&KIND, &spec, &rows, None, 100_000).expect_err("too large");
+        let memory = 100_000;
+        let ran = run(&KIND, &spec, &rows, None, memory).expect("the rest is spilled");
+        let expected = (0..10_000).filter(|n| *n == 0 || n % 50 != 0).map(|n| row(n).to_string());
+        assert_eq!(ran.rows, expected.collect::<Vec<_>>());
+        // Of 9801 keys each is written once, and again for each level.
+        assert!(ran.held.parts > 8 && ran.held.passes > 1, "{:?}", ran.held);
+        assert!(ran.held.rows < 3 * 9801 && ran.held.peak < memory as u64, "{:?}", ran.held);
+        let much = run(&KIND, &spec, &rows, None, 16 << 20).expect("it fits");
+        assert!(much.rows == ran.rows && much.held.parts == 0 && much.held.peak > memory as u64, "{:?}", much.held);
+    }
+
+    #[test]
+    fn so_little_memory_that_a_batch_of_keys_has_no_room_is_too_little() {
+        let rows: Vec<Json> =
+            (0..100).map(|n| json!([format!("a key with a long name, number {n}"), 1.0, n])).collect();
+        let rows = input(COLUMNS, &[&rows]);
+        let failure = run(&KIND, &json!({ "by": ["k"] }), &rows, None, 5000).expect_err("too large");
         assert_eq!(failure.exit, Exit::Unavailable);
         assert!(failure.message.starts_with("the keys and rows to tell apart take "), "{failure}");
-        assert_eq!(run(&KIND, &spec, &rows, None, 8 << 20).expect("it fits").rows.len(), 5000);
+        assert!(failure.message.contains("`limits.memory` allows 4.9 KiB: give the job more"), "{failure}");
     }
 
     #[test]
