@@ -75,7 +75,7 @@ fn growing() -> Json {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn little_memory_gives_the_same_rows(

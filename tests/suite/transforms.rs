@@ -74,16 +74,21 @@ fn lists_become_rows_that_are_joined_and_counted() {
 }
 
 #[test]
-fn a_side_beyond_the_memory_fails_the_job_and_writes_nothing() {
+fn a_side_beyond_the_memory_is_spilled_and_where_it_cannot_be_nothing_is_written() {
     let work = crews("");
-    let names: String =
+    let others: String =
         (0..60_000).map(|n| format!("id{n}\tsomebody with a name of some length, number {n}\n")).collect();
-    work.file("data/names.tsv", names);
-    let ran = work.expect(69, &["--set", "limits.memory=2MiB", "job.toml"]);
-    let message = "`named`: the rows of `names`, which are held, take 2";
-    assert!(ran.stderr.contains(message) && ran.stderr.contains("`limits.memory` allows 2.0 MiB"), "{}", ran.stderr);
+    work.file("data/names.tsv", work.read("data/names.tsv") + &others);
+    let ran = work.expect(74, &["--set", "limits.memory=2MiB", "--set", "limits.spill.max=100KiB", "job.toml"]);
+    assert!(ran.stderr.contains("`limits.spill.max` allows 100.0 KiB"), "{}", ran.stderr);
     assert!(!work.path("out/counts.tsv").exists());
     assert_eq!(work.list("data"), ["crew1.tsv", "crew2.tsv", "names.tsv"]);
+    work.expect(0, &["--set", "limits.memory=2MiB", "job.toml"]);
+    let spilled = work.read("out/counts.tsv");
+    assert!(spilled.lines().count() > 2, "{spilled}");
+    let others = crews("");
+    others.expect(0, &["job.toml"]);
+    assert_eq!(others.read("out/counts.tsv"), spilled);
 }
 
 #[test]
