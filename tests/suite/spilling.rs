@@ -88,8 +88,16 @@ pub fn folder(files: usize) -> Work {
     work
 }
 
-/// The left side of the join has rows that the right one has not, and the other way round.
-pub const OTHERS: [&str; 4] = ["--set", "sources.rows.path=in/0.tsv", "--set", "sources.others.path=in/1.tsv"];
+/// The left side of the join has rows that the right one has not, and the other way round. The right one alone does not fit
+/// into the memory of the job.
+pub const OTHERS: [&str; 6] = [
+    "--set",
+    "sources.rows.path=in/0.tsv",
+    "--set",
+    "sources.others.path=in/1.tsv",
+    "--set",
+    "transforms.names.columns.text=concat('the text of ', k, k, k, k, k, k, k)",
+];
 
 const OUT: [&str; 4] = ["out/sorted.tsv", "out/counts.ndjson", "out/latest.csv", "out/joined.tsv"];
 
