@@ -237,14 +237,14 @@ pub trait TransformWorker: Send {
     /// rows were all dropped is returned empty: it still carries the order and the acknowledgement.
     /// Every row of the input is either in the result, in `rejects`, or dropped on purpose; the executor
     /// counts the last as filtered, or as gathered where [`TransformProperties::pipeline_breaker`] says so. One that makes several
-    /// rows of one says how many it dropped: [`Rejects::dropped`].
+    /// rows of one says how many it dropped, and so does one that gathers rows and drops others: [`Rejects::dropped`].
     ///
     /// # Errors
     /// The stage cannot go on at all.
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure>;
 
     /// What a gathering transform emits after its last input, a batch at a time; called until it answers
-    /// `None`. Not called where something is missing from the input: then there is no right answer.
+    /// `None`. Where it has a [`backlog`](Self::backlog), all batches were given back before. Not called where something is missing from the input: then there is no right answer.
     fn finish(&mut self) -> Result<Option<Made>, Failure> {
         Ok(None)
     }

@@ -85,8 +85,8 @@ impl Rejects {
         std::mem::take(&mut self.refused)
     }
 
-    /// So many rows were dropped on purpose, by a transform that makes several rows of one: there the numbers
-    /// of rows in and out do not tell.
+    /// So many rows were dropped on purpose, by a transform that makes several rows of one, or gathers others: there the
+    /// numbers of rows in and out do not tell.
     pub fn dropped(&mut self, rows: u64) {
         self.dropped += rows;
     }

@@ -52,8 +52,8 @@ impl Worker {
             self.run_later();
         } else {
             self.take_all(Self::take);
-            self.finish();
         }
+        self.finish();
         self.shared.send(Event::WorkerEnded { stage: self.stage });
     }
 
@@ -91,9 +91,12 @@ impl Worker {
                     lost
                 })
             });
-            self.outlet.send(&self.shared, Message { place, batch, ack, permit: None });
+            self.pass_on(Message { place, batch, ack, permit: None });
         }
-        self.shared.send(Event::Held { stage: self.stage, held: self.chain.held() });
+        // One that gathers has not emitted all yet.
+        if !self.chain.gathers() {
+            self.shared.send(Event::Held { stage: self.stage, held: self.chain.held() });
+        }
     }
 
     /// Gives a batch to the stage, with its message to come later. A batch that is lost is passed on at once, empty.
@@ -113,12 +116,17 @@ impl Worker {
     /// Applies the chain to a message and passes it on; answers when it began to do that.
     fn take(&mut self, Message { place, batch, ack, permit }: Message) -> Instant {
         let batch = batch.map(|batch| self.apply(batch, &ack));
-        if self.chain.gathers() {
-            self.shared.late(ack.clone());
-        }
         let start = Instant::now();
-        self.outlet.send(&self.shared, Message { place, batch, ack, permit });
+        self.pass_on(Message { place, batch, ack, permit });
         start
+    }
+
+    /// Passes a message on. The input of a stage that gathers counts as stored when the whole run is.
+    fn pass_on(&self, message: Message) {
+        if self.chain.gathers() {
+            self.shared.late(message.ack.clone());
+        }
+        self.outlet.send(&self.shared, message);
     }
 
     /// Applies the chain to a batch, in parts where the spec asks for smaller ones.

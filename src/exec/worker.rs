@@ -309,7 +309,8 @@ impl Link {
         // A list's items become more rows than there were.
         let made = (out + rejected + dropped).saturating_sub(input);
         let gone = (input + made).saturating_sub(out + rejected);
-        let (filtered, gathered) = if self.gathers { (0, gone) } else { (gone, 0) };
+        let filtered = if self.gathers { dropped } else { gone };
+        let gathered = gone - filtered;
         let rows = RowCounts { input, output: out, rejected, filtered, gathered, made, ..RowCounts::default() };
         shared.send(Event::Worked { stage: self.stage, split: output.origin.split, rows, bytes, busy });
     }

@@ -26,8 +26,8 @@ pub enum Repeats {
 /// What the engine must know of a transform. The default is one that makes each row of one row alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TransformProperties {
-    /// It gathers rows and emits what it made of them only after the last one. Input that it has gathered counts as
-    /// stored when the whole run is.
+    /// It gathers rows and emits what it made of them only after the last one; others may go on at once. Its input counts
+    /// as stored when the whole run is.
     pub pipeline_breaker: bool,
     /// Its result depends on the order of its input, so its one worker gets all batches in input order. Where rows
     /// are divided by key they come in input order in any case.

@@ -68,8 +68,11 @@ def cases():
     yield "semi join", {"type": "join", "with": "items", "on": ["item"], "how": "semi"}, f"select * from sales semi join items on {using}", False
     yield "anti join", {"type": "join", "with": "items", "on": ["item"], "how": "anti"}, f"select * from sales anti join items on {using}", False
     both = "sales.item = items.item and sales.shop = items.shop_name"
-    for how in ["inner", "left"]:
-        yield f"{how} join on two", {"type": "join", "with": "items", "on": pairs, "how": how}, f"select sales.*, label, weight from sales {how} join items on {both}", False
+    item, shop = ("coalesce(sales.item, items.item) as item", "coalesce(shop, shop_name) as shop")
+    for how in ["right", "full"]:
+        yield f"{how} join", {"type": "join", "with": "items", "on": ["item"], "how": how}, f"select sales.* replace ({item}), shop_name, label, weight from sales {how} join items on {using}", False
+    for how in ["inner", "left", "right", "full"]:
+        yield f"{how} join on two", {"type": "join", "with": "items", "on": pairs, "how": how}, f"select sales.* replace ({item}, {shop}), label, weight from sales {how} join items on {both}", False
     yield "aggregate by one", {"type": "aggregate", "by": ["shop"], "columns": CALLS}, f"select shop, {SQL_CALLS} from sales group by shop", False
     yield "aggregate by two", {"type": "aggregate", "by": ["gift", "item"], "columns": CALLS}, f"select gift, item, {SQL_CALLS} from sales group by gift, item", False
     yield "aggregate by two, three workers", {"type": "aggregate", "by": ["item", "gift"], "columns": CALLS, "concurrency": 3}, f"select item, gift, {SQL_CALLS} from sales group by item, gift", False

@@ -298,7 +298,10 @@ fn spilled() {
         ("sources.rows.batch.rows", ROWS),
         ("limits.memory", &["128KiB", "256KiB", "1MiB", "64MiB"]),
     ];
-    Case { name: "spilled", args: &["job.toml"], vary: &vary, folder: &folder, left: &out }.survives(1);
+    let outer = [&["job.toml", "--set", "transforms.joined.how=full"][..], &spilling::OTHERS].concat();
+    for (name, args) in [("spilled", &["job.toml"][..]), ("spilled outer join", &outer)] {
+        Case { name, args, vary: &vary, folder: &folder, left: &out }.survives(2);
+    }
 }
 
 /// Several sinks, of which some hold rows once and some are whole or absent, and files that are done with.

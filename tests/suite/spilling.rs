@@ -1,6 +1,6 @@
 //! Jobs whose rows do not fit into memory: the same files whatever the memory, nothing left on disk, clear limits.
 
-use std::{fs, io::Write, process::Stdio};
+use std::{collections::BTreeSet, fs, io::Write, process::Stdio};
 
 use serde_json::Value;
 
@@ -108,6 +108,17 @@ pub fn folder(files: usize) -> Work {
     work
 }
 
+/// The left side of the join has rows that the right one has not, and the other way round. The right one alone does not fit
+/// into the memory of the job.
+pub const OTHERS: [&str; 6] = [
+    "--set",
+    "sources.rows.path=in/0.tsv",
+    "--set",
+    "sources.others.path=in/1.tsv",
+    "--set",
+    "transforms.names.columns.text=concat('the text of ', k, k, k, k, k, k, k)",
+];
+
 const OUT: [&str; 6] =
     ["out/sorted.tsv", "out/counts.ndjson", "out/lists.ndjson", "out/latest.csv", "out/firsts.tsv", "out/joined.tsv"];
 
@@ -146,6 +157,45 @@ fn files_are_the_same_whatever_the_memory() {
             let found = OUT.map(|path| work.read(path)).to_vec();
             assert!(*expected.get_or_insert_with(|| found.clone()) == found, "{memory}, {workers} workers");
             assert!(!work.list(".runner").iter().any(|name| name.starts_with("spill-")), "{:?}", work.list(".runner"));
+        }
+    }
+}
+
+/// Right rows without a partner come last, with their key and nothing else of the left side.
+#[test]
+fn an_outer_join_is_the_same_whatever_the_memory() {
+    let work = folder(2);
+    let key = |line: &str| line.split('\t').next().unwrap().to_owned();
+    let [left, right] = ["in/0.tsv", "in/1.tsv"].map(|path| work.read(path).lines().map(key).collect::<Vec<_>>());
+    let lonely = left.iter().filter(|key| !right.contains(key)).count();
+    let groups: BTreeSet<&String> = right.iter().collect();
+    let alone: BTreeSet<String> = groups.iter().filter(|key| !left.contains(key)).map(|key| (*key).clone()).collect();
+    assert!(lonely > 100 && alone.len() > 100);
+    for (how, filtered) in [("right", lonely), ("full", 0)] {
+        let mut expected = None;
+        for (memory, workers) in [("16GiB", "2"), ("128KiB", "1"), ("128KiB", "4")] {
+            let sets = [
+                format!("transforms.joined.how={how}"),
+                format!("limits.memory={memory}"),
+                format!("sources.rows.concurrency={workers}"),
+            ];
+            let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).chain(["job.toml"]).collect();
+            let report = work.report(0, &[&sets[..], &OTHERS].concat());
+            let joined = stage(&report, "joined");
+            assert_eq!(joined["held"].is_object(), memory == "128KiB", "{report}");
+            let counts = ["rows_in", "rows_out", "filtered", "gathered", "made"]
+                .map(|key| joined[key].as_u64().unwrap_or(0) as usize);
+            let out = 500 - filtered + alone.len();
+            assert_eq!(counts, [500 + groups.len(), out, filtered, groups.len(), alone.len()], "{how}, {memory}");
+            let text = work.read("out/joined.tsv");
+            let last: Vec<&str> = text.lines().skip(500 - filtered).collect();
+            assert!(
+                last.iter().all(|line| line.split('\t').nth(1) == Some("") && line.contains("\tthe text of the key"))
+            );
+            assert_eq!(last.len(), alone.len());
+            assert_eq!(last.into_iter().map(key).collect::<BTreeSet<_>>(), alone);
+            let found = OUT.map(|path| work.read(path));
+            assert!(*expected.get_or_insert_with(|| found.clone()) == found, "{how}, {memory}, {workers} workers");
         }
     }
 }

@@ -10,10 +10,10 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 
 use super::stages::{Collect, Count, Delivery, Fate, Job, numbers, schema};
 use crate::{
-    batch::{Batch, RejectCode, Rejects},
+    batch::{Batch, RejectCode, Rejects, SplitId},
     failure::{Exit, Failure},
     jobspec::Common,
-    stage::{Made, Side, Transform, TransformProperties, TransformWorker},
+    stage::{Backlog, Made, Side, Transform, TransformProperties, TransformWorker},
 };
 
 fn rows(values: Vec<i64>) -> RecordBatch {
@@ -116,6 +116,106 @@ impl TransformWorker for AsTheyCame {
         let sevens = values.iter().zip(0..).filter(|(n, _)| **n % 7 == 0);
         let refused = sevens.map(|(n, row)| (row, RejectCode("seven"), format!("{n} divides by 7"))).collect();
         Ok((!values.is_empty()).then(|| Made { records: rows(values), refused }))
+    }
+}
+
+/// Passes on what divides by 3, drops what divides by 2, and at the end emits the sum of the others. With a backlog it gives
+/// all batches back after the last.
+#[derive(Clone, Default)]
+struct Thirds {
+    keeps: bool,
+    batches: Vec<Option<Batch>>,
+    given: usize,
+    order: Vec<u32>,
+    sum: i64,
+}
+
+impl Transform for Thirds {
+    fn worker(&self) -> Result<Box<dyn TransformWorker>, Failure> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn properties(&self) -> TransformProperties {
+        TransformProperties { pipeline_breaker: true, ..TransformProperties::default() }
+    }
+}
+
+impl TransformWorker for Thirds {
+    fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure> {
+        let all = numbers(&batch);
+        rejects.dropped(all.iter().filter(|n| *n % 3 != 0 && *n % 2 == 0).count() as u64);
+        self.sum += all.iter().filter(|n| *n % 3 != 0 && *n % 2 != 0).sum::<i64>();
+        let thirds = (0..).zip(&all).filter(|(_, n)| *n % 3 == 0).map(|(row, _)| row).collect();
+        Ok(batch.pick(thirds))
+    }
+
+    fn finish(&mut self) -> Result<Option<Made>, Failure> {
+        assert_eq!(self.given, self.batches.len(), "all were given back");
+        Ok((self.sum > 0).then(|| rows(vec![std::mem::take(&mut self.sum)]).into()))
+    }
+
+    fn backlog(&mut self) -> Option<&mut dyn Backlog> {
+        self.keeps.then_some(self)
+    }
+}
+
+impl Backlog for Thirds {
+    fn put(&mut self, number: u32, batch: Batch) -> Result<(), Failure> {
+        self.batches.resize(self.batches.len().max(number as usize + 1), None);
+        self.batches[number as usize] = Some(batch);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn order(&mut self, numbers: &[u32]) -> Result<(), Failure> {
+        self.order = numbers.to_vec();
+        Ok(())
+    }
+
+    fn next(&mut self, _split: SplitId, _seq: u64, _rows: usize, rejects: &mut Rejects) -> Result<Batch, Failure> {
+        let batch = self.batches[self.order[self.given] as usize].take().expect("each is asked for once");
+        self.given += 1;
+        self.apply(batch, rejects)
+    }
+}
+
+#[test]
+fn what_gathers_some_rows_passes_others_on_and_its_input_is_stored_with_the_run() {
+    for keeps in [false, true] {
+        let (count, mut sink) = (Count::new(3, 4, 5), Collect::new(Delivery::Ordered));
+        let done = Arc::clone(&count.done);
+        sink.before = Arc::new(move |_| {
+            assert!(done.lock().expect("no panic").is_empty(), "something is still to come");
+            Ok(())
+        });
+        let mut job = Job::new();
+        let source = job.source(&count, 3);
+        let thirds = job.transform(Thirds { keeps, ..Thirds::default() }, &[source], None, 1);
+        job.sink(&sink, &[thirds], Common::default(), None);
+        let ran = job.run();
+        let sum: i64 = (0..60).filter(|n| n % 3 != 0 && n % 2 != 0).sum();
+        assert_eq!(sink.all(), (0..60).step_by(3).chain([sum]).collect::<Vec<_>>());
+        assert_eq!((ran.outcome.exit(), &*count.done.lock().expect("no panic")), (Exit::Done, &vec![0, 1, 2]));
+        let mine = ran.worked.iter().filter(|(stage, _)| *stage == thirds).map(|(_, rows)| rows);
+        let sums = mine.fold([0; 5], |sums, rows| {
+            let more = [rows.input, rows.output, rows.filtered, rows.gathered, rows.made];
+            std::array::from_fn(|i| sums[i] + more[i])
+        });
+        assert_eq!(sums, [60, 21, 20, 20, 1]);
+    }
+    // Where a split is not whole nothing is done, nor is the rest emitted.
+    for keeps in [false, true] {
+        let (count, sink) = (Count { fails_at: Some((2, 1)), ..Count::new(3, 4, 5) }, Collect::new(Delivery::Ordered));
+        let mut job = Job::new();
+        let source = job.source(&count, 1);
+        let thirds = job.transform(Thirds { keeps, ..Thirds::default() }, &[source], None, 1);
+        job.sink(&sink, &[thirds], Common::default(), None);
+        let ran = job.run();
+        assert_eq!((ran.outcome.exit(), sink.all()), (Exit::Io, (0..45).step_by(3).collect()));
+        assert!(count.done.lock().expect("no panic").is_empty());
     }
 }
 

@@ -12,7 +12,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, cast::AsArray, types::Int64
 
 use crate::{
     batch::{Batch, Block, Column, ColumnType, Origin, Reject, RejectCode, Rejects, Schema, SplitId},
-    event::{Event, Observer},
+    event::{Event, Observer, RowCounts},
     exec::{LedgerUse, Options, Outcome, Signals, run},
     failure::{Exit, Failure},
     jobspec::{Common, Limits, RejectLimit},
@@ -386,6 +386,8 @@ pub(super) struct Ran {
     /// Most batches that ever waited in a queue, by the stage behind it.
     pub(super) high: BTreeMap<usize, u64>,
     pub(super) rejects: Vec<Reject>,
+    /// What became of rows, batch by batch.
+    pub(super) worked: Vec<(usize, RowCounts)>,
 }
 
 pub(super) fn run_plan(plan: &Arc<Plan>, limit: Option<u64>, signals: &Signals) -> Ran {
@@ -393,6 +395,7 @@ pub(super) fn run_plan(plan: &Arc<Plan>, limit: Option<u64>, signals: &Signals) 
         tally: Tally,
         high: BTreeMap<usize, u64>,
         rejects: Vec<Reject>,
+        worked: Vec<(usize, RowCounts)>,
     }
     impl Observer for Watch {
         fn on(&mut self, event: &Event) {
@@ -403,12 +406,16 @@ pub(super) fn run_plan(plan: &Arc<Plan>, limit: Option<u64>, signals: &Signals) 
             if let Event::Rejected { rejects, .. } = event {
                 self.rejects.extend_from_slice(rejects);
             }
+            if let Event::Worked { stage, rows, .. } = event {
+                self.worked.push((*stage, *rows));
+            }
         }
     }
-    let mut watch = Watch { tally: Tally::new(Arc::clone(plan)), high: BTreeMap::new(), rejects: Vec::new() };
+    let (tally, high) = (Tally::new(Arc::clone(plan)), BTreeMap::new());
+    let mut watch = Watch { tally, high, rejects: Vec::new(), worked: Vec::new() };
     let outcome = run(plan, &Options { mode: Mode::Write, limit, ledger: LedgerUse::Off }, signals, &mut watch);
     if outcome.aborted.is_none() {
         assert_eq!(watch.tally.imbalances(), Vec::<String>::new(), "rows do not add up");
     }
-    Ran { outcome, tally: watch.tally, high: watch.high, rejects: watch.rejects }
+    Ran { outcome, tally: watch.tally, high: watch.high, rejects: watch.rejects, worked: watch.worked }
 }

@@ -6,12 +6,11 @@ use arrow_array::{Array, BinaryArray, RecordBatch, UInt64Array, cast::AsArray, t
 use arrow_buffer::Buffer;
 use arrow_select::concat::concat_batches;
 
-use super::{How, Setup, runs::Runs};
+use super::Setup;
 use crate::{
     batch::{Batch, Origin, Position, Raw, Rejects, SplitId},
     exchange::{Merge, prefix, without_own},
     failure::Failure,
-    stage::Held,
     transforms::memory::fits,
 };
 
@@ -27,9 +26,10 @@ pub(super) struct GivenBack {
 }
 
 impl GivenBack {
-    pub(super) fn new(setup: Arc<Setup>, runs: Runs, account: &mut Held) -> Result<Self, Failure> {
+    /// Of all joined rows, in order.
+    pub(super) fn new(setup: Arc<Setup>, merge: Merge) -> Self {
         let rows = RecordBatch::new_empty(Arc::clone(&setup.rows.joined));
-        Ok(GivenBack { merge: runs.merged(account)?, setup, rows, width: 0, rank: 0 })
+        GivenBack { merge, setup, rows, width: 0, rank: 0 }
     }
 
     /// What became of the next batch, which had `before` rows.
@@ -42,7 +42,7 @@ impl GivenBack {
     ) -> Result<Batch, Failure> {
         let rows = self.take(before)?;
         let places = keys(&rows).iter().flatten().map(|key| prefix(key) as u32);
-        if self.setup.how == How::Inner {
+        if self.setup.how.widens() && !self.setup.how.keeps_lonely() {
             let mut lefts: Vec<u32> = places.collect();
             lefts.dedup();
             rejects.dropped((before - lefts.len()) as u64);

@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array, cast::AsArray, new_empty_array};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array, UInt64Array, cast::AsArray, new_empty_array,
+};
 use arrow_row::Rows;
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
@@ -37,13 +39,25 @@ pub(super) struct Right {
     /// The rows of key *i* are `rows[starts[i]..starts[i + 1]]`.
     starts: Vec<u32>,
     rows: Vec<u32>,
-    /// The columns that are emitted.
+    /// The columns that are held.
     pub(super) columns: Vec<ArrayRef>,
+    /// How many of them are emitted beside left rows.
+    kept: usize,
     /// Where all of the right side is in memory, that counts for as long as it is there.
     _share: Option<Share>,
 }
 
 impl Right {
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The columns that are emitted beside left rows.
+    pub(super) fn kept(&self) -> &[ArrayRef] {
+        &self.columns[..self.kept]
+    }
+
     /// The rows of a key, in the order of the input.
     pub(super) fn rows_of(&self, key: u32) -> &[u32] {
         let key = key as usize;
@@ -52,7 +66,7 @@ impl Right {
 
     /// Bytes that the rows of a key take when they are copied, besides what is the same for every row.
     pub(super) fn bytes_of(&self, key: u32) -> usize {
-        let of_row = |row: &u32| self.columns.iter().map(|column| behind(column, *row as usize)).sum::<usize>();
+        let of_row = |row: &u32| self.kept().iter().map(|column| behind(column, *row as usize)).sum::<usize>();
         self.rows_of(key).iter().map(of_row).sum()
     }
 }
@@ -73,7 +87,7 @@ pub(super) struct Build {
     keys: Keys,
     /// The key of every row; of none where only keys matter.
     ids: Vec<u32>,
-    /// The columns that are emitted, part by part.
+    /// The columns that are held, part by part.
     parts: Vec<Vec<ArrayRef>>,
     /// How many rows each part has.
     lens: Vec<usize>,
@@ -124,14 +138,25 @@ impl Build {
         let Build { keys, ids, mut parts, .. } = self;
         let (starts, rows) = grouped(&ids, keys.len());
         drop(ids);
+        let count = parts.first().map_or(setup.held.len(), Vec::len);
         // One column after the other, so that no more than one is there twice.
-        let whole = |data_type: &DataType| {
+        let whole = |data_type: &DataType| -> Result<ArrayRef, Failure> {
             let parts: Vec<ArrayRef> = parts.iter_mut().map(|part| part.remove(0)).collect();
             let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
             if parts.is_empty() { Ok(new_empty_array(data_type)) } else { fits(concat(&parts)) }
         };
-        let columns = setup.kept_types.iter().map(whole).collect::<Result<_, _>>()?;
-        Ok(Right { keys, starts, rows, columns, _share: share })
+        let types = setup.rows.right.fields().iter().map(|field| field.data_type()).take(count);
+        let columns = types.map(whole).collect::<Result<_, _>>()?;
+        Ok(Right { keys, starts, rows, columns, kept: setup.kept, _share: share })
+    }
+
+    /// Gives all rows their numbers, as a column behind the others; says how many there are.
+    pub(super) fn number(&mut self) -> u64 {
+        let mut next = 0;
+        for (part, len) in self.parts.iter_mut().zip(&self.lens) {
+            part.push(numbers(&mut next, *len));
+        }
+        next
     }
 
     /// Puts all rows where others are spilled.
@@ -150,6 +175,13 @@ impl Build {
         }
         Ok(())
     }
+}
+
+/// The numbers of the next rows.
+fn numbers(next: &mut u64, rows: usize) -> ArrayRef {
+    let first = *next;
+    *next += rows as u64;
+    Arc::new(UInt64Array::from_iter_values(first..*next))
 }
 
 /// Spills rows with these keys.
@@ -173,6 +205,8 @@ pub(super) struct Taker {
     build: Build,
     /// From the moment on at which there was no more room: all rows.
     others: Option<Partitions>,
+    /// How many of these have a number, where rows get one.
+    numbered: u64,
     /// The most bytes held.
     peak: usize,
 }
@@ -180,14 +214,15 @@ pub(super) struct Taker {
 impl Taker {
     pub(super) fn new(setup: Arc<Setup>, ready: Ready) -> Self {
         let share = setup.budget.share();
-        Taker { setup, ready, share, build: Build::default(), others: None, peak: 0 }
+        Taker { setup, ready, share, build: Build::default(), others: None, numbered: 0, peak: 0 }
     }
 
-    /// The keys of rows that can have a partner, and which rows these are.
+    /// The keys of rows that can be emitted, and which rows these are. One with a null in its key has no partner, as left
+    /// rows with a null are not looked for.
     fn keyed(&self, batch: &Batch) -> Result<(Rows, UInt32Array), Failure> {
         let place = |place: &usize| Arc::clone(batch.records.column(*place));
         let keys: Vec<ArrayRef> = self.setup.right_keys.iter().map(place).collect();
-        let valid = all_valid(&keys);
+        let valid = if self.setup.how.gathers() { None } else { all_valid(&keys) };
         let rows = (0..batch.rows()).filter(|row| valid.as_ref().is_none_or(|valid| valid.is_valid(*row)));
         let rows = UInt32Array::from_iter_values(rows.map(|row| row as u32));
         let keys: Vec<ArrayRef> = keys.iter().map(|key| loose(key, &rows)).collect::<Result<_, _>>()?;
@@ -198,10 +233,13 @@ impl Taker {
 impl Side for Taker {
     fn add(&mut self, batch: Batch, _rejects: &mut Rejects) -> Result<(), Failure> {
         let (keys, rows) = self.keyed(&batch)?;
-        let kept = self.setup.kept.iter().map(|place| loose(batch.records.column(*place), &rows));
-        let columns = kept.collect::<Result<Vec<_>, _>>()?;
+        let held = self.setup.held.iter().map(|place| loose(batch.records.column(*place), &rows));
+        let mut columns = held.collect::<Result<Vec<_>, _>>()?;
         let keys = (0..keys.num_rows()).map(|row| keys.row(row).data());
         if let Some(others) = &mut self.others {
+            if self.setup.how.gathers() {
+                columns.push(numbers(&mut self.numbered, keys.len()));
+            }
             return divide(&self.setup, others, keys, columns);
         }
         self.build.add(&self.setup, keys, columns)?;
@@ -210,6 +248,9 @@ impl Side for Taker {
         if !self.share.fits(size) {
             let (schema, memory) = (Arc::clone(&self.setup.rows.right), 16 * self.share.block());
             let mut others = Partitions::new(self.share.exchange(), "right", schema, 0, memory);
+            if self.setup.how.gathers() {
+                self.numbered = self.build.number();
+            }
             mem::take(&mut self.build).spill(&self.setup, &mut others)?;
             self.share.fits(0);
             self.others = Some(others);
@@ -218,7 +259,7 @@ impl Side for Taker {
     }
 
     fn finish(self: Box<Self>) -> Result<(), Failure> {
-        let Taker { setup, ready, share, build, others, peak } = *self;
+        let Taker { setup, ready, share, build, others, peak, .. } = *self;
         let whole = match others {
             None => Whole::Held(Arc::new(build.finish(&setup, Some(share))?)),
             Some(others) => {

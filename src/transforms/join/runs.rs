@@ -1,4 +1,4 @@
-//! Joined rows in the order of the batches and rows that they came of: sorted runs of them in parts.
+//! Rows in the order of their places: sorted runs of them in parts.
 
 use std::{mem, sync::Arc};
 
@@ -20,8 +20,6 @@ pub(super) struct Runs {
     schema: SchemaRef,
     block: usize,
     memory: usize,
-    /// Where each batch stands among all.
-    ranks: Vec<u32>,
     batches: Vec<Vec<ArrayRef>>,
     /// The place of every row, and where it is: batch and row.
     rows: Vec<(u64, u32, u32)>,
@@ -31,30 +29,32 @@ pub(super) struct Runs {
 
 impl Runs {
     /// About `memory` bytes are gathered before they are written, `block` bytes at once.
-    pub(super) fn new(
-        exchange: &Arc<Exchange>,
-        schema: SchemaRef,
-        [block, memory]: [usize; 2],
-        ranks: Vec<u32>,
-    ) -> Self {
+    pub(super) fn new(exchange: &Arc<Exchange>, schema: SchemaRef, [block, memory]: [usize; 2]) -> Self {
         let (exchange, batches, rows, parts) = (Arc::clone(exchange), Vec::new(), Vec::new(), Vec::new());
-        Runs { exchange, schema, block, memory, ranks, batches, rows, bytes: 0, parts }
+        Runs { exchange, schema, block, memory, batches, rows, bytes: 0, parts }
     }
 
-    /// Takes rows; of each it is known which row of which batch it came of. Those of one left row stay as they come.
+    /// Takes rows, each with its place. Those of one place stay as they come.
     ///
     /// # Errors
     /// They cannot be spilled.
-    pub(super) fn add(&mut self, columns: Vec<ArrayRef>, places: &[u64]) -> Result<(), Failure> {
-        let batch = self.batches.len() as u32;
-        let ranked = |place: &u64| u64::from(self.ranks[(place >> 32) as usize]) << 32 | place & u64::from(u32::MAX);
-        self.rows.extend((0..).zip(places).map(|(row, place)| (ranked(place), batch, row)));
-        self.bytes += columns.iter().map(bytes).sum::<usize>() + places.len() * mem::size_of::<(u64, u32, u32)>();
+    pub(super) fn add(
+        &mut self,
+        columns: Vec<ArrayRef>,
+        places: impl ExactSizeIterator<Item = u64>,
+    ) -> Result<(), Failure> {
+        let (batch, len) = (self.batches.len() as u32, places.len());
+        self.rows.extend((0..).zip(places).map(|(row, place)| (place, batch, row)));
+        self.bytes += columns.iter().map(bytes).sum::<usize>() + len * mem::size_of::<(u64, u32, u32)>();
         self.batches.push(columns);
         if self.bytes < self.memory { Ok(()) } else { self.write() }
     }
 
-    fn write(&mut self) -> Result<(), Failure> {
+    /// Puts what is in memory into a part.
+    ///
+    /// # Errors
+    /// It cannot be spilled.
+    pub(super) fn write(&mut self) -> Result<(), Failure> {
         let (batches, mut rows) = (mem::take(&mut self.batches), mem::take(&mut self.rows));
         let width = (mem::take(&mut self.bytes) / rows.len().max(1)).max(1);
         if rows.is_empty() {
@@ -77,15 +77,14 @@ impl Runs {
         Ok(())
     }
 
-    /// All rows in order: see [`Runs::add`].
+    /// All rows in order: see [`Runs::add`]; and in how many passes they are read.
     ///
     /// # Errors
     /// They cannot be spilled or read.
-    pub(super) fn merged(mut self, account: &mut Held) -> Result<Merge, Failure> {
+    pub(super) fn merged(mut self, account: &mut Held) -> Result<(Merge, u64), Failure> {
         self.write()?;
         self.parts.iter().for_each(|part| account.spilled(part));
         let (merge, passes) = Merge::all(&self.exchange, "joined", self.parts, self.schema, [self.block, OUT])?;
-        account.passes += 1 + passes;
-        Ok(merge)
+        Ok((merge, passes + 1))
     }
 }

@@ -16,13 +16,14 @@ use super::{
     given_back::GivenBack,
     right::{Build, Right, divide},
     runs::Runs,
+    unmatched::{Gathered, Met},
 };
 use crate::{
     batch::{Batch, Rejects, SplitId},
     exchange::{LEVELS, PARTITIONS, Part, PartReader, Partitions},
     failure::{Exit, Failure},
     memory::Share,
-    stage::{Backlog, Held},
+    stage::{Backlog, Held, Made},
     transforms::memory::fits,
 };
 
@@ -79,12 +80,32 @@ pub(super) struct Later {
     parts: Option<Partitions>,
     account: Held,
     out: Option<GivenBack>,
+    /// Right rows without a partner.
+    unmatched: Option<Gathered>,
+}
+
+/// What comes of the pairs.
+struct Found {
+    joined: Runs,
+    /// Where each batch of the left side stands among all.
+    ranks: Vec<u32>,
+    /// Right rows without a partner, where they are emitted.
+    unmatched: Option<Gathered>,
+}
+
+impl Found {
+    /// Takes rows of a left row each; of these the places are known.
+    fn add(&mut self, columns: Vec<ArrayRef>, places: &[u64]) -> Result<(), Failure> {
+        let Found { joined, ranks, .. } = self;
+        let ranked = |place: &u64| u64::from(ranks[(place >> 32) as usize]) << 32 | place & u64::from(u32::MAX);
+        joined.add(columns, places.iter().map(ranked))
+    }
 }
 
 impl Later {
     pub(super) fn new(setup: Arc<Setup>, divided: Arc<Divided>) -> Self {
         let share = setup.budget.share();
-        Later { setup, divided, share, parts: None, account: Held::default(), out: None }
+        Later { setup, divided, share, parts: None, account: Held::default(), out: None, unmatched: None }
     }
 
     pub(super) fn held(&self) -> Held {
@@ -100,33 +121,44 @@ impl Later {
         Partitions::new(self.share.exchange(), "join", schema, level, self.memory())
     }
 
+    fn runs(&self, schema: &arrow_schema::SchemaRef) -> Runs {
+        Runs::new(self.share.exchange(), Arc::clone(schema), [self.share.block(), self.memory()])
+    }
+
+    /// The next right rows without a partner, once all batches were given back.
+    pub(super) fn finish(&mut self) -> Result<Option<Made>, Failure> {
+        self.out = None;
+        self.unmatched.as_mut().map_or(Ok(None), |unmatched| unmatched.next(&self.setup, &mut self.account))
+    }
+
     /// Joins all pairs; `ranks` says for every batch where it stands among all.
-    fn join(&mut self, ranks: Vec<u32>) -> Result<Runs, Failure> {
-        let setup = Arc::clone(&self.setup);
-        let mut runs = Runs::new(
-            self.share.exchange(),
-            Arc::clone(&setup.rows.joined),
-            [self.share.block(), self.memory()],
-            ranks,
-        );
+    fn join(&mut self, ranks: Vec<u32>) -> Result<Found, Failure> {
+        let rows = &self.setup.rows;
+        let unmatched = self.setup.how.gathers().then(|| Gathered::new(self.runs(&rows.unmatched)));
+        let mut found = Found { joined: self.runs(&rows.joined), ranks, unmatched };
         let mut waiting = self.divided.with(|sides| {
             self.account = sides.account;
             std::mem::take(&mut sides.pairs)
         });
         while let Some(pair) = waiting.pop() {
             self.account.passes = self.account.passes.max(u64::from(pair.level) + 1);
-            self.join_pair(pair, &mut runs, &mut waiting)?;
+            self.join_pair(pair, &mut found, &mut waiting)?;
             self.share.fits(0);
         }
-        Ok(runs)
+        Ok(found)
     }
 
-    fn join_pair(&mut self, pair: Pair, runs: &mut Runs, waiting: &mut Vec<Pair>) -> Result<(), Failure> {
+    fn join_pair(&mut self, pair: Pair, found: &mut Found, waiting: &mut Vec<Pair>) -> Result<(), Failure> {
         let Pair { left, right, level } = pair;
+        let setup = Arc::clone(&self.setup);
         if left.is_empty() {
+            let (Some(unmatched), Some(right)) = (&mut found.unmatched, right) else { return Ok(()) };
+            let mut reader = right.read()?;
+            while let Some(rows) = reader.next_rows()? {
+                unmatched.add_all(&setup, &rows)?;
+            }
             return Ok(());
         }
-        let setup = Arc::clone(&self.setup);
         let mut blocks = Blocks::new(right)?;
         let mut build = blocks.next(&setup, &mut self.share, &mut self.account)?;
         if blocks.more() && level + 1 < LEVELS && !build.is_mostly_one_key() {
@@ -139,8 +171,11 @@ impl Later {
             for part in &left {
                 let mut rows = part.read_again()?;
                 while let Some(rows) = rows.next_rows()? {
-                    probe(&setup, &rows, &right, &mut matched, last, runs)?;
+                    probe(&setup, &rows, &right, &mut matched, last, found)?;
                 }
+            }
+            if let Some(unmatched) = &mut found.unmatched {
+                unmatched.add_others(&setup, &right, &matched.met)?;
             }
             drop(right);
             if last {
@@ -221,8 +256,14 @@ impl Backlog for Later {
     fn order(&mut self, numbers: &[u32]) -> Result<(), Failure> {
         let mut ranks = vec![0; numbers.iter().max().map_or(0, |most| *most as usize + 1)];
         (0..).zip(numbers).for_each(|(rank, number)| ranks[*number as usize] = rank);
-        let runs = self.join(ranks)?;
-        self.out = Some(GivenBack::new(Arc::clone(&self.setup), runs, &mut self.account)?);
+        let Found { joined, unmatched, .. } = self.join(ranks)?;
+        self.unmatched = unmatched;
+        if let Some(unmatched) = &mut self.unmatched {
+            unmatched.end(&self.account)?;
+        }
+        let (merge, passes) = joined.merged(&mut self.account)?;
+        self.account.passes += passes;
+        self.out = Some(GivenBack::new(Arc::clone(&self.setup), merge));
         Ok(())
     }
 
@@ -291,17 +332,18 @@ impl Blocks {
     }
 }
 
-/// Which left rows of a pair have had a partner in an earlier block.
+/// Which left rows of a pair have had a partner in an earlier block, and which right rows of this block have one.
 #[derive(Default)]
 struct Matched {
     rows: Vec<bool>,
     at: usize,
+    met: Met,
 }
 
 impl Matched {
-    /// The first row is next.
+    /// A block begins: the first row is next.
     fn begin(&mut self) {
-        self.at = 0;
+        (self.at, self.met) = (0, Met::default());
     }
 
     /// Had the next row a partner before? From now on it has if it is `found`.
@@ -323,7 +365,7 @@ fn probe(
     right: &Right,
     matched: &mut Matched,
     last: bool,
-    runs: &mut Runs,
+    found: &mut Found,
 ) -> Result<(), Failure> {
     let (keys, valid) = setup.encoded(left.columns())?;
     let mut out = Pairs { left, right, rows: Vec::new(), partners: Vec::new() };
@@ -331,19 +373,22 @@ fn probe(
         let is_valid = valid.as_ref().is_none_or(|valid| valid.is_valid(row));
         let key = is_valid.then(|| right.keys.find(keys.row(row).data())).flatten();
         let before = matched.next(key.is_some());
+        if setup.how.gathers() {
+            matched.met.note(right, &key);
+        }
         let is_alone = last && !before && key.is_none();
         match (setup.how, key) {
-            (How::Inner | How::Left, Some(key)) => {
+            (How::Inner | How::Left | How::Right | How::Full, Some(key)) => {
                 for partner in right.rows_of(key) {
-                    out.push(row, Some(*partner), runs)?;
+                    out.push(row, Some(*partner), found)?;
                 }
             }
-            (How::Left | How::Anti, None) if is_alone => out.push(row, None, runs)?,
-            (How::Semi, Some(_)) if !before => out.push(row, None, runs)?,
+            (How::Left | How::Full | How::Anti, None) if is_alone => out.push(row, None, found)?,
+            (How::Semi, Some(_)) if !before => out.push(row, None, found)?,
             _ => {}
         }
     }
-    out.flush(runs)
+    out.flush(found)
 }
 
 /// Rows to put out: a left row, and its partner.
@@ -355,13 +400,13 @@ struct Pairs<'a> {
 }
 
 impl Pairs<'_> {
-    fn push(&mut self, row: usize, partner: Option<u32>, runs: &mut Runs) -> Result<(), Failure> {
+    fn push(&mut self, row: usize, partner: Option<u32>, found: &mut Found) -> Result<(), Failure> {
         self.rows.push(row as u32);
         self.partners.push(partner);
-        if self.rows.len() == OUT { self.flush(runs) } else { Ok(()) }
+        if self.rows.len() == OUT { self.flush(found) } else { Ok(()) }
     }
 
-    fn flush(&mut self, runs: &mut Runs) -> Result<(), Failure> {
+    fn flush(&mut self, found: &mut Found) -> Result<(), Failure> {
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -376,10 +421,10 @@ impl Pairs<'_> {
         let left = &self.left.columns()[..self.left.num_columns() - KNOWN];
         let take = |(column, rows): (&ArrayRef, &UInt32Array)| fits(arrow_select::take::take(column, rows, None));
         let left = left.iter().zip(std::iter::repeat(&rows));
-        let right = self.right.columns.iter().zip(std::iter::repeat(&partners));
+        let right = self.right.kept().iter().zip(std::iter::repeat(&partners));
         let known = [(record, &rows), (line, &rows), (text, &texts)];
         let columns = left.chain(right).chain(known).map(take).collect::<Result<Vec<_>, _>>()?;
         let places = take((place, &rows))?;
-        runs.add(columns, places.as_primitive::<UInt64Type>().values())
+        found.add(columns, places.as_primitive::<UInt64Type>().values())
     }
 }
