@@ -244,7 +244,8 @@ pub trait TransformWorker: Send {
     fn apply(&mut self, batch: Batch, rejects: &mut Rejects) -> Result<Batch, Failure>;
 
     /// What a gathering transform emits after its last input, a batch at a time; called until it answers
-    /// `None`. Where it has a [`backlog`](Self::backlog), all batches were given back before. Not called where something is missing from the input: then there is no right answer.
+    /// `None`. Where it has a [`backlog`](Self::backlog), all batches were given back before. Not called where something is
+    /// missing from the input: then there is no right answer.
     fn finish(&mut self) -> Result<Option<Made>, Failure> {
         Ok(None)
     }
