@@ -300,8 +300,21 @@ fn spilled() {
     ];
     let outer = [&["job.toml", "--set", "transforms.joined.how=full"][..], &spilling::OTHERS].concat();
     for (name, args) in [("spilled", &["job.toml"][..]), ("spilled outer join", &outer)] {
-        Case { name, args, vary: &vary, folder: &folder, left: &out }.survives(2);
+        Case { name, args, vary: &vary, folder: &folder, left: &out }.survives(3);
     }
+    let folder = || {
+        let work = folder();
+        work.file("join.toml", spilling::into_table("full"));
+        work
+    };
+    let left = |work: &Work| {
+        let mut left = Left::new();
+        database(&mut left, work, "out/t.db");
+        rejects(&mut left, work, "out/rejects.ndjson");
+        left
+    };
+    let args = [&["join.toml", "--set", "limits.rejects=100%"][..], &spilling::OTHERS].concat();
+    Case { name: "outer join into a table", args: &args, vary: &vary, folder: &folder, left: &left }.survives(3);
 }
 
 /// Several sinks, of which some hold rows once and some are whole or absent, and files that are done with.

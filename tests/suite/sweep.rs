@@ -164,10 +164,8 @@ fn files_of_all_kinds() {
     Case { name: "files", args: &["list.toml"], points: &points, folder: &folder, left: &left }.sweep();
 }
 
-/// Rows that go to disk and come back before any of them is stored.
-#[test]
-fn rows_that_are_spilled() {
-    let folder = || spilling::folder(1);
+fn spilled(name: &str, count: usize, args: &[&str]) {
+    let folder = || spilling::folder(count);
     let left = |work: &Work| {
         let mut left = Left::new();
         files(&mut left, work, "out");
@@ -175,7 +173,20 @@ fn rows_that_are_spilled() {
     };
     let points =
         [&[("spill-create", &[74][..]), ("spill-write", &[74]), ("spill-read", &[74]), LEDGER][..], &REPORT].concat();
-    Case { name: "spilled", args: &["job.toml"], points: &points, folder: &folder, left: &left }.sweep();
+    Case { name, args, points: &points, folder: &folder, left: &left }.sweep();
+}
+
+/// Rows that go to disk and come back before any of them is stored.
+#[test]
+fn rows_that_are_spilled() {
+    spilled("spilled", 1, &["job.toml"]);
+}
+
+/// The same where some come back only after all others.
+#[test]
+fn an_outer_join_that_is_spilled() {
+    let args = [&["job.toml", "--set", "transforms.joined.how=full"][..], &spilling::OTHERS].concat();
+    spilled("outer join", 3, &args);
 }
 
 #[test]

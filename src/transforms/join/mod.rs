@@ -49,7 +49,8 @@ pub(super) const KIND: Kind<dyn Transform> = Kind::new::<JoinSpec>("join", compi
 /// values in some columns; null is the same as nothing. The right side is read first; where it does not fit into
 /// `limits.memory`, both sides are spilled, and rows go on once the left side has ended. What becomes of a batch must fit
 /// into memory. Left rows keep their order; several partners of one row come in the order of the right side. Right rows
-/// without a partner come last, in their order, with their own values in the columns of the key.
+/// without a partner come last, in their order, with their own values in the columns of the key; then one worker knows
+/// which these are.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct JoinSpec {
